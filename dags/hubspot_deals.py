@@ -1,0 +1,100 @@
+"""### One tenant's HubSpot deals, in PostgreSQL
+
+`validate_token` → `extract_deals` → `check_quality`
+
+**What a run does.** It asks HubSpot whose token this is, reads every live and every archived deal
+into the table `deals`, and checks what PostgreSQL holds against what HubSpot sent. A row of the
+table `scans` and the tasks' XComs tell the figures.
+
+**When it fails.** The failed task's log ends with one sentence that says what happened, why and
+what to do; `docs/runbook.md` has a heading for each. A wrong token, a missing scope or a token of
+another account fail at once; what waiting can heal is retried. Clearing a task is always safe.
+"""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from airflow.sdk import (
+    CronDataIntervalTimetable,
+    ExceptionRetryPolicy,
+    Param,
+    RetryAction,
+    RetryRule,
+    dag,
+    get_parsing_context,
+    task,
+)
+
+from include.errors import ConfigError, ContractError, QualityError
+from include.scan import Scan
+from include.tenants import Tenant, load_tenants
+
+NO_USE_IN_RETRYING = RetryRule([ConfigError, ContractError, QualityError], RetryAction.FAIL)
+
+
+def build_dag(tenant: Tenant) -> None:
+    @dag(
+        dag_id=tenant.dag_id,
+        schedule=CronDataIntervalTimetable(tenant.schedule, timezone=tenant.timezone)
+        if tenant.schedule
+        else None,
+        start_date=datetime(2026, 1, 1, tzinfo=UTC),
+        catchup=False,
+        max_active_runs=1,
+        default_args={
+            "owner": tenant.owner,
+            "retries": tenant.retries,
+            "retry_delay": timedelta(seconds=30),
+            "retry_exponential_backoff": 2.0,
+            "max_retry_delay": timedelta(minutes=15),
+            "retry_policy": ExceptionRetryPolicy([NO_USE_IN_RETRYING]),
+        },
+        params={
+            "mode": Param(
+                "full",
+                enum=["full"],
+                title="Mode",
+                description="full: every live and every archived deal of the account.",
+            ),
+            "checkpoint_pages": Param(
+                tenant.checkpoint_pages,
+                type="integer",
+                minimum=1,
+                maximum=1000,
+                title="Pages per chunk",
+                description="Pages of 100 deals that are loaded and committed together.",
+            ),
+        },
+        tags=["hubspot", f"tenant:{tenant.id}"],
+        doc_md=__doc__,
+    )
+    def hubspot_deals() -> None:
+        @task
+        def validate_token(run_id: str = "", params: Any = None) -> Any:
+            from include.validation import validate_token
+
+            return validate_token(Scan(tenant, run_id, params["mode"]))
+
+        # one extraction of a tenant at a time, backfills included
+        @task(max_active_tis_per_dag=1)
+        def extract_deals(run_id: str = "", params: Any = None) -> Any:
+            from include.extract.pipeline import extract_deals
+
+            return extract_deals(Scan(tenant, run_id, params["mode"]), params["checkpoint_pages"])
+
+        @task
+        def check_quality(run_id: str = "", params: Any = None) -> Any:
+            from include.quality.checks import check_quality
+
+            return check_quality(Scan(tenant, run_id, params["mode"]))
+
+        validate_token() >> extract_deals() >> check_quality()
+
+    hubspot_deals()
+
+
+# A task process builds only its own DAG: with 1,000 tenants the others would cost seconds.
+wanted = get_parsing_context().dag_id
+for tenant in load_tenants().enabled:
+    if wanted in (None, tenant.dag_id):
+        build_dag(tenant)

@@ -1,0 +1,164 @@
+"""Every error this package raises on purpose, sorted by who has to act.
+
+    HubSpotDealsError
+    ├── ConfigError       a person must change something: never retried
+    │   ├── TenantsFileError, TokenMissingError, TokenRejectedError,
+    │   └── ScopeMissingError, PortalMismatchError, WarehouseConfigError
+    ├── TransientError    waiting helps: retried by Airflow
+    │   ├── HubSpotUnavailableError, RateLimitedError, DailyLimitError,
+    │   ├── PortalMigratingError, WarehouseUnavailableError,
+    │   └── TenantBusyError, LoadError
+    ├── ContractError     HubSpot answered something we do not understand: a developer must look
+    └── QualityError      the data is loaded but a blocking check failed: never retried
+
+A message says what happened, to which tenant, why, and what to do, and ends with the heading of
+docs/runbook.md that says more. It never holds a token, a header or a property's value.
+Standard library only: the DAG processor imports this module at parse time.
+"""
+
+from collections.abc import Sequence
+
+RUNBOOK = "docs/runbook.md"
+
+
+class HubSpotDealsError(Exception):
+    """Base of all: ``str()`` is the whole message for an operator."""
+
+    #: The heading in docs/runbook.md, as its anchor.
+    runbook_heading = "scan-failed"
+
+    def __init__(self, what: str, *, tenant_id: str | None = None, remedy: str = "") -> None:
+        self.tenant_id = tenant_id
+        self.what = what
+        self.remedy = remedy
+        prefix = f"tenant {tenant_id}: " if tenant_id else ""
+        action = f" {remedy}" if remedy else ""
+        super().__init__(f"{prefix}{what}{action} See {RUNBOOK}#{self.runbook_heading}")
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # The default would call __init__ with the finished message and prefix it twice.
+        return _rebuild, (type(self), str(self), self.__dict__)
+
+
+def _rebuild(
+    cls: type[HubSpotDealsError], message: str, state: dict[str, object]
+) -> HubSpotDealsError:
+    error = cls.__new__(cls)
+    Exception.__init__(error, message)
+    error.__dict__.update(state)
+    return error
+
+
+class ConfigError(HubSpotDealsError):
+    """A person must change a setting, a token or a permission."""
+
+
+class TenantsFileError(ConfigError):
+    """The tenants file, or one entry of it, can't be used."""
+
+    runbook_heading = "tenants-file"
+
+
+class TokenMissingError(ConfigError):
+    """There is no token for this tenant."""
+
+    runbook_heading = "token-missing"
+
+
+class TokenRejectedError(ConfigError):
+    """HubSpot answered 401: the token is wrong, expired or revoked."""
+
+    runbook_heading = "token-rejected"
+
+
+class ScopeMissingError(ConfigError):
+    """The token is good but lacks a scope; ``scopes`` names the missing ones."""
+
+    runbook_heading = "scope-missing"
+
+    def __init__(self, scopes: Sequence[str], *, tenant_id: str | None = None) -> None:
+        self.scopes = tuple(scopes)
+        super().__init__(
+            f"the token lacks the scope(s) {', '.join(self.scopes) or 'HubSpot did not name'}.",
+            tenant_id=tenant_id,
+            remedy="Add them to the service key or private app in HubSpot, then clear the task.",
+        )
+
+
+class PortalMismatchError(ConfigError):
+    """The token belongs to another HubSpot account than the one this tenant is bound to."""
+
+    runbook_heading = "portal-mismatch"
+
+
+class WarehouseConfigError(ConfigError):
+    """The warehouse connection is missing, or PostgreSQL refuses what we are asked to do."""
+
+    runbook_heading = "warehouse-config"
+
+
+class TransientError(HubSpotDealsError):
+    """Waiting helps; Airflow retries the task."""
+
+
+class HubSpotUnavailableError(TransientError):
+    """HubSpot could not be reached, or kept answering 5xx or garbage."""
+
+    runbook_heading = "hubspot-unavailable"
+
+
+class RateLimitedError(TransientError):
+    """429s went on for longer than a scan is ready to wait."""
+
+    runbook_heading = "rate-limited"
+
+
+class DailyLimitError(TransientError):
+    """The account's daily API quota is used up; it is refilled at the account's midnight."""
+
+    runbook_heading = "daily-limit"
+
+
+class PortalMigratingError(TransientError):
+    """477: the account is moving between data regions. ``retry_after_s`` is what HubSpot asked."""
+
+    runbook_heading = "portal-migrating"
+
+    def __init__(self, retry_after_s: float, *, tenant_id: str | None = None) -> None:
+        self.retry_after_s = retry_after_s
+        super().__init__(
+            f"HubSpot is moving this account to another data region (477) and asks to come back "
+            f"in {retry_after_s:.0f} s.",
+            tenant_id=tenant_id,
+            remedy="Nothing to do: the task is retried.",
+        )
+
+
+class WarehouseUnavailableError(TransientError):
+    """PostgreSQL could not be reached, or closed the connection."""
+
+    runbook_heading = "warehouse-unavailable"
+
+
+class TenantBusyError(TransientError):
+    """Another run of the same tenant holds its lock."""
+
+    runbook_heading = "tenant-busy"
+
+
+class LoadError(TransientError):
+    """dlt could not load a chunk; the chunk is loaded whole by a later try or not at all."""
+
+    runbook_heading = "load-failed"
+
+
+class ContractError(HubSpotDealsError):
+    """HubSpot answered something that its documentation does not allow."""
+
+    runbook_heading = "unexpected-answer"
+
+
+class QualityError(HubSpotDealsError):
+    """A blocking data-quality check failed; the message holds the figures."""
+
+    runbook_heading = "quality-check-failed"

@@ -1,0 +1,107 @@
+"""Loading a batch into `deals` with dlt: Arrow → parquet → COPY (ADBC) → MERGE.
+
+The configuration is the one that loses nothing when tenants load at once or the process is
+killed; docs/adr/0001-loading-with-dlt.md has the reasons and the figures.
+"""
+
+import os
+import tempfile
+from collections.abc import Iterator
+
+import psycopg2
+import psycopg2.errors
+import pyarrow as pa
+
+from include.errors import HubSpotDealsError, LoadError
+from include.warehouse.connection import Warehouse, as_warehouse_error
+from include.warehouse.locks import TenantLock
+
+# dlt reads its settings from the environment. Its Airflow and Google providers would ask Airflow
+# for a Variable some 300 times before the first row.
+os.environ.update(
+    {
+        "PROVIDERS__ENABLE_AIRFLOW_SECRETS": "false",
+        "PROVIDERS__ENABLE_GOOGLE_SECRETS": "false",
+        "RUNTIME__DLTHUB_TELEMETRY": "false",
+        # dlt warns at every load that `properties` is text in Arrow and json in PostgreSQL
+        "RUNTIME__LOG_LEVEL": "ERROR",
+        "LOAD__WORKERS": "1",
+        "NORMALIZE__WORKERS": "1",
+    }
+)
+
+import dlt
+from dlt.pipeline.exceptions import PipelineStepFailed
+
+DEFAULT_PIPELINE_NAME = "hubspot_deals"
+#: One dlt source, and so one dlt schema, for all tenants.
+SOURCE_NAME = "hubspot_deals"
+
+
+class DealLoader:
+    """Loads batches of one tenant's deals; each `load` is one dlt load package.
+
+    :param lock: the tenant's lock, which also gives out staging slots.
+    """
+
+    def __init__(self, warehouse: Warehouse, tenant_id: str, lock: TenantLock) -> None:
+        self._warehouse = warehouse
+        self._tenant_id = tenant_id
+        self._lock = lock
+
+    def load(self, table: pa.Table) -> None:
+        """Upsert *table* into `deals`. All of it is there afterwards, or a HubSpotDealsError says
+        why not; the same table may be loaded again.
+        """
+        if not table.num_rows:
+            return
+        with (
+            self._lock.staging_slot() as slot,
+            # dlt's working directory of a killed load would be taken up again half done
+            tempfile.TemporaryDirectory(prefix="hubspot_deals_dlt_") as working_directory,
+        ):
+            try:
+                self._pipeline(slot, working_directory).run(_source(table)).raise_on_failed_jobs()
+            except PipelineStepFailed as exc:
+                raise self._as_error(exc) from exc
+
+    def _pipeline(self, slot: int, working_directory: str) -> dlt.Pipeline:
+        name = os.environ.get("DLT_PIPELINE_NAME") or DEFAULT_PIPELINE_NAME
+        return dlt.pipeline(
+            f"{name}__{self._tenant_id}",
+            pipelines_dir=working_directory,
+            dataset_name=self._warehouse.schema,
+            destination=dlt.destinations.postgres(
+                self._warehouse.url, staging_dataset_name_layout=f"%s_stg_slot{slot}"
+            ),
+        )
+
+    def _as_error(self, exc: PipelineStepFailed) -> HubSpotDealsError:
+        root: BaseException = exc
+        while (cause := root.__cause__ or root.__context__) is not None:
+            root = cause
+        if isinstance(root, psycopg2.OperationalError | psycopg2.errors.InsufficientPrivilege):
+            return as_warehouse_error(root, self._tenant_id)
+        # Not the original message: PostgreSQL quotes values in it. The log has it as the cause.
+        sqlstate = getattr(root, "pgcode", None) or getattr(root, "sqlstate", None)
+        return LoadError(
+            f"dlt's step {exc.step!r} failed with {type(root).__name__}"
+            f"{f' (SQLSTATE {sqlstate})' if sqlstate else ''}.",
+            tenant_id=self._tenant_id,
+            remedy="The task is retried; nothing of this chunk is half loaded.",
+        )
+
+
+@dlt.source(name=SOURCE_NAME)
+def _source(table: pa.Table) -> Iterator[object]:
+    @dlt.resource(
+        name="deals",
+        primary_key=("_tenant_id", "deal_id"),
+        write_disposition={"disposition": "merge", "strategy": "upsert"},
+        columns={"properties": {"data_type": "json"}},
+        file_format="parquet",
+    )
+    def deals() -> Iterator[pa.Table]:
+        yield table
+
+    yield deals

@@ -1,0 +1,180 @@
+"""What an unsuccessful answer means: wait and try again, or stop, and with which message.
+
+Pure decisions, no I/O. Status codes and bodies: docs/api-integration.md#errors
+"""
+
+import json
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+from include.errors import (
+    ContractError,
+    DailyLimitError,
+    HubSpotDealsError,
+    HubSpotUnavailableError,
+    PortalMigratingError,
+    RateLimitedError,
+    ScopeMissingError,
+    TokenRejectedError,
+)
+
+#: How long HubSpot asks to leave a locked record alone.
+LOCKED_WAIT_S = 2.0
+#: First pause after a 5xx or a broken connection; doubled each time.
+BACKOFF_START_S = 1.0
+BACKOFF_MAX_S = 30.0
+#: What HubSpot's own SDK waits per attempt when a 429 says nothing better.
+RATE_POLICY_WAIT_S = {"SECONDLY": 1.0, "TEN_SECONDLY_ROLLING": 10.0}
+_MESSAGE_MAX_CHARS = 300
+
+
+@dataclass(frozen=True)
+class Failure:
+    """One unsuccessful answer. ``body`` is read for its error fields only, never logged."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    #: "GET /crm/…", without the query.
+    request: str
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """The JSON error body, or {} when the answer is HTML or empty (edge errors are)."""
+        try:
+            document = json.loads(self.body)
+        except ValueError:
+            return {}
+        return document if isinstance(document, dict) else {}
+
+    @property
+    def message(self) -> str:
+        """HubSpot's own sentence with its correlation id, for an operator."""
+        text = str(self.fields.get("message") or "no message")[:_MESSAGE_MAX_CHARS]
+        correlation_id = self.headers.get("X-HubSpot-Correlation-Id")
+        return f"{text!r}" + (f" (correlation id {correlation_id})" if correlation_id else "")
+
+
+def seconds_to_wait(
+    failure: Failure, attempt: int, uniform: Callable[[float, float], float] = random.uniform
+) -> float | None:
+    """Return how long to pause before try *attempt* + 1, in seconds; None: trying again is no use.
+
+    *attempt* counts from 1. A stated Retry-After wins, otherwise the policy's pause grows with
+    each attempt; jitter keeps parallel tasks from coming back together.
+    """
+    if failure.status == 423:
+        return LOCKED_WAIT_S * attempt
+    if failure.status == 429:
+        policy = rate_policy(failure)
+        if policy == "DAILY":
+            return None
+        asked = retry_after_s(failure.headers)
+        pause = RATE_POLICY_WAIT_S.get(policy, 10.0) * attempt if asked is None else asked
+        return pause + uniform(0.0, 1.0)
+    if failure.status >= 500 or failure.status == 408:
+        return backoff_s(attempt, uniform)
+    return None
+
+
+def backoff_s(attempt: int, uniform: Callable[[float, float], float] = random.uniform) -> float:
+    """Return 1, 2, 4 … 30 s for attempt 1, 2, 3 …, each between half and all of it."""
+    full: float = min(BACKOFF_START_S * 2 ** (attempt - 1), BACKOFF_MAX_S)
+    return full * uniform(0.5, 1.0)
+
+
+def rate_policy(failure: Failure) -> str:
+    """Return DAILY, SECONDLY or TEN_SECONDLY_ROLLING (also when the body does not say)."""
+    policy = str(failure.fields.get("policyName") or "").upper()
+    if policy:
+        return policy
+    message = str(failure.fields.get("message") or "").lower()
+    if "daily" in message:
+        return "DAILY"
+    return "SECONDLY" if "limit" in message and " secondly" in message else "TEN_SECONDLY_ROLLING"
+
+
+def retry_after_s(headers: Mapping[str, str], now: datetime | None = None) -> float | None:
+    """Return the Retry-After header in seconds; it may be a number or an HTTP date."""
+    text = headers.get("Retry-After")
+    if not text:
+        return None
+    try:
+        return max(0.0, float(text))
+    except ValueError:
+        pass
+    try:
+        moment = parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    return max(0.0, (moment - (now or datetime.now(UTC))).total_seconds())
+
+
+def as_error(failure: Failure, tenant_id: str | None) -> HubSpotDealsError:
+    """Return the error to raise for an answer that is not worth waiting for, or no longer."""
+    if failure.status == 401:
+        return _token_rejected(failure, tenant_id)
+    if failure.status == 403:
+        return ScopeMissingError(missing_scopes(failure.fields), tenant_id=tenant_id)
+    if failure.status == 429:
+        return _out_of_quota(failure, tenant_id)
+    if failure.status == 477:
+        return PortalMigratingError(retry_after_s(failure.headers) or 3600.0, tenant_id=tenant_id)
+    if failure.status in (408, 423) or failure.status >= 500:
+        return HubSpotUnavailableError(
+            f"HubSpot kept answering {failure.status} to {failure.request}: {failure.message}.",
+            tenant_id=tenant_id,
+            remedy="The task is retried; if it goes on, look at HubSpot's status page.",
+        )
+    return ContractError(
+        f"HubSpot answered {failure.status} to {failure.request}: {failure.message}.",
+        tenant_id=tenant_id,
+        remedy="Report it with the correlation id.",
+    )
+
+
+def missing_scopes(fields: dict[str, Any]) -> list[str]:
+    """Return the scopes a 403 names: they sit in ``errors[].context``, under one of two keys."""
+    contexts = [fields.get("context")] + [
+        error.get("context") for error in fields.get("errors") or [] if isinstance(error, dict)
+    ]
+    named: dict[str, None] = {}
+    for context in contexts:
+        for key in ("requiredGranularScopes", "requiredScopes"):
+            named.update(dict.fromkeys((context or {}).get(key) or []))
+    return list(named)
+
+
+def _token_rejected(failure: Failure, tenant_id: str | None) -> TokenRejectedError:
+    expired = failure.fields.get("category") == "EXPIRED_AUTHENTICATION"
+    state = "has expired" if expired else "is wrong, or was revoked or rotated"
+    return TokenRejectedError(
+        f"HubSpot refused the token (401): it {state}. HubSpot says {failure.message}.",
+        tenant_id=tenant_id,
+        remedy=f"Put a valid token into {token_place(tenant_id)}, then clear the task.",
+    )
+
+
+def token_place(tenant_id: str | None) -> str:
+    """Name the place where a tenant's token is kept, for a remedy."""
+    connection = f"the password of the Airflow connection hubspot_{tenant_id or '<tenant>'}"
+    return f"{connection} or HUBSPOT_ACCESS_TOKEN" if tenant_id == "default" else connection
+
+
+def _out_of_quota(failure: Failure, tenant_id: str | None) -> HubSpotDealsError:
+    if rate_policy(failure) == "DAILY":
+        return DailyLimitError(
+            "the HubSpot account's daily API limit is used up (429 DAILY); it is refilled at "
+            "midnight in the account's time zone.",
+            tenant_id=tenant_id,
+            remedy="Clear the task after that, or find out what else uses the quota.",
+        )
+    return RateLimitedError(
+        f"HubSpot kept answering 429 ({rate_policy(failure)}) to {failure.request}.",
+        tenant_id=tenant_id,
+        remedy="Another integration may be using this app's quota; the task is retried.",
+    )

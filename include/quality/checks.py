@@ -1,0 +1,155 @@
+"""The third task of a scan: does PostgreSQL hold what HubSpot sent, and does it make sense?"""
+
+import logging
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import TypedDict
+
+import psycopg
+from psycopg import sql
+
+from include.errors import QualityError
+from include.quality.rules import RULES, Rule, Severity
+from include.scan import Scan
+from include.warehouse.binding import bind
+from include.warehouse.connection import Warehouse, open_warehouse
+from include.warehouse.scan_log import ScanLog
+
+log = logging.getLogger(__name__)
+
+HAS_ROWS = """
+    select count(*) from (
+        select from {deals} where {of_this_scan} limit 1
+    ) as one
+"""
+
+
+class Checked(TypedDict):
+    """What `check_quality` hands on through XCom. ``passed``: no blocking check failed."""
+
+    scan_id: str
+    passed: bool
+    checks: int
+    failed: int
+    warned: int
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """What one rule found. ``status``: passed, warned, failed or no_rows."""
+
+    rule: Rule
+    status: str
+    observed: Decimal | None
+
+    def __str__(self) -> str:
+        return f"{self.rule.name} = {self.observed} (at most {self.rule.at_most}: {self.rule.why})"
+
+
+def status_of(rule: Rule, observed: Decimal | None, *, has_rows: bool) -> str:
+    """Return how a figure counts. No figure at all is never a pass."""
+    if rule.needs_rows and not has_rows:
+        return "no_rows"
+    if observed is not None and observed <= rule.at_most:
+        return "passed"
+    return "failed" if rule.severity is Severity.BLOCK else "warned"
+
+
+def check_quality(scan: Scan) -> Checked:
+    """Run every rule, store each result, and finish the scan.
+
+    A scan that passes binds the tenant to its HubSpot account. Raises QualityError, with the
+    figures, when a blocking rule fails.
+    """
+    warehouse = open_warehouse(scan.tenant.id)
+    scan_log = ScanLog(warehouse, scan)
+    with scan_log.step("checking"):
+        results = _run(warehouse, scan)
+        for result in results:
+            log.log(_LEVELS[result.status], "%s: %s", result.status, result)
+        _raise_if_blocked(scan, results)
+        bind(warehouse, scan)
+        scan_log.succeed()
+    return {
+        "scan_id": scan.id,
+        "passed": True,
+        "checks": len(results),
+        "failed": 0,
+        "warned": sum(result.status == "warned" for result in results),
+    }
+
+
+_LEVELS = {
+    "passed": logging.INFO,
+    "no_rows": logging.WARNING,
+    "warned": logging.WARNING,
+    "failed": logging.ERROR,
+}
+
+
+def _run(warehouse: Warehouse, scan: Scan) -> list[CheckResult]:
+    with warehouse.connect(scan.tenant.id) as connection:
+        has_rows = _figure(connection, warehouse, scan, HAS_ROWS) == 1
+        results = []
+        for rule in RULES:
+            observed = _figure(connection, warehouse, scan, rule.sql)
+            status = status_of(rule, observed, has_rows=has_rows)
+            results.append(CheckResult(rule, status, observed))
+        _store(connection, warehouse, scan, results)
+    return results
+
+
+def _figure(
+    connection: psycopg.Connection, warehouse: Warehouse, scan: Scan, statement: str
+) -> Decimal | None:
+    row = connection.execute(
+        sql.SQL(statement).format(
+            of_this_scan=sql.SQL("_tenant_id = %(tenant_id)s and _scan_id = %(scan_id)s"),
+            deals=sql.Identifier(warehouse.schema, "deals"),
+            scans=sql.Identifier(warehouse.schema, "scans"),
+            stages=sql.Identifier(warehouse.schema, "deal_stages"),
+        ),
+        {"tenant_id": scan.tenant.id, "scan_id": scan.id},
+    ).fetchone()
+    return None if row is None or row[0] is None else Decimal(row[0])
+
+
+def _store(
+    connection: psycopg.Connection, warehouse: Warehouse, scan: Scan, results: list[CheckResult]
+) -> None:
+    table = sql.Identifier(warehouse.schema, "quality_results")
+    connection.execute(sql.SQL("delete from {} where scan_id = %s").format(table), [scan.id])
+    with connection.cursor() as cursor:
+        cursor.executemany(
+            sql.SQL(
+                """
+                insert into {} (scan_id, tenant_id, check_name, status, severity,
+                                observed, at_most, why)
+                values (%s, %s, %s, %s, %s, %s, %s, %s)
+                """
+            ).format(table),
+            [
+                (
+                    scan.id,
+                    scan.tenant.id,
+                    result.rule.name,
+                    result.status,
+                    result.rule.severity,
+                    result.observed,
+                    result.rule.at_most,
+                    result.rule.why,
+                )
+                for result in results
+            ],
+        )
+
+
+def _raise_if_blocked(scan: Scan, results: list[CheckResult]) -> None:
+    failed = [result for result in results if result.status == "failed"]
+    if failed:
+        raise QualityError(
+            f"{len(failed)} of {len(results)} quality checks failed in scan {scan.id}: "
+            f"{'; '.join(map(str, failed))}.",
+            tenant_id=scan.tenant.id,
+            remedy="The rows stay for you to look at; the scan does not count as successful.",
+        )

@@ -1,0 +1,45 @@
+"""The first task of a scan: is the token good, and is it this tenant's?"""
+
+import logging
+from typing import TypedDict
+
+from include.hubspot.hook import HubSpotHook
+from include.hubspot.identity import identify
+from include.scan import Scan
+from include.warehouse.binding import require_same_portal
+from include.warehouse.connection import open_warehouse
+from include.warehouse.migrations import migrate
+from include.warehouse.scan_log import ScanLog
+
+log = logging.getLogger(__name__)
+
+
+class Validated(TypedDict):
+    """What `validate_token` hands on through XCom."""
+
+    scan_id: str
+    portal_id: int
+
+
+def validate_token(scan: Scan) -> Validated:
+    """Open the scan and ask HubSpot whose token this is. Writes nothing but the scan's own row.
+
+    Raises TokenMissingError, TokenRejectedError, ScopeMissingError or PortalMismatchError (a person
+    must act), or a TransientError.
+    """
+    warehouse = open_warehouse(scan.tenant.id)
+    migrate(warehouse, scan.tenant.id)
+    scan_log = ScanLog(warehouse, scan)
+    scan_log.open()
+    with scan_log.step("validating"):
+        client = HubSpotHook(scan.tenant.connection_id).get_conn()
+        account = identify(client).account
+        require_same_portal(warehouse, scan, account.portal_id)
+        log.info(
+            "tenant %s: HubSpot account %s, time zone %s, scan %s",
+            scan.tenant.id,
+            account.portal_id,
+            account.time_zone,
+            scan.id,
+        )
+    return {"scan_id": scan.id, "portal_id": account.portal_id}

@@ -1,0 +1,141 @@
+"""The warehouse: where it is, and connections to it whose failures speak an operator's language."""
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, cast
+from urllib.parse import quote, urlencode
+
+import psycopg
+from psycopg import conninfo
+
+from include.errors import HubSpotDealsError, WarehouseConfigError, WarehouseUnavailableError
+
+CONNECTION_ID = "warehouse"
+DEFAULT_SCHEMA = "hubspot_deals"
+CONNECT_TIMEOUT_S = 10
+#: dlt writes names in snake case; staging slots append up to 11 characters to PostgreSQL's 63.
+_SCHEMA_PATTERN = re.compile(r"[a-z][a-z0-9_]{0,49}")
+INSUFFICIENT_PRIVILEGE = "42501"
+#: What libpq says when a person, not time, must mend it.
+_CONFIG_FAILURES = ("authentication failed", "does not exist", "no pg_hba.conf entry")
+
+
+@dataclass(frozen=True)
+class Warehouse:
+    """A PostgreSQL database and the schema in it that this package owns.
+
+    ``parameters`` are libpq's (host, port, dbname, user, password, sslmode …); kept out of repr.
+    """
+
+    parameters: Mapping[str, Any] = field(repr=False)
+    schema: str = DEFAULT_SCHEMA
+
+    @classmethod
+    def from_url(cls, url: str, schema: str = DEFAULT_SCHEMA) -> "Warehouse":
+        """Take a `postgresql://` URL or a libpq connection string."""
+        try:
+            return cls(conninfo.conninfo_to_dict(url), schema)
+        except psycopg.ProgrammingError as exc:
+            # The original message quotes the URL, password and all.
+            raise WarehouseConfigError(
+                "DATABASE_URL is not a PostgreSQL URL.",
+                remedy="Write it as postgresql://user:password@host:5432/database.",
+            ) from exc.with_traceback(None)
+
+    @contextmanager
+    def connect(
+        self, tenant_id: str | None = None, *, autocommit: bool = False
+    ) -> Iterator[psycopg.Connection]:
+        """Yield a connection: committed at the end, rolled back on an error, closed in any case.
+
+        Raises WarehouseUnavailableError or WarehouseConfigError for what PostgreSQL's own failures
+        mean; errors of a statement's content pass through.
+        """
+        settings = {"connect_timeout": CONNECT_TIMEOUT_S, "application_name": "hubspot_deals"}
+        try:
+            with psycopg.connect(
+                **{**settings, **self.parameters}, autocommit=autocommit
+            ) as connection:
+                yield connection
+        except (psycopg.OperationalError, psycopg.errors.InsufficientPrivilege) as exc:
+            raise as_warehouse_error(exc, tenant_id) from exc
+
+    @property
+    def url(self) -> str:
+        """The connection as a URL with its password, for dlt and ADBC. Never log it."""
+        parts = {"port": "5432", "password": "", **{k: str(v) for k, v in self.parameters.items()}}
+        host, port, dbname, user, password = (
+            quote(parts.pop(key, ""), safe="")
+            for key in ("host", "port", "dbname", "user", "password")
+        )
+        # dlt refuses a URL without a password; a server that asks for none ignores it.
+        query = f"?{urlencode(parts)}" if parts else ""
+        return f"postgresql://{user}:{password or 'none'}@{host}:{port}/{dbname}{query}"
+
+
+def as_warehouse_error(exc: Exception, tenant_id: str | None) -> HubSpotDealsError:
+    """Return what a failure of PostgreSQL means for an operator. libpq's text holds no password."""
+    text = " ".join(str(exc).split())
+    if getattr(exc, "sqlstate", None) == INSUFFICIENT_PRIVILEGE or "permission denied" in text:
+        return WarehouseConfigError(
+            f"PostgreSQL refuses: {text}.",
+            tenant_id=tenant_id,
+            remedy="Grant the warehouse connection's role what docs/setup.md lists.",
+        )
+    if any(failure in text for failure in _CONFIG_FAILURES):
+        return WarehouseConfigError(
+            f"PostgreSQL refuses the connection: {text}.",
+            tenant_id=tenant_id,
+            remedy="Correct the Airflow connection 'warehouse' or DATABASE_URL.",
+        )
+    return WarehouseUnavailableError(
+        f"PostgreSQL can't be reached or broke off: {text}.",
+        tenant_id=tenant_id,
+        remedy="Check the server and the connection 'warehouse'; the task is retried.",
+    )
+
+
+def warehouse_schema(environ: Mapping[str, str] = os.environ) -> str:
+    """Return DLT_DATABASE_SCHEMA or its default. Raises WarehouseConfigError."""
+    schema = environ.get("DLT_DATABASE_SCHEMA") or DEFAULT_SCHEMA
+    if not _SCHEMA_PATTERN.fullmatch(schema):
+        raise WarehouseConfigError(
+            f"DLT_DATABASE_SCHEMA is {schema!r}.",
+            remedy="It must be lower-case letters, digits and underscores, 50 at most, "
+            "starting with a letter.",
+        )
+    return schema
+
+
+def open_warehouse(tenant_id: str | None = None) -> Warehouse:
+    """Return the warehouse of the Airflow connection `warehouse`, or of DATABASE_URL."""
+    from airflow.providers.postgres.hooks.postgres import PostgresHook
+    from airflow.sdk.exceptions import AirflowNotFoundException
+
+    schema = warehouse_schema()
+    try:
+        hook = PostgresHook(postgres_conn_id=CONNECTION_ID)
+        connection = cast("psycopg.Connection", hook.get_conn())
+    except AirflowNotFoundException:
+        return _from_environment(schema, tenant_id)
+    except psycopg.OperationalError as exc:
+        raise as_warehouse_error(exc, tenant_id) from exc
+    with connection:
+        # Asked of the live connection, so that whatever the provider adds (IAM tokens, TLS
+        # files) reaches dlt too.
+        info = connection.info
+        return Warehouse({**info.get_parameters(), "password": info.password}, schema)
+
+
+def _from_environment(schema: str, tenant_id: str | None) -> Warehouse:
+    url = os.environ.get("DATABASE_URL")
+    if not url:
+        raise WarehouseConfigError(
+            "there is neither an Airflow connection 'warehouse' nor DATABASE_URL.",
+            tenant_id=tenant_id,
+            remedy="Set one of them to the PostgreSQL database that deals are loaded into.",
+        )
+    return Warehouse.from_url(url, schema)

@@ -1,0 +1,104 @@
+"""Numbered SQL files, applied once each, in order, under a lock. Forward only.
+
+`python -m include.warehouse.migrations` applies them by hand; every scan does so first.
+"""
+
+import logging
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+from psycopg import sql
+
+from include.errors import WarehouseConfigError
+from include.warehouse.connection import Warehouse
+
+log = logging.getLogger(__name__)
+
+#: As PostgreSQL counts: the first with the MERGE statement.
+MIN_SERVER_VERSION = 150_000
+
+_FILE_NAME = re.compile(r"(\d{4})_(\w+)\.sql")
+
+
+def migrations() -> list[tuple[int, Path]]:
+    """Return (version, file), ascending."""
+    folder = Path(__file__).parent
+    return sorted(
+        (int(match[1]), path)
+        for path in folder.glob("*.sql")
+        if (match := _FILE_NAME.fullmatch(path.name))
+    )
+
+
+def migrate(warehouse: Warehouse, tenant_id: str | None = None) -> list[int]:
+    """Bring the schema up to date and return the versions applied now.
+
+    Any number of processes may call this at once: the first applies, the others wait, then find
+    nothing to do. A migration that fails leaves nothing of itself.
+    """
+    with warehouse.connect(tenant_id) as connection:
+        if _version(connection, warehouse.schema) == migrations()[-1][0]:
+            return []
+        _require_merge(connection)
+        connection.execute(
+            "select pg_advisory_xact_lock(hashtextextended(%s, 0))",
+            [f"{warehouse.schema}:migrate"],
+        )
+        applied = list(_apply_missing(connection, warehouse.schema))
+    log.info("warehouse schema %s: applied migrations %s", warehouse.schema, applied)
+    return applied
+
+
+def _require_merge(connection: psycopg.Connection) -> None:
+    version = connection.info.server_version
+    if version < MIN_SERVER_VERSION:
+        raise WarehouseConfigError(
+            f"the warehouse is PostgreSQL {version // 10_000}; dlt's upsert needs MERGE.",
+            remedy=f"Use PostgreSQL {MIN_SERVER_VERSION // 10_000} or newer.",
+        )
+
+
+def _apply_missing(connection: psycopg.Connection, schema: str) -> Iterator[int]:
+    have = _version(connection, schema)
+    newest = migrations()[-1][0]
+    if have > newest:
+        raise WarehouseConfigError(
+            f"schema {schema} is at version {have}, this code knows versions up to {newest}.",
+            remedy="Deploy the newer code again: migrations are forward only.",
+        )
+    if have == 0:
+        connection.execute(_compose(_CREATE_HISTORY, schema))
+    for version, path in migrations():
+        if version > have:
+            connection.execute(_compose(path.read_text(), schema))
+            connection.execute(_compose(_RECORD, schema), [version, path.stem])
+            yield version
+
+
+_CREATE_HISTORY = """
+    create schema if not exists {schema};
+    create table {schema}.schema_migrations (
+        version integer primary key,
+        name text not null,
+        applied_at timestamptz not null default now()
+    );
+"""
+_RECORD = "insert into {schema}.schema_migrations (version, name) values (%s, %s)"
+
+
+def _version(connection: psycopg.Connection, schema: str) -> int:
+    known = connection.execute(
+        "select to_regclass(format('%%I.schema_migrations', %s::text))", [schema]
+    ).fetchone()
+    if known is None or known[0] is None:
+        return 0
+    row = connection.execute(
+        _compose("select coalesce(max(version), 0) from {schema}.schema_migrations", schema)
+    ).fetchone()
+    return int(row[0]) if row else 0
+
+
+def _compose(statement: str, schema: str) -> sql.Composed:
+    return sql.SQL(statement).format(schema=sql.Identifier(schema), schema_name=sql.Literal(schema))

@@ -1,0 +1,90 @@
+"""A scan's row in `scans`, which tells how it went."""
+
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from psycopg import sql
+from psycopg.types.json import Jsonb
+
+from include.errors import HubSpotDealsError
+from include.scan import Scan
+from include.warehouse.connection import Warehouse
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ScanLog:
+    """Writes a scan's row."""
+
+    warehouse: Warehouse
+    scan: Scan
+
+    def open(self) -> None:
+        """Make the row, or make it as new when this run's first task runs again."""
+        tenant = self.scan.tenant
+        self._execute(
+            """
+            insert into {scans} (scan_id, tenant_id, dag_id, run_id, mode, state, attempt)
+            values (%s, %s, %s, %s, %s, 'validating', 1)
+            on conflict (scan_id) do update
+            set state = 'validating',
+                mode = excluded.mode,
+                attempt = {scans}.attempt + 1,
+                started_at = now(),
+                finished_at = null,
+                error = null
+            """,
+            [self.scan.id, tenant.id, tenant.dag_id, self.scan.run_id, self.scan.mode],
+        )
+
+    def set(self, **columns: Any) -> None:
+        """Write columns of the row; dicts become jsonb."""
+        assignments = sql.SQL(", ").join(
+            sql.SQL("{} = %s").format(sql.Identifier(name)) for name in columns
+        )
+        values = [Jsonb(v) if isinstance(v, Mapping) else v for v in columns.values()]
+        with self.warehouse.connect(self.scan.tenant.id) as connection:
+            connection.execute(
+                sql.SQL("update {} set {} where scan_id = %s").format(
+                    sql.Identifier(self.warehouse.schema, "scans"), assignments
+                ),
+                [*values, self.scan.id],
+            )
+
+    def succeed(self) -> None:
+        self._execute(
+            "update {scans} set state = 'succeeded', finished_at = now() where scan_id = %s",
+            [self.scan.id],
+        )
+
+    @contextmanager
+    def step(self, state: str) -> Iterator[None]:
+        """Mark the scan as being in *state*; as failed, with the message, if the block raises."""
+        self.set(state=state, error=None, finished_at=None)
+        try:
+            yield
+        except Exception as exc:
+            self._record_failure(exc)
+            raise
+
+    def _record_failure(self, exc: Exception) -> None:
+        # Messages of other libraries can hold rows; ours never do.
+        known = isinstance(exc, HubSpotDealsError)
+        error = f"{type(exc).__name__}: {exc}" if known else f"{type(exc).__name__}, see the log"
+        try:
+            self._execute(
+                "update {scans} set state = 'failed', error = %s, finished_at = now() "
+                "where scan_id = %s",
+                [error, self.scan.id],
+            )
+        except HubSpotDealsError as also:
+            log.error("the failure could not be written to the scan's row: %s", also)
+
+    def _execute(self, statement: str, values: list[Any]) -> None:
+        scans = sql.Identifier(self.warehouse.schema, "scans")
+        with self.warehouse.connect(self.scan.tenant.id) as connection:
+            connection.execute(sql.SQL(statement).format(scans=scans), values)
