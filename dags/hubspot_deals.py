@@ -70,20 +70,20 @@ def build_dag(tenant: Tenant) -> None:
     )
     def hubspot_deals() -> None:
         @task
-        def validate_token(run_id: str = "", params: Any = None) -> Any:
+        def validate_token(run_id: Any = None, params: Any = None) -> Any:
             from include.validation import validate_token
 
             return validate_token(Scan(tenant, run_id, params["mode"]))
 
         # one extraction of a tenant at a time, backfills included
         @task(max_active_tis_per_dag=1)
-        def extract_deals(run_id: str = "", params: Any = None) -> Any:
+        def extract_deals(run_id: Any = None, params: Any = None) -> Any:
             from include.extract.pipeline import extract_deals
 
             return extract_deals(Scan(tenant, run_id, params["mode"]), params["checkpoint_pages"])
 
         @task
-        def check_quality(run_id: str = "", params: Any = None) -> Any:
+        def check_quality(run_id: Any = None, params: Any = None) -> Any:
             from include.quality.checks import check_quality
 
             return check_quality(Scan(tenant, run_id, params["mode"]))

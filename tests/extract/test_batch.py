@@ -1,0 +1,114 @@
+import json
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+import pytest
+
+from include.errors import ContractError
+from include.extract.batch import Batch, to_batch
+from include.hubspot.answers import Record
+
+NOW = datetime(2026, 11, 24, tzinfo=UTC)
+
+
+def record(deal_id: str = "1", updated_at: str | None = None, **properties: Any) -> Record:
+    return Record(
+        id=deal_id,
+        properties=msgspec.Raw(json.dumps(properties).encode()),
+        updated_at=updated_at,
+    )
+
+
+def batch_of(*records: Record) -> Batch:
+    return to_batch(records, tenant_id="acme", scan_id="scan-1", extracted_at=NOW)
+
+
+def test_standard_properties_become_typed_columns() -> None:
+    deal = record(
+        dealname="Big one",
+        amount="5000",
+        hs_is_closed="false",
+        closedate="2026-12-31T00:00:00Z",
+        dealstage="qualifiedtobuy",
+    )
+
+    (row,) = batch_of(deal).table.to_pylist()
+
+    assert row["deal_name"] == "Big one"
+    assert row["amount"] == Decimal(5000)
+    assert row["is_closed"] is False
+    assert row["close_date"] == datetime(2026, 12, 31, tzinfo=UTC)
+    assert row["stage_id"] == "qualifiedtobuy"
+
+
+def test_every_row_carries_tenant_scan_and_time() -> None:
+    (row,) = batch_of(record()).table.to_pylist()
+
+    assert (row["_tenant_id"], row["_scan_id"], row["_extracted_at"]) == ("acme", "scan-1", NOW)
+
+
+def test_properties_are_the_json_text_as_it_came() -> None:
+    raw = b'{"dealname": "x",  "amount":null}'
+
+    (row,) = batch_of(Record(id="1", properties=msgspec.Raw(raw))).table.to_pylist()
+
+    assert row["properties"] == raw.decode()
+
+
+def test_a_value_that_does_not_fit_is_null_counted_and_kept_in_properties() -> None:
+    batch = batch_of(record(amount="1;2"), record("2", amount="NaN", closedate="soon"))
+
+    assert batch.table["amount"].null_count == 2
+    assert dict(batch.misfits) == {"amount": 2, "close_date": 1}
+    assert json.loads(batch.table["properties"][0].as_py()) == {"amount": "1;2"}
+
+
+def test_no_value_and_an_empty_one_are_null_and_no_misfit() -> None:
+    batch = batch_of(record(amount="", closedate=None))
+
+    assert batch.table["amount"].null_count == 1
+    assert not batch.misfits
+
+
+def test_of_a_deal_listed_twice_the_one_modified_last_stays() -> None:
+    batch = batch_of(
+        record("1", "2026-01-01T00:00:00Z", dealname="old"),
+        record("2", dealname="other"),
+        record("1", "2026-01-03T00:00:00Z", dealname="new"),
+        record("1", "2026-01-02T00:00:00Z", dealname="middle"),
+    )
+
+    names = {row["deal_id"]: row["deal_name"] for row in batch.table.to_pylist()}
+    assert names == {1: "new", 2: "other"}
+    assert batch.duplicates_dropped == 2
+
+
+@pytest.mark.parametrize("updated_at", ["2026-01-01T00:00:00Z", None], ids=["same time", "no time"])
+def test_of_equally_old_copies_the_one_listed_last_stays(updated_at: str | None) -> None:
+    batch = batch_of(
+        record("1", updated_at, dealname="first"), record("1", updated_at, dealname="last")
+    )
+
+    assert batch.table["deal_name"].to_pylist() == ["last"]
+
+
+def test_bare_numbers_and_booleans_are_read_as_the_text_they_are() -> None:
+    (row,) = batch_of(record(amount=1500.5, hs_is_closed=True, dealname=7)).table.to_pylist()
+
+    assert (row["amount"], row["is_closed"], row["deal_name"]) == (Decimal("1500.5"), True, "7")
+
+
+def test_an_id_above_32_bits_is_an_id() -> None:
+    assert batch_of(record("9223372036854775807")).table["deal_id"].to_pylist() == [2**63 - 1]
+
+
+@pytest.mark.parametrize("deal_id", ["abc", "-1", "9223372036854775808", ""])
+def test_an_id_that_is_no_64_bit_number_is_refused(deal_id: str) -> None:
+    with pytest.raises(ContractError, match="tenant acme"):
+        batch_of(record(deal_id))
+
+
+def test_no_records_make_an_empty_table() -> None:
+    assert batch_of().table.num_rows == 0

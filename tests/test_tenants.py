@@ -1,0 +1,108 @@
+from pathlib import Path
+
+import pytest
+
+from include.errors import TenantsFileError
+from include.tenants import DEFAULT_FILE, Tenant, Tenants, load_tenants, scan_id
+
+
+def tenants_of(tmp_path: Path, text: str, **environ: str) -> Tenants:
+    file = tmp_path / "tenants.yaml"
+    file.write_text(text)
+    return load_tenants({"HUBSPOT_DEALS_TENANTS_FILE": str(file), **environ})
+
+
+def test_an_id_is_a_whole_entry(tmp_path: Path) -> None:
+    tenants = tenants_of(tmp_path, "tenants:\n  - id: acme\n")
+
+    assert tenants.enabled == (Tenant(id="acme"),)
+    assert tenants.problems == ()
+
+
+def test_a_bare_list_is_a_tenants_file_too(tmp_path: Path) -> None:
+    assert tenants_of(tmp_path, "- id: acme\n").enabled == (Tenant(id="acme"),)
+
+
+def test_dag_and_connection_are_named_after_the_tenant() -> None:
+    tenant = Tenant(id="acme")
+
+    assert (tenant.dag_id, tenant.connection_id) == ("hubspot_deals__acme", "hubspot_acme")
+
+
+def test_a_disabled_tenant_is_left_out(tmp_path: Path) -> None:
+    assert tenants_of(tmp_path, "[{id: acme, enabled: false}, {id: globex}]").enabled == (
+        Tenant(id="globex"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("entry", "said"),
+    [
+        pytest.param(
+            "{id: acme, schedul: '@daily'}",
+            "tenant 'acme': unknown key 'schedul' (did you mean 'schedule'?)",
+            id="misspelt key",
+        ),
+        pytest.param("{id: acme, colour: red}", "unknown key 'colour'", id="unknown key"),
+        pytest.param("{id: Acme-Corp}", "id 'Acme-Corp' must match", id="id that is no slug"),
+        pytest.param("{schedule: null}", "key 'id' is missing", id="no id"),
+        pytest.param("{id: acme, schedule: daily}", "'daily' is not a cron", id="no cron"),
+        pytest.param("{id: acme, timezone: Mars/Base}", "IANA time zone", id="no time zone"),
+        pytest.param("{id: acme, checkpoint_pages: 0}", "greater than or equal to 1", id="bound"),
+        pytest.param("{id: acme, properties: [Amount!]}", "key 'properties'", id="property name"),
+        pytest.param("just text", "expected keys such as 'id: acme'", id="not a mapping"),
+    ],
+)
+def test_a_bad_entry_is_reported_and_hides_no_other(tmp_path: Path, entry: str, said: str) -> None:
+    tenants = tenants_of(tmp_path, f"tenants: [{{id: globex}}, {entry}, {{id: initech}}]")
+
+    assert [tenant.id for tenant in tenants.enabled] == ["globex", "initech"]
+    (problem,) = tenants.problems
+    assert said in str(problem)
+    assert str(tmp_path / "tenants.yaml") in str(problem)
+
+
+def test_a_tenant_listed_twice_is_taken_once_and_reported(tmp_path: Path) -> None:
+    tenants = tenants_of(tmp_path, "[{id: acme, retries: 1}, {id: acme, retries: 2}]")
+
+    assert tenants.enabled == (Tenant(id="acme", retries=1),)
+    assert "listed twice" in str(tenants.problems[0])
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        pytest.param("tenants: [", "is not valid YAML at line", id="not YAML"),
+        pytest.param("tenants: {acme: {}}", "expected a list of tenants", id="a mapping"),
+        pytest.param("acme", "expected a list of tenants", id="a word"),
+    ],
+)
+def test_a_file_that_is_no_list_of_tenants_is_refused(
+    tmp_path: Path, text: str, said: str
+) -> None:
+    with pytest.raises(TenantsFileError, match=said):
+        tenants_of(tmp_path, text)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(TenantsFileError, match=r"nowhere\.yaml: can't be read"):
+        load_tenants({"HUBSPOT_DEALS_TENANTS_FILE": str(tmp_path / "nowhere.yaml")})
+
+
+def test_a_token_in_the_environment_makes_the_tenant_default(tmp_path: Path) -> None:
+    tenants = tenants_of(tmp_path, "[]", HUBSPOT_ACCESS_TOKEN="pat-na1-x")
+
+    assert tenants.enabled == (Tenant(id="default"),)
+
+
+def test_the_shipped_file_holds_the_one_account_setup() -> None:
+    assert load_tenants({}).enabled == (Tenant(id="default"),)
+    assert DEFAULT_FILE.name == "tenants.yaml"
+
+
+def test_a_scan_id_depends_on_dag_and_run_only() -> None:
+    once = scan_id("hubspot_deals__acme", "manual__1")
+
+    assert once == scan_id("hubspot_deals__acme", "manual__1")
+    assert once != scan_id("hubspot_deals__acme", "manual__2")
+    assert once != scan_id("hubspot_deals__globex", "manual__1")
