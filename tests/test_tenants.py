@@ -77,9 +77,7 @@ def test_a_tenant_listed_twice_is_taken_once_and_reported(tmp_path: Path) -> Non
         pytest.param("acme", "expected a list of tenants", id="a word"),
     ],
 )
-def test_a_file_that_is_no_list_of_tenants_is_refused(
-    tmp_path: Path, text: str, said: str
-) -> None:
+def test_a_file_that_is_no_list_of_tenants_is_refused(tmp_path: Path, text: str, said: str) -> None:
     with pytest.raises(TenantsFileError, match=said):
         tenants_of(tmp_path, text)
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from airflow.sdk import BaseHook, Connection
 from airflow.sdk.exceptions import AirflowNotFoundException
+from airflow.sdk.log import mask_secret
 
 from include.errors import ConfigError, HubSpotDealsError, TokenMissingError
 from include.hubspot import api
@@ -45,12 +46,7 @@ class HubSpotHook(BaseHook):
         """Return a client. Raises TokenMissingError or ConfigError; sends nothing yet."""
         connection = self._connection()
         if not connection.password:
-            raise TokenMissingError(
-                f"there is no HubSpot token: connection {self.hubspot_conn_id} has no password"
-                + (" and HUBSPOT_ACCESS_TOKEN is not set." if self._may_use_environment else "."),
-                tenant_id=self.tenant_id,
-                remedy=f"Put the token into {token_place(self.tenant_id)}.",
-            )
+            raise self._token_missing()
         extra = connection.extra_dejson
         return HubSpotClient(
             base_url(connection),
@@ -77,12 +73,23 @@ class HubSpotHook(BaseHook):
             return self.get_connection(self.hubspot_conn_id)
         except AirflowNotFoundException:
             token = os.environ.get("HUBSPOT_ACCESS_TOKEN") if self._may_use_environment else None
+            if not token:
+                raise self._token_missing() from None
+            mask_secret(token)
             return Connection(
                 conn_id=self.hubspot_conn_id,
                 conn_type=self.conn_type,
                 host=os.environ.get("HUBSPOT_API_BASE_URL"),
                 password=token,
             )
+
+    def _token_missing(self) -> TokenMissingError:
+        place = token_place(self.tenant_id)
+        return TokenMissingError(
+            f"there is no HubSpot token in {place}.",
+            tenant_id=self.tenant_id,
+            remedy="Put one there, then clear the task.",
+        )
 
     def _own_cap(self, extra: Mapping[str, Any]) -> int | None:
         value = extra.get("requests_per_10_s")

@@ -131,6 +131,8 @@ def open_warehouse(tenant_id: str | None = None) -> Warehouse:
 
 
 def _from_environment(schema: str, tenant_id: str | None) -> Warehouse:
+    from airflow.sdk.log import mask_secret
+
     url = os.environ.get("DATABASE_URL")
     if not url:
         raise WarehouseConfigError(
@@ -138,4 +140,7 @@ def _from_environment(schema: str, tenant_id: str | None) -> Warehouse:
             tenant_id=tenant_id,
             remedy="Set one of them to the PostgreSQL database that deals are loaded into.",
         )
-    return Warehouse.from_url(url, schema)
+    warehouse = Warehouse.from_url(url, schema)
+    if password := warehouse.parameters.get("password"):
+        mask_secret(password)
+    return warehouse

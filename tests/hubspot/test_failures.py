@@ -95,9 +95,7 @@ def test_retry_after_is_read_as_seconds_or_as_a_date() -> None:
         pytest.param(
             failure(429, policyName="DAILY"), DailyLimitError, "daily API limit", id="daily"
         ),
-        pytest.param(
-            failure(429, policyName="SECONDLY"), RateLimitedError, "SECONDLY", id="rate"
-        ),
+        pytest.param(failure(429, policyName="SECONDLY"), RateLimitedError, "SECONDLY", id="rate"),
         pytest.param(
             failure(477, {"Retry-After": "60"}), PortalMigratingError, "in 60 s", id="moving"
         ),

@@ -1,0 +1,60 @@
+"""Shared fixtures: one real PostgreSQL a session, a fresh warehouse schema a test."""
+
+import itertools
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+# Before anything imports Airflow: its home must not be the developer's own.
+os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="hubspot_deals_tests_airflow_")
+os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
+
+import psycopg
+import pytest
+from include.local.postgres import EmbeddedPostgres
+from psycopg import sql
+
+from include.warehouse.connection import Warehouse
+from include.warehouse.locks import STAGING_SLOTS
+from include.warehouse.migrations import migrate
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
+    with EmbeddedPostgres(tmp_path_factory.mktemp("postgres")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def database_url(postgres: EmbeddedPostgres) -> str:
+    return postgres.dsn("warehouse")
+
+
+@pytest.fixture
+def empty_warehouse(database_url: str) -> Iterator[Warehouse]:
+    """A warehouse whose schema does not exist yet."""
+    warehouse = Warehouse.from_url(database_url, f"deals_{next(_numbers)}")
+    yield warehouse
+    schemas = [warehouse.schema]
+    schemas += [f"{warehouse.schema}_stg_slot{slot}" for slot in range(1, STAGING_SLOTS + 1)]
+    with psycopg.connect(database_url) as connection:
+        connection.execute(
+            sql.SQL("drop schema if exists {} cascade").format(
+                sql.SQL(", ").join(map(sql.Identifier, schemas))
+            )
+        )
+
+
+@pytest.fixture
+def warehouse(empty_warehouse: Warehouse) -> Warehouse:
+    """A warehouse with all tables and no rows."""
+    migrate(empty_warehouse)
+    return empty_warehouse
+
+
+@pytest.fixture
+def project_root() -> Path:
+    return Path(__file__).parent.parent

@@ -1,0 +1,176 @@
+"""Loading through dlt into a real PostgreSQL."""
+
+import json
+import multiprocessing
+import os
+import signal
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+import pytest
+
+from include.errors import HubSpotDealsError, WarehouseConfigError
+from include.extract.batch import to_batch
+from include.extract.loader import DealLoader
+from include.hubspot.answers import Record, decode_page
+from include.warehouse.connection import Warehouse
+from include.warehouse.locks import hold_tenant
+
+NOW = datetime(2026, 11, 24, tzinfo=UTC)
+
+
+def record(deal_id: int, **properties: str | None) -> Record:
+    properties = {"hs_object_id": str(deal_id), **properties}
+    return Record(id=str(deal_id), properties=msgspec.Raw(json.dumps(properties).encode()))
+
+
+def load(warehouse: Warehouse, tenant_id: str, records: list[Record], scan_id: str = "1") -> None:
+    batch = to_batch(records, tenant_id=tenant_id, scan_id=scan_id, extracted_at=NOW)
+    with hold_tenant(warehouse, tenant_id) as lock:
+        DealLoader(warehouse, tenant_id, lock).load(batch.table)
+
+
+def rows(warehouse: Warehouse, columns: str) -> list[tuple[Any, ...]]:
+    with warehouse.connect() as connection:
+        return connection.execute(
+            f"select {columns} from {warehouse.schema}.deals order by _tenant_id, deal_id"
+        ).fetchall()
+
+
+def catalog(warehouse: Warehouse) -> list[tuple[Any, ...]]:
+    with warehouse.connect() as connection:
+        return connection.execute(
+            "select table_schema, table_name, column_name, data_type "
+            "from information_schema.columns where table_schema like %s order by 1, 2, 3",
+            [f"{warehouse.schema}%"],
+        ).fetchall()
+
+
+def test_loading_again_changes_no_count_and_takes_the_newer_values(warehouse: Warehouse) -> None:
+    load(warehouse, "acme", [record(1, dealname="old"), record(2, dealname="same")])
+    load(warehouse, "acme", [record(1, dealname="new"), record(2, dealname="same")], scan_id="2")
+
+    assert rows(warehouse, "deal_id, deal_name, _scan_id") == [(1, "new", "2"), (2, "same", "2")]
+
+
+def test_the_same_deal_id_in_two_portals_is_two_rows(warehouse: Warehouse) -> None:
+    load(warehouse, "acme", [record(1, dealname="ours")])
+    load(warehouse, "globex", [record(1, dealname="theirs")])
+
+    assert rows(warehouse, "_tenant_id, deal_name") == [("acme", "ours"), ("globex", "theirs")]
+
+
+def test_dlt_finds_every_table_made_and_alters_none(warehouse: Warehouse) -> None:
+    before = catalog(warehouse)
+
+    load(warehouse, "acme", [record(1)])
+
+    assert catalog(warehouse) == before
+
+
+def test_an_empty_batch_loads_nothing(warehouse: Warehouse) -> None:
+    load(warehouse, "acme", [])
+
+    assert rows(warehouse, "deal_id") == []
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        pytest.param('"\\u0000 in \\u0000 text"', id="NUL"),
+        pytest.param('"half \\ud83d pair"', id="lone surrogate"),
+        pytest.param("NaN", id="NaN"),
+        pytest.param('"\\ud83d\\ude80"', id="emoji"),
+        pytest.param('"' + "x" * 60_000 + '"', id="60 kB"),
+        pytest.param('"1234567890.' + "9" * 50 + '"', id="50 decimals"),
+        pytest.param('"' + "9" * 50 + '"', id="50 digits"),
+        pytest.param('"9999-12-31T23:59:59.999Z"', id="year 9999"),
+        pytest.param('""', id="empty"),
+        pytest.param('"it\'s \\"quoted\\"\\n\\\\, {braced}"', id="punctuation"),
+    ],
+)
+def test_values_of_real_portals_load(warehouse: Warehouse, value: str) -> None:
+    names = ["amount", "closedate", "dealname", "hs_is_closed", "select", "deal_id", "ctid"]
+    deals = (f'{{"id":"{n}","properties":{{"{name}":{value}}}}}' for n, name in enumerate(names))
+    page = decode_page(f'{{"results":[{",".join(deals)}]}}'.encode())
+
+    load(warehouse, "acme", page.results)
+
+    sent = [json.loads(bytes(sent.properties)) for sent in page.results]
+    assert rows(warehouse, "properties") == [(properties,) for properties in sent]
+
+
+def test_a_refusal_of_postgresql_names_the_remedy(warehouse: Warehouse, database_url: str) -> None:
+    with warehouse.connect() as connection:
+        connection.execute(f"drop role if exists {warehouse.schema}_reader")
+        connection.execute(f"create role {warehouse.schema}_reader login password 'reader'")
+    reader = Warehouse(
+        {**warehouse.parameters, "user": f"{warehouse.schema}_reader", "password": "reader"},
+        warehouse.schema,
+    )
+
+    with pytest.raises(HubSpotDealsError) as caught:
+        load(reader, "acme", [record(1)])
+
+    assert isinstance(caught.value, WarehouseConfigError)
+    assert "permission denied" in str(caught.value)
+    with warehouse.connect() as connection:
+        connection.execute(f"drop role {warehouse.schema}_reader")
+
+
+def _load_rounds(warehouse: Warehouse, tenant_id: str) -> None:
+    for scan in range(1, 4):
+        records = [record(deal_id, dealname=f"{tenant_id} {scan}") for deal_id in range(400)]
+        load(warehouse, tenant_id, records, scan_id=str(scan))
+
+
+def test_tenants_that_load_at_once_lose_and_mix_nothing(warehouse: Warehouse) -> None:
+    tenants = [f"tenant_{n}" for n in range(4)]
+    spawn = multiprocessing.get_context("spawn")
+    processes = [
+        spawn.Process(target=_load_rounds, args=(warehouse, tenant_id)) for tenant_id in tenants
+    ]
+
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+
+    assert [process.exitcode for process in processes] == [0] * len(tenants)
+    assert rows(warehouse, "_tenant_id, deal_id, deal_name, _scan_id") == [
+        (tenant_id, deal_id, f"{tenant_id} 3", "3")
+        for tenant_id in tenants
+        for deal_id in range(400)
+    ]
+
+
+def _load_until_killed(warehouse: Warehouse, started: Any) -> None:
+    records = [record(deal_id, dealname="half", filler="x" * 2_000) for deal_id in range(20_000)]
+    batch = to_batch(records, tenant_id="acme", scan_id="1", extracted_at=NOW)
+    with hold_tenant(warehouse, "acme") as lock:
+        loader = DealLoader(warehouse, "acme", lock)
+        while True:
+            started.set()
+            loader.load(batch.table)
+
+
+@pytest.mark.parametrize("seconds", [0.05, 0.4, 0.9])
+def test_a_load_killed_at_any_moment_is_whole_after_the_next(
+    warehouse: Warehouse, seconds: float
+) -> None:
+    spawn = multiprocessing.get_context("spawn")
+    started = spawn.Event()
+    process = spawn.Process(target=_load_until_killed, args=(warehouse, started))
+    process.start()
+    assert started.wait(60)
+    process.join(seconds)
+    os.kill(process.pid or 0, signal.SIGKILL)
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+
+    load(warehouse, "acme", [record(n, dealname="whole") for n in range(20_000)], scan_id="2")
+
+    counted = rows(warehouse, "count(*) over (), deal_name, _scan_id")
+    assert len(counted) == 20_000
+    assert set(counted) == {(20_000, "whole", "2")}

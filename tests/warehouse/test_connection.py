@@ -1,0 +1,69 @@
+import socket
+
+import pytest
+
+from include.errors import WarehouseConfigError, WarehouseUnavailableError
+from include.warehouse.connection import Warehouse, warehouse_schema
+
+
+def test_a_server_that_is_down_is_unavailable_and_worth_a_retry() -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        port = unused.getsockname()[1]
+    warehouse = Warehouse.from_url(f"postgresql://u:secret@127.0.0.1:{port}/db")
+
+    with pytest.raises(WarehouseUnavailableError, match="tenant acme: PostgreSQL") as caught:  # noqa: SIM117
+        with warehouse.connect("acme"):
+            pass
+
+    assert "secret" not in str(caught.value)
+
+
+def test_a_database_that_does_not_exist_is_a_setting_to_correct(database_url: str) -> None:
+    warehouse = Warehouse.from_url(database_url.replace("/warehouse", "/nowhere"))
+
+    with pytest.raises(WarehouseConfigError, match="does not exist"):  # noqa: SIM117
+        with warehouse.connect("acme"):
+            pass
+
+
+def test_an_unreadable_url_is_refused_without_quoting_it() -> None:
+    with pytest.raises(WarehouseConfigError) as caught:
+        Warehouse.from_url("postgres//user:secret@host/db")
+
+    assert "secret" not in str(caught.value)
+
+
+def test_neither_repr_nor_str_shows_the_password() -> None:
+    warehouse = Warehouse.from_url("postgresql://user:secret@host/db")
+
+    assert "secret" not in f"{warehouse!r}{warehouse}"
+
+
+@pytest.mark.parametrize(
+    ("url", "for_dlt"),
+    [
+        pytest.param(
+            "postgresql://us%40er:p%2Fw@host:5433/db",
+            "postgresql://us%40er:p%2Fw@host:5433/db",
+            id="special characters",
+        ),
+        pytest.param(
+            "postgresql://user@host/db", "postgresql://user:none@host:5432/db", id="no password"
+        ),
+        pytest.param(
+            "postgresql://u:p@host/db?sslmode=require",
+            "postgresql://u:p@host:5432/db?sslmode=require",
+            id="parameters",
+        ),
+    ],
+)
+def test_dlt_gets_the_same_connection_as_a_url(url: str, for_dlt: str) -> None:
+    assert Warehouse.from_url(url).url == for_dlt
+
+
+def test_the_schema_has_a_default_and_must_be_a_plain_name() -> None:
+    assert warehouse_schema({}) == "hubspot_deals"
+    assert warehouse_schema({"DLT_DATABASE_SCHEMA": "crm"}) == "crm"
+    with pytest.raises(WarehouseConfigError, match="DLT_DATABASE_SCHEMA is 'Bad Name'"):
+        warehouse_schema({"DLT_DATABASE_SCHEMA": "Bad Name"})

@@ -1,0 +1,105 @@
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from include.errors import WarehouseConfigError
+from include.extract.columns import DEALS_SCHEMA
+from include.warehouse import migrations as migrations_module
+from include.warehouse.connection import Warehouse
+from include.warehouse.migrations import migrate, migrations
+
+
+def test_versions_are_numbered_without_a_gap() -> None:
+    versions = [version for version, _ in migrations()]
+
+    assert versions == list(range(1, len(versions) + 1))
+
+
+def test_migrating_twice_applies_nothing_the_second_time(empty_warehouse: Warehouse) -> None:
+    first, second = migrate(empty_warehouse), migrate(empty_warehouse)
+
+    assert first == [version for version, _ in migrations()]
+    assert second == []
+
+
+def test_many_first_runs_at_once_apply_each_migration_once(empty_warehouse: Warehouse) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        applied = list(pool.map(lambda _: migrate(empty_warehouse), range(8)))
+
+    assert max(applied, key=len) == [version for version, _ in migrations()]
+    assert sum(map(len, applied)) == len(migrations())
+
+
+def test_a_failing_migration_leaves_nothing_of_itself(
+    empty_warehouse: Warehouse,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    broken = tmp_path / "0001_broken.sql"
+    broken.write_text("create table {schema}.half (id int); select 1/0;")
+    monkeypatch.setattr(migrations_module, "migrations", lambda: [(1, broken)])
+
+    with pytest.raises(Exception, match="division by zero"):
+        migrate(empty_warehouse)
+
+    with empty_warehouse.connect() as connection:
+        found = connection.execute(
+            "select to_regnamespace(%s)", [empty_warehouse.schema]
+        ).fetchone()
+    assert found == (None,)
+
+
+def test_a_schema_newer_than_the_code_is_refused(warehouse: Warehouse) -> None:
+    with warehouse.connect() as connection:
+        connection.execute(
+            f"insert into {warehouse.schema}.schema_migrations (version, name) values (9999, 'x')"
+        )
+
+    with pytest.raises(WarehouseConfigError, match="is at version 9999"):
+        migrate(warehouse)
+
+
+def test_the_deals_table_has_the_columns_that_are_loaded(warehouse: Warehouse) -> None:
+    types = {
+        "string": {"text", "jsonb"},
+        "int64": {"bigint"},
+        "bool": {"boolean"},
+        "decimal128(38, 9)": {"numeric"},
+        "timestamp[us, tz=UTC]": {"timestamp with time zone"},
+    }
+    with warehouse.connect() as connection:
+        columns = connection.execute(
+            """
+            select column_name, data_type, is_nullable = 'YES' from information_schema.columns
+            where table_schema = %s and table_name = 'deals' order by ordinal_position
+            """,
+            [warehouse.schema],
+        ).fetchall()
+
+    assert [name for name, _, _ in columns] == DEALS_SCHEMA.names
+    for name, data_type, nullable in columns:
+        field = DEALS_SCHEMA.field(name)
+        assert data_type in types[str(field.type)], name
+        assert nullable == field.nullable, name
+
+
+@pytest.mark.parametrize("slot", [1, 8])
+def test_every_staging_slot_mirrors_the_deals_table(warehouse: Warehouse, slot: int) -> None:
+    def columns(connection, schema: str) -> list[str]:
+        return [
+            name
+            for (name,) in connection.execute(
+                """
+                select column_name from information_schema.columns
+                where table_schema = %s and table_name = 'deals' order by ordinal_position
+                """,
+                [schema],
+            )
+        ]
+
+    with warehouse.connect() as connection:
+        staging = columns(connection, f"{warehouse.schema}_stg_slot{slot}")
+        target = columns(connection, warehouse.schema)
+
+    assert staging == target
