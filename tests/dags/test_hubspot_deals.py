@@ -1,0 +1,163 @@
+"""The DAG file, parsed by Airflow itself."""
+
+import os
+import subprocess
+import sys
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow.dag_processing.dagbag import DagBag
+from airflow.sdk import CronDataIntervalTimetable
+
+from include.errors import (
+    ConfigError,
+    ContractError,
+    HubSpotUnavailableError,
+    QualityError,
+    TokenRejectedError,
+)
+
+THREE_TENANTS = """
+tenants:
+  - id: acme
+  - {id: globex, schedule: null, owner: sales, retries: 1, checkpoint_pages: 7}
+  - {id: initech, schedule: "30 4 * * *", timezone: Europe/Berlin}
+"""
+
+
+@pytest.fixture
+def parse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, project_root: Path) -> Any:
+    def parse_dags(tenants: str) -> DagBag:
+        file = tmp_path / "tenants.yaml"
+        file.write_text(tenants)
+        monkeypatch.setenv("HUBSPOT_DEALS_TENANTS_FILE", str(file))
+        return DagBag(project_root / "dags")
+
+    return parse_dags
+
+
+def test_every_tenant_has_a_dag_of_three_tasks_in_a_row(parse: Any) -> None:
+    bag = parse(THREE_TENANTS)
+
+    assert bag.import_errors == {}
+    assert set(bag.dags) == {
+        "hubspot_deals__acme",
+        "hubspot_deals__globex",
+        "hubspot_deals__initech",
+    }
+    for dag in bag.dags.values():
+        chain = {task.task_id: sorted(task.downstream_task_ids) for task in dag.tasks}
+        assert chain == {
+            "validate_token": ["extract_deals"],
+            "extract_deals": ["check_quality"],
+            "check_quality": [],
+        }
+
+
+def test_the_tenants_settings_are_the_dags(parse: Any) -> None:
+    dag = parse(THREE_TENANTS).dags["hubspot_deals__globex"]
+
+    assert dag.timetable.can_be_scheduled is False
+    assert dag.params["checkpoint_pages"] == 7
+    assert {(task.owner, task.retries) for task in dag.tasks} == {("sales", 1)}
+
+
+def test_a_schedule_has_data_intervals_in_the_tenants_time_zone(parse: Any) -> None:
+    timetable = parse(THREE_TENANTS).dags["hubspot_deals__initech"].timetable
+
+    assert isinstance(timetable, CronDataIntervalTimetable)
+    assert str(timetable.timezone) == "Europe/Berlin" or timetable.timezone.name == "Europe/Berlin"
+
+
+def test_a_bad_entry_shows_as_an_import_error_and_the_others_load(parse: Any) -> None:
+    bag = parse("tenants: [{id: acme}, {id: globex, schedul: null}]")
+
+    assert set(bag.dags) == {"hubspot_deals__acme"}
+    ((file, error),) = bag.import_errors.items()
+    assert Path(file).name == "tenants_file_check.py"
+    assert "tenant 'globex': unknown key 'schedul' (did you mean 'schedule'?)" in error
+
+
+def test_a_file_that_is_no_yaml_is_an_import_error(parse: Any) -> None:
+    bag = parse("tenants: [")
+
+    assert bag.dags == {}
+    assert all("is not valid YAML" in error for error in bag.import_errors.values())
+
+
+@pytest.mark.parametrize(
+    ("error", "action"),
+    [
+        pytest.param(TokenRejectedError("no"), "fail", id="a person must act"),
+        pytest.param(ConfigError("no"), "fail", id="setting"),
+        pytest.param(ContractError("no"), "fail", id="a developer must act"),
+        pytest.param(QualityError("no"), "fail", id="quality"),
+        pytest.param(HubSpotUnavailableError("no"), "default", id="waiting helps"),
+        pytest.param(ConnectionError("no"), "default", id="anything else"),
+    ],
+)
+def test_only_what_waiting_can_heal_is_retried(parse: Any, error: Exception, action: str) -> None:
+    task = parse(THREE_TENANTS).dags["hubspot_deals__acme"].get_task("extract_deals")
+
+    assert task.retry_policy.evaluate(error, 1, 3).action.value == action
+    assert task.retry_delay == timedelta(seconds=30)
+
+
+def test_a_tenant_never_extracts_twice_at_once(parse: Any) -> None:
+    dag = parse(THREE_TENANTS).dags["hubspot_deals__acme"]
+
+    assert dag.max_active_runs == 1
+    assert dag.get_task("extract_deals").max_active_tis_per_dag == 1
+
+
+def test_the_trigger_form_has_a_title_and_a_description_for_every_param(parse: Any) -> None:
+    dag = parse(THREE_TENANTS).dags["hubspot_deals__acme"]
+
+    for name in dag.params:
+        param = dag.params.get_param(name)
+        assert param.schema["title"], name
+        assert param.description, name
+
+
+def test_the_dag_explains_itself(parse: Any) -> None:
+    dag = parse(THREE_TENANTS).dags["hubspot_deals__acme"]
+
+    assert "When it fails" in dag.doc_md
+    assert dag.tags == {"hubspot", "tenant:acme"}
+
+
+def test_parsing_imports_neither_dlt_nor_what_it_loads_with(
+    tmp_path: Path, project_root: Path
+) -> None:
+    file = tmp_path / "tenants.yaml"
+    file.write_text(THREE_TENANTS)
+    code = """
+import sys
+from airflow.dag_processing.dagbag import DagBag
+before = set(sys.modules)
+bag = DagBag("dags")
+assert len(bag.dags) == 3, bag.import_errors
+heavy = {"dlt", "pyarrow", "psycopg", "requests", "msgspec"}
+print("imported by the DAG files:", sorted(heavy & (set(sys.modules) - before)))
+"""
+
+    run = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=project_root,
+        env={**os.environ, "PYTHONPATH": ".", "HUBSPOT_DEALS_TENANTS_FILE": str(file)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert "imported by the DAG files: []" in run.stdout, run.stderr
+
+
+def test_a_task_process_builds_only_its_own_dag(
+    parse: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("_AIRFLOW_PARSING_CONTEXT_DAG_ID", "hubspot_deals__globex")
+
+    assert set(parse(THREE_TENANTS).dags) == {"hubspot_deals__globex"}

@@ -1,0 +1,232 @@
+"""Every check is shown to pass on good rows and to find what it is there for."""
+
+from collections.abc import Callable
+from decimal import Decimal
+
+import pytest
+
+from include.errors import QualityError
+from include.quality.checks import check_quality, status_of
+from include.quality.rules import RULES, Rule, Severity
+from include.scan import Scan
+from include.tenants import Tenant
+from include.warehouse.connection import Warehouse
+from include.warehouse.scan_log import ScanLog
+
+SCAN = Scan(Tenant(id="acme"), "manual__1")
+
+Execute = Callable[[str], None]
+
+
+@pytest.fixture
+def execute(warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch, database_url: str) -> Execute:
+    """Run SQL in a warehouse that holds one good scan of two deals."""
+    monkeypatch.setenv("DATABASE_URL", database_url)
+    monkeypatch.setenv("DLT_DATABASE_SCHEMA", warehouse.schema)
+
+    def run(statement: str) -> None:
+        with warehouse.connect() as connection:
+            connection.execute(f"set search_path to {warehouse.schema}")
+            connection.execute(statement.replace("$scan", f"'{SCAN.id}'"))
+
+    log = ScanLog(warehouse, SCAN)
+    log.open()
+    log.set(portal_id=7, deals_extracted=2)
+    run(
+        """
+        insert into deal_stages values ('acme', 'default', 'won', 'Sales', 'Won', true, 1, $scan);
+        insert into deals (_tenant_id, deal_id, pipeline_id, stage_id, created_at, updated_at,
+                           archived, properties, _scan_id, _extracted_at)
+        select 'acme', id, 'default', 'won', now() - interval '2 days', now() - interval '1 day',
+               false, jsonb_build_object('hs_object_id', id::text), $scan, now()
+        from generate_series(1, 2) as id
+        """
+    )
+    return run
+
+
+def statuses(warehouse: Warehouse) -> dict[str, str]:
+    with warehouse.connect() as connection:
+        return dict(
+            connection.execute(
+                f"select check_name, status from {warehouse.schema}.quality_results"
+            ).fetchall()
+        )
+
+
+@pytest.mark.usefixtures("execute")
+def test_a_good_scan_passes_every_check_and_succeeds(warehouse: Warehouse) -> None:
+    checked = check_quality(SCAN)
+
+    assert checked == {
+        "scan_id": SCAN.id,
+        "passed": True,
+        "checks": len(RULES),
+        "failed": 0,
+        "warned": 0,
+    }
+    assert set(statuses(warehouse).values()) == {"passed"}
+    with warehouse.connect() as connection:
+        scan = connection.execute(
+            f"select state, finished_at is not null, error from {warehouse.schema}.scans"
+        ).fetchone()
+    assert scan == ("succeeded", True, None)
+
+
+@pytest.mark.usefixtures("execute")
+def test_the_first_successful_scan_binds_the_tenant_to_its_account(warehouse: Warehouse) -> None:
+    check_quality(SCAN)
+
+    with warehouse.connect() as connection:
+        bound = connection.execute(
+            f"select tenant_id, portal_id, bound_by_scan_id from {warehouse.schema}.tenants"
+        ).fetchall()
+    assert bound == [("acme", 7, SCAN.id)]
+
+
+@pytest.mark.parametrize(
+    ("damage", "check"),
+    [
+        pytest.param(
+            "delete from deals where deal_id = 2", "rows_loaded_equal_deals_received", id="lost row"
+        ),
+        pytest.param(
+            "update scans set deals_extracted = 1", "rows_loaded_equal_deals_received", id="extra"
+        ),
+        pytest.param(
+            "alter table deals drop constraint deals_pkey; "
+            "alter table deals alter deal_id drop not null; "
+            "update deals set deal_id = null where deal_id = 2",
+            "keys_not_null",
+            id="null key",
+        ),
+        pytest.param(
+            "alter table deals drop constraint deals_pkey; "
+            "insert into deals select * from deals where deal_id = 1",
+            "keys_unique",
+            id="doubled key",
+        ),
+        pytest.param(
+            "update deals set _tenant_id = 'globex' where deal_id = 2",
+            "rows_carry_this_tenant",
+            id="row of another tenant",
+        ),
+        pytest.param(
+            """update deals set properties = '{"hs_object_id": "1"}' where deal_id = 2""",
+            "properties_belong_to_their_deal",
+            id="foreign properties",
+        ),
+        pytest.param(
+            "update deals set updated_at = now() + interval '2 days' where deal_id = 2",
+            "modified_not_in_the_future",
+            id="future",
+        ),
+    ],
+)
+def test_a_blocking_check_fails_the_scan_with_its_figures(
+    warehouse: Warehouse, execute: Execute, damage: str, check: str
+) -> None:
+    execute(damage)
+
+    with pytest.raises(QualityError, match=rf"tenant acme: .*{check} = [12] \(at most 0"):
+        check_quality(SCAN)
+
+    assert statuses(warehouse)[check] == "failed"
+    with warehouse.connect() as connection:
+        row = connection.execute(f"select state, error from {warehouse.schema}.scans").fetchone()
+        bound = connection.execute(f"select from {warehouse.schema}.tenants").fetchall()
+    assert row is not None
+    assert row[0] == "failed"
+    assert check in row[1]
+    assert bound == []
+
+
+@pytest.mark.parametrize(
+    ("damage", "check"),
+    [
+        pytest.param(
+            "update deals set updated_at = created_at - interval '1 s' where deal_id = 2",
+            "modified_not_before_created",
+            id="wrong order",
+        ),
+        pytest.param(
+            "update deals set created_at = null where deal_id = 2", "timestamps_present", id="none"
+        ),
+        pytest.param(
+            "update deals set archived = true where deal_id = 2",
+            "archived_rows_have_their_time",
+            id="archived, but when",
+        ),
+        pytest.param(
+            "update deals set stage_id = 'gone' where deal_id = 2",
+            "stages_known_to_the_portal",
+            id="unknown stage",
+        ),
+        pytest.param(
+            "update deal_stages set _scan_id = 'an older scan'",
+            "stages_known_to_the_portal",
+            id="stage no longer listed",
+        ),
+        pytest.param(
+            """update scans set misfits = '{"amount": 2, "close_date": 1}'""",
+            "values_fit_their_columns",
+            id="misfit values",
+        ),
+    ],
+)
+def test_a_warning_is_written_down_and_the_scan_succeeds(
+    warehouse: Warehouse, execute: Execute, damage: str, check: str
+) -> None:
+    execute(damage)
+
+    checked = check_quality(SCAN)
+
+    assert (checked["passed"], checked["warned"]) == (True, 1)
+    assert statuses(warehouse)[check] == "warned"
+
+
+def test_a_scan_without_deals_is_a_result_of_its_own(
+    warehouse: Warehouse, execute: Execute
+) -> None:
+    execute("delete from deals; update scans set deals_extracted = 0")
+
+    checked = check_quality(SCAN)
+
+    found = statuses(warehouse)
+    assert found.pop("deals_present") == "warned"
+    assert found.pop("rows_loaded_equal_deals_received") == "passed"
+    assert set(found.values()) == {"no_rows"}
+    assert checked["warned"] == 1
+
+
+def test_checking_again_replaces_the_results(warehouse: Warehouse, execute: Execute) -> None:
+    execute("update deals set created_at = null where deal_id = 2")
+    check_quality(SCAN)
+    execute("update deals set created_at = updated_at")
+
+    check_quality(SCAN)
+
+    assert set(statuses(warehouse).values()) == {"passed"}
+    assert len(statuses(warehouse)) == len(RULES)
+
+
+def test_another_tenants_rows_do_not_count(warehouse: Warehouse, execute: Execute) -> None:
+    execute(
+        "insert into deals (_tenant_id, deal_id, archived, properties, _scan_id, _extracted_at) "
+        "values ('globex', 1, true, '{}', 'another scan', now())"
+    )
+
+    assert check_quality(SCAN)["warned"] == 0
+
+
+def test_no_figure_is_never_a_pass() -> None:
+    rule = Rule("any", "select null", Severity.BLOCK, "because")
+
+    assert status_of(rule, None, has_rows=True) == "failed"
+    assert status_of(rule, Decimal(0), has_rows=True) == "passed"
+    assert status_of(rule, Decimal(0), has_rows=False) == "no_rows"
+
+
+def test_rule_names_are_unique_and_every_rule_has_a_reason() -> None:
+    assert len({rule.name for rule in RULES}) == len(RULES)
+    assert all(rule.why for rule in RULES)
