@@ -1,0 +1,254 @@
+"""The documentation says what the code does: what can be compared is compared."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from include import errors
+from include.quality.rules import RULES
+from include.tenants import Tenant
+from include.warehouse.migrations import _CREATE_HISTORY, migrations
+
+ROOT = Path(__file__).parent.parent
+DOCS = ROOT / "docs"
+PAGES = sorted(
+    [*ROOT.glob("*.md"), *DOCS.rglob("*.md"), *(ROOT / "tests").rglob("*.md")],
+)
+SOURCES = sorted(
+    path
+    for folder in ("include", "dags")
+    for path in (ROOT / folder).rglob("*")
+    if path.suffix in {".py", ".sql", ".yaml"}
+)
+
+_FENCE = re.compile(r"^ *```.*?^ *```", re.MULTILINE | re.DOTALL)
+_HEADING = re.compile(r"^#{1,6} +(.+?) *$", re.MULTILINE)
+_LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+_DOCS_REFERENCE = re.compile(r"\bdocs/[\w/-]+\.md(?:#[\w-]+)?")
+_ENVIRONMENT = re.compile(r"""environ(?:\.get\(|\[)\s*["']([A-Z][A-Z0-9_]+)["']""")
+_CREATE_TABLE = re.compile(
+    r"create table \{schema\}\.(\w+) \((.*?)^ *\);", re.DOTALL | re.MULTILINE
+)
+_ADD_COLUMN = re.compile(
+    r"alter table \{schema\}\.(\w+)\s+add column (?:if not exists )?(\w+ [^;,]+)"
+)
+_COLUMN = re.compile(r"(\w+) (\w+(?:\(\d+(?:, \d+)?\))?)")
+#: Variables of the system and of Airflow itself, which the local stack sets or passes on.
+_NOT_OURS = re.compile(r"PATH|HOME|USER|TMPDIR|PYTHON\w+|AIRFLOW__\w+|AIRFLOW_HOME")
+
+
+def prose(page: Path) -> str:
+    """A page without its code blocks: a `#` in these is no heading."""
+    return _FENCE.sub("", page.read_text())
+
+
+def anchor(heading: str) -> str:
+    """A heading's anchor as GitHub makes it."""
+    text = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading)
+    return re.sub(r"[^\w\- ]", "", text.lower()).replace(" ", "-")
+
+
+def anchors(page: Path) -> set[str]:
+    return {anchor(heading) for heading in _HEADING.findall(prose(page))}
+
+
+def section(page: Path, heading: str) -> str:
+    """The text below *heading* up to the next heading of any level."""
+    found = re.search(
+        rf"^#+ {re.escape(heading)}$(.*?)(?=^#+ |\Z)", page.read_text(), re.MULTILINE | re.DOTALL
+    )
+    return found[1] if found else ""
+
+
+def table_rows(text: str) -> list[list[str]]:
+    """The cells of every table line that starts with a `name`."""
+    return [
+        [cell.strip().strip("`") for cell in line.strip("|").split("|")]
+        for line in text.splitlines()
+        if line.startswith("| `")
+    ]
+
+
+def error_classes() -> list[type[errors.HubSpotDealsError]]:
+    return [
+        value
+        for value in vars(errors).values()
+        if isinstance(value, type) and issubclass(value, errors.HubSpotDealsError)
+    ]
+
+
+def columns_of_the_migrations() -> dict[str, list[tuple[str, str]]]:
+    """Table → its (column, type), as the SQL files write them."""
+    text = "\n".join([_CREATE_HISTORY, *(path.read_text() for _, path in migrations())])
+    tables: dict[str, list[tuple[str, str]]] = {}
+    for table, body in _CREATE_TABLE.findall(text):
+        lines = [line.strip() for line in body.splitlines() if line.strip()]
+        tables[table] = [
+            (found[1], found[2])
+            for line in lines
+            if not line.startswith(("primary key", "unique (", "--"))
+            and (found := _COLUMN.match(line))
+        ]
+    for table, definition in _ADD_COLUMN.findall(text):
+        if found := _COLUMN.match(definition):
+            tables[table].append((found[1], found[2]))
+    return tables
+
+
+def environment_variables() -> set[str]:
+    named = {
+        name
+        for path in SOURCES
+        if path.suffix == ".py"
+        for name in _ENVIRONMENT.findall(path.read_text())
+    }
+    example = ROOT / ".env.example"
+    if example.exists():
+        named |= set(re.findall(r"^#? ?([A-Z][A-Z0-9_]+)=", example.read_text(), re.MULTILINE))
+    return {name for name in named if not _NOT_OURS.fullmatch(name)}
+
+
+def make_targets() -> set[str]:
+    return set(re.findall(r"^([a-z][\w-]*):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+
+
+@pytest.mark.parametrize("error", error_classes(), ids=lambda error: error.__name__)
+def test_every_error_has_its_heading_in_the_runbook(
+    error: type[errors.HubSpotDealsError],
+) -> None:
+    assert error.runbook_heading in anchors(DOCS / "runbook.md")
+
+
+def test_every_error_that_can_be_read_about_says_how_to_fix_it() -> None:
+    page = DOCS / "runbook.md"
+    headings = {anchor(heading): heading for heading in _HEADING.findall(prose(page))}
+
+    silent = [
+        name
+        for name in sorted({error.runbook_heading for error in error_classes()})
+        for text in [section(page, headings[name])]
+        if not all(part in text for part in ("**Looks like**", "**Means.**", "**Fix.**"))
+    ]
+
+    assert silent == []
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_what_the_code_says_about_the_docs_exists(path: Path) -> None:
+    references = set(_DOCS_REFERENCE.findall(path.read_text()))
+
+    broken = {
+        reference
+        for reference in references
+        for page, _, name in [reference.partition("#")]
+        if not (ROOT / page).exists() or (name and name not in anchors(ROOT / page))
+    }
+
+    assert broken == set()
+
+
+def test_the_code_refers_to_the_docs_at_all() -> None:
+    references = {r for path in SOURCES for r in _DOCS_REFERENCE.findall(path.read_text())}
+
+    assert "docs/api-integration.md#many-properties" in references
+
+
+def test_every_key_of_a_tenant_is_documented_with_its_default() -> None:
+    rows = {
+        row[0]: row[1] for row in table_rows(section(DOCS / "configuration.md", "Tenants file"))
+    }
+
+    assert rows == {
+        name: "required" if field.is_required() else as_yaml(field.default)
+        for name, field in Tenant.model_fields.items()
+    }
+
+
+def as_yaml(default: object) -> str:
+    if default is None or isinstance(default, bool):
+        return {None: "null", True: "true", False: "false"}[default]
+    return f'"{default}"' if "*" in str(default) else str(default)
+
+
+def test_every_environment_variable_is_documented() -> None:
+    documented = {
+        row[0] for row in table_rows(section(DOCS / "configuration.md", "Environment variables"))
+    }
+
+    used = environment_variables()
+
+    assert {"DATABASE_URL", "HUBSPOT_ACCESS_TOKEN"} <= used
+    assert used - documented == set()
+
+
+@pytest.mark.parametrize("table", columns_of_the_migrations())
+def test_every_column_is_documented_with_its_type(table: str) -> None:
+    rows = table_rows(section(DOCS / "database-schema.md", table))
+
+    assert [(row[0], row[1]) for row in rows] == columns_of_the_migrations()[table]
+
+
+def test_the_migrations_are_read_as_they_are_meant() -> None:
+    tables = columns_of_the_migrations()
+
+    assert ("amount", "numeric(38, 9)") in tables["deals"]
+    assert ("schema_name", "varchar") in tables["_dlt_version"]
+    assert len(tables) >= 9
+
+
+def test_every_quality_check_is_documented_with_its_severity() -> None:
+    rows = table_rows(section(DOCS / "how-scans-work.md", "Quality checks"))
+
+    assert [(row[0], row[1]) for row in rows] == [(rule.name, rule.severity) for rule in RULES]
+
+
+def test_every_typed_column_names_its_property() -> None:
+    from include.extract.columns import TYPED_COLUMNS
+
+    in_schema = {
+        row[0]: row[4] for row in table_rows(section(DOCS / "database-schema.md", "deals"))
+    }
+    in_api = {
+        row[1]: row[0]
+        for row in table_rows(section(DOCS / "api-integration.md", "Standard properties"))
+    }
+
+    expected = {column.name: column.hubspot_property for column in TYPED_COLUMNS}
+
+    assert {name: in_schema.get(name) for name in expected} == expected
+    assert {name: in_api.get(name) for name in expected} == expected
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_relative_links_lead_somewhere(page: Path) -> None:
+    broken = [
+        link
+        for link in _LINK.findall(prose(page))
+        for target, _, name in [link.partition("#")]
+        if "://" not in link
+        for file in [(page.parent / target).resolve() if target else page]
+        if not file.exists() or (name and file.suffix == ".md" and name not in anchors(file))
+    ]
+
+    assert broken == []
+
+
+def test_every_page_is_in_the_index() -> None:
+    linked = {
+        (DOCS / link.partition("#")[0]).resolve()
+        for link in _LINK.findall(prose(DOCS / "README.md"))
+    }
+
+    assert set(DOCS.rglob("*.md")) - linked == {DOCS / "README.md"}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_make_target_mentioned_exists(page: Path) -> None:
+    text = page.read_text()
+    mentioned = {
+        *re.findall(r"`make ([a-z][\w-]*)", text),
+        *re.findall(r"^ *\$? ?make ([a-z][\w-]*)", "\n".join(_FENCE.findall(text)), re.MULTILINE),
+    }
+
+    assert not mentioned or mentioned - make_targets() == set()
