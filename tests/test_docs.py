@@ -234,6 +234,18 @@ def test_relative_links_lead_somewhere(page: Path) -> None:
     assert broken == []
 
 
+def test_every_package_and_dag_file_is_in_the_layout() -> None:
+    parts = {f"include/{path.parent.name}/" for path in ROOT.glob("include/*/__init__.py")}
+    parts |= {f"include/{path.name}" for path in ROOT.glob("include/*.py")} - {
+        "include/__init__.py"
+    }
+    parts |= {f"dags/{path.name}" for path in ROOT.glob("dags/*.py")}
+
+    layout = section(ROOT / "CONTRIBUTING.md", "Layout")
+
+    assert {part for part in parts if f"`{part}`" not in layout} == set()
+
+
 def test_every_page_is_in_the_index() -> None:
     linked = {
         (DOCS / link.partition("#")[0]).resolve()
