@@ -1,4 +1,4 @@
-"""The local stack: an embedded PostgreSQL and Airflow as plain processes, for `make demo` and tests.
+"""The local stack behind `make demo` and `make run`: PostgreSQL and Airflow without containers.
 
 Nothing of the pipeline depends on it.
 """

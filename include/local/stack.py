@@ -1,0 +1,238 @@
+"""`LocalStack`: PostgreSQL and Airflow on this machine, as one thing to start, use and stop.
+
+with LocalStack(Path(".run"), airflow_port=5200, env=os.environ) as stack:
+    run_id = stack.trigger("hubspot_deals__acme")
+    assert stack.wait("hubspot_deals__acme", run_id, timeout_s=300) == "success"
+"""
+
+import hashlib
+import subprocess
+import time
+from collections.abc import Callable, Collection, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import psycopg
+import requests
+
+from include.local.airflow_api import AirflowApi, errors_in
+from include.local.airflow_settings import PROJECT_ROOT, airflow_environment
+from include.local.credentials import Credentials
+from include.local.errors import LocalError
+from include.local.ports import is_free
+from include.local.postgres import EmbeddedPostgres
+from include.local.processes import Programs, python
+
+COMPONENTS: Mapping[str, tuple[str, ...]] = {
+    "api-server": ("api-server",),
+    # The api-server reads the logs from the same directory: no servers for them are needed.
+    "scheduler": ("scheduler", "--skip-serve-logs"),
+    "triggerer": ("triggerer", "--skip-serve-logs"),
+    "dag-processor": ("dag-processor",),
+}
+HEALTHY_TIMEOUT_S = 240
+DAGS_TIMEOUT_S = 120
+POLL_S = 0.5
+FINAL_STATES = frozenset({"success", "failed"})
+
+
+class LocalStack:
+    """Airflow on *airflow_port* with all state below *state_dir*.
+
+    *env* is the environment of every component and task, *env* of the stack's own PostgreSQL
+    excepted. ``AIRFLOW_CONN_WAREHOUSE`` is set to that PostgreSQL unless *env* names a warehouse.
+    """
+
+    def __init__(self, state_dir: Path, airflow_port: int, env: Mapping[str, str]) -> None:
+        self.state_dir = state_dir.resolve()
+        self.airflow_port = airflow_port
+        self.programs = Programs(self.state_dir)
+        self.postgres = EmbeddedPostgres(self.state_dir)
+        self.credentials = Credentials.of(self.state_dir)
+        self.url = f"http://localhost:{airflow_port}"
+        self.api = AirflowApi(
+            f"http://127.0.0.1:{airflow_port}",
+            self.credentials.admin_user,
+            self.credentials.admin_password,
+        )
+        self._env = env
+        self._started_at = datetime.now(UTC)
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Start everything and wait until Airflow is healthy. Raises LocalError."""
+        self.require_free_port()
+        self.start_postgres()
+        self.migrate()
+        self.start_airflow()
+        self.wait_until_healthy()
+
+    def stop(self) -> None:
+        """Stop everything, the database last."""
+        self.programs.stop()
+        self.postgres.stop()
+
+    def require_free_port(self) -> None:
+        if not is_free(self.airflow_port):
+            raise LocalError(
+                f"Port {self.airflow_port} is in use by another program, so Airflow can't have it.",
+                f"Choose another one: AIRFLOW_PORT={self.airflow_port + 100} make demo",
+            )
+
+    def start_postgres(self) -> None:
+        self.postgres.start()
+
+    @property
+    def warehouse_url(self) -> str:
+        """Where deals are loaded to, password included."""
+        return self._env.get("DATABASE_URL") or self.postgres.dsn("warehouse")
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The environment of every component. Needs PostgreSQL's port: start that first."""
+        named = {"DATABASE_URL", "AIRFLOW_CONN_WAREHOUSE"} & {k for k, v in self._env.items() if v}
+        own = {} if named else {"AIRFLOW_CONN_WAREHOUSE": self.postgres.dsn("warehouse")}
+        return airflow_environment(
+            {**self._env, **own},
+            self.state_dir,
+            self.airflow_port,
+            self.postgres.dsn("airflow"),
+            self.credentials,
+        )
+
+    def migrate(self) -> bool:
+        """Bring Airflow's tables up to date; False: they were made by the same packages already."""
+        packages = hashlib.sha256((PROJECT_ROOT / "requirements.txt").read_bytes()).hexdigest()
+        # Kept in the database itself, so that it can't outlive the tables.
+        with psycopg.connect(self.postgres.dsn("airflow"), autocommit=True) as connection:
+            made_by = connection.execute(
+                "select shobj_description(oid, 'pg_database') from pg_database"
+                " where datname = current_database()"
+            ).fetchone()
+            if made_by == (packages,):
+                return False
+            self._run_migration()
+            connection.execute(f"comment on database airflow is '{packages}'".encode())
+            return True
+
+    def _run_migration(self) -> None:
+        log = self.programs.log_of("db-migrate")
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("w") as output:
+            done = subprocess.run(
+                python("-m", "airflow", "db", "migrate"),
+                env=self.environment,
+                cwd=PROJECT_ROOT,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                check=False,
+            )
+        if done.returncode:
+            raise LocalError(
+                f"Airflow could not create its tables.\n{self.programs.last_lines('db-migrate')}\n",
+                f"The whole log is {log}.",
+            )
+
+    def start_airflow(self) -> None:
+        self._started_at = datetime.now(UTC)
+        for name, arguments in COMPONENTS.items():
+            command = python("-m", "airflow", *arguments)
+            self.programs.start(name, command, self.environment, PROJECT_ROOT)
+
+    def wait_until_healthy(self, timeout_s: float = HEALTHY_TIMEOUT_S) -> None:
+        missing: list[str] = []
+
+        def healthy() -> bool:
+            missing[:] = self.api.unhealthy()
+            return not missing
+
+        self._wait_until(healthy, timeout_s, lambda: f"Airflow's {missing[0]} is not healthy")
+
+    def wait_for_dags(self, dag_ids: Collection[str], timeout_s: float = DAGS_TIMEOUT_S) -> None:
+        """Wait until every DAG has been parsed since this start. Raises LocalError."""
+        waited_for = list(dag_ids)
+
+        def known() -> bool:
+            self._require_importable(waited_for)
+            waited_for[:] = [dag_id for dag_id in waited_for if not self._is_parsed(dag_id)]
+            return not waited_for
+
+        self._wait_until(known, timeout_s, lambda: f"DAG {waited_for[0]} does not appear")
+
+    def trigger(self, dag_id: str, conf: dict[str, Any] | None = None) -> str:
+        """Unpause the DAG, start a run, return the run's id."""
+        self.api.unpause(dag_id)
+        return self.api.trigger(dag_id, conf)
+
+    def wait(self, dag_id: str, run_id: str, timeout_s: float) -> str:
+        """Wait for the end of a run and return its state: success or failed."""
+        states: list[str] = [""]
+
+        def ended() -> bool:
+            states[0] = self.api.run(dag_id, run_id)["state"]
+            return states[0] in FINAL_STATES
+
+        self._wait_until(ended, timeout_s, lambda: f"Run {run_id} of {dag_id} is {states[0]}")
+        return states[0]
+
+    def xcom(self, dag_id: str, run_id: str, task_id: str) -> Any:
+        """Return what a task of the run returned."""
+        return self.api.xcom(dag_id, run_id, task_id)
+
+    def task_log(self, dag_id: str, run_id: str, task_id: str, try_number: int = 1) -> str:
+        """Return the log of one try as text, exceptions included."""
+        events = self.api.task_log(dag_id, run_id, task_id, try_number)
+        return "\n".join([*(str(event.get("event")) for event in events), *errors_in(events)])
+
+    def _is_parsed(self, dag_id: str) -> bool:
+        dag = self.api.dag(dag_id)
+        if dag is None or dag["is_stale"] or not dag["last_parsed_time"]:
+            return False
+        return datetime.fromisoformat(dag["last_parsed_time"]) > self._started_at
+
+    def _require_importable(self, dag_ids: Collection[str]) -> None:
+        errors = [
+            error
+            for error in self.api.import_errors()
+            if datetime.fromisoformat(error["timestamp"]) > self._started_at
+        ]
+        if errors and not any(self._is_parsed(dag_id) for dag_id in dag_ids):
+            text = "\n".join(error["stack_trace"] for error in errors)
+            raise LocalError(f"Airflow can't import {errors[0]['filename']}:\n{text}")
+
+    def _wait_until(
+        self, reached: Callable[[], bool], timeout_s: float, problem: Callable[[], str]
+    ) -> None:
+        deadline = time.monotonic() + timeout_s
+        while True:
+            self.programs.require_alive()
+            try:
+                if reached():
+                    return
+            except requests.RequestException as exc:
+                if time.monotonic() > deadline:
+                    raise LocalError(f"Airflow's API fails: {exc}.") from exc
+            if time.monotonic() > deadline:
+                raise LocalError(
+                    f"{problem()} after {timeout_s:.0f} s.",
+                    f"The logs are in {self.programs.logs}.",
+                )
+            time.sleep(POLL_S)
