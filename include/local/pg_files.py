@@ -61,6 +61,11 @@ class PostgresFiles:
         return self.package / "pginstall" / "bin"
 
     @property
+    def client(self) -> Path:
+        """psql, which runs as the current user."""
+        return _package_dir() / "pginstall" / "bin" / "psql"
+
+    @property
     def data(self) -> Path:
         return self.home / "data"
 

@@ -68,6 +68,11 @@ class EmbeddedPostgres:
         return self._files.data
 
     @property
+    def psql(self) -> Path:
+        """PostgreSQL's own client."""
+        return self._files.client
+
+    @property
     def password(self) -> str:
         return self._files.password.read_text()
 

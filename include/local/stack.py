@@ -41,8 +41,8 @@ FINAL_STATES = frozenset({"success", "failed"})
 class LocalStack:
     """Airflow on *airflow_port* with all state below *state_dir*.
 
-    *env* is the environment of every component and task, *env* of the stack's own PostgreSQL
-    excepted. ``AIRFLOW_CONN_WAREHOUSE`` is set to that PostgreSQL unless *env* names a warehouse.
+    *env* is the environment of every component and task. ``AIRFLOW_CONN_WAREHOUSE`` is added to it,
+    leading to the stack's own PostgreSQL, unless *env* names a warehouse.
     """
 
     def __init__(self, state_dir: Path, airflow_port: int, env: Mapping[str, str]) -> None:
@@ -57,7 +57,7 @@ class LocalStack:
             self.credentials.admin_user,
             self.credentials.admin_password,
         )
-        self._env = env
+        self.env = dict(env)
         self._started_at = datetime.now(UTC)
 
     def __enter__(self) -> Self:
@@ -100,17 +100,16 @@ class LocalStack:
         self.postgres.start()
 
     @property
-    def warehouse_url(self) -> str:
-        """Where deals are loaded to, password included."""
-        return self._env.get("DATABASE_URL") or self.postgres.dsn("warehouse")
+    def uses_embedded_warehouse(self) -> bool:
+        """Whether *env* names no warehouse of its own."""
+        return not any(self.env.get(name) for name in ("DATABASE_URL", "AIRFLOW_CONN_WAREHOUSE"))
 
     @property
     def environment(self) -> dict[str, str]:
         """The environment of every component. Needs PostgreSQL's port: start that first."""
-        named = {"DATABASE_URL", "AIRFLOW_CONN_WAREHOUSE"} & {k for k, v in self._env.items() if v}
-        own = {} if named else {"AIRFLOW_CONN_WAREHOUSE": self.postgres.dsn("warehouse")}
+        embedded = {"AIRFLOW_CONN_WAREHOUSE": self.postgres.dsn("warehouse")}
         return airflow_environment(
-            {**self._env, **own},
+            {**self.env, **(embedded if self.uses_embedded_warehouse else {})},
             self.state_dir,
             self.airflow_port,
             self.postgres.dsn("airflow"),

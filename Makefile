@@ -1,0 +1,67 @@
+# Everything runs from .venv, which `make venv` makes from requirements.txt.
+# Written for GNU make 3.81 (macOS) and newer.
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+PYTHON := .venv/bin/python
+STACK := $(PYTHON) -m include.local
+
+# make demo DETACH=1, make demo ONCE=1, make run TENANT=acme
+AFTERWARDS := $(if $(DETACH),--detach,$(if $(ONCE),--once))
+
+.PHONY: help
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: venv
+venv: ## Make .venv with all pinned packages; nothing to do if it is up to date
+	@.ci/make-venv
+
+.PHONY: demo
+demo: venv ## PostgreSQL, Airflow and a simulated HubSpot, three tenants loaded (DETACH=1: in the background)
+	@$(STACK) demo $(AFTERWARDS)
+
+.PHONY: run
+run: venv ## The same with your own account and database, from .env (TENANT=id: this one only)
+	@$(STACK) run $(AFTERWARDS) $(if $(TENANT),--tenant $(TENANT))
+
+.PHONY: down
+down: venv ## Stop what demo or run have started
+	@$(STACK) down
+
+.PHONY: status
+status: venv ## Show what of it runs, and where
+	@$(STACK) status
+
+.PHONY: psql
+psql: venv ## Look into the local warehouse (SQL="select …": one statement)
+	@$(STACK) psql $(if $(SQL),'$(subst ','\'',$(SQL))')
+
+.PHONY: test
+test: venv ## The whole test suite, with real Airflow processes
+	$(PYTHON) -m pytest
+
+.PHONY: check
+check: lint types unit ## Lint, types and the fast tests
+
+.PHONY: lint
+lint: venv ## ruff: rules and format
+	.venv/bin/ruff check
+	.venv/bin/ruff format --check
+
+.PHONY: types
+types: venv ## mypy, strict
+	.venv/bin/mypy
+
+.PHONY: unit
+unit: venv ## The fast tests only
+	$(PYTHON) -m pytest -m "not e2e"
+
+.PHONY: lock
+lock: venv ## Resolve requirements.in anew into requirements.txt
+	.venv/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --custom-compile-command "make lock" requirements.in -o requirements.txt
+	awk '/^uv==/ {found = 1} found {print} found && !/\\$$/ {exit}' requirements.txt > .ci/uv-requirements.txt
+
+.PHONY: clean
+clean: ## Stop everything and delete what make has made: .venv, .run (with its databases), caches
+	@if [ -d .run ] && [ -x $(PYTHON) ]; then $(STACK) clean; fi
+	rm -rf .run .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis

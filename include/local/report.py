@@ -1,0 +1,102 @@
+"""What `make demo` prints: steps with their times, the tasks' states, the table at the end."""
+
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TextIO
+
+from include.local.runs import TASKS, Change, Run
+
+SYMBOLS = {"success": "✓", "failed": "✗", "upstream_failed": "✗", "running": "●"}
+HEADINGS = ("tenant", "scan id", "deals", "archived", "checks", "seconds")
+#: More runs than fit a screen can't be redrawn in place.
+MOST_LIVE_LINES = 20
+
+
+class Report:
+    """Writes to *out*: redrawn in place on a terminal, plain lines everywhere else."""
+
+    def __init__(self, out: TextIO = sys.stdout) -> None:
+        self._out = out
+        self._live = out.isatty()
+        self._drawn_lines = 0
+        self._started_at = time.monotonic()
+
+    def line(self, text: str = "") -> None:
+        print(text, file=self._out, flush=True)
+
+    @contextmanager
+    def step(self, what: str) -> Iterator[None]:
+        """Print what is being done, then how long it took."""
+        started_at = time.monotonic()
+        if self._live:
+            print(f"  … {what}", end="\r", file=self._out, flush=True)
+        yield
+        self.line(f"  ✓ {what:<52} {time.monotonic() - started_at:5.1f} s")
+
+    def change(self, change: Change, runs: Sequence[Run]) -> None:
+        """Show a task's new state."""
+        if self._live and len(runs) <= MOST_LIVE_LINES:
+            self._redraw(runs)
+        else:
+            elapsed_s = time.monotonic() - self._started_at
+            name = f"{change.run.tenant_id:<12} {change.task_id:<15}"
+            self.line(f"  {elapsed_s:6.1f} s  {name} {change.state}")
+        if change.error:
+            self.line(f"    {change.error}")
+            self._drawn_lines = 0
+
+    def table(self, runs: Sequence[Run]) -> None:
+        """Print a line for each run."""
+        rows = [HEADINGS, *(_cells(run) for run in runs)]
+        widths = [max(len(row[column]) for row in rows) for column in range(len(HEADINGS))]
+        self.line()
+        for number, row in enumerate(rows):
+            self.line("  " + "  ".join(_aligned(row, widths)).rstrip())
+            if number == 0:
+                self.line("  " + "  ".join("-" * width for width in widths))
+        self.line()
+
+    def addresses(self, rows: Mapping[str, str]) -> None:
+        """Print where to look next."""
+        for what, where in rows.items():
+            self.line(f"  {what:<13} {where}")
+
+    def _redraw(self, runs: Sequence[Run]) -> None:
+        if self._drawn_lines:
+            print(f"\x1b[{self._drawn_lines}A", end="", file=self._out)
+        for run in runs:
+            tasks = "   ".join(_task(task_id, run.tasks.get(task_id, "")) for task_id in TASKS)
+            print(f"\x1b[2K  {run.tenant_id:<12} {tasks}", file=self._out)
+        self._out.flush()
+        self._drawn_lines = len(runs)
+
+
+def _task(task_id: str, state: str) -> str:
+    return f"{SYMBOLS.get(state, '·')} {task_id}"
+
+
+def _cells(run: Run) -> tuple[str, ...]:
+    return (
+        run.tenant_id,
+        str(run.extracted.get("scan_id", "-")),
+        f"{run.extracted['deals_loaded']:,}" if run.extracted else "-",
+        f"{run.extracted['deals_archived']:,}" if run.extracted else "-",
+        _checks(run),
+        f"{run.duration_s:.1f}",
+    )
+
+
+def _checks(run: Run) -> str:
+    if not run.checked:
+        return run.state
+    failed, warned = run.checked["failed"], run.checked["warned"]
+    passed = f"{run.checked['checks'] - failed - warned} passed"
+    return ", ".join([passed, *([f"{warned} warned"] if warned else [])])
+
+
+def _aligned(row: Sequence[str], widths: Sequence[int]) -> Iterator[str]:
+    for heading, cell, width in zip(HEADINGS, row, widths, strict=True):
+        numeric = heading in ("deals", "archived", "seconds")
+        yield cell.rjust(width) if numeric else cell.ljust(width)

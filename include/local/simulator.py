@@ -1,0 +1,54 @@
+"""The simulated HubSpot of `make demo`: its process, and the connections to it."""
+
+import json
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from include.local.airflow_settings import PROJECT_ROOT
+from include.local.errors import LocalError
+from include.local.processes import Programs, python
+
+NAME = "simulator"
+DEMO_TENANTS_FILE = PROJECT_ROOT / "tests" / "hubspot_simulator" / "demo_tenants.yaml"
+#: Tenant → its token in the simulator's demo portals. They open nothing but the simulator.
+DEMO_TOKENS = {
+    "acme": "pat-na1-demo-acme",
+    "globex": "pat-eu1-demo-globex",
+    "initech": "pat-na1-demo-initech",
+}
+READY_TIMEOUT_S = 60
+
+
+def start_simulator(programs: Programs, state_dir: Path, env: Mapping[str, str]) -> str:
+    """Start it on a free port; return its base URL once it answers. Raises LocalError."""
+    ready_file = state_dir / "simulator-ready.json"
+    ready_file.unlink(missing_ok=True)
+    arguments = ["--demo", "--port", "0", "--ready-file", str(ready_file)]
+    command = python("-m", "tests.hubspot_simulator", *arguments)
+    programs.start(NAME, command, {**env, "PYTHONPATH": str(PROJECT_ROOT)}, PROJECT_ROOT)
+    deadline = time.monotonic() + READY_TIMEOUT_S
+    while not (text := _text_of(ready_file)):
+        programs.require_alive()
+        if time.monotonic() > deadline:
+            raise LocalError(
+                f"The HubSpot simulator is not ready after {READY_TIMEOUT_S} s.",
+                f"Its log is {programs.log_of(NAME)}.",
+            )
+        time.sleep(0.1)
+    base_url: str = json.loads(text)["base_url"]
+    return base_url
+
+
+def connections(base_url: str, tenant_ids: Iterable[str]) -> dict[str, str]:
+    """Return the Airflow connections of demo tenants, as environment variables."""
+    return {
+        f"AIRFLOW_CONN_HUBSPOT_{tenant_id.upper()}": json.dumps(
+            {"conn_type": "http", "host": base_url, "password": DEMO_TOKENS[tenant_id]}
+        )
+        for tenant_id in tenant_ids
+    }
+
+
+def _text_of(path: Path) -> str:
+    return path.read_text() if path.exists() else ""
