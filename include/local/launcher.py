@@ -25,7 +25,6 @@ Afterwards = Literal["stay", "detach", "once"]
 HOW_TO_STOP: Mapping[Afterwards, str] = {
     "stay": "Ctrl-C, or in another terminal: make down",
     "detach": "make down",
-    "once": "is done now",
 }
 
 
@@ -82,8 +81,8 @@ def scan_and_show(
     """Scan, show where to look, and stay if so asked. Raises LocalError when a scan fails."""
     if not scan(stack, tenants, report):
         raise LocalError("Not every scan succeeded; the reasons are above.")
-    report.addresses(addresses(stack))
-    report.addresses({"Stop": HOW_TO_STOP[afterwards]})
+    if afterwards in HOW_TO_STOP:
+        report.addresses({**addresses(stack), "Stop": HOW_TO_STOP[afterwards]})
     if afterwards == "stay":
         stay(stack)
 

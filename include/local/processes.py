@@ -19,8 +19,10 @@ from include.local.errors import LocalError
 
 #: Holds the state directory of the stack that a process belongs to.
 MARKER = "HUBSPOT_DEALS_STACK"
-#: What Airflow needs to end its children and update its database, and a little more.
-GRACE_S = 20.0
+#: Airflow's programs need 2 to 5 s to end. A second signal tells the scheduler not to wait for
+#: running tasks; a triggerer that missed the end of its own child ignores both.
+GRACE_S = 5.0
+POLITE_SIGNALS = 2
 SHOWN_LOG_LINES = 15
 
 
@@ -94,15 +96,18 @@ class Programs:
         return "\n".join(f"  | {line}" for line in lines[-SHOWN_LOG_LINES:])
 
     def stop(self, grace_s: float = GRACE_S) -> None:
-        """Ask all programs to end, wait up to *grace_s*, then kill whatever of them is left."""
-        leaders = [program.process for program in self.running()]
-        family = {*leaders, *self._members()}
-        _signal_all(leaders, psutil.Process.terminate)
-        _wait_for(family, grace_s)
-        # Whoever was forked in the meantime is in the second look only.
+        """Ask all programs to end, twice if need be, then kill whatever of them is left."""
+        family: set[psutil.Process] = set()
+        for _ in range(POLITE_SIGNALS):
+            leaders = [program.process for program in self.running()]
+            family |= {*leaders, *self._members()}
+            _signal_all(leaders, psutil.Process.terminate)
+            if not _alive_after(family, grace_s):
+                break
+        # Whoever was forked in the meantime is in this second look only.
         rest = {*family, *self._members()}
         _signal_all(rest, psutil.Process.kill)
-        _wait_for(rest, grace_s)
+        _alive_after(rest, grace_s)
         for record in self._records.glob("*.json"):
             record.unlink(missing_ok=True)
 
@@ -137,8 +142,9 @@ def _signal_all(
             continue
 
 
-def _wait_for(processes: "set[psutil.Process]", timeout_s: float) -> None:
-    psutil.wait_procs(list(processes), timeout=timeout_s)
+def _alive_after(processes: "set[psutil.Process]", timeout_s: float) -> list[psutil.Process]:
+    _, alive = psutil.wait_procs(list(processes), timeout=timeout_s)
+    return list(alive)
 
 
 def python(*arguments: str) -> list[str]:

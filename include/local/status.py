@@ -11,7 +11,7 @@ from include.local.processes import Programs
 from include.local.report import Report
 from include.local.stack import LocalStack
 
-EXAMPLE_QUERY = "select tenant_id, count(*) from hubspot_deals.deals group by 1"
+EXAMPLE_QUERY = "select _tenant_id, count(*) from hubspot_deals.deals group by 1"
 
 
 def addresses(stack: LocalStack) -> dict[str, str]:
