@@ -41,8 +41,9 @@ def orderly_end(state_dir: Path, report: Report, afterwards: Afterwards) -> Iter
     with launcher_lock(state_dir):
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, _raise_stopped)
-        if stop_everything(state_dir):
-            report.line("  stopped what an earlier start had left running")
+        if is_running(state_dir):
+            with report.step("stopped what an earlier start had left running"):
+                stop_everything(state_dir)
         try:
             yield
         except BaseException:
@@ -97,24 +98,28 @@ def stay(stack: LocalStack) -> None:
         return
 
 
-def stop_everything(state_dir: Path) -> bool:
-    """Stop every process of the stack of *state_dir*; False if there was none."""
-    programs = Programs(state_dir)
-    postgres = EmbeddedPostgres(state_dir)
-    was_running = programs.has_members() or postgres.pid is not None
-    programs.stop()
-    postgres.stop()
-    return was_running
+def is_running(state_dir: Path) -> bool:
+    """Say whether any process of the stack of *state_dir* runs."""
+    return Programs(state_dir).has_members() or EmbeddedPostgres(state_dir).pid is not None
+
+
+def stop_everything(state_dir: Path) -> None:
+    """Stop every process of the stack of *state_dir*, the database last."""
+    Programs(state_dir).stop()
+    EmbeddedPostgres(state_dir).stop()
 
 
 def down(state_dir: Path, report: Report) -> None:
     """Stop the stack from another terminal, its launcher first. Raises LocalError."""
     pid = launcher_pid(state_dir)
+    if pid is None and not is_running(state_dir):
+        report.line("Nothing was running.")
+        return
     if pid is not None:
         os.kill(pid, signal.SIGTERM)
         _wait_for_launcher(state_dir, pid)
-    stopped = stop_everything(state_dir)
-    report.line("Stopped." if stopped or pid is not None else "Nothing was running.")
+    stop_everything(state_dir)
+    report.line("Stopped.")
 
 
 def _wait_for_launcher(state_dir: Path, pid: int) -> None:
@@ -132,8 +137,9 @@ def _stop_with_report(state_dir: Path, report: Report) -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         # A second Ctrl-C would leave half of the processes behind.
         signal.signal(number, signal.SIG_IGN)
-    with report.step("stopped"):
-        stop_everything(state_dir)
+    if is_running(state_dir):
+        with report.step("stopped"):
+            stop_everything(state_dir)
 
 
 def _raise_stopped(number: int, frame: object) -> None:

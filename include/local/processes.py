@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -41,8 +42,8 @@ class Program:
             process = psutil.Process(self.pid)
             # Equal but for the rounding that reading it twice may bring.
             same = abs(process.create_time() - self.started_at) < 0.1
-            return process if same and process.status() != psutil.STATUS_ZOMBIE else None
-        except psutil.Error:
+            return process if same and _is_alive(process) else None
+        except psutil.NoSuchProcess:
             return None
 
 
@@ -124,7 +125,7 @@ class Programs:
         for process in psutil.process_iter():
             try:
                 ours = process.environ().get(MARKER) == self._marker
-                if ours and process.pid != os.getpid() and process.status() != psutil.STATUS_ZOMBIE:
+                if ours and process.pid != os.getpid() and _is_alive(process):
                     yield process
             except (psutil.Error, OSError):
                 continue
@@ -143,8 +144,21 @@ def _signal_all(
 
 
 def _alive_after(processes: "set[psutil.Process]", timeout_s: float) -> list[psutil.Process]:
-    _, alive = psutil.wait_procs(list(processes), timeout=timeout_s)
-    return list(alive)
+    # Not psutil.wait_procs: it also waits for the parents of the dead to take notice, and in
+    # containers an orphan's new parent often never does.
+    deadline = time.monotonic() + timeout_s
+    while alive := [process for process in processes if _is_alive(process)]:
+        if time.monotonic() > deadline:
+            break
+        time.sleep(0.05)
+    return alive
+
+
+def _is_alive(process: psutil.Process) -> bool:
+    try:
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
 
 
 def python(*arguments: str) -> list[str]:

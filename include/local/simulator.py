@@ -40,11 +40,13 @@ def start_simulator(programs: Programs, state_dir: Path, env: Mapping[str, str])
     return base_url
 
 
-def connections(base_url: str, tenant_ids: Iterable[str]) -> dict[str, str]:
-    """Return the Airflow connections of demo tenants, as environment variables."""
+def connections(
+    base_url: str, tenant_ids: Iterable[str], tokens: Mapping[str, str] = DEMO_TOKENS
+) -> dict[str, str]:
+    """Return Airflow connections of tenants to the simulator, as environment variables."""
     return {
         f"AIRFLOW_CONN_HUBSPOT_{tenant_id.upper()}": json.dumps(
-            {"conn_type": "http", "host": base_url, "password": DEMO_TOKENS[tenant_id]}
+            {"conn_type": "http", "host": base_url, "password": tokens[tenant_id]}
         )
         for tenant_id in tenant_ids
     }

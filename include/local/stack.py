@@ -93,7 +93,8 @@ class LocalStack:
         if not is_free(self.airflow_port):
             raise LocalError(
                 f"Port {self.airflow_port} is in use by another program, so Airflow can't have it.",
-                f"Choose another one: AIRFLOW_PORT={self.airflow_port + 100} make demo",
+                f"Choose another one: AIRFLOW_PORT={self.airflow_port + 100} make demo"
+                " (or write AIRFLOW_PORT into .env).",
             )
 
     def start_postgres(self) -> None:

@@ -1,0 +1,126 @@
+"""The DAGs in real Airflow processes: from a simulated HubSpot into PostgreSQL, row by row."""
+
+import json
+from typing import Any
+
+import psycopg
+import pytest
+import requests
+
+from tests.e2e.conftest import (
+    RUN_TIMEOUT_S,
+    STRANGER,
+    TENANTS,
+    Pipeline,
+    dag_of,
+    scan,
+    tokens,
+)
+
+pytestmark = pytest.mark.e2e
+
+
+def rows_of(pipeline: Pipeline, tenant: str) -> dict[str, tuple[bool, dict[str, Any]]]:
+    """What PostgreSQL holds of a tenant: id → (archived, its properties that have a value)."""
+    with psycopg.connect(pipeline.stack.postgres.dsn("warehouse")) as connection:
+        found = connection.execute(
+            "select deal_id::text, archived, properties from hubspot_deals.deals"
+            " where _tenant_id = %s",
+            [tenant],
+        )
+        return {deal_id: (archived, with_value(deal)) for deal_id, archived, deal in found}
+
+
+def truth_of(pipeline: Pipeline, portal_id: int) -> dict[str, tuple[bool, dict[str, Any]]]:
+    """What the simulated account holds, in the same form."""
+    url = f"{pipeline.simulator_url}/_simulator/portals/{portal_id}/truth"
+    deals = [json.loads(line) for line in requests.get(url, timeout=60).text.splitlines()]
+    return {deal["id"]: (deal["archived"], with_value(deal["properties"])) for deal in deals}
+
+
+def with_value(properties: dict[str, Any]) -> dict[str, Any]:
+    # HubSpot says null for a property that a deal never had.
+    return {name: value for name, value in properties.items() if value is not None}
+
+
+def test_each_task_hands_on_what_it_found(pipeline: Pipeline, first_runs: dict[str, str]) -> None:
+    run = (dag_of("globex"), first_runs["globex"])
+
+    validated, extracted, checked = (
+        pipeline.stack.xcom(*run, task)
+        for task in ("validate_token", "extract_deals", "check_quality")
+    )
+
+    assert set(validated) == {"scan_id", "portal_id"}
+    assert {"scan_id", "pages", "deals_extracted", "deals_loaded", "deals_archived"} <= set(
+        extracted
+    )
+    assert set(checked) == {"scan_id", "passed", "checks", "failed", "warned"}
+    assert validated["scan_id"] == extracted["scan_id"] == checked["scan_id"]
+    assert checked["passed"]
+
+
+@pytest.mark.parametrize("tenant", TENANTS)
+def test_the_table_holds_exactly_what_the_account_has(
+    pipeline: Pipeline, first_runs: dict[str, str], tenant: str
+) -> None:
+    run = (dag_of(tenant), first_runs[tenant])
+    portal_id = pipeline.stack.xcom(*run, "validate_token")["portal_id"]
+
+    rows, truth = rows_of(pipeline, tenant), truth_of(pipeline, portal_id)
+
+    assert {archived for archived, _ in truth.values()} == {True, False}
+    assert rows.keys() == truth.keys()
+    assert [deal_id for deal_id in truth if rows[deal_id] != truth[deal_id]] == []
+    assert pipeline.stack.xcom(*run, "extract_deals")["deals_loaded"] == len(truth)
+
+
+def test_a_second_scan_changes_no_row_count(pipeline: Pipeline, first_runs: dict[str, str]) -> None:
+    before = {tenant: len(rows_of(pipeline, tenant)) for tenant in TENANTS}
+
+    second_runs = scan(pipeline.stack, TENANTS)
+
+    assert {tenant: len(rows_of(pipeline, tenant)) for tenant in TENANTS} == before
+    assert set(second_runs.values()).isdisjoint(first_runs.values())
+
+
+def test_a_refused_token_fails_at_the_first_try_and_the_log_names_the_tenant(
+    pipeline: Pipeline,
+) -> None:
+    dag_id = dag_of(STRANGER)
+
+    run_id = pipeline.stack.trigger(dag_id)
+
+    assert pipeline.stack.wait(dag_id, run_id, RUN_TIMEOUT_S) == "failed"
+    tasks = {task["task_id"]: task for task in pipeline.stack.api.tasks(dag_id, run_id)}
+    assert {name: task["state"] for name, task in tasks.items()} == {
+        "validate_token": "failed",
+        "extract_deals": "upstream_failed",
+        "check_quality": "upstream_failed",
+    }
+    assert tasks["validate_token"]["try_number"] == 1
+    log = pipeline.stack.task_log(dag_id, run_id, "validate_token")
+    assert f"TokenRejectedError: tenant {STRANGER}: HubSpot refused the token" in log
+    assert rows_of(pipeline, STRANGER) == {}
+
+
+def test_no_log_file_holds_a_token_or_the_database_password(
+    pipeline: Pipeline, first_runs: dict[str, str]
+) -> None:
+    secrets = [*tokens(), pipeline.stack.postgres.password]
+    state_dir = pipeline.stack.state_dir
+    logs = [
+        *(state_dir / "airflow" / "logs").rglob("*.log"),
+        *pipeline.stack.programs.logs.iterdir(),
+    ]
+
+    leaks = {
+        str(log.relative_to(state_dir))
+        for log in logs
+        for secret in secrets
+        if secret in log.read_text(errors="replace")
+    }
+
+    assert first_runs
+    assert len(logs) > len(TENANTS)
+    assert leaks == set()
