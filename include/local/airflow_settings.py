@@ -17,6 +17,8 @@ DEFAULTS = {
     "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "10",
     "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
     "SCARF_ANALYTICS": "false",
+    # macOS kills forked children that touch Objective-C, as Airflow's would.
+    "OBJC_DISABLE_INITIALIZE_FORK_SAFETY": "YES",
     "RUNTIME__DLTHUB_TELEMETRY": "false",
 }
 

@@ -89,7 +89,7 @@ class EmbeddedPostgres:
     def start(self) -> None:
         """Create the cluster if there is none, start the server, wait until it takes queries."""
         self._files.prepare()
-        if not self._files.data.exists():
+        if not self._files.data.exists() or not self._files.password.exists():
             self._create_cluster()
         deadline = time.monotonic() + LEFTOVERS_TIMEOUT_S
         while True:
@@ -119,6 +119,9 @@ class EmbeddedPostgres:
         self._files.remove()
 
     def _create_cluster(self) -> None:
+        # Data without its password: the state directory was deleted, data elsewhere was not.
+        self.stop()
+        shutil.rmtree(self.data_dir, ignore_errors=True)
         write_private(self._files.password, secrets.token_urlsafe(24))
         # An initdb that was cut short must not be taken for a cluster: hence the renaming.
         unfinished = self._files.home / "data.new"

@@ -110,6 +110,16 @@ def test_an_initdb_that_was_cut_short_is_done_again(tmp_path: Path) -> None:
     server.remove()
 
 
+def test_deleting_the_state_directory_of_a_running_server_means_a_new_start(
+    server: EmbeddedPostgres, tmp_path: Path
+) -> None:
+    (tmp_path / "postgres" / "password").unlink()
+
+    server.start()
+
+    assert ask(server, "select 1") == 1
+
+
 @AS_ROOT
 def test_as_root_the_server_runs_as_nobody(server: EmbeddedPostgres) -> None:
     assert psutil.Process(server.pid).username() == "nobody"
