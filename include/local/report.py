@@ -1,5 +1,6 @@
 """What `make demo` prints: steps with their times, the tasks' states, the table at the end."""
 
+import os
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,14 +25,14 @@ class Report:
         self._started_at = time.monotonic()
 
     def line(self, text: str = "") -> None:
-        print(text, file=self._out, flush=True)
+        self._write(f"{text}\n")
 
     @contextmanager
     def step(self, what: str) -> Iterator[None]:
         """Print what is being done, then how long it took."""
         started_at = time.monotonic()
         if self._live:
-            print(f"  … {what}", end="\r", file=self._out, flush=True)
+            self._write(f"  … {what}\r")
         yield
         self.line(f"  ✓ {what:<52} {time.monotonic() - started_at:5.1f} s")
 
@@ -64,13 +65,24 @@ class Report:
             self.line(f"  {what:<13} {where}")
 
     def _redraw(self, runs: Sequence[Run]) -> None:
-        if self._drawn_lines:
-            print(f"\x1b[{self._drawn_lines}A", end="", file=self._out)
-        for run in runs:
-            tasks = "   ".join(_task(task_id, run.tasks.get(task_id, "")) for task_id in TASKS)
-            print(f"\x1b[2K  {run.tenant_id:<12} {tasks}", file=self._out)
-        self._out.flush()
+        up = f"\x1b[{self._drawn_lines}A" if self._drawn_lines else ""
+        lines = (
+            "   ".join(_task(task_id, run.tasks.get(task_id, "")) for task_id in TASKS)
+            for run in runs
+        )
+        drawn = (
+            f"\x1b[2K  {run.tenant_id:<12} {line}\n" for run, line in zip(runs, lines, strict=True)
+        )
+        self._write(up + "".join(drawn))
         self._drawn_lines = len(runs)
+
+    def _write(self, text: str) -> None:
+        try:
+            self._out.write(text)
+            self._out.flush()
+        except OSError:
+            # The pipe or terminal is gone. What was asked for goes on; nobody reads about it.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self._out.fileno())
 
 
 def _task(task_id: str, state: str) -> str:
