@@ -12,9 +12,9 @@ os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
 
 import psycopg
 import pytest
-from include.local.postgres import EmbeddedPostgres
 from psycopg import sql
 
+from include.local.postgres import EmbeddedPostgres
 from include.warehouse.connection import Warehouse
 from include.warehouse.locks import STAGING_SLOTS
 from include.warehouse.migrations import migrate

@@ -1,0 +1,8 @@
+"""A HubSpot account that runs on 127.0.0.1. README.md says what it reproduces, and what not."""
+
+from tests.hubspot_simulator import portals
+from tests.hubspot_simulator.faults import Fault
+from tests.hubspot_simulator.portal import ALL_SCOPES, Portal, Token
+from tests.hubspot_simulator.server import HubSpotSimulator
+
+__all__ = ["ALL_SCOPES", "Fault", "HubSpotSimulator", "Portal", "Token", "portals"]

@@ -1,0 +1,30 @@
+"""`python -m tests.hubspot_simulator --demo`: serve the demo's portals until stopped."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from tests.hubspot_simulator import HubSpotSimulator, portals
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="hubspot_simulator", description=__doc__)
+    parser.add_argument("--demo", action="store_true", help="serve acme, globex and initech")
+    parser.add_argument("--deals", type=int, default=250, help="without --demo: how many deals")
+    parser.add_argument("--port", type=int, default=0, help="0: any free one")
+    parser.add_argument("--ready-file", type=Path, help="written with the base URL")
+    arguments = parser.parse_args()
+
+    served = portals.demo() if arguments.demo else [portals.generated(deals=arguments.deals)]
+    simulator = HubSpotSimulator(served, arguments.port)
+    if arguments.ready_file:
+        half_written = arguments.ready_file.with_suffix(".new")
+        half_written.write_text(json.dumps({"base_url": simulator.base_url}))
+        half_written.rename(arguments.ready_file)
+    sys.stdout.write(f"HubSpot simulator at {simulator.base_url}\n")
+    simulator.run()
+
+
+if __name__ == "__main__":
+    main()
