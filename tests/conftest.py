@@ -1,9 +1,11 @@
 """Shared fixtures: one real PostgreSQL a session, a fresh warehouse schema a test."""
 
+import contextlib
 import itertools
+import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 # Before anything imports Airflow: its home must not be the developer's own.
@@ -18,6 +20,9 @@ from include.local.postgres import EmbeddedPostgres
 from include.warehouse.connection import Warehouse
 from include.warehouse.locks import STAGING_SLOTS
 from include.warehouse.migrations import migrate
+from tests.hubspot_simulator import HubSpotSimulator, Portal
+
+Serve = Callable[..., HubSpotSimulator]
 
 _numbers = itertools.count(1)
 
@@ -58,3 +63,35 @@ def warehouse(empty_warehouse: Warehouse) -> Warehouse:
 @pytest.fixture
 def project_root() -> Path:
     return Path(__file__).parent.parent
+
+
+@pytest.fixture
+def airflow_environment(
+    warehouse: Warehouse, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> pytest.MonkeyPatch:
+    """The environment in which a task finds this test's warehouse."""
+    monkeypatch.setenv("DATABASE_URL", database_url)
+    monkeypatch.setenv("DLT_DATABASE_SCHEMA", warehouse.schema)
+    return monkeypatch
+
+
+@pytest.fixture
+def serve(airflow_environment: pytest.MonkeyPatch) -> Iterator[Serve]:
+    """Serve portals, and give each tenant named the connection to one of them."""
+    with contextlib.ExitStack() as stack:
+
+        def start(**portals: Portal) -> HubSpotSimulator:
+            simulator = stack.enter_context(HubSpotSimulator(portals.values()))
+            for tenant_id, portal in portals.items():
+                connect(airflow_environment, tenant_id, simulator, portal.tokens[0].text)
+            return simulator
+
+        yield start
+
+
+def connect(
+    monkeypatch: pytest.MonkeyPatch, tenant_id: str, simulator: HubSpotSimulator, token: str
+) -> None:
+    """Make the Airflow connection of a tenant."""
+    connection = {"conn_type": "http", "host": simulator.base_url, "password": token}
+    monkeypatch.setenv(f"AIRFLOW_CONN_HUBSPOT_{tenant_id.upper()}", json.dumps(connection))

@@ -32,6 +32,7 @@ class Pacer:
         self._limit = min(DEFAULT_REQUESTS_PER_WINDOW, self._cap or DEFAULT_REQUESTS_PER_WINDOW)
         self._window_s = RATE_WINDOW_S
         self._sent: deque[float] = deque()
+        self._used_by_others = 0
         self._clock = clock
         self._sleep = sleep
 
@@ -50,19 +51,30 @@ class Pacer:
         now, window_s = self._clock(), self._window_s + WINDOW_MARGIN_S
         while self._sent and now - self._sent[0] >= window_s:
             self._sent.popleft()
-        if len(self._sent) < self._limit:
+        allowed = max(1, self._limit - self._used_by_others)
+        if len(self._sent) < allowed:
             return 0.0
-        return self._sent[len(self._sent) - self._limit] + window_s - now
+        return self._sent[len(self._sent) - allowed] + window_s - now
 
     def learn(self, headers: Mapping[str, str]) -> None:
-        """Take over the limit that an answer's headers state, if they state one."""
-        limit = _positive_int(headers.get("X-HubSpot-RateLimit-Max"))
-        if limit is not None:
-            self._limit = min(limit, self._cap or limit)
-        interval_ms = _positive_int(headers.get("X-HubSpot-RateLimit-Interval-Milliseconds"))
-        if interval_ms is not None:
+        """Take over what an answer's headers state, if they state it.
+
+        `Remaining` also counts what other processes send with this app's tokens: what is missing
+        beyond our own requests is left to them.
+        """
+        limit = _int(headers.get("X-HubSpot-RateLimit-Max"))
+        interval_ms = _int(headers.get("X-HubSpot-RateLimit-Interval-Milliseconds"))
+        if interval_ms:
             self._window_s = interval_ms / 1000
+        if not limit:
+            return
+        self._limit = min(limit, self._cap or limit)
+        remaining = _int(headers.get("X-HubSpot-RateLimit-Remaining"))
+        if remaining is not None:
+            since = self._clock() - self._window_s
+            ours = sum(sent_at > since for sent_at in self._sent)
+            self._used_by_others = max(0, limit - remaining - ours)
 
 
-def _positive_int(text: str | None) -> int | None:
-    return int(text) if text and text.isascii() and text.isdigit() and int(text) > 0 else None
+def _int(text: str | None) -> int | None:
+    return int(text) if text and text.isascii() and text.isdigit() else None

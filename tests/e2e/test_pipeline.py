@@ -1,7 +1,6 @@
 """The DAGs in real Airflow processes: from a simulated HubSpot into PostgreSQL, row by row."""
 
 import json
-from typing import Any
 
 import psycopg
 import pytest
@@ -16,31 +15,25 @@ from tests.e2e.conftest import (
     scan,
     tokens,
 )
+from tests.truth import Deals, as_stored, from_rows
 
 pytestmark = pytest.mark.e2e
 
 
-def rows_of(pipeline: Pipeline, tenant: str) -> dict[str, tuple[bool, dict[str, Any]]]:
-    """What PostgreSQL holds of a tenant: id → (archived, its properties that have a value)."""
+def rows_of(pipeline: Pipeline, tenant: str) -> Deals:
     with psycopg.connect(pipeline.stack.postgres.dsn("warehouse")) as connection:
         found = connection.execute(
             "select deal_id::text, archived, properties from hubspot_deals.deals"
             " where _tenant_id = %s",
             [tenant],
         )
-        return {deal_id: (archived, with_value(deal)) for deal_id, archived, deal in found}
+        return from_rows(found.fetchall())
 
 
-def truth_of(pipeline: Pipeline, portal_id: int) -> dict[str, tuple[bool, dict[str, Any]]]:
-    """What the simulated account holds, in the same form."""
+def truth_of(pipeline: Pipeline, portal_id: int) -> Deals:
     url = f"{pipeline.simulator_url}/_simulator/portals/{portal_id}/truth"
-    deals = [json.loads(line) for line in requests.get(url, timeout=60).text.splitlines()]
-    return {deal["id"]: (deal["archived"], with_value(deal["properties"])) for deal in deals}
-
-
-def with_value(properties: dict[str, Any]) -> dict[str, Any]:
-    # HubSpot says null for a property that a deal never had.
-    return {name: value for name, value in properties.items() if value is not None}
+    lines = requests.get(url, timeout=60).text.split("\n")
+    return as_stored([json.loads(line) for line in lines])
 
 
 def test_each_task_hands_on_what_it_found(pipeline: Pipeline, first_runs: dict[str, str]) -> None:

@@ -81,6 +81,20 @@ def test_a_senseless_header_changes_nothing(value: str) -> None:
     assert pacer.limit == 100
 
 
+def test_what_other_processes_use_is_left_to_them() -> None:
+    clock = Clock()
+    pacer = pacer_of(clock)
+    pacer.wait_for_turn()
+
+    pacer.learn({"X-HubSpot-RateLimit-Max": "10", "X-HubSpot-RateLimit-Remaining": "3"})
+    for _ in range(3):
+        pacer.wait_for_turn()
+    assert clock.slept_s == 0
+    pacer.wait_for_turn()
+
+    assert clock.slept_s == pytest.approx(10 + WINDOW_MARGIN_S)
+
+
 def test_a_lowered_limit_holds_for_what_was_already_sent() -> None:
     clock = Clock()
     pacer = pacer_of(clock)

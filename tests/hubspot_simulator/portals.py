@@ -71,7 +71,7 @@ def generated(
         portal.definitions.update(
             {name: definition(name, type_) for name, type_ in NASTY_PROPERTIES.items()}
         )
-    for number, deal_id in enumerate(_ids(rng, deals + archived)):
+    for number, deal_id in enumerate(_ids(random.Random(seed), deals + archived)):
         stage = rng.choice(STAGES)[0]
         name = f"{rng.choice(ADJECTIVES)} {rng.choice(NOUNS)} {number}"
         deal = _deal(portal_id, deal_id, number, name, stage, f"{rng.randint(100, 10**6) / 100}")

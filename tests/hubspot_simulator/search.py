@@ -76,7 +76,8 @@ def _passes(seen: Properties, rule: dict[str, Any]) -> bool:
         raise invalid(f"Invalid operator {operator}")
     if not value:
         return operator in ("NEQ", "NOT_IN", "NOT_CONTAINS_TOKEN")
-    return bool(_COMPARE[operator](value, rule))
+    compare: Callable[[str, dict[str, Any]], bool] = _COMPARE[operator]
+    return compare(value, rule)
 
 
 def _key(value: str) -> tuple[int, float, str]:

@@ -1,0 +1,36 @@
+"""A simulated account's truth, in the form in which PostgreSQL can hold it."""
+
+import re
+from typing import Any
+
+#: id → (archived, properties that have a value)
+Deals = dict[str, tuple[bool, dict[str, Any]]]
+
+
+def as_stored(deals: list[dict[str, Any]]) -> Deals:
+    """Take a portal's deals as HubSpot sends them; leave out what PostgreSQL refuses."""
+    return {
+        deal["id"]: (
+            deal["archived"],
+            {
+                name: storable(value)
+                for name, value in deal["properties"].items()
+                # HubSpot says null for a property that a deal never had
+                if value is not None
+            },
+        )
+        for deal in deals
+    }
+
+
+def storable(text: str) -> str:
+    """Return *text* without NUL characters, and with U+FFFD for halves of surrogate pairs."""
+    return re.sub("[\ud800-\udfff]", "\ufffd", text.replace("\x00", ""))
+
+
+def from_rows(rows: list[tuple[str, bool, dict[str, Any]]]) -> Deals:
+    """Take rows of deal id, archived, properties."""
+    return {
+        deal_id: (archived, {k: v for k, v in properties.items() if v is not None})
+        for deal_id, archived, properties in rows
+    }
