@@ -25,11 +25,20 @@ from airflow.sdk import (
     task,
 )
 
-from include.errors import ConfigError, ContractError, QualityError
+from include.errors import (
+    ConfigError,
+    ContractError,
+    DailyLimitError,
+    PortalMigratingError,
+    QualityError,
+)
 from include.scan import Scan
 from include.tenants import Tenant, load_tenants
 
 NO_USE_IN_RETRYING = RetryRule([ConfigError, ContractError, QualityError], RetryAction.FAIL)
+NO_USE_IN_HURRYING = RetryRule(
+    [DailyLimitError, PortalMigratingError], RetryAction.RETRY, timedelta(hours=1)
+)
 
 
 def build_dag(tenant: Tenant) -> None:
@@ -47,7 +56,7 @@ def build_dag(tenant: Tenant) -> None:
             "retry_delay": timedelta(seconds=30),
             "retry_exponential_backoff": 2.0,
             "max_retry_delay": timedelta(minutes=15),
-            "retry_policy": ExceptionRetryPolicy([NO_USE_IN_RETRYING]),
+            "retry_policy": ExceptionRetryPolicy([NO_USE_IN_RETRYING, NO_USE_IN_HURRYING]),
         },
         params={
             "mode": Param(

@@ -131,7 +131,7 @@ def _entries(path: Path) -> list[Any]:
         where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         raise TenantsFileError(
             f"{path}: is not valid YAML{where}: {getattr(exc, 'problem', None) or exc}.",
-            remedy="Correct the file; all DAGs keep their last good state until then.",
+            remedy="Correct the file; no DAG starts a new run until then.",
         ) from exc
     if isinstance(document, dict) and set(document) == {"tenants"}:
         document = document["tenants"]

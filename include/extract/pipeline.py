@@ -6,8 +6,6 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TypedDict
 
-from psycopg import sql
-
 from include.extract.batch import to_batch
 from include.extract.loader import DealLoader
 from include.extract.properties import property_names
@@ -18,7 +16,8 @@ from include.hubspot.hook import HubSpotHook
 from include.hubspot.identity import identify
 from include.scan import Scan
 from include.warehouse.binding import require_same_portal
-from include.warehouse.connection import Warehouse, open_warehouse
+from include.warehouse.connection import open_warehouse
+from include.warehouse.deals import count_deals
 from include.warehouse.locks import hold_tenant
 from include.warehouse.scan_log import ScanLog
 from include.warehouse.stages import save_stages
@@ -55,7 +54,7 @@ def extract_deals(scan: Scan, checkpoint_pages: int) -> Extracted:
         properties = property_names(client, tenant, identity.readable_sensitivities)
         pipelines = client.deal_pipelines()
         # From here on rows are written, so from here on the tenant's rows are this account's.
-        scan_log.set(portal_id=identity.account.portal_id)
+        scan_log.set(portal_id=identity.account.portal_id, extraction_started_at=datetime.now(UTC))
         save_stages(warehouse, scan, pipelines)
         loader = DealLoader(warehouse, tenant.id, lock)
         tally = Tally()
@@ -66,7 +65,7 @@ def extract_deals(scan: Scan, checkpoint_pages: int) -> Extracted:
             loader.load(batch.table)
             tally.add_batch(batch)
             _record(scan_log, client, tally)
-        deals_loaded = _count_loaded(warehouse, scan)
+        deals_loaded = count_deals(warehouse, scan)
         scan_log.set(deals_loaded=deals_loaded)
     return {
         "scan_id": scan.id,
@@ -117,15 +116,3 @@ def _record(scan_log: ScanLog, client: HubSpotClient, tally: Tally) -> None:
         client.requests,
         client.throttled,
     )
-
-
-def _count_loaded(warehouse: Warehouse, scan: Scan) -> int:
-    """Count this scan's rows in PostgreSQL: what is there, not what we believe we sent."""
-    with warehouse.connect(scan.tenant.id) as connection:
-        row = connection.execute(
-            sql.SQL("select count(*) from {} where _tenant_id = %s and _scan_id = %s").format(
-                sql.Identifier(warehouse.schema, "deals")
-            ),
-            [scan.tenant.id, scan.id],
-        ).fetchone()
-    return int(row[0]) if row else 0

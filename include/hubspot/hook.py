@@ -57,7 +57,7 @@ class HubSpotHook(BaseHook):
         )
 
     def test_connection(self) -> tuple[bool, str]:
-        """Ask HubSpot whose token this is, for the Test button of Airflow's connection form."""
+        """Ask HubSpot whose token this is, in the words of Airflow's test of a connection."""
         try:
             account = self.get_conn().account()
         except HubSpotDealsError as exc:

@@ -13,6 +13,7 @@ from include.quality.rules import RULES, Rule, Severity
 from include.scan import Scan
 from include.warehouse.binding import bind
 from include.warehouse.connection import Warehouse, open_warehouse
+from include.warehouse.deals import of_this_scan
 from include.warehouse.scan_log import ScanLog
 
 log = logging.getLogger(__name__)
@@ -104,7 +105,7 @@ def _figure(
 ) -> Decimal | None:
     row = connection.execute(
         sql.SQL(statement).format(
-            of_this_scan=sql.SQL("_tenant_id = %(tenant_id)s and _scan_id = %(scan_id)s"),
+            of_this_scan=of_this_scan(warehouse.schema),
             deals=sql.Identifier(warehouse.schema, "deals"),
             scans=sql.Identifier(warehouse.schema, "scans"),
             stages=sql.Identifier(warehouse.schema, "deal_stages"),

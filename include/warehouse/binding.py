@@ -11,16 +11,18 @@ from include.warehouse.connection import Warehouse
 def require_same_portal(warehouse: Warehouse, scan: Scan, portal_id: int) -> None:
     """Raise PortalMismatchError unless *portal_id* is the account this tenant's rows come from.
 
-    That is, in this order: the account named in the tenants file, the one bound by the first
-    successful scan, the one whose rows a scan that failed since began to load.
+    That is the account bound by the first successful scan or, before there was one, the account
+    whose rows a failed scan began to load; and the one that the tenants file names, if it does.
     """
     tenant = scan.tenant
     with warehouse.connect(tenant.id) as connection:
-        bound = tenant.portal_id or _bound_portal(connection, warehouse.schema, tenant.id)
-    if bound is not None and bound != portal_id:
+        bound = _bound_portal(connection, warehouse.schema, tenant.id)
+    for expected in (bound, tenant.portal_id):
+        if expected in (None, portal_id):
+            continue
         raise PortalMismatchError(
             f"the token belongs to HubSpot account {portal_id}, this tenant is bound to "
-            f"account {bound}. Nothing was written.",
+            f"account {expected}. Nothing was written.",
             tenant_id=tenant.id,
             remedy="Put a token of the right account into its connection, or use another tenant.",
         )

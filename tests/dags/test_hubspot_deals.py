@@ -14,7 +14,9 @@ from airflow.sdk import CronDataIntervalTimetable
 from include.errors import (
     ConfigError,
     ContractError,
+    DailyLimitError,
     HubSpotUnavailableError,
+    PortalMigratingError,
     QualityError,
     TokenRejectedError,
 )
@@ -103,6 +105,15 @@ def test_only_what_waiting_can_heal_is_retried(parse: Any, error: Exception, act
 
     assert task.retry_policy.evaluate(error, 1, 3).action.value == action
     assert task.retry_delay == timedelta(seconds=30)
+
+
+@pytest.mark.parametrize("error", [DailyLimitError("no"), PortalMigratingError(60.0)])
+def test_what_takes_hours_to_heal_is_retried_after_an_hour(parse: Any, error: Exception) -> None:
+    task = parse(THREE_TENANTS).dags["hubspot_deals__acme"].get_task("extract_deals")
+
+    decision = task.retry_policy.evaluate(error, 1, 3)
+
+    assert (decision.action.value, decision.retry_delay) == ("retry", timedelta(hours=1))
 
 
 def test_a_tenant_never_extracts_twice_at_once(parse: Any) -> None:

@@ -205,6 +205,22 @@ def test_the_own_pace_never_meets_a_429(serve: Serve) -> None:
     assert portal.stats()["max_requests_in_any_window"] == {"app": 9}
 
 
+def test_a_deal_that_vanished_between_two_tries_is_no_row_of_the_scan(
+    warehouse: Warehouse, serve: Serve
+) -> None:
+    portal = portals.generated(deals=20)
+    serve(acme=portal)
+    validate_token(scan())
+    extract_deals(scan(), PAGES)
+    portal.purge(min(portal.deals))
+
+    extracted = extract_deals(scan(), PAGES)
+
+    assert check_quality(scan())["passed"]
+    assert extracted["deals_extracted"] == extracted["deals_loaded"] == 19
+    assert len(deals(warehouse)) == 20
+
+
 # Bad cases: the documented error, and nothing half written
 
 
@@ -288,6 +304,20 @@ def test_a_failed_first_scan_that_wrote_rows_keeps_another_account_out(
 
     with pytest.raises(PortalMismatchError):
         validate_token(scan("second"))
+
+    assert deals(warehouse) == as_stored(ours.truth())
+
+
+def test_the_tenants_file_can_not_move_a_tenant_to_another_account(
+    warehouse: Warehouse, serve: Serve, airflow_environment: pytest.MonkeyPatch
+) -> None:
+    ours = portals.generated(7, "ours", deals=20)
+    simulator = serve(acme=ours, globex=portals.generated(8, "theirs", deals=20))
+    run(scan("first"))
+    connect(airflow_environment, "acme", simulator, "theirs")
+
+    with pytest.raises(PortalMismatchError, match="bound to account 7"):
+        validate_token(scan("second", portal_id=8))
 
     assert deals(warehouse) == as_stored(ours.truth())
 

@@ -35,7 +35,7 @@ class Request:
 
     @property
     def archived(self) -> bool:
-        return self.one("archived") == "true"
+        return (self.one("archived") or "").lower() == "true"
 
     def json(self) -> dict[str, Any]:
         try:

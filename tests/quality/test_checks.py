@@ -1,6 +1,7 @@
 """Every check is shown to pass on good rows and to find what it is there for."""
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from decimal import Decimal
 
 import pytest
@@ -31,7 +32,7 @@ def execute(warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch, database_url:
 
     log = ScanLog(warehouse, SCAN)
     log.open()
-    log.set(portal_id=7, deals_extracted=2)
+    log.set(portal_id=7, deals_extracted=2, extraction_started_at=datetime.now(UTC))
     run(
         """
         insert into deal_stages values ('acme', 'default', 'won', 'Sales', 'Won', true, 1, $scan);

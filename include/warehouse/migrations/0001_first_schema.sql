@@ -31,9 +31,12 @@ create table {schema}.scans (
     repairs jsonb not null default '{{}}',
     misfits jsonb not null default '{{}}',
     started_at timestamptz not null default now(),
+    extraction_started_at timestamptz,
     finished_at timestamptz,
     error text
 );
+comment on column {schema}.scans.extraction_started_at is
+    'Of the last try: rows of this scan that were extracted before belong to a try that was given up';
 comment on column {schema}.scans.repairs is
     'Characters and values changed so that PostgreSQL accepts them, by kind';
 comment on column {schema}.scans.misfits is
