@@ -72,13 +72,13 @@ class HubSpotClient:
         #: Requests sent, and how many of them were answered with 429.
         self.requests = 0
         self.throttled = 0
-        self._base_url = base_url.rstrip("/")
+        self.sleep = sleep
+        self.base_url = base_url.rstrip("/")
         self._token = token
         self._version = api_version
         self._pacer = pacer or Pacer(sleep=sleep)
         self._patience_s = patience_s
         self._timeout_s = timeout_s
-        self._sleep = sleep
         self._session = requests.Session()
         self._session.auth = BearerToken(token)
         self._session.headers["User-Agent"] = "hubspot-deals-airflow"
@@ -174,7 +174,7 @@ class HubSpotClient:
                     setback.error.what,
                     setback.pause_s,
                 )
-                self._sleep(setback.pause_s)
+                self.sleep(setback.pause_s)
                 spent_s += setback.pause_s
         raise AssertionError("itertools.count does not end")
 
@@ -188,7 +188,7 @@ class HubSpotClient:
             # A redirect would take the token to another host: HubSpot's API has none.
             answer = self._session.request(
                 method,
-                self._base_url + path,
+                self.base_url + path,
                 json=json,
                 timeout=self._timeout_s,
                 allow_redirects=False,
@@ -210,7 +210,7 @@ class HubSpotClient:
 
     def _unreachable(self, request: str, exc: requests.RequestException) -> HubSpotUnavailableError:
         return HubSpotUnavailableError(
-            f"{self._base_url} can't be reached or broke off ({type(exc).__name__}) at {request}.",
+            f"{self.base_url} can't be reached or broke off ({type(exc).__name__}) at {request}.",
             tenant_id=self.tenant_id,
             remedy="Check the connection's host and the network; the task is retried.",
         )

@@ -11,6 +11,7 @@ from include.errors import (
     HubSpotUnavailableError,
     PortalMismatchError,
     ScopeMissingError,
+    TokenMissingError,
     TokenRejectedError,
     WarehouseUnavailableError,
 )
@@ -274,6 +275,15 @@ def test_a_token_that_is_no_good_fails_before_anything_is_written(
     assert row["state"] == "failed"
     assert said in row["error"]
     assert portal.requests["list"] <= 1
+
+
+@pytest.mark.usefixtures("airflow_environment")
+def test_no_token_at_all_fails_before_anything_is_written(warehouse: Warehouse) -> None:
+    with pytest.raises(TokenMissingError, match="tenant acme: there is no HubSpot token"):
+        validate_token(scan())
+
+    assert deals(warehouse) == {}
+    assert scan_row(warehouse, scan())["state"] == "failed"
 
 
 def test_a_token_of_another_account_never_writes_a_row(
