@@ -13,7 +13,7 @@ from include.local.processes import Programs
 from include.local.simulator import DEMO_TOKENS, connections, start_simulator
 from include.local.stack import LocalStack
 
-TENANTS = ("globex", "initech")
+TENANTS = ("acme", "globex", "initech")
 #: A tenant whose token HubSpot has never seen.
 STRANGER = "hooli"
 RUN_TIMEOUT_S = 300

@@ -62,7 +62,7 @@ def test_the_table_holds_exactly_what_the_account_has(
 
     rows, truth = rows_of(pipeline, tenant), truth_of(pipeline, portal_id)
 
-    assert {archived for archived, _ in truth.values()} == {True, False}
+    assert any(archived for archived, _ in truth.values()) == (tenant != "acme")
     assert rows.keys() == truth.keys()
     assert [deal_id for deal_id in truth if rows[deal_id] != truth[deal_id]] == []
     assert pipeline.stack.xcom(*run, "extract_deals")["deals_loaded"] == len(truth)
