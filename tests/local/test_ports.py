@@ -29,5 +29,8 @@ def test_a_taken_port_is_named_together_with_the_way_out(tmp_path: Path) -> None
     assert f"AIRFLOW_PORT={port + 100} make demo" in str(caught.value)
 
 
-def test_a_free_port_is_free() -> None:
-    assert is_free(free_port())
+def test_a_free_port_is_free_and_no_outgoing_connection_will_take_it() -> None:
+    port = free_port()
+
+    assert is_free(port)
+    assert port < 32_768
