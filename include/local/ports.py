@@ -22,7 +22,7 @@ def free_port() -> int:
         if is_free(port):
             return port
     raise LocalError(
-        f"None of {FREE_PORT_TRIES} ports tried between {FREE_PORTS[0]} and {FREE_PORTS[1]} is free.",
+        f"None of {FREE_PORT_TRIES} ports between {FREE_PORTS[0]} and {FREE_PORTS[1]} is free.",
         "Stop some programs that listen on this machine.",
     )
 
