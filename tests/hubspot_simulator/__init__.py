@@ -2,7 +2,9 @@
 
 from tests.hubspot_simulator import portals
 from tests.hubspot_simulator.faults import Fault
-from tests.hubspot_simulator.portal import ALL_SCOPES, Portal, Token
+from tests.hubspot_simulator.portal import Portal
+from tests.hubspot_simulator.rate_limits import Quota
 from tests.hubspot_simulator.server import HubSpotSimulator
+from tests.hubspot_simulator.tokens import ALL_SCOPES, Token
 
-__all__ = ["ALL_SCOPES", "Fault", "HubSpotSimulator", "Portal", "Token", "portals"]
+__all__ = ["ALL_SCOPES", "Fault", "HubSpotSimulator", "Portal", "Quota", "Token", "portals"]

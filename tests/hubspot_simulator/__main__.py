@@ -2,10 +2,16 @@
 
 import argparse
 import json
+import signal
 import sys
 from pathlib import Path
 
 from tests.hubspot_simulator import HubSpotSimulator, portals
+
+
+def end(number: int, frame: object) -> None:
+    """Being stopped is the normal end: the server has closed its connections by then."""
+    sys.exit(0)
 
 
 def main() -> None:
@@ -15,6 +21,8 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=0, help="0: any free one")
     parser.add_argument("--ready-file", type=Path, help="written with the base URL")
     arguments = parser.parse_args()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, end)
 
     served = portals.demo() if arguments.demo else [portals.generated(deals=arguments.deals)]
     simulator = HubSpotSimulator(served, arguments.port)

@@ -4,14 +4,10 @@ Plain ASGI, without a framework: a page of 100 deals must cost less to serve tha
 """
 
 import asyncio
-import re
-import uuid
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
-from urllib.parse import parse_qs
+from dataclasses import dataclass
 
 from tests.hubspot_simulator import rate_limits
-from tests.hubspot_simulator.api import REQUEST_LINE_MAX, ROUTES, Handler, Request
+from tests.hubspot_simulator.connection import Connection, Message, Receive, Send
 from tests.hubspot_simulator.control import PREFIX, control
 from tests.hubspot_simulator.errors import (
     Answer,
@@ -19,20 +15,43 @@ from tests.hubspot_simulator.errors import (
     expired,
     html,
     missing_scopes,
-    not_found,
     unauthorized,
 )
-from tests.hubspot_simulator.faults import TRANSPORT_KINDS, Fault
-from tests.hubspot_simulator.portal import Portal, Token
+from tests.hubspot_simulator.faults import PARTIAL_KINDS, SILENT_KINDS, Fault
+from tests.hubspot_simulator.portal import Portal
+from tests.hubspot_simulator.request import Request
+from tests.hubspot_simulator.routes import route_of
+from tests.hubspot_simulator.tokens import Token
 
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+#: Characters of the request line above which the edge answers 414.
+REQUEST_LINE_MAX = 16_000
 
-_ROUTES = [
-    (name, method, re.compile(path), scopes, handler)
-    for name, method, path, scopes, handler in ROUTES
-]
+
+@dataclass(frozen=True)
+class Call:
+    """What came in, before anybody looked at whether it makes sense."""
+
+    method: str
+    path: str
+    query: str
+    host: str
+    bearer: str
+    body: bytes
+
+    @property
+    def target(self) -> str:
+        return f"{self.path}?{self.query}" if self.query else self.path
+
+    @property
+    def too_long(self) -> bool:
+        return len(f"{self.method} {self.target} HTTP/1.1") > REQUEST_LINE_MAX
+
+    @property
+    def endpoint(self) -> str:
+        try:
+            return route_of(self.method, self.path)[0].name
+        except ApiError:
+            return "unknown"
 
 
 class SimulatorApp:
@@ -41,138 +60,121 @@ class SimulatorApp:
     def __init__(self, portals: dict[int, Portal]) -> None:
         self._portals = portals
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
-        body = await _body(receive)
-        if scope["path"].startswith(PREFIX):
-            await _send(send, control(self._portals, scope["method"], scope["path"], body))
+        connection = Connection(receive, send)
+        call = _call(scope, await connection.body())
+        if call.path.startswith(PREFIX):
+            await connection.answer(control(self._portals, call.method, call.path, call.body))
             return
-        portal, token = self._bearer(scope)
-        if portal is not None and portal.latency_s:
+        portal, token = self._owner_of(call.bearer)
+        if portal is None or token is None:
+            await connection.answer(_edge(call) or unauthorized().answer)
+            return
+        if portal.latency_s:
             await asyncio.sleep(portal.latency_s)
-        fault = _fault(portal, scope["path"])
-        if fault is not None and fault.kind in TRANSPORT_KINDS:
-            await _break(fault, receive, send)
-            return
-        answer = self._answer(scope, body, portal, token, fault)
-        await _send(send, answer)
+        await _serve(portal, token, call, connection)
 
-    def _answer(
-        self,
-        scope: Scope,
-        body: bytes,
-        portal: Portal | None,
-        token: Token | None,
-        fault: Fault | None,
-    ) -> Answer:
-        path, query = scope["path"], scope["query_string"].decode("latin-1")
-        if len(path) + len(query) + 20 > REQUEST_LINE_MAX:
-            return html(414, "Request-URI Too Large")
-        try:
-            if portal is None or token is None or token.state == "revoked":
-                raise unauthorized()
-            if token.state == "expired":
-                raise expired("2026-03-10T23:04:41.164Z")
-        except ApiError as exc:
-            if portal is not None:
-                portal.statuses[exc.answer.status] += 1
-            return exc.answer
-        with portal.lock:
-            name, answer = _handled(portal, token, scope["method"], path, query, body, fault)
-            portal.requests[name] += 1
-            portal.statuses[answer.status] += 1
-            if name == "list":
-                portal.list_was_answered()
-            if portal.send_rate_headers and name != "search":
-                answer.headers |= rate_limits.headers(portal.app(token), portal.quota)
-        return answer
-
-    def _bearer(self, scope: Scope) -> tuple[Portal | None, Token | None]:
-        header = dict(scope["headers"]).get(b"authorization", b"").decode("latin-1")
-        text = header.removeprefix("Bearer ")
+    def _owner_of(self, bearer: str) -> tuple[Portal | None, Token | None]:
         for portal in self._portals.values():
             for token in portal.tokens:
-                if token.text == text:
+                if token.text == bearer:
                     return portal, token
         return None, None
 
 
-def _handled(
-    portal: Portal,
-    token: Token,
-    method: str,
-    path: str,
-    query: str,
-    body: bytes,
-    fault: Fault | None,
-) -> tuple[str, Answer]:
-    """Return the endpoint's name and its answer; limits and faults come before it."""
-    name = "unknown"
-    try:
-        name, scopes, handler, variables = _route(method, path)
-        now = rate_limits.now()
-        if name == "search":
-            portal.quota.accept_search(now)
-        portal.app(token).accept(now)
-        portal.quota.accept()
-        if fault is not None:
-            return name, fault.answer()
-        if scopes and not set(scopes) & set(token.scopes):
-            raise missing_scopes([scopes[0]])
-        request = Request(method, path, parse_qs(query), body, token, variables)
-        return name, handler(portal, request)
-    except ApiError as exc:
-        return name, exc.answer
-
-
-def _route(method: str, path: str) -> tuple[str, tuple[str, ...], Handler, dict[str, str]]:
-    for name, wanted, pattern, scopes, handler in _ROUTES:
-        if wanted == method and (match := pattern.fullmatch(path)):
-            return name, scopes, handler, match.groupdict()
-    raise not_found()
-
-
-def _fault(portal: Portal | None, path: str) -> Fault | None:
-    if portal is None or not portal.faults:
-        return None
-    with portal.lock:
-        return next((fault for fault in portal.faults if fault.strikes(path)), None)
-
-
-async def _break(fault: Fault, receive: Receive, send: Send) -> None:
-    """Do to the connection what the fault says."""
-    if fault.kind == "hang":
-        await asyncio.sleep(fault.seconds)
-    elif fault.kind == "truncated":
-        headers = [(b"content-type", b"application/json"), (b"content-length", b"4096")]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        await send({"type": "http.response.body", "body": b'{"results":[', "more_body": True})
-    # uvicorn's request cycle, the only way to the socket from inside an ASGI application
-    receive.__self__.transport.close()  # type: ignore[attr-defined]
-
-
-async def _body(receive: Receive) -> bytes:
-    parts = []
-    while True:
-        message = await receive()
-        parts.append(message.get("body", b""))
-        if not message.get("more_body"):
-            return b"".join(parts)
-
-
-async def _send(send: Send, answer: Answer) -> None:
-    headers = {
-        "content-type": answer.content_type,
-        "content-length": str(len(answer.body)),
-        "x-hubspot-correlation-id": str(uuid.uuid4()),
-        **answer.headers,
-    }
-    await send(
-        {
-            "type": "http.response.start",
-            "status": answer.status,
-            "headers": [(k.encode(), v.encode()) for k, v in headers.items()],
-        }
+def _call(scope: Message, body: bytes) -> Call:
+    headers = dict(scope["headers"])
+    return Call(
+        scope["method"],
+        scope["path"],
+        scope["query_string"].decode("latin-1"),
+        headers.get(b"host", b"").decode("latin-1"),
+        headers.get(b"authorization", b"").decode("latin-1").removeprefix("Bearer "),
+        body,
     )
-    await send({"type": "http.response.body", "body": answer.body})
+
+
+async def _serve(portal: Portal, token: Token, call: Call, connection: Connection) -> None:
+    fault = _fault(portal, call)
+    if fault is not None and fault.kind in SILENT_KINDS:
+        await connection.end_without_answer(fault)
+        return
+    if fault is not None and fault.kind == "slow":
+        await asyncio.sleep(fault.seconds)
+    answer = _edge(call) or _answered(portal, token, call, fault)
+    with portal.lock:
+        portal.statistics.statuses[answer.status] += 1
+    if fault is not None and fault.kind in PARTIAL_KINDS:
+        await connection.answer_in_part(fault, answer)
+    else:
+        await connection.answer(answer)
+
+
+def _fault(portal: Portal, call: Call) -> Fault | None:
+    if not portal.faults:
+        return None
+    endpoint = call.endpoint
+    with portal.lock:
+        for fault in portal.faults:
+            if fault.strikes(call.path, call.query, endpoint):
+                portal.statistics.faults[fault.kind] += 1
+                return fault
+    return None
+
+
+def _edge(call: Call) -> Answer | None:
+    """Return what the edge answers on its own, before the API sees the request."""
+    return html(414, "Request-URI Too Large") if call.too_long else None
+
+
+def _answered(portal: Portal, token: Token, call: Call, fault: Fault | None) -> Answer:
+    """Judge the token, then limits, then the fault, then scopes; then ask the endpoint."""
+    with portal.lock:
+        try:
+            _require_good(token)
+        except ApiError as exc:
+            return exc.answer
+        name = "unknown"
+        try:
+            route, variables = route_of(call.method, call.path)
+            name = route.name
+            _count(portal, token, name)
+            if fault is not None and fault.replaces_answer:
+                answer = fault.answer()
+            elif not token.has_any(route.scopes):
+                raise missing_scopes([route.scopes[-1]])
+            else:
+                request = Request(call.target, call.host, call.body, token, variables)
+                answer = route.handler(portal, request)
+        except ApiError as exc:
+            answer = exc.answer
+        portal.requests[name] += 1
+        if name == "list":
+            portal.list_was_answered()
+        if portal.send_rate_headers and name != "search":
+            with_daily = token.kind == "private"
+            app = portal.app(token)
+            answer.headers |= rate_limits.headers(app, portal.quota, with_daily=with_daily)
+        return answer
+
+
+def _require_good(token: Token) -> None:
+    if token.state == "expired":
+        raise expired()
+    if token.state == "revoked":
+        raise unauthorized()
+
+
+def _count(portal: Portal, token: Token, name: str) -> None:
+    """Count a request against all limits, or raise the 429 of one of them and count nothing."""
+    now, app, quota = rate_limits.now(), portal.app(token), portal.quota
+    if name == "search":
+        quota.require_room_for_search(now)
+    app.require_room(now)
+    quota.require_room(rate_limits.today_in(portal.time_zone))
+    if name == "search":
+        quota.count_search(now)
+    app.count(now)
+    quota.count()

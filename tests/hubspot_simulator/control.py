@@ -10,10 +10,19 @@ from typing import Any
 
 from tests.hubspot_simulator.errors import Answer, json_answer
 from tests.hubspot_simulator.faults import Fault
-from tests.hubspot_simulator.portal import Portal, Token
+from tests.hubspot_simulator.portal import Portal
+from tests.hubspot_simulator.tokens import ALL_SCOPES, Token
 
 PREFIX = "/_simulator/"
-SETTINGS = ("latency_s", "index_lag_s", "cursor", "short_pages_by", "send_rate_headers")
+SETTINGS = (
+    "latency_s",
+    "index_lag_s",
+    "cursor",
+    "short_pages_by",
+    "send_rate_headers",
+    "requests_per_window",
+)
+QUOTA_SETTINGS = ("daily", "used_today", "searches_per_second")
 CHANGES = ("create", "update", "drift", "archive", "restore", "purge", "merge")
 
 
@@ -29,12 +38,14 @@ def control(portals: dict[int, Portal], method: str, path: str, body: bytes) -> 
         return json_answer({"error": f"no such control: {method} {path}"}, 404)
     try:
         return action(portal, json.loads(body) if body else {})
-    except (KeyError, TypeError, ValueError) as exc:
+    except (AttributeError, KeyError, TypeError, ValueError) as exc:
         return json_answer({"error": f"{type(exc).__name__}: {exc}"}, 400)
 
 
 def _truth(portal: Portal, _: Any) -> Answer:
-    lines = "\n".join(json.dumps(deal) for deal in portal.truth())
+    # In ASCII with escapes: no reader has to guess an encoding.
+    with portal.lock:
+        lines = "\n".join(json.dumps(deal) for deal in portal.each_truth())
     return Answer(200, lines.encode(), "application/x-ndjson")
 
 
@@ -49,28 +60,52 @@ def _faults(portal: Portal, document: Any) -> Answer:
 
 
 def _mutations(portal: Portal, document: Any) -> Answer:
-    """Take a list of [change, arguments…, {properties}]."""
-    for name, *arguments in document:
-        if name not in CHANGES:
-            raise ValueError(f"unknown change {name!r}")
+    """Take changes for now, changes for after a list request, or a rate for the background."""
+    if isinstance(document, list):
+        return json_answer({"changes": _change(portal, document)})
+    if "after_list_request" in document:
+        changes = document["changes"]
+        _require_known(changes)
+        portal.after_list_request(
+            int(document["after_list_request"]), lambda portal: _change(portal, changes)
+        )
+        return json_answer({"scheduled": len(changes)})
+    rate = document["changes_per_s"]
+    if rate:
+        portal.start_mutating(float(rate), int(document.get("seed", 0)))
+    else:
+        portal.stop_mutating()
+    return json_answer({"changes_per_s": rate})
+
+
+def _change(portal: Portal, changes: list[Any]) -> int:
+    """Do a list of [change, arguments…, {properties}], and count them."""
+    _require_known(changes)
+    for name, *arguments in changes:
         properties = arguments.pop() if arguments and isinstance(arguments[-1], dict) else {}
         getattr(portal, name)(*arguments, **properties)
-    return json_answer({"changes": len(document)})
+    return len(changes)
+
+
+def _require_known(changes: list[Any]) -> None:
+    for name, *_ in changes:
+        if name not in CHANGES:
+            raise ValueError(f"unknown change {name!r}")
 
 
 def _tokens(portal: Portal, document: Any) -> Answer:
     """Take the fields of a `Token`; one with the same text is replaced."""
-    document["scopes"] = tuple(document.get("scopes", Token("").scopes))
+    document["scopes"] = tuple(document.get("scopes", ALL_SCOPES))
     token = Token(**document)
     portal.tokens = [t for t in portal.tokens if t.text != token.text] + [token]
     return json_answer({"tokens": len(portal.tokens)})
 
 
 def _settings(portal: Portal, document: Any) -> Answer:
+    if unknown := document.keys() - {*SETTINGS, *QUOTA_SETTINGS}:
+        raise ValueError(f"unknown settings {sorted(unknown)}")
     for name, value in document.items():
-        if name not in SETTINGS:
-            raise ValueError(f"unknown setting {name!r}")
-        setattr(portal, name, value)
+        setattr(portal.quota if name in QUOTA_SETTINGS else portal, name, value)
     return json_answer(document)
 
 

@@ -1,4 +1,4 @@
-"""One deal, and its JSON as HubSpot would send it."""
+"""One deal, and how HubSpot writes it."""
 
 import json
 from collections.abc import Sequence
@@ -6,10 +6,15 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+import orjson
+
 #: Sent whatever was asked for.
 ALWAYS = ("createdate", "hs_lastmodifieddate", "hs_object_id")
 #: Sent when nothing was asked for.
 DEFAULTS = ("amount", "closedate", *ALWAYS, "dealname", "dealstage", "pipeline")
+
+#: Property name → what HubSpot sends: text, or None.
+Properties = dict[str, str | None]
 
 
 def iso(moment: datetime) -> str:
@@ -19,35 +24,79 @@ def iso(moment: datetime) -> str:
     )
 
 
-@dataclass
+def now_iso() -> str:
+    return iso(datetime.now(UTC))
+
+
+def to_json(document: Any) -> bytes:
+    """Write JSON: UTF-8, but `\\ud83d` escapes where halves of pairs have no UTF-8."""
+    try:
+        return orjson.dumps(document)
+    except TypeError:
+        return json.dumps(document, separators=(",", ":")).encode()
+
+
+@dataclass(slots=True)
 class Deal:
-    """A deal's state. ``properties`` holds values as HubSpot sends them: text, or None."""
+    """A deal's state.
+
+    ``absent``: properties whose key is missing from answers, where others say null.
+    ``merged_ids``: the deals that were merged into this one.
+    """
 
     id: int
-    properties: dict[str, str | None]
+    properties: Properties
     created_at: str
     updated_at: str
     portal_id: int
     archived_at: str | None = None
+    absent: frozenset[str] = frozenset()
+    merged_ids: tuple[int, ...] = ()
     #: When search will see the last change, and what it sees until then (None: nothing).
     indexed_at: float = 0.0
-    indexed: dict[str, str | None] | None = None
-    _bytes: dict[Sequence[str] | None, bytes] = field(default_factory=dict, repr=False)
+    indexed: Properties | None = None
+    #: Name → (moment, value), newest first; only of properties that changed since the seed.
+    _past: dict[str, list[tuple[str, str | None]]] = field(default_factory=dict, repr=False)
 
     @property
     def archived(self) -> bool:
         return self.archived_at is not None
 
-    def changed(self) -> None:
-        """Forget what was written of the deal before a change."""
-        self._bytes.clear()
+    def change(self, values: Properties, moment: str) -> None:
+        """Take new values, and remember the old ones for the history."""
+        for name, value in values.items():
+            before = self.properties.get(name)
+            if value != before:
+                past = self._past.setdefault(
+                    name, [] if before is None else [(self.created_at, before)]
+                )
+                past.insert(0, (moment, value))
+                self.properties[name] = value
+        self.absent -= values.keys()
+
+    def history(self, name: str) -> list[dict[str, Any]]:
+        """Return every value a property had, newest first."""
+        value = self.properties.get(name)
+        seeded = [] if value is None else [(self.created_at, value)]
+        return [
+            {
+                "value": before or "",
+                "timestamp": moment,
+                "sourceType": "CRM_UI",
+                "sourceId": "userId:1",
+            }
+            for moment, before in self._past.get(name, seeded)
+        ]
 
     def document(self, names: Sequence[str] | None) -> dict[str, Any]:
         """Return the deal with the properties *names* (None: HubSpot's default ones)."""
         wanted = dict.fromkeys((*(DEFAULTS if names is None else names), *ALWAYS))
+        properties = {name: self.properties.get(name) for name in wanted}
+        for name in self.absent & properties.keys():
+            del properties[name]
         document: dict[str, Any] = {
             "id": str(self.id),
-            "properties": {name: self.properties.get(name) for name in wanted},
+            "properties": properties,
             "createdAt": self.created_at,
             "updatedAt": self.updated_at,
             "archived": self.archived,
@@ -56,10 +105,3 @@ class Deal:
         if self.archived_at:
             document["archivedAt"] = self.archived_at
         return document
-
-    def as_bytes(self, names: Sequence[str] | None) -> bytes:
-        """Return the deal as JSON. Kept per selection: a page is then joining bytes."""
-        found = self._bytes.get(names)
-        if found is None:
-            found = self._bytes[names] = json.dumps(self.document(names)).encode()
-        return found

@@ -3,10 +3,11 @@
 Every field of a body is optional in HubSpot's own specification; these are the ones seen.
 """
 
-import json
 import uuid
 from dataclasses import dataclass, field
 from typing import Any
+
+from tests.hubspot_simulator.deal import now_iso, to_json
 
 HTML = "text/html; charset=UTF-8"
 JSON = "application/json;charset=utf-8"
@@ -31,7 +32,7 @@ class ApiError(Exception):
 
 
 def json_answer(document: Any, status: int = 200) -> Answer:
-    return Answer(status, json.dumps(document).encode())
+    return Answer(status, to_json(document))
 
 
 def error(status: int, category: str, message: str, **fields: Any) -> ApiError:
@@ -54,12 +55,12 @@ def unauthorized() -> ApiError:
     )
 
 
-def expired(moment: str) -> ApiError:
+def expired() -> ApiError:
     return error(
         401,
         "EXPIRED_AUTHENTICATION",
         "The OAuth token used to make this call expired 0 second(s) ago.",
-        context={"expire time": [moment]},
+        context={"expire time": [now_iso()]},
     )
 
 

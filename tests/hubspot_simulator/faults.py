@@ -3,11 +3,9 @@
 import random
 import re
 from dataclasses import dataclass, field
-from typing import Literal
 
 from tests.hubspot_simulator.errors import (
     Answer,
-    ApiError,
     error,
     expired,
     html,
@@ -15,52 +13,62 @@ from tests.hubspot_simulator.errors import (
     rate_limited,
 )
 
-Kind = Literal[
-    "401",
-    "403",
-    "429",
-    "423",
-    "477",
-    "500",
-    "502",
-    "503",
-    "504",
-    "reset",
-    "truncated",
-    "cut_json",
-    "html",
-    "hang",
-]
-#: Done to the connection, not answered.
-TRANSPORT_KINDS = ("reset", "truncated", "hang")
+#: The connection breaks without an answer: by RST, by FIN, after a silence.
+SILENT_KINDS = ("reset", "close", "hang")
+#: The true answer is sent in part: with its full Content-Length, or as a whole body of cut JSON.
+PARTIAL_KINDS = ("truncated", "cut_json")
+#: A page of the edge with status 200; the true answer, late.
+OTHER_KINDS = ("html", "slow")
+#: Answered by the edge in HTML, not by the API in JSON.
+EDGE_STATUSES = {
+    "414": "Request-URI Too Large",
+    "502": "Bad Gateway",
+    "504": "Gateway Time-out",
+    "520": "Web Server Returned an Unknown Error",
+    "521": "Web Server Is Down",
+    "522": "Connection Timed Out",
+    "523": "Origin Is Unreachable",
+    "524": "A Timeout Occurred",
+}
 
 
 @dataclass
 class Fault:
-    """Goes wrong on requests whose path matches, from the *nth* such request on, *count* times.
+    """Goes wrong on requests that match, from the *nth* such request on, *count* times.
 
-    ``path``: a regular expression searched in the path. ``probability`` < 1 uses the seed.
-    ``policy``: of a 429. ``retry_after_s``: sent as Retry-After. ``seconds``: how long to hang.
+    ``kind``: a status ("401", "429", "503", …), or one of the kinds named above.
+    ``path``, ``query``: regular expressions, searched. ``endpoint``: a name of `routes.ROUTES`.
+    ``count``: None for ever. ``probability`` < 1 uses the seed. ``policy``: of a 429.
+    ``retry_after_s``: sent as Retry-After. ``seconds``: how long to hang, or to be slow.
     """
 
-    kind: Kind
+    kind: str
     path: str = ""
     nth: int = 1
-    count: int = 1
+    count: int | None = 1
     probability: float = 1.0
     seed: int = 0
     policy: str = "TEN_SECONDLY_ROLLING"
     retry_after_s: int | None = None
     seconds: float = 5.0
+    endpoint: str = ""
+    query: str = ""
     _seen: int = field(default=0, init=False)
     _done: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
+        known = (*SILENT_KINDS, *PARTIAL_KINDS, *OTHER_KINDS)
+        if self.kind not in known and not re.fullmatch("[45][0-9][0-9]", self.kind):
+            raise ValueError(f"unknown kind of fault {self.kind!r}; statuses, or {known}")
         self._random = random.Random(self.seed)
 
-    def strikes(self, path: str) -> bool:
+    def strikes(self, path: str, query: str = "", endpoint: str = "") -> bool:
         """Count a request, and tell whether it goes wrong."""
-        if self._done >= self.count or not re.search(self.path, path):
+        if self.count is not None and self._done >= self.count:
+            return False
+        if self.endpoint not in ("", endpoint):
+            return False
+        if not (re.search(self.path, path) and re.search(self.query, query)):
             return False
         self._seen += 1
         if self._seen < self.nth or self._random.random() >= self.probability:
@@ -68,26 +76,33 @@ class Fault:
         self._done += 1
         return True
 
+    @property
+    def replaces_answer(self) -> bool:
+        return self.kind == "html" or self.kind.isdigit()
+
     def answer(self) -> Answer:
-        """Return the error answer of a fault that is answered."""
-        answer = _answer(self.kind, self.policy)
+        """Return the answer that is given instead of the true one."""
+        answer = self._answer()
         if self.retry_after_s is not None:
             answer.headers["Retry-After"] = str(self.retry_after_s)
         return answer
 
+    def _answer(self) -> Answer:
+        if self.kind == "html":
+            return html(200, "Just a moment...")
+        if self.kind in EDGE_STATUSES:
+            return html(int(self.kind), EDGE_STATUSES[self.kind])
+        if self.kind == "401":
+            return expired().answer
+        if self.kind == "403":
+            return missing_scopes(["crm.objects.deals.read"]).answer
+        if self.kind == "429":
+            return rate_limited(self.policy).answer
+        if self.kind == "477":
+            return error(477, "MIGRATION_IN_PROGRESS", "This account is being migrated.").answer
+        return error(int(self.kind), "INTERNAL_ERROR", "internal error").answer
 
-def _answer(kind: str, policy: str) -> Answer:
-    if kind == "html":
-        return html(200, "Just a moment...")
-    if kind == "cut_json":
-        return Answer(200, b'{"results":[{"id":"1","properties":{"dealna')
-    if kind == "401":
-        return expired("2026-03-10T23:04:41.164Z").answer
-    if kind == "403":
-        return missing_scopes(["crm.objects.deals.read"]).answer
-    if kind == "429":
-        return rate_limited(policy).answer
-    if kind in ("502", "504"):
-        return html(int(kind), "Bad gateway")
-    raised: ApiError = error(int(kind), "INTERNAL_ERROR", "internal error")
-    return raised.answer
+
+def cut(body: bytes) -> bytes:
+    """Return the first half of a body."""
+    return body[: max(1, len(body) // 2)]

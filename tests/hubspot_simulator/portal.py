@@ -1,19 +1,16 @@
-"""A simulated HubSpot account: its tokens, its deals, and what can happen to them."""
+"""A simulated HubSpot account: what it is set to, its deals, and what can happen to them."""
 
-import base64
-import bisect
-import json
 import random
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, MutableMapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any, Literal
 
-from tests.hubspot_simulator.deal import Deal, iso
+from tests.hubspot_simulator import cursors, mutator
+from tests.hubspot_simulator.deal import Deal, Properties, now_iso
 from tests.hubspot_simulator.definitions import (
     CLOSED,
     STAGES,
@@ -21,29 +18,14 @@ from tests.hubspot_simulator.definitions import (
     sales_pipeline,
     standard_definitions,
 )
-from tests.hubspot_simulator.errors import invalid
 from tests.hubspot_simulator.faults import Fault
-from tests.hubspot_simulator.rate_limits import App, Quota
+from tests.hubspot_simulator.rate_limits import WINDOW_S, App, Quota
+from tests.hubspot_simulator.records import Records
+from tests.hubspot_simulator.statistics import Statistics
+from tests.hubspot_simulator.tokens import Token
 
-ALL_SCOPES = (
-    "crm.objects.deals.read",
-    "crm.schemas.deals.read",
-    "crm.objects.owners.read",
-    "crm.objects.companies.read",
-    "crm.objects.contacts.read",
-    "oauth",
-)
-
-
-@dataclass
-class Token:
-    """A bearer token. ``kind`` "oauth": the private-app introspection does not know it."""
-
-    text: str
-    state: Literal["valid", "expired", "revoked"] = "valid"
-    scopes: tuple[str, ...] = ALL_SCOPES
-    app: str = "app"
-    kind: Literal["private", "oauth"] = "private"
+#: Object type → [(id, type id, label)]; an id is there once for each type of association.
+Associations = dict[str, list[tuple[int, int, str | None]]]
 
 
 @dataclass
@@ -54,11 +36,14 @@ class Portal:
     tokens: list[Token]
     time_zone: str = "US/Eastern"
     currency: str = "USD"
+    data_hosting: str = "na1"
     #: "id": a plain number, last id + 1. "opaque": text that tells nothing.
-    cursor: Literal["id", "opaque"] = "id"
+    cursor: cursors.Kind = "id"
+    #: The burst limit of each app. None: no limit.
     requests_per_window: int | None = None
     send_rate_headers: bool = True
     quota: Quota = field(default_factory=Quota)
+    #: Every answer takes at least this long.
     latency_s: float = 0.0
     #: How long a change stays unseen by search.
     index_lag_s: float = 0.0
@@ -68,64 +53,103 @@ class Portal:
     pipelines: list[dict[str, Any]] = field(default_factory=lambda: [sales_pipeline()])
     owners: list[dict[str, Any]] = field(default_factory=lambda: [owner(1), owner(2)])
     archived_owners: list[dict[str, Any]] = field(default_factory=lambda: [owner(3, archived=True)])
+    associations: dict[int, Associations] = field(default_factory=dict)
     faults: list[Fault] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.lock = threading.RLock()
-        self.deals: dict[int, Deal] = {}
-        #: deal id → object type → [(id, type id, label)]
-        self.associations: dict[int, dict[str, list[tuple[int, int, str | None]]]] = {}
-        self.merged: dict[int, int] = {}
-        self.requests: Counter[str] = Counter()
-        self.statuses: Counter[int] = Counter()
-        self.deals_served = 0
-        self._live: list[int] = []
-        self._archived: list[int] = []
+        self.records = Records()
+        self.statistics = Statistics()
+        #: The last search: what was asked, of which version of the records, and all it found.
+        self.search_cache: tuple[str, int, list[tuple[Deal, Properties]]] | None = None
         self._apps: dict[str, App] = {}
         self._after_lists: list[tuple[int, Callable[[Portal], object]]] = []
-        self._salt = random.Random(self.portal_id).randbytes(6).hex()
+        self._cursors = cursors.Cursors(self.portal_id)
+        self._mutator: mutator.Mutator | None = None
+
+    @property
+    def deals(self) -> MutableMapping[int, Deal]:
+        """Every deal by id, live and archived."""
+        return self.records.deals
+
+    @property
+    def merged(self) -> dict[int, int]:
+        """A deal that was merged away → the one it went into."""
+        return self.records.merged
+
+    @property
+    def requests(self) -> Counter[str]:
+        """How often each endpoint was asked; the names are those of `routes.ROUTES`."""
+        return self.statistics.requests
+
+    def live_ids(self) -> list[int]:
+        return list(self.records.ids(archived=False))
+
+    def archived_ids(self) -> list[int]:
+        return list(self.records.ids(archived=True))
 
     def app(self, token: Token) -> App:
-        return self._apps.setdefault(token.app, App(token.app, self.requests_per_window))
+        app = self._apps.setdefault(token.app, App(token.app))
+        app.requests_per_window = self.requests_per_window
+        return app
 
-    # What a client should find
+    def add_fault(self, fault: Fault) -> Fault:
+        """Put a fault into the queue: of those that match a request, the first one strikes."""
+        with self.lock:
+            self.faults.append(fault)
+        return fault
+
+    # What a client should find, and what it asked
 
     def truth(self) -> list[dict[str, Any]]:
-        """Return every deal, live and archived, with all its properties, by ascending id."""
+        """Return every deal, live and archived, with all its properties, by ascending id.
+
+        ``mergedIds`` is there where deals were merged into this one.
+        """
         with self.lock:
-            names = tuple(self.definitions)
-            return [self.deals[deal_id].document(names) for deal_id in sorted(self.deals)]
+            return list(self.each_truth())
+
+    def each_truth(self) -> Iterator[dict[str, Any]]:
+        names = tuple(name for name, is_ in self.definitions.items() if not is_["archived"])
+        for deal_id in sorted(self.deals):
+            deal = self.deals[deal_id]
+            document = deal.document(names)
+            if deal.merged_ids:
+                document["mergedIds"] = [str(merged_id) for merged_id in deal.merged_ids]
+            yield document
 
     def stats(self) -> dict[str, Any]:
-        """Return what was asked of this account so far."""
+        """Return what was asked of this account so far; times are of the monotonic clock."""
         with self.lock:
             return {
-                "requests": dict(self.requests),
-                "statuses": {str(status): n for status, n in self.statuses.items()},
-                "throttled": self.statuses[429],
-                "deals_served": self.deals_served,
+                **self.statistics.document(),
                 "max_requests_in_any_window": {
                     app.name: app.max_in_any_window() for app in self._apps.values()
                 },
+                "accepted_at_s": {app.name: list(app.accepted) for app in self._apps.values()},
             }
+
+    def max_in_any_window(self, window_s: float = WINDOW_S, app: str = "app") -> int:
+        """Return the most accepted requests of an app that any rolling window held."""
+        with self.lock:
+            return self._apps[app].max_in_any_window(window_s) if app in self._apps else 0
 
     # Listing
 
     def page(self, archived: bool, after: str | None, limit: int) -> tuple[list[Deal], str | None]:
         """Return a page of deals by ascending id, and the cursor of the next one."""
-        ids = self._archived if archived else self._live
-        start = bisect.bisect_left(ids, self._position(after)) if after is not None else 0
+        ids = self.records.ids(archived=archived)
         if self.short_pages_by and after is None:
-            return [], self._cursor(ids[0]) if ids else None
+            return [], self._cursors.write(ids[0], self.cursor) if ids else None
+        start = None if after is None else self._cursors.read(after, self.cursor)
         size = max(1, limit - self.short_pages_by)
-        chosen = ids[start : start + size]
-        more = start + size < len(ids)
-        self.deals_served += len(chosen)
-        return [self.deals[i] for i in chosen], self._cursor(chosen[-1] + 1) if more else None
+        deals, more = self.records.page(archived=archived, start=start, size=size)
+        return deals, self._cursors.write(deals[-1].id + 1, self.cursor) if more else None
 
     def after_list_request(self, nth: int, change: Callable[["Portal"], object]) -> None:
         """Run *change* when the *nth* list request from now on has been answered."""
-        self._after_lists.append((self.requests["list"] + nth, change))
+        with self.lock:
+            self._after_lists.append((self.requests["list"] + nth, change))
 
     def list_was_answered(self) -> None:
         due = [entry for entry in self._after_lists if entry[0] <= self.requests["list"]]
@@ -133,35 +157,17 @@ class Portal:
             self._after_lists.remove(entry)
             entry[1](self)
 
-    def _cursor(self, position: int) -> str:
-        if self.cursor == "id":
-            return str(position)
-        return base64.urlsafe_b64encode(f"{self._salt}:{position}".encode()).decode()
-
-    def _position(self, after: str) -> int:
-        text = after
-        if self.cursor == "opaque":
-            try:
-                salt, _, text = base64.urlsafe_b64decode(after.encode()).decode().partition(":")
-            except ValueError:
-                salt = ""
-            if salt != self._salt:
-                raise invalid(f"Invalid after: {after}")
-        if not text.isdigit():
-            raise invalid(f"Invalid after: {after}")
-        return int(text)
-
     # Changes
 
     def add(self, deal: Deal) -> Deal:
         """Put a deal in as it is (seeding)."""
-        self.deals[deal.id] = deal
-        bisect.insort(self._archived if deal.archived else self._live, deal.id)
-        return deal
+        with self.lock:
+            return self.records.add(deal)
 
     def create(self, **properties: str | None) -> Deal:
         with self.lock:
-            moment, deal_id = iso(datetime.now(UTC)), max(self.deals, default=1_000) + 1
+            self._require_defined(properties)
+            moment, deal_id = now_iso(), self.records.next_id()
             deal = Deal(deal_id, {}, moment, moment, self.portal_id)
             deal.properties = {
                 "createdate": moment,
@@ -170,109 +176,103 @@ class Portal:
                 "pipeline": "default",
                 **properties,
             }
-            self._touch(deal, before=None)
-            return self.add(deal)
+            self._touch(deal, {}, before=None)
+            return self.records.add(deal)
 
     def update(self, deal_id: int, **properties: str | None) -> None:
+        """Write values: calculated ones follow, and the modification time moves."""
         with self.lock:
+            self._require_defined(properties)
             deal = self.deals[deal_id]
-            before = dict(deal.properties)
-            deal.properties.update(properties)
-            stage = deal.properties.get("dealstage")
-            deal.properties["hs_is_closed"] = str(stage in CLOSED).lower()
-            self._touch(deal, before)
+            self._touch(deal, properties, before=dict(deal.properties))
+            self.records.changed(deal)
 
     def drift(self, deal_id: int, **calculated: str | None) -> None:
         """Change calculated values: no modification time moves."""
         with self.lock:
-            self.deals[deal_id].properties.update(calculated)
-            self.deals[deal_id].changed()
+            self._require_defined(calculated)
+            self.deals[deal_id].change(calculated, now_iso())
+            self.records.changed(self.deals[deal_id])
 
     def archive(self, deal_id: int) -> None:
         """Archive a deal: no modification time moves, search forgets it."""
         with self.lock:
-            self._move(deal_id, iso(datetime.now(UTC)))
+            self.records.move(self.deals[deal_id], now_iso())
 
     def restore(self, deal_id: int) -> None:
+        """Undo archiving: no modification time moves."""
         with self.lock:
-            self._move(deal_id, None)
+            self.records.move(self.deals[deal_id], None)
 
     def purge(self, deal_id: int) -> None:
         """Remove a deal without a trace, as 90 days after it was archived."""
         with self.lock:
-            self._ids_of(self.deals[deal_id]).remove(deal_id)
-            del self.deals[deal_id]
+            self.records.remove(self.deals[deal_id])
+            self.associations.pop(deal_id, None)
 
-    def merge(self, first: int, second: int) -> Deal:
-        """Merge two deals into a new one; the two vanish from both lists."""
+    def merge(self, first: int, second: int, survivor: Literal["new", "primary"] = "new") -> Deal:
+        """Merge two deals, into a new one or into the first; who is merged vanishes from the lists.
+
+        HubSpot's announcement speaks of a new deal, its specification of the primary one.
+        """
         with self.lock:
-            gone = [self.deals[first], self.deals[second]]
-            merged_ids = ";".join(
-                filter(None, (d.properties.get("hs_merged_object_ids") for d in gone))
-            )
-            names = f"{first};{second}" + (f";{merged_ids}" if merged_ids else "")
-            kept = {k: v for k, v in gone[0].properties.items() if k != "hs_object_id"}
-            survivor = self.create(**{**kept, "hs_merged_object_ids": names})
+            one, other = self.deals[first], self.deals[second]
+            gone = [one, other] if survivor == "new" else [other]
+            ids = (*(deal.id for deal in gone), *one.merged_ids, *other.merged_ids)
+            values = {"hs_merged_object_ids": ";".join(map(str, ids))}
+            if survivor == "new":
+                own = ("hs_object_id", "createdate", "hs_lastmodifieddate")
+                kept = {name: v for name, v in one.properties.items() if name not in own}
+                into = self.create(**{**kept, **values})
+            else:
+                into = one
+                self.update(one.id, **values)
+            into.merged_ids = ids
+            self._move_associations(gone, into)
             for deal in gone:
                 self.purge(deal.id)
-                self.merged[deal.id] = survivor.id
-            return survivor
+                self.merged[deal.id] = into.id
+            return into
 
     def mutate(self, rng: random.Random) -> None:
         """Do one random change."""
-        with self.lock:
-            live, archived = list(self._live), list(self._archived)
-            change = rng.choice(("create", "update", "update", "archive", "restore", "merge"))
-            if change == "create" or len(live) < 3:
-                self.create(dealname=f"created {rng.random()}", amount=str(rng.randint(1, 9999)))
-            elif change == "update":
-                self.update(rng.choice(live), amount=str(rng.randint(1, 9999)))
-            elif change == "archive":
-                self.archive(rng.choice(live))
-            elif change == "restore" and archived:
-                self.restore(rng.choice(archived))
-            elif change == "merge":
-                self.merge(*rng.sample(live, 2))
+        mutator.mutate(self, rng)
 
     @contextmanager
     def mutating(self, changes_per_s: float, seed: int = 0) -> Iterator[None]:
         """Keep changing deals in the background, in an order that the seed decides."""
-        stop, rng = threading.Event(), random.Random(seed)
-
-        def run() -> None:
-            while not stop.wait(1 / changes_per_s):
-                self.mutate(rng)
-
-        thread = threading.Thread(target=run, daemon=True)
-        thread.start()
+        self.start_mutating(changes_per_s, seed)
         try:
             yield
         finally:
-            stop.set()
-            thread.join()
+            self.stop_mutating()
 
-    def _touch(self, deal: Deal, before: dict[str, str | None] | None) -> None:
-        moment = iso(datetime.now(UTC))
-        deal.updated_at = deal.properties["hs_lastmodifieddate"] = moment
+    def start_mutating(self, changes_per_s: float, seed: int = 0) -> None:
+        self.stop_mutating()
+        self._mutator = mutator.Mutator(self, changes_per_s, seed)
+
+    def stop_mutating(self) -> None:
+        if self._mutator is not None:
+            self._mutator.stop()
+            self._mutator = None
+
+    def _require_defined(self, properties: Properties) -> None:
+        if unknown := properties.keys() - self.definitions.keys():
+            raise ValueError(f"no such properties: {sorted(unknown)}")
+
+    def _touch(self, deal: Deal, properties: Properties, before: Properties | None) -> None:
+        moment = now_iso()
+        stage = properties.get("dealstage", deal.properties.get("dealstage"))
+        calculated = {
+            "hs_is_closed": str(stage in CLOSED).lower(),
+            "hs_is_closed_won": str(stage == "closedwon").lower(),
+        }
+        deal.change({**properties, **calculated, "hs_lastmodifieddate": moment}, moment)
+        deal.updated_at = moment
         deal.indexed, deal.indexed_at = before, time.time() + self.index_lag_s
-        deal.changed()
 
-    def _move(self, deal_id: int, archived_at: str | None) -> None:
-        deal = self.deals[deal_id]
-        self._ids_of(deal).remove(deal_id)
-        deal.archived_at = archived_at
-        deal.changed()
-        bisect.insort(self._ids_of(deal), deal_id)
-
-    def _ids_of(self, deal: Deal) -> list[int]:
-        return self._archived if deal.archived else self._live
-
-
-def properties_of(text: str | None, repeated: Sequence[str]) -> tuple[str, ...] | None:
-    """Read the `properties` parameter: a comma list, repeated or not. None: not given."""
-    names = [name for part in (text, *repeated) if part for name in part.split(",")]
-    return tuple(dict.fromkeys(names)) or None
-
-
-def to_json(document: Any) -> bytes:
-    return json.dumps(document).encode()
+    def _move_associations(self, gone: list[Deal], into: Deal) -> None:
+        target = self.associations.setdefault(into.id, {})
+        for deal in gone:
+            for to_type, links in self.associations.get(deal.id, {}).items():
+                target[to_type] = list(dict.fromkeys([*target.get(to_type, []), *links]))

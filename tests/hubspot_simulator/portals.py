@@ -8,8 +8,9 @@ from typing import Literal
 from tests.hubspot_simulator.deal import Deal, iso
 from tests.hubspot_simulator.definitions import CLOSED, STAGES, definition
 from tests.hubspot_simulator.nasty import NASTY_PROPERTIES, make_nasty
-from tests.hubspot_simulator.portal import Portal, Token
+from tests.hubspot_simulator.portal import Portal
 from tests.hubspot_simulator.rate_limits import Quota
+from tests.hubspot_simulator.tokens import Token
 
 EPOCH = datetime(2025, 1, 6, 9, 0, tzinfo=UTC)
 ADJECTIVES = ("New", "Annual", "Second", "Pilot", "Enterprise", "Upgrade for", "Renewal with")

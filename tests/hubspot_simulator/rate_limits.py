@@ -3,6 +3,9 @@
 import time
 from collections import deque
 from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from datetime import time as time_of_day
+from zoneinfo import ZoneInfo
 
 from tests.hubspot_simulator.errors import rate_limited
 
@@ -20,12 +23,14 @@ class App:
     accepted: list[float] = field(default_factory=list)
     _window: deque[float] = field(default_factory=deque)
 
-    def accept(self, now: float) -> None:
-        """Count a request, or raise the 429 of the rolling window."""
+    def require_room(self, now: float) -> None:
+        """Raise the 429 of the rolling window when it is full."""
         while self._window and now - self._window[0] >= WINDOW_S:
             self._window.popleft()
         if self.requests_per_window is not None and len(self._window) >= self.requests_per_window:
             raise rate_limited("TEN_SECONDLY_ROLLING")
+
+    def count(self, now: float) -> None:
         self._window.append(now)
         self.accepted.append(now)
 
@@ -45,29 +50,53 @@ class App:
 
 @dataclass
 class Quota:
-    """The account's daily limit, shared by its apps, and its search limit."""
+    """The account's limits, shared by its apps: a day's requests, and a second's searches.
+
+    A day ends at midnight in the account's own time zone.
+    """
 
     daily: int | None = None
     used_today: int = 0
     searches_per_second: int | None = SEARCHES_PER_SECOND
+    _day: date | None = None
     _searches: deque[float] = field(default_factory=deque)
 
-    def accept(self) -> None:
+    def require_room(self, today: date) -> None:
+        if self._day is not None and today != self._day:
+            self.used_today = 0
+        self._day = today
         if self.daily is not None and self.used_today >= self.daily:
             raise rate_limited("DAILY")
-        self.used_today += 1
 
-    def accept_search(self, now: float) -> None:
+    def require_room_for_search(self, now: float) -> None:
         while self._searches and now - self._searches[0] >= 1.0:
             self._searches.popleft()
         limit = self.searches_per_second
         if limit is not None and len(self._searches) >= limit:
             raise rate_limited("SECONDLY")
+
+    def count(self) -> None:
+        self.used_today += 1
+
+    def count_search(self, now: float) -> None:
         self._searches.append(now)
 
 
-def headers(app: App, quota: Quota) -> dict[str, str]:
-    """Return the rate-limit headers of an answer that is not a search's."""
+def today_in(time_zone: str) -> date:
+    return datetime.now(ZoneInfo(time_zone)).date()
+
+
+def next_midnight(time_zone: str) -> datetime:
+    """Return when the daily count starts anew, in UTC."""
+    tomorrow = today_in(time_zone) + timedelta(days=1)
+    return datetime.combine(tomorrow, time_of_day(), ZoneInfo(time_zone)).astimezone(UTC)
+
+
+def headers(app: App, quota: Quota, *, with_daily: bool = True) -> dict[str, str]:
+    """Return the rate-limit headers of an answer that is not a search's.
+
+    ``with_daily``: tokens of OAuth apps get no daily ones.
+    """
     found: dict[str, str] = {}
     if app.requests_per_window is not None:
         found |= {
@@ -75,10 +104,10 @@ def headers(app: App, quota: Quota) -> dict[str, str]:
             "X-HubSpot-RateLimit-Max": str(app.requests_per_window),
             "X-HubSpot-RateLimit-Remaining": str(app.remaining),
         }
-    if quota.daily is not None:
+    if quota.daily is not None and with_daily:
         found |= {
             "X-HubSpot-RateLimit-Daily": str(quota.daily),
-            "X-HubSpot-RateLimit-Daily-Remaining": str(quota.daily - quota.used_today),
+            "X-HubSpot-RateLimit-Daily-Remaining": str(max(0, quota.daily - quota.used_today)),
         }
     return found
 

@@ -1,125 +1,105 @@
 """POST …/search: filters, one sort, offset paging up to 10,000 results."""
 
+import json
 import time
-from collections.abc import Callable, Sequence
-from datetime import datetime
+from collections.abc import Sequence
 from typing import Any
 
-from tests.hubspot_simulator.deal import Deal
-from tests.hubspot_simulator.errors import invalid
+from tests.hubspot_simulator import filters
+from tests.hubspot_simulator.deal import DEFAULTS, Deal, Properties
+from tests.hubspot_simulator.deals_api import readable
+from tests.hubspot_simulator.errors import Answer, invalid, json_answer
 from tests.hubspot_simulator.portal import Portal
+from tests.hubspot_simulator.request import Request, number_between
 
 RESULT_CAP = 10_000
-PAGE_MAX = 200
-MAX_GROUPS, MAX_FILTERS = 5, 18
+PAGE_DEFAULT, PAGE_MAX = 10, 200
+#: Characters of the full-text `query`.
+QUERY_MAX = 3_000
+#: What the full-text `query` looks into.
+QUERIED = ("dealname", "pipeline", "dealstage", "description", "dealtype")
 
-Properties = dict[str, str | None]
+#: A deal and what search knows of it.
+Found = tuple[Deal, Properties]
 
 
-def search(portal: Portal, body: dict[str, Any]) -> dict[str, Any]:
-    """Return the answer to a search. Archived deals, and changes not yet indexed, are not seen."""
-    limit = int(body.get("limit") or 10)
-    offset = int(body.get("after") or 0)
-    if limit > PAGE_MAX:
-        raise invalid(f"limit must be at most {PAGE_MAX}")
+def search_deals(portal: Portal, request: Request) -> Answer:
+    """Search what is indexed: no archived deals, no changes that are younger than the lag."""
+    body = request.json()
+    limit = number_between(body.get("limit") or PAGE_DEFAULT, "limit", 1, PAGE_MAX)
+    offset = number_between(body.get("after") or 0, "after", 0, RESULT_CAP)
     if offset + limit > RESULT_CAP:
-        raise invalid(f"A search returns at most {RESULT_CAP} results.")
-    found = [
-        (deal, seen)
-        for deal in portal.deals.values()
-        if (seen := _indexed(deal)) is not None and _matches(seen, _groups(body))
-    ]
-    _sort(found, body.get("sorts") or [])
-    names = tuple(body.get("properties") or ()) or None
+        raise invalid(f"The maximum number of results of a search is {RESULT_CAP}.")
+    found = _found(portal, body)
+    names = readable(portal, request.token, body.get("properties") or DEFAULTS)
     page = found[offset : offset + limit]
+    portal.statistics.served([deal for deal, _ in page], pages=1)
     answer: dict[str, Any] = {
         "total": len(found),
         "results": [_document(deal, seen, names) for deal, seen in page],
     }
     if offset + limit < len(found):
-        answer["paging"] = {"next": {"after": str(offset + limit)}}
-    return answer
+        after = str(offset + limit)
+        answer["paging"] = {"next": {"after": after, "link": request.next_link(after)}}
+    return json_answer(answer)
 
 
-def _indexed(deal: Deal) -> Properties | None:
-    if deal.archived:
-        return None
-    return deal.properties if time.time() >= deal.indexed_at else deal.indexed
+def _found(portal: Portal, body: dict[str, Any]) -> list[Found]:
+    """Return all that match, sorted. Kept until something changes: a walk asks many times."""
+    groups, sort = filters.groups_of(body), _sort_of(body)
+    text = _query_of(body)
+    asked = json.dumps([groups, sort, text])
+    # While a change waits for its indexing, the same question may have another answer soon.
+    cache = portal.search_cache
+    if cache is not None and cache[:2] == (asked, portal.records.version):
+        return cache[2]
+    now, passes = time.time(), filters.predicate(groups)
+    seen_by_deal = [
+        (portal.deals[deal_id], _indexed(portal.deals[deal_id], now))
+        for deal_id in portal.records.ids(archived=False)
+    ]
+    found = [
+        (deal, seen)
+        for deal, seen in seen_by_deal
+        if seen is not None and passes(seen) and _holds(seen, text)
+    ]
+    name, descending = sort
+    found.sort(key=lambda entry: filters.key(entry[1].get(name) or ""), reverse=descending)
+    settled = all(deal.indexed_at <= now for deal, _ in seen_by_deal)
+    portal.search_cache = (asked, portal.records.version, found) if settled else None
+    return found
 
 
-def _document(deal: Deal, seen: Properties, names: Sequence[str] | None) -> dict[str, Any]:
+def _indexed(deal: Deal, now: float) -> Properties | None:
+    return deal.properties if now >= deal.indexed_at else deal.indexed
+
+
+def _document(deal: Deal, seen: Properties, names: Sequence[str]) -> dict[str, Any]:
     document = deal.document(names)
     document["properties"] = {name: seen.get(name) for name in document["properties"]}
     document["updatedAt"] = seen.get("hs_lastmodifieddate") or deal.updated_at
     return document
 
 
-def _groups(body: dict[str, Any]) -> list[list[dict[str, Any]]]:
-    groups = [group.get("filters", []) for group in body.get("filterGroups") or []]
-    if body.get("filters"):
-        groups.append(body["filters"])
-    if len(groups) > MAX_GROUPS or sum(map(len, groups)) > MAX_FILTERS:
-        raise invalid("Too many filters.")
-    return groups
+def _query_of(body: dict[str, Any]) -> str:
+    text = str(body.get("query") or "").lower()
+    if len(text) > QUERY_MAX:
+        raise invalid(f"query must be at most {QUERY_MAX} characters")
+    return text
 
 
-def _matches(seen: Properties, groups: list[list[dict[str, Any]]]) -> bool:
-    return not groups or any(all(_passes(seen, rule) for rule in group) for group in groups)
+def _holds(seen: Properties, text: str) -> bool:
+    return not text or any(text in (seen.get(name) or "").lower() for name in QUERIED)
 
 
-def _passes(seen: Properties, rule: dict[str, Any]) -> bool:
-    value = seen.get(rule["propertyName"])
-    operator = rule["operator"]
-    if operator in ("HAS_PROPERTY", "NOT_HAS_PROPERTY"):
-        return bool(value) == (operator == "HAS_PROPERTY")
-    if operator not in _COMPARE:
-        raise invalid(f"Invalid operator {operator}")
-    if not value:
-        return operator in ("NEQ", "NOT_IN", "NOT_CONTAINS_TOKEN")
-    compare: Callable[[str, dict[str, Any]], bool] = _COMPARE[operator]
-    return compare(value, rule)
-
-
-def _key(value: str) -> tuple[int, float, str]:
-    """Return what orders values: numbers and moments (as ms) before text."""
-    try:
-        return (0, float(value), "")
-    except ValueError:
-        pass
-    try:
-        return (0, datetime.fromisoformat(value).timestamp() * 1000, "")
-    except ValueError:
-        return (1, 0.0, value.lower())
-
-
-def _tokens(value: str) -> set[str]:
-    return set(value.lower().split())
-
-
-_COMPARE: dict[str, Callable[[str, dict[str, Any]], bool]] = {
-    "EQ": lambda value, rule: _key(value) == _key(str(rule["value"])),
-    "NEQ": lambda value, rule: _key(value) != _key(str(rule["value"])),
-    "GT": lambda value, rule: _key(value) > _key(str(rule["value"])),
-    "GTE": lambda value, rule: _key(value) >= _key(str(rule["value"])),
-    "LT": lambda value, rule: _key(value) < _key(str(rule["value"])),
-    "LTE": lambda value, rule: _key(value) <= _key(str(rule["value"])),
-    "BETWEEN": lambda value, rule: (
-        _key(str(rule["value"])) <= _key(value) <= _key(str(rule["highValue"]))
-    ),
-    "IN": lambda value, rule: value.lower() in {str(v).lower() for v in rule["values"]},
-    "NOT_IN": lambda value, rule: value.lower() not in {str(v).lower() for v in rule["values"]},
-    "CONTAINS_TOKEN": lambda value, rule: _tokens(str(rule["value"])) <= _tokens(value),
-    "NOT_CONTAINS_TOKEN": lambda value, rule: not _tokens(str(rule["value"])) <= _tokens(value),
-}
-
-
-def _sort(found: list[tuple[Deal, Properties]], sorts: list[Any]) -> None:
+def _sort_of(body: dict[str, Any]) -> tuple[str, bool]:
+    """Return the property to sort by, and whether descending."""
+    sorts = body.get("sorts") or []
     if len(sorts) > 1:
         raise invalid("Only one sort is allowed.")
     rule = sorts[0] if sorts else {"propertyName": "createdate"}
     if isinstance(rule, str):
-        rule = {"propertyName": rule.lstrip("-"), "direction": "DESC" if rule[0] == "-" else "ASC"}
-    found.sort(
-        key=lambda entry: (_key(entry[1].get(rule["propertyName"]) or ""), entry[0].id),
-        reverse=str(rule.get("direction", "ASCENDING")).startswith("DESC"),
-    )
+        return rule.lstrip("-"), rule.startswith("-")
+    if not isinstance(rule, dict) or not rule.get("propertyName"):
+        raise invalid("A sort needs a propertyName.")
+    return rule["propertyName"], str(rule.get("direction", "ASCENDING")).startswith("DESC")

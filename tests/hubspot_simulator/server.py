@@ -40,6 +40,11 @@ class HubSpotSimulator:
     def portal(self, portal_id: int) -> Portal:
         return self.portals[portal_id]
 
+    def add(self, portal: Portal) -> Portal:
+        """Serve one more portal; one with the same id is replaced."""
+        self.portals[portal.portal_id] = portal
+        return portal
+
     def run(self) -> None:
         """Serve until SIGINT or SIGTERM."""
         self._server.run(sockets=[self._socket])

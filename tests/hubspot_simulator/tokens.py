@@ -1,0 +1,37 @@
+"""Bearer tokens."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+ALL_SCOPES = (
+    "crm.objects.deals.read",
+    "crm.schemas.deals.read",
+    "crm.objects.owners.read",
+    "crm.objects.companies.read",
+    "crm.objects.contacts.read",
+    "crm.objects.line_items.read",
+    "oauth",
+)
+
+
+@dataclass
+class Token:
+    """A bearer token. Tokens with the same ``app`` share its burst limit.
+
+    ``kind`` "oauth": the private-app introspection does not know it.
+    """
+
+    text: str
+    state: Literal["valid", "expired", "revoked"] = "valid"
+    scopes: tuple[str, ...] = ALL_SCOPES
+    app: str = "app"
+    kind: Literal["private", "oauth"] = "private"
+
+    def has_any(self, scopes: tuple[str, ...]) -> bool:
+        """Tell whether one of *scopes* is granted; no scope at all needs none."""
+        return not scopes or not set(scopes).isdisjoint(self.scopes)
+
+    def may_read(self, data_sensitivity: str) -> bool:
+        """Tell whether property values of this sensitivity are for this token."""
+        scope = f"crm.objects.deals.{data_sensitivity}.read"
+        return data_sensitivity == "non_sensitive" or self.has_any((scope, f"{scope}.v2"))

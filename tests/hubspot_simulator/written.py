@@ -1,0 +1,38 @@
+"""Deals as bytes, kept: a page of deals that were sent before is then joining bytes."""
+
+from collections.abc import Iterable
+
+from tests.hubspot_simulator.deal import Deal, to_json
+
+#: Bytes kept per portal. A page of 100 deals with 60 properties each has about 400,000.
+BUDGET_BYTES = 100_000_000
+
+Names = tuple[str, ...] | None
+
+
+class Written:
+    """What was written of deals, by selection of properties. Forgets all when it gets too big."""
+
+    def __init__(self, budget_bytes: int = BUDGET_BYTES) -> None:
+        self._budget = budget_bytes
+        self._size = 0
+        self._kept: dict[Names, dict[int, bytes]] = {}
+
+    def all_of(self, deals: Iterable[Deal], names: Names) -> list[bytes]:
+        """Return each deal with the properties *names* as JSON."""
+        if self._size > self._budget:
+            self._kept.clear()
+            self._size = 0
+        kept = self._kept.setdefault(names, {})
+        found = []
+        for deal in deals:
+            text = kept.get(deal.id)
+            if text is None:
+                text = kept[deal.id] = to_json(deal.document(names))
+                self._size += len(text)
+            found.append(text)
+        return found
+
+    def forget(self, deal_id: int) -> None:
+        for kept in self._kept.values():
+            kept.pop(deal_id, None)
