@@ -1,7 +1,7 @@
 """One deal, and how HubSpot writes it."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -34,6 +34,11 @@ def to_json(document: Any) -> bytes:
         return orjson.dumps(document)
     except TypeError:
         return json.dumps(document, separators=(",", ":")).encode()
+
+
+def with_always(names: Iterable[str]) -> tuple[str, ...]:
+    """Add the properties that come unasked."""
+    return tuple(dict.fromkeys((*names, *ALWAYS)))
 
 
 @dataclass(slots=True)
@@ -88,10 +93,9 @@ class Deal:
             for moment, before in self._past.get(name, seeded)
         ]
 
-    def document(self, names: Sequence[str] | None) -> dict[str, Any]:
-        """Return the deal with the properties *names* (None: HubSpot's default ones)."""
-        wanted = dict.fromkeys((*(DEFAULTS if names is None else names), *ALWAYS))
-        properties = {name: self.properties.get(name) for name in wanted}
+    def document(self, names: Sequence[str]) -> dict[str, Any]:
+        """Return the deal with the properties *names*; pass them through `with_always`."""
+        properties = {name: self.properties.get(name) for name in names}
         for name in self.absent & properties.keys():
             del properties[name]
         document: dict[str, Any] = {

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tests.hubspot_simulator.associations_api import in_a_record
-from tests.hubspot_simulator.deal import ALWAYS, DEFAULTS, Deal, to_json
+from tests.hubspot_simulator.deal import DEFAULTS, Deal, to_json, with_always
 from tests.hubspot_simulator.errors import Answer, not_found
 from tests.hubspot_simulator.portal import Portal
 from tests.hubspot_simulator.request import Request, times
@@ -82,10 +82,6 @@ def readable(portal: Portal, token: Token, names: Any) -> tuple[str, ...]:
         and not definitions[name]["archived"]
         and token.may_read(definitions[name]["dataSensitivity"])
     )
-
-
-def with_always(names: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys((*names, *ALWAYS)))
 
 
 def _selected(portal: Portal, request: Request) -> Selection:

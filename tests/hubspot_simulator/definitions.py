@@ -2,35 +2,6 @@
 
 from typing import Any
 
-#: name → (type, fieldType, calculated). From HubSpot's standard deal properties.
-STANDARD: dict[str, tuple[str, str, bool]] = {
-    "amount": ("number", "number", False),
-    "amount_in_home_currency": ("number", "calculation_equation", True),
-    "closed_lost_reason": ("string", "textarea", False),
-    "closedate": ("datetime", "date", False),
-    "createdate": ("datetime", "date", False),
-    "deal_currency_code": ("enumeration", "select", False),
-    "dealname": ("string", "text", False),
-    "dealstage": ("enumeration", "radio", False),
-    "dealtype": ("enumeration", "radio", False),
-    "description": ("string", "textarea", False),
-    "hs_all_owner_ids": ("enumeration", "select", False),
-    "hs_deal_stage_probability": ("number", "number", False),
-    "hs_forecast_amount": ("number", "number", False),
-    "hs_is_closed": ("bool", "calculation_equation", True),
-    "hs_is_closed_won": ("bool", "calculation_equation", True),
-    "hs_lastmodifieddate": ("datetime", "date", False),
-    "hs_manual_forecast_category": ("enumeration", "select", False),
-    "hs_merged_object_ids": ("enumeration", "checkbox", False),
-    "hs_next_step": ("string", "text", False),
-    "hs_object_id": ("number", "number", False),
-    "hs_priority": ("enumeration", "select", False),
-    "hs_v2_date_entered_current_stage": ("datetime", "calculation_read_time", True),
-    "hubspot_owner_id": ("enumeration", "select", False),
-    "num_associated_contacts": ("number", "number", False),
-    "pipeline": ("enumeration", "select", False),
-}
-
 STAGES = (
     ("appointmentscheduled", "Appointment Scheduled", 0.2),
     ("qualifiedtobuy", "Qualified To Buy", 0.4),
@@ -41,6 +12,53 @@ STAGES = (
     ("closedlost", "Closed Lost", 0.0),
 )
 CLOSED = ("closedwon", "closedlost")
+#: A pipeline that somebody has added: ids are numbers.
+PARTNER_PIPELINE_ID, PARTNER_STAGE_ID = "75398", "170338465"
+
+#: name → (type, fieldType, calculated). From HubSpot's standard deal properties.
+STANDARD: dict[str, tuple[str, str, bool]] = {
+    "amount": ("number", "number", False),
+    "amount_in_home_currency": ("number", "calculation_equation", True),
+    "closed_lost_reason": ("string", "textarea", False),
+    "closedate": ("datetime", "date", False),
+    "createdate": ("datetime", "date", False),
+    "days_to_close": ("number", "calculation_equation", True),
+    "deal_currency_code": ("enumeration", "select", False),
+    "dealname": ("string", "text", False),
+    "dealstage": ("enumeration", "radio", False),
+    "dealtype": ("enumeration", "radio", False),
+    "description": ("string", "textarea", False),
+    "hs_all_owner_ids": ("enumeration", "select", False),
+    "hs_analytics_latest_source_timestamp": ("datetime", "number", False),
+    "hs_deal_stage_probability": ("number", "number", False),
+    "hs_forecast_amount": ("number", "number", False),
+    "hs_is_closed": ("bool", "calculation_equation", True),
+    "hs_is_closed_won": ("bool", "calculation_equation", True),
+    "hs_lastmodifieddate": ("datetime", "date", False),
+    "hs_manual_forecast_category": ("enumeration", "select", False),
+    "hs_merged_object_ids": ("enumeration", "checkbox", False),
+    "hs_next_step": ("string", "text", False),
+    "hs_notes_last_activity": ("object_coordinates", "text", False),
+    "hs_object_id": ("number", "number", False),
+    "hs_priority": ("enumeration", "select", False),
+    "hs_projected_amount": ("number", "calculation_equation", True),
+    "hs_tag_ids": ("enumeration", "checkbox", False),
+    "hs_v2_date_entered_current_stage": ("datetime", "calculation_read_time", True),
+    "hubspot_owner_id": ("enumeration", "select", False),
+    "num_associated_contacts": ("number", "number", False),
+    "pipeline": ("enumeration", "select", False),
+    **{f"hs_v2_date_entered_{stage}": ("datetime", "date", False) for stage, _, _ in STAGES},
+    **{f"hs_v2_date_exited_{stage}": ("datetime", "date", False) for stage, _, _ in STAGES},
+    **{f"hs_v2_latest_time_in_{stage}": ("number", "number", False) for stage, _, _ in STAGES},
+}
+
+#: Values of some enumerations. Others are defined elsewhere (owners, pipelines), or are free.
+OPTIONS: dict[str, tuple[tuple[str, str], ...]] = {
+    "dealstage": tuple((stage_id, label) for stage_id, label, _ in STAGES),
+    "dealtype": (("newbusiness", "New Business"), ("existingbusiness", "Existing Business")),
+    "hs_priority": (("low", "Low"), ("medium", "Medium"), ("high", "High")),
+    "pipeline": (("default", "Sales Pipeline"),),
+}
 
 
 def definition(
@@ -49,30 +67,38 @@ def definition(
     field_type: str = "text",
     calculated: bool = False,
     data_sensitivity: str = "non_sensitive",
+    *,
+    archived: bool = False,
 ) -> dict[str, Any]:
     """Return one entry of GET /crm/v3/properties/deals."""
-    return {
+    entry: dict[str, Any] = {
         "name": name,
         "label": name.replace("_", " ").title(),
         "description": "",
         "groupName": "dealinformation",
         "type": type_,
         "fieldType": field_type,
-        "options": [],
+        "options": _options(name),
         "displayOrder": -1,
         "calculated": calculated,
-        "externalOptions": False,
+        "externalOptions": name == "hubspot_owner_id",
         "hasUniqueValue": False,
         "hidden": False,
+        "hubspotDefined": name in STANDARD,
         "formField": False,
         "dataSensitivity": data_sensitivity,
-        "archived": False,
+        "archived": archived,
         "modificationMetadata": {
-            "archivable": True,
-            "readOnlyDefinition": False,
+            "archivable": name not in STANDARD,
+            "readOnlyDefinition": name in STANDARD,
             "readOnlyValue": calculated,
         },
     }
+    if archived:
+        entry["archivedAt"] = "2025-01-01T00:00:00.000Z"
+    if name == "hubspot_owner_id":
+        entry["referencedObjectType"] = "OWNER"
+    return entry
 
 
 def standard_definitions() -> dict[str, dict[str, Any]]:
@@ -81,31 +107,16 @@ def standard_definitions() -> dict[str, dict[str, Any]]:
 
 def sales_pipeline() -> dict[str, Any]:
     """Return the pipeline that every new account has. Metadata values are strings."""
-    epoch = "1970-01-01T00:00:00Z"
-    return {
-        "id": "default",
-        "label": "Sales Pipeline",
-        "displayOrder": 0,
-        "archived": False,
-        "createdAt": epoch,
-        "updatedAt": epoch,
-        "stages": [
-            {
-                "id": stage_id,
-                "label": label,
-                "displayOrder": order,
-                "metadata": {
-                    "isClosed": str(stage_id in CLOSED).lower(),
-                    "probability": str(probability),
-                },
-                "createdAt": epoch,
-                "updatedAt": epoch,
-                "archived": False,
-                "writePermissions": "CRM_PERMISSIONS_ENFORCEMENT",
-            }
-            for order, (stage_id, label, probability) in enumerate(STAGES)
-        ],
-    }
+    stages = [
+        _stage(stage_id, label, order, str(probability), closed=stage_id in CLOSED)
+        for order, (stage_id, label, probability) in enumerate(STAGES)
+    ]
+    return _pipeline("default", "Sales Pipeline", 0, stages)
+
+
+def partner_pipeline() -> dict[str, Any]:
+    stages = [_stage(PARTNER_STAGE_ID, "Introduced", 0, "0.5", closed=False)]
+    return _pipeline(PARTNER_PIPELINE_ID, "Partner Pipeline", 1, stages)
 
 
 def owner(number: int, *, archived: bool = False) -> dict[str, Any]:
@@ -120,3 +131,43 @@ def owner(number: int, *, archived: bool = False) -> dict[str, Any]:
         "updatedAt": "2023-01-01T00:00:00.000Z",
         "archived": archived,
     }
+
+
+def _options(name: str) -> list[dict[str, Any]]:
+    return [
+        {"value": value, "label": label, "displayOrder": order, "hidden": False}
+        for order, (value, label) in enumerate(OPTIONS.get(name, ()))
+    ]
+
+
+def _pipeline(
+    pipeline_id: str, label: str, order: int, stages: list[dict[str, Any]]
+) -> dict[str, Any]:
+    return {
+        "id": pipeline_id,
+        "label": label,
+        "displayOrder": order,
+        "archived": False,
+        "createdAt": _EPOCH,
+        "updatedAt": _EPOCH,
+        "stages": stages,
+    }
+
+
+def _stage(
+    stage_id: str, label: str, order: int, probability: str, *, closed: bool
+) -> dict[str, Any]:
+    return {
+        "id": stage_id,
+        "label": label,
+        "displayOrder": order,
+        "metadata": {"isClosed": str(closed).lower(), "probability": probability},
+        "createdAt": _EPOCH,
+        "updatedAt": _EPOCH,
+        "archived": False,
+        "writePermissions": "CRM_PERMISSIONS_ENFORCEMENT",
+    }
+
+
+#: Default pipelines were there before HubSpot kept such times.
+_EPOCH = "1970-01-01T00:00:00Z"

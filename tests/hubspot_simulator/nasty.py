@@ -1,25 +1,41 @@
 """Values that real portals hold and that break a naive load."""
 
 import random
+from typing import Any
 
-from tests.hubspot_simulator.deal import Deal
+from tests.hubspot_simulator.deal import Deal, Properties
+from tests.hubspot_simulator.definitions import (
+    PARTNER_PIPELINE_ID,
+    PARTNER_STAGE_ID,
+    definition,
+)
 
-#: Property names that are SQL keywords, or that clash with columns of a table of deals.
-NASTY_PROPERTIES = {
-    "select": "string",
-    "order": "string",
-    "user": "string",
-    "table": "string",
-    "id": "string",
-    "deal_id": "string",
-    "_tenant_id": "string",
-    "properties": "string",
+#: Names of more than 63 bytes (all that PostgreSQL keeps) that differ only after them.
+LONG_NAME = "hs_v2_cumulative_time_in_a_stage_with_a_very_long_internal_name_"
+
+#: SQL keywords, and names that clash with columns of a table of deals.
+CLASHING = (
+    "select",
+    "order",
+    "user",
+    "table",
+    "id",
+    "deal_id",
+    "_tenant_id",
+    "properties",
+    "archived",
+    "ctid",
+    "xmin",
+)
+TYPES = {
+    **dict.fromkeys(CLASHING, "string"),
     "archived": "bool",
-    "ctid": "string",
-    "xmin": "string",
     "a_multi_select": "enumeration",
     "a_text": "string",
     "a_long_text": "string",
+    "a_json": "json",
+    f"{LONG_NAME}1": "number",
+    f"{LONG_NAME}2": "number",
 }
 
 NUMBERS = (
@@ -59,27 +75,48 @@ TEXTS = (
     "null",
 )
 MULTI = (";won;lost", "won", "won;lost", "", None)
+LONG_TEXT_CHARS = 60_000
+
+
+def nasty_definitions() -> dict[str, dict[str, Any]]:
+    found = {name: definition(name, type_) for name, type_ in TYPES.items()}
+    found["a_multi_select"]["fieldType"] = "checkbox"
+    found["an_archived_property"] = definition("an_archived_property", archived=True)
+    return found
 
 
 def make_nasty(deal: Deal, number: int, rng: random.Random) -> None:
     """Give a deal some of these values: every kind occurs, in a known order."""
-    properties = deal.properties
-    if number % 7 == 0:
-        properties["amount"] = NUMBERS[number // 7 % len(NUMBERS)]
-    if number % 7 == 1:
-        properties["closedate"] = MOMENTS[number // 7 % len(MOMENTS)]
-    if number % 7 == 2:
-        properties["dealname"] = TEXTS[number // 7 % len(TEXTS)]
+    deal.properties |= _standard_values(number)
+    deal.properties |= _custom_values(number, rng)
+    if number % 13 == 6:
+        deal.absent = frozenset({"closedate", "dealtype", "a_text"})
+
+
+def _standard_values(number: int) -> Properties:
+    round_, turn = divmod(number, 7)
+    found: Properties = {"hs_notes_last_activity": None if number % 2 else f"0-18:{number}"}
+    if turn == 0:
+        found["amount"] = NUMBERS[round_ % len(NUMBERS)]
+    elif turn == 1:
+        found["closedate"] = MOMENTS[round_ % len(MOMENTS)]
+    elif turn == 2:
+        found["dealname"] = TEXTS[round_ % len(TEXTS)]
+    if number % 11 == 3:
+        found |= {"pipeline": PARTNER_PIPELINE_ID, "dealstage": PARTNER_STAGE_ID}
     if number % 97 == 3:
-        properties["dealstage"] = "a_stage_nobody_lists"
+        found["dealstage"] = "a_stage_nobody_lists"
     if number % 101 == 4:
-        properties["hs_is_closed"] = "yes"
-    if number % 500 == 5:
-        properties["a_long_text"] = "x" * 60_000
-    properties["a_text"] = rng.choice(TEXTS)
-    properties["a_multi_select"] = rng.choice(MULTI)
-    for name in ("select", "id", "deal_id", "_tenant_id", "properties", "ctid"):
-        if rng.random() < 0.3:
-            properties[name] = f"{name} {number}"
+        found["hs_is_closed"] = "yes"
+    return found
+
+
+def _custom_values(number: int, rng: random.Random) -> Properties:
+    found: Properties = {"a_text": rng.choice(TEXTS), "a_multi_select": rng.choice(MULTI)}
+    found |= {name: f"{name} {number}" for name in CLASHING if rng.random() < 0.3}
     if rng.random() < 0.1:
-        properties["archived"] = "true"
+        found |= {f"{LONG_NAME}1": str(number), f"{LONG_NAME}2": f"-{number}"}
+        found |= {"archived": "true", "a_json": '{"a": [1, null]}'}
+    if number % 500 == 5:
+        found["a_long_text"] = "x" * LONG_TEXT_CHARS
+    return found

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from tests.hubspot_simulator import cursors, mutator
-from tests.hubspot_simulator.deal import Deal, Properties, now_iso
+from tests.hubspot_simulator.deal import Deal, Properties, now_iso, with_always
 from tests.hubspot_simulator.definitions import (
     CLOSED,
     STAGES,
@@ -110,7 +110,7 @@ class Portal:
             return list(self.each_truth())
 
     def each_truth(self) -> Iterator[dict[str, Any]]:
-        names = tuple(name for name, is_ in self.definitions.items() if not is_["archived"])
+        names = with_always(n for n, defined in self.definitions.items() if not defined["archived"])
         for deal_id in sorted(self.deals):
             deal = self.deals[deal_id]
             document = deal.document(names)
@@ -191,8 +191,9 @@ class Portal:
         """Change calculated values: no modification time moves."""
         with self.lock:
             self._require_defined(calculated)
-            self.deals[deal_id].change(calculated, now_iso())
-            self.records.changed(self.deals[deal_id])
+            deal = self.deals[deal_id]
+            deal.change(calculated, now_iso())
+            self.records.changed(deal)
 
     def archive(self, deal_id: int) -> None:
         """Archive a deal: no modification time moves, search forgets it."""
@@ -225,8 +226,8 @@ class Portal:
                 kept = {name: v for name, v in one.properties.items() if name not in own}
                 into = self.create(**{**kept, **values})
             else:
-                into = one
-                self.update(one.id, **values)
+                self.update(first, **values)
+                into = self.deals[first]
             into.merged_ids = ids
             self._move_associations(gone, into)
             for deal in gone:

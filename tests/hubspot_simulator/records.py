@@ -36,7 +36,6 @@ class Records:
         return self._last_id + 1
 
     def add(self, deal: Deal) -> Deal:
-        self.deals[deal.id] = deal
         self._last_id = max(self._last_id, deal.id)
         ids = self.ids(archived=deal.archived)
         if ids and deal.id < ids[-1]:
@@ -46,8 +45,15 @@ class Records:
         self.changed(deal)
         return deal
 
+    def fill(self, deals: MutableMapping[int, Deal], live: list[int], archived: list[int]) -> None:
+        """Take deals that are all known by their ascending ids, but need not be made yet."""
+        self.deals, self._live, self._archived = deals, live, archived
+        self._last_id = max([self._last_id, *live[-1:], *archived[-1:]])
+        self.version += 1
+
     def changed(self, deal: Deal) -> None:
-        """Forget what was written of a deal before a change."""
+        """Keep a deal's new state, and forget what was written of it before."""
+        self.deals[deal.id] = deal
         self.version += 1
         self.written.forget(deal.id)
 
@@ -60,8 +66,8 @@ class Records:
 
     def remove(self, deal: Deal) -> None:
         self._take_out(deal)
-        del self.deals[deal.id]
         self.changed(deal)
+        del self.deals[deal.id]
 
     def page(self, *, archived: bool, start: int | None, size: int) -> tuple[list[Deal], bool]:
         """Return deals from the id *start* on by ascending id, and whether more follow."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tests.hubspot_simulator import filters
-from tests.hubspot_simulator.deal import DEFAULTS, Deal, Properties
+from tests.hubspot_simulator.deal import DEFAULTS, Deal, Properties, with_always
 from tests.hubspot_simulator.deals_api import readable
 from tests.hubspot_simulator.errors import Answer, invalid, json_answer
 from tests.hubspot_simulator.portal import Portal
@@ -31,7 +31,7 @@ def search_deals(portal: Portal, request: Request) -> Answer:
     if offset + limit > RESULT_CAP:
         raise invalid(f"The maximum number of results of a search is {RESULT_CAP}.")
     found = _found(portal, body)
-    names = readable(portal, request.token, body.get("properties") or DEFAULTS)
+    names = with_always(readable(portal, request.token, body.get("properties") or DEFAULTS))
     page = found[offset : offset + limit]
     portal.statistics.served([deal for deal, _ in page], pages=1)
     answer: dict[str, Any] = {

@@ -7,7 +7,7 @@ from tests.hubspot_simulator.deal import Deal, to_json
 #: Bytes kept per portal. A page of 100 deals with 60 properties each has about 400,000.
 BUDGET_BYTES = 100_000_000
 
-Names = tuple[str, ...] | None
+Names = tuple[str, ...]
 
 
 class Written:
