@@ -42,6 +42,7 @@ class Connection:
         await self._start(answer)
         await self._send({"type": "http.response.body", "body": half, "more_body": True})
         self._transport().close()
+        await self._ended()
 
     async def end_without_answer(self, fault: Fault) -> None:
         if fault.kind == "hang":
@@ -55,6 +56,7 @@ class Connection:
             transport.abort()
         else:
             transport.close()
+        await self._ended()
 
     async def _start(self, answer: Answer) -> None:
         headers = [
@@ -66,6 +68,11 @@ class Connection:
         await self._send(
             {"type": "http.response.start", "status": answer.status, "headers": headers}
         )
+
+    async def _ended(self) -> None:
+        """Wait until the server knows: it would take an unfinished answer for a mistake."""
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
 
     def _transport(self) -> Any:
         # uvicorn's request cycle, the only way to the socket from inside an ASGI application
