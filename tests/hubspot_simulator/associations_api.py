@@ -69,7 +69,7 @@ def batch_read(portal: Portal, request: Request) -> Answer:
         if not links:
             errors.append(_no_associations(str(entry["id"]), singular))
             continue
-        shown, more = _page(_by_id(links), _position(entry.get("after") or ""), PAGE)
+        shown, more = _page(_by_id(links), _position(str(entry.get("after") or "")), PAGE)
         targets = [_target(*found) for found in shown]
         results.append({"from": {"id": str(entry["id"])}, "to": targets} | _paging(more))
     answer: dict[str, Any] = {"status": "COMPLETE", "results": results, **times()}
@@ -110,7 +110,7 @@ def _position(after: str) -> int:
     if not after:
         return 0
     try:
-        return int(base64.b64decode(after).decode().rpartition("-")[2])
+        return abs(int(base64.b64decode(after).decode().rpartition("-")[2]))
     except ValueError:
         raise invalid(f"Invalid after: {after}") from None
 

@@ -1,5 +1,6 @@
 """Reading deals: list, one, batch."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,9 +49,9 @@ def get_deal(portal: Portal, request: Request) -> Answer:
 
 
 def batch_read(portal: Portal, request: Request) -> Answer:
-    body = request.json()
-    history = readable(portal, request.token, body.get("propertiesWithHistory") or ())
-    names = with_always(readable(portal, request.token, body.get("properties") or DEFAULTS))
+    history = readable(portal, request.token, request.strings("propertiesWithHistory"))
+    asked = request.strings("properties") or DEFAULTS
+    names = with_always(readable(portal, request.token, asked))
     maximum = HISTORY_MAX if history else BATCH_MAX
     inputs = request.inputs(maximum, _too_many(maximum))
     found: dict[int, Deal] = {}
@@ -72,12 +73,12 @@ def batch_read(portal: Portal, request: Request) -> Answer:
     return Answer(207 if missing else 200, body_)
 
 
-def readable(portal: Portal, token: Token, names: Any) -> tuple[str, ...]:
+def readable(portal: Portal, token: Token, names: Iterable[str]) -> tuple[str, ...]:
     """Drop names that are unknown, as HubSpot silently does, or too sensitive for the token."""
     definitions = portal.definitions
     return tuple(
         name
-        for name in dict.fromkeys(map(str, names))
+        for name in dict.fromkeys(names)
         if name in definitions
         and not definitions[name]["archived"]
         and token.may_read(definitions[name]["dataSensitivity"])

@@ -18,9 +18,9 @@ Key = tuple[int, float, str]
 
 def groups_of(body: dict[str, Any]) -> list[list[Rule]]:
     """Return the filters of a search: groups are ORed, the filters of one ANDed."""
-    groups = [group.get("filters") or [] for group in body.get("filterGroups") or []]
+    groups = [_objects(group, "filters") for group in _objects(body, "filterGroups")]
     if body.get("filters"):
-        groups.append(body["filters"])
+        groups.append(_objects(body, "filters"))
     if len(groups) > GROUPS_MAX or any(len(group) > FILTERS_PER_GROUP_MAX for group in groups):
         raise invalid(f"Too many filters: {GROUPS_MAX} groups of {FILTERS_PER_GROUP_MAX} at most")
     if sum(map(len, groups)) > FILTERS_MAX:
@@ -59,23 +59,36 @@ def _key_of_text(value: str) -> Key:
         return (1, 0.0, value.lower())
 
 
+def _objects(holder: dict[str, Any], name: str) -> list[dict[str, Any]]:
+    value = holder.get(name) or []
+    if not isinstance(value, list) or not all(isinstance(entry, dict) for entry in value):
+        raise invalid(f"Invalid input JSON: {name} must be a list of objects")
+    return value
+
+
 def _require_complete(rule: Rule) -> None:
     operator = rule.get("operator")
-    needed = {
-        "HAS_PROPERTY": (),
-        "NOT_HAS_PROPERTY": (),
-        "IN": ("values",),
-        "NOT_IN": ("values",),
-        "BETWEEN": ("value", "highValue"),
-    }.get(operator or "", ("value",))
-    if operator not in _OPERATORS:
+    if not isinstance(operator, str) or operator not in _OPERATORS:
         raise invalid(f"Invalid operator {operator}")
-    if missing := [name for name in ("propertyName", *needed) if rule.get(name) is None]:
+    needed = ("propertyName", *_NEEDED.get(operator, ("value",)))
+    if missing := [name for name in needed if rule.get(name) is None]:
         raise invalid(f"A filter with {operator} needs {missing}")
+    if "values" in needed and not isinstance(rule["values"], list):
+        raise invalid("values must be a list")
+
+
+#: What a filter needs beside the property's name, if not one value.
+_NEEDED: dict[str, tuple[str, ...]] = {
+    "HAS_PROPERTY": (),
+    "NOT_HAS_PROPERTY": (),
+    "IN": ("values",),
+    "NOT_IN": ("values",),
+    "BETWEEN": ("value", "highValue"),
+}
 
 
 def _test(rule: Rule) -> Callable[[Properties], bool]:
-    name, operator = rule["propertyName"], rule["operator"]
+    name, operator = str(rule["propertyName"]), rule["operator"]
     passes = _OPERATORS[operator](rule)
     if operator.endswith("HAS_PROPERTY"):
         return lambda seen: passes(seen.get(name) or "")

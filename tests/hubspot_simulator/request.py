@@ -50,6 +50,13 @@ class Request:
             raise invalid("Invalid input JSON")
         return document
 
+    def strings(self, name: str) -> list[str]:
+        """Return a list of strings from the body; left out, or null, it is empty."""
+        value = self.json().get(name) or []
+        if not isinstance(value, list) or not all(isinstance(entry, str) for entry in value):
+            raise invalid(f"Invalid input JSON: {name} must be a list of strings")
+        return value
+
     def inputs(self, maximum: int, message: str) -> list[dict[str, Any]]:
         """Return a batch's inputs: objects with an id of digits. Raises the 400 of a bad batch."""
         inputs = self.json().get("inputs")

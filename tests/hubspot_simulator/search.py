@@ -31,7 +31,8 @@ def search_deals(portal: Portal, request: Request) -> Answer:
     if offset + limit > RESULT_CAP:
         raise invalid(f"The maximum number of results of a search is {RESULT_CAP}.")
     found = _found(portal, body)
-    names = with_always(readable(portal, request.token, body.get("properties") or DEFAULTS))
+    asked = request.strings("properties") or DEFAULTS
+    names = with_always(readable(portal, request.token, asked))
     page = found[offset : offset + limit]
     portal.statistics.served([deal for deal, _ in page], pages=1)
     answer: dict[str, Any] = {
@@ -95,11 +96,11 @@ def _holds(seen: Properties, text: str) -> bool:
 def _sort_of(body: dict[str, Any]) -> tuple[str, bool]:
     """Return the property to sort by, and whether descending."""
     sorts = body.get("sorts") or []
-    if len(sorts) > 1:
+    if not isinstance(sorts, list) or len(sorts) > 1:
         raise invalid("Only one sort is allowed.")
     rule = sorts[0] if sorts else {"propertyName": "createdate"}
     if isinstance(rule, str):
         return rule.lstrip("-"), rule.startswith("-")
     if not isinstance(rule, dict) or not rule.get("propertyName"):
         raise invalid("A sort needs a propertyName.")
-    return rule["propertyName"], str(rule.get("direction", "ASCENDING")).startswith("DESC")
+    return str(rule["propertyName"]), str(rule.get("direction", "ASCENDING")).startswith("DESC")

@@ -94,6 +94,8 @@ def test_groups_are_ored_and_filters_inside_one_anded(caller: Caller) -> None:
         pytest.param({"filters": [{"propertyName": "amount", "operator": "EQ"}]}, id="no value"),
         pytest.param({"filters": [{"operator": "HAS_PROPERTY"}]}, id="no name"),
         pytest.param({"filterGroups": [{"filters": []}] * 6}, id="six groups"),
+        pytest.param({"filterGroups": "all"}, id="groups no list"),
+        pytest.param({"properties": "amount"}, id="properties no list"),
         pytest.param(
             {"filters": [{"propertyName": "amount", "operator": "HAS_PROPERTY"}] * 7},
             id="seven filters",
