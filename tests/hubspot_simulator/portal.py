@@ -184,7 +184,9 @@ class Portal:
         with self.lock:
             self._require_defined(properties)
             deal = self.deals[deal_id]
-            self._touch(deal, properties, before=dict(deal.properties))
+            indexed = time.time() >= deal.indexed_at
+            before = dict(deal.properties) if indexed else deal.indexed
+            self._touch(deal, properties, before)
             self.records.changed(deal)
 
     def drift(self, deal_id: int, **calculated: str | None) -> None:

@@ -147,6 +147,21 @@ def test_search_sees_a_change_only_after_the_index_lag(caller: Caller, portal: P
     assert caller.search().json()["total"] == 250
 
 
+def test_a_second_change_within_the_lag_shows_nothing_of_the_first(
+    caller: Caller, portal: Portal
+) -> None:
+    portal.index_lag_s = 3_600
+    known, created = min(portal.deals), portal.create(dealname="created").id
+    for deal_id in (known, created):
+        portal.update(deal_id, amount="1234567")
+        portal.update(deal_id, amount="7654321")
+
+    rule = {"propertyName": "amount", "operator": "IN", "values": ["1234567", "7654321"]}
+
+    assert caller.search(filters=[rule]).json()["total"] == 0
+    assert caller.search().json()["total"] == 250
+
+
 def test_search_sees_a_change_when_the_lag_is_over(caller: Caller, portal: Portal) -> None:
     portal.index_lag_s = 3_600
     created = portal.create(dealname="created")
