@@ -53,6 +53,17 @@ class AirflowApi:
         runs = self._get(f"dags/{dag_id}/dagRuns?order_by=-run_after&limit=1")["dag_runs"]
         return runs[0] if runs else None
 
+    def unfinished_runs(self) -> list[dict[str, Any]]:
+        """Return the runs of all DAGs that are queued or running."""
+        states = "state=queued&state=running"
+        runs: list[dict[str, Any]] = self._get(f"dags/~/dagRuns?{states}&limit=1000")["dag_runs"]
+        return runs
+
+    def fail(self, dag_id: str, run_id: str) -> None:
+        """End a run as failed, with its tasks."""
+        path = f"dags/{dag_id}/dagRuns/{run_id}"
+        _content(self._send("PATCH", path, json={"state": "failed"}))
+
     def run(self, dag_id: str, run_id: str) -> dict[str, Any]:
         return self._get(f"dags/{dag_id}/dagRuns/{run_id}")
 

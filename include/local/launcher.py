@@ -44,6 +44,8 @@ def orderly_end(state_dir: Path, report: Report, afterwards: Afterwards) -> Iter
         if is_running(state_dir):
             with report.step("stopped what an earlier start had left running"):
                 stop_everything(state_dir)
+        # After a power failure nothing runs, but everything is on record.
+        Programs(state_dir).forget()
         try:
             yield
         except BaseException:
@@ -68,6 +70,7 @@ def scan(stack: LocalStack, tenants: Sequence[Tenant], report: Report) -> bool:
     """Scan all *tenants* at once, print the table; False if a scan failed. Raises LocalError."""
     with report.step("DAGs"):
         stack.wait_for_dags([tenant.dag_id for tenant in tenants])
+        stack.fail_interrupted_runs()
     runs = [start_run(stack, tenant) for tenant in tenants]
     report.line()
     for change in follow(stack, runs):

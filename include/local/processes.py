@@ -109,6 +109,10 @@ class Programs:
         rest = {*family, *self._members()}
         _signal_all(rest, psutil.Process.kill)
         _alive_after(rest, grace_s)
+        self.forget()
+
+    def forget(self) -> None:
+        """Take all programs off the record."""
         for record in self._records.glob("*.json"):
             record.unlink(missing_ok=True)
 

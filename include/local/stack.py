@@ -177,6 +177,16 @@ class LocalStack:
 
         self._wait_until(known, timeout_s, lambda: f"DAG {waited_for[0]} does not appear")
 
+    def fail_interrupted_runs(self) -> None:
+        """Fail the runs that an earlier stop cut short.
+
+        Airflow would wait five minutes for their tasks, and with max_active_runs=1 the next run
+        would wait with it.
+        """
+        for run in self.api.unfinished_runs():
+            if datetime.fromisoformat(run["queued_at"]) < self._started_at:
+                self.api.fail(run["dag_id"], run["dag_run_id"])
+
     def trigger(self, dag_id: str, conf: dict[str, Any] | None = None) -> str:
         """Unpause the DAG, start a run, return the run's id."""
         self.api.unpause(dag_id)

@@ -101,3 +101,14 @@ def test_the_end_of_a_program_is_reported_with_its_last_words(programs: Programs
 
     with pytest.raises(LocalError, match=r"(?s)crasher has ended.*last words.*crasher\.log"):
         programs.require_alive()
+
+
+def test_records_of_before_a_power_failure_can_be_forgotten(programs: Programs) -> None:
+    programs.start("dead", [sys.executable, "-c", ""], os.environ, Path.cwd())
+    (dead,) = programs.on_record()
+    psutil.Process(dead.pid).wait()
+
+    programs.forget()
+
+    programs.require_alive()
+    assert programs.on_record() == []
