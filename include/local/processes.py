@@ -22,7 +22,7 @@ from include.local.errors import LocalError
 MARKER = "HUBSPOT_DEALS_STACK"
 #: Airflow's programs need 2 to 5 s to end. A second signal tells the scheduler not to wait for
 #: running tasks; a triggerer that missed the end of its own child ignores both.
-GRACE_S = 5.0
+GRACE_S = 4.0
 POLITE_SIGNALS = 2
 SHOWN_LOG_LINES = 15
 
