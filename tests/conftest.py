@@ -31,6 +31,8 @@ _numbers = itertools.count(1)
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
     with EmbeddedPostgres(tmp_path_factory.mktemp("postgres")) as server:
         yield server
+    # As root its data lies outside the temporary directory.
+    server.remove()
 
 
 @pytest.fixture(scope="session")

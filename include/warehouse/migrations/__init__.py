@@ -42,6 +42,9 @@ def migrate(warehouse: Warehouse, tenant_id: str | None = None) -> list[int]:
         if _version(connection, warehouse.schema) == migrations()[-1][0]:
             return []
         _require_merge(connection)
+    # A session of its own, and the lock its first statement: what was looked up before waiting
+    # must not answer for what is there after it.
+    with warehouse.connect(tenant_id) as connection:
         connection.execute(
             "select pg_advisory_xact_lock(hashtextextended(%s, 0))",
             [f"{warehouse.schema}:migrate"],
@@ -90,9 +93,11 @@ _RECORD = "insert into {schema}.schema_migrations (version, name) values (%s, %s
 
 def _version(connection: psycopg.Connection, schema: str) -> int:
     known = connection.execute(
-        "select to_regclass(format('%%I.schema_migrations', %s::text))", [schema]
+        "select from pg_catalog.pg_tables "
+        "where schemaname = %s and tablename = 'schema_migrations'",
+        [schema],
     ).fetchone()
-    if known is None or known[0] is None:
+    if known is None:
         return 0
     row = connection.execute(
         _compose("select coalesce(max(version), 0) from {schema}.schema_migrations", schema)
