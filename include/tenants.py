@@ -6,7 +6,6 @@ the problems found. Imported at parse time, so nothing heavy here.
 
 import difflib
 import os
-import uuid
 import zoneinfo
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,7 +24,6 @@ DEFAULT_FILE = Path(__file__).with_name("tenants.yaml")
 ENVIRONMENT_TENANT_ID = "default"
 #: Ids become part of DAG ids, connection ids and (environment) variable names: a strict slug.
 TENANT_ID_PATTERN = r"^[a-z][a-z0-9_]{0,39}$"
-SCAN_ID_NAMESPACE = uuid.UUID("5b3f0f60-6d2e-5f0a-9a44-7c2b6f0e9d11")
 
 PropertyName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]{1,100}$")]
 
@@ -85,11 +83,6 @@ class Tenants:
 
     enabled: tuple[Tenant, ...]
     problems: tuple[TenantsFileError, ...]
-
-
-def scan_id(dag_id: str, run_id: str) -> str:
-    """Return the scan's id, the same for every try of a run: UUIDv5 of DAG id and run id."""
-    return str(uuid.uuid5(SCAN_ID_NAMESPACE, f"{dag_id}/{run_id}"))
 
 
 def load_tenants(environ: Mapping[str, str] = os.environ) -> Tenants:

@@ -2,7 +2,6 @@
 
 import contextlib
 import itertools
-import json
 import os
 import tempfile
 from collections.abc import Callable, Iterator
@@ -17,6 +16,7 @@ import pytest
 from psycopg import sql
 
 from include.local.postgres import EmbeddedPostgres
+from include.local.simulator import connections
 from include.warehouse.connection import Warehouse
 from include.warehouse.locks import STAGING_SLOTS
 from include.warehouse.migrations import migrate
@@ -95,5 +95,5 @@ def connect(
     monkeypatch: pytest.MonkeyPatch, tenant_id: str, simulator: HubSpotSimulator, token: str
 ) -> None:
     """Make the Airflow connection of a tenant."""
-    connection = {"conn_type": "http", "host": simulator.base_url, "password": token}
-    monkeypatch.setenv(f"AIRFLOW_CONN_HUBSPOT_{tenant_id.upper()}", json.dumps(connection))
+    for name, value in connections(simulator.base_url, [tenant_id], {tenant_id: token}).items():
+        monkeypatch.setenv(name, value)

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from include.errors import TenantsFileError
-from include.tenants import DEFAULT_FILE, Tenant, Tenants, load_tenants, scan_id
+from include.tenants import DEFAULT_FILE, Tenant, Tenants, load_tenants
 
 
 def tenants_of(tmp_path: Path, text: str, **environ: str) -> Tenants:
@@ -96,11 +96,3 @@ def test_a_token_in_the_environment_makes_the_tenant_default(tmp_path: Path) -> 
 def test_the_shipped_file_holds_the_one_account_setup() -> None:
     assert load_tenants({}).enabled == (Tenant(id="default"),)
     assert DEFAULT_FILE.name == "tenants.yaml"
-
-
-def test_a_scan_id_depends_on_dag_and_run_only() -> None:
-    once = scan_id("hubspot_deals__acme", "manual__1")
-
-    assert once == scan_id("hubspot_deals__acme", "manual__1")
-    assert once != scan_id("hubspot_deals__acme", "manual__2")
-    assert once != scan_id("hubspot_deals__globex", "manual__1")

@@ -3,6 +3,8 @@
 import re
 from typing import Any
 
+import psycopg
+
 #: id → (archived, properties that have a value)
 Deals = dict[str, tuple[bool, dict[str, Any]]]
 
@@ -28,8 +30,12 @@ def storable(text: str) -> str:
     return re.sub("[\ud800-\udfff]", "\ufffd", text.replace("\x00", ""))
 
 
-def from_rows(rows: list[tuple[str, bool, dict[str, Any]]]) -> Deals:
-    """Take rows of deal id, archived, properties."""
+def stored(connection: psycopg.Connection, schema: str, tenant_id: str) -> Deals:
+    """Read what PostgreSQL holds of a tenant, in the same form."""
+    rows = connection.execute(
+        f"select deal_id::text, archived, properties from {schema}.deals where _tenant_id = %s",
+        [tenant_id],
+    ).fetchall()
     return {
         deal_id: (archived, {k: v for k, v in properties.items() if v is not None})
         for deal_id, archived, properties in rows

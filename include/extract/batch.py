@@ -47,7 +47,7 @@ def to_batch(
     Raises ContractError for an id that is no 64-bit number.
     """
     misfits: Counter[str] = Counter()
-    updated = _convert_all("updated_at", (r.updated_at for r in records), to_timestamp, misfits)
+    updated = _timestamps("updated_at", (r.updated_at for r in records), misfits)
     keep = _newest_per_id(records, updated)
     kept = [records[index] for index in keep]
     columns = {

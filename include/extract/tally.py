@@ -16,6 +16,9 @@ class Tally:
     """Grows page by page and batch by batch. Deal ids are kept as Arrow int64: 8 bytes a deal."""
 
     pages: int = 0
+    #: How many different deals HubSpot sent, live and archived; and how many of them archived.
+    deals_extracted: int = 0
+    deals_archived: int = 0
     duplicates_dropped: int = 0
     misfits: Counter[str] = field(default_factory=Counter)
     repairs: Repairs = field(default_factory=Repairs)
@@ -32,15 +35,9 @@ class Tally:
         ids, archived = batch.table["deal_id"], batch.table["archived"]
         self._ids.append(ids)
         self._archived_ids.append(ids.filter(archived))
-
-    @property
-    def deals_extracted(self) -> int:
-        """How many different deals HubSpot sent, live and archived."""
-        return _distinct(self._ids)
-
-    @property
-    def deals_archived(self) -> int:
-        return _distinct(self._archived_ids)
+        # Once a batch: it goes over every id received so far.
+        self.deals_extracted = _distinct(self._ids)
+        self.deals_archived = _distinct(self._archived_ids)
 
 
 def _distinct(parts: list[pa.ChunkedArray]) -> int:

@@ -51,7 +51,6 @@ class Account(msgspec.Struct, rename="camel"):
 
     portal_id: int
     time_zone: str = "UTC"
-    company_currency: str | None = None
 
 
 class TokenInfo(msgspec.Struct, rename="camel"):
@@ -61,11 +60,8 @@ class TokenInfo(msgspec.Struct, rename="camel"):
     scopes: list[str] = []
 
 
-class PropertyDefinition(msgspec.Struct, rename="camel"):
+class PropertyDefinition(msgspec.Struct):
     name: str
-    type: str = "string"
-    field_type: str = "text"
-    calculated: bool = False
 
 
 class Stage(msgspec.Struct, rename="camel"):

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import cached_property
 from typing import Any
 
 from include.errors import (
@@ -42,7 +43,7 @@ class Failure:
     #: "GET /crm/…", without the query.
     request: str
 
-    @property
+    @cached_property
     def fields(self) -> dict[str, Any]:
         """The JSON error body, or {} when the answer is HTML or empty (edge errors are)."""
         try:

@@ -9,7 +9,7 @@ import psycopg
 from psycopg import sql
 
 from include.errors import QualityError
-from include.quality.rules import RULES, Rule, Severity
+from include.quality.rules import DEALS_PRESENT, RULES, Rule, Severity
 from include.scan import Scan
 from include.warehouse.binding import bind
 from include.warehouse.connection import Warehouse, open_warehouse
@@ -17,12 +17,6 @@ from include.warehouse.deals import of_this_scan
 from include.warehouse.scan_log import ScanLog
 
 log = logging.getLogger(__name__)
-
-HAS_ROWS = """
-    select count(*) from (
-        select from {deals} where {of_this_scan} limit 1
-    ) as one
-"""
 
 
 class Checked(TypedDict):
@@ -90,12 +84,12 @@ _LEVELS = {
 
 def _run(warehouse: Warehouse, scan: Scan) -> list[CheckResult]:
     with warehouse.connect(scan.tenant.id) as connection:
-        has_rows = _figure(connection, warehouse, scan, HAS_ROWS) == 1
-        results = []
-        for rule in RULES:
-            observed = _figure(connection, warehouse, scan, rule.sql)
-            status = status_of(rule, observed, has_rows=has_rows)
-            results.append(CheckResult(rule, status, observed))
+        figures = {rule: _figure(connection, warehouse, scan, rule.sql) for rule in RULES}
+        has_rows = figures[DEALS_PRESENT] == 0
+        results = [
+            CheckResult(rule, status_of(rule, observed, has_rows=has_rows), observed)
+            for rule, observed in figures.items()
+        ]
         _store(connection, warehouse, scan, results)
     return results
 

@@ -26,14 +26,17 @@ class Rule:
     needs_rows: bool = True
 
 
+#: Its figure also tells the others whether there is anything to check.
+DEALS_PRESENT = Rule(
+    name="deals_present",
+    sql="select case when exists (select from {deals} where {of_this_scan}) then 0 else 1 end",
+    severity=Severity.WARN,
+    why="a portal without a single deal is rare; a token of the wrong account is not",
+    needs_rows=False,
+)
+
 RULES = (
-    Rule(
-        name="deals_present",
-        sql="select case when exists (select from {deals} where {of_this_scan}) then 0 else 1 end",
-        severity=Severity.WARN,
-        why="a portal without a single deal is rare; a token of the wrong account is not",
-        needs_rows=False,
-    ),
+    DEALS_PRESENT,
     Rule(
         name="rows_loaded_equal_deals_received",
         sql="""

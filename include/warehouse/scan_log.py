@@ -47,13 +47,11 @@ class ScanLog:
             sql.SQL("{} = %s").format(sql.Identifier(name)) for name in columns
         )
         values = [Jsonb(v) if isinstance(v, Mapping) else v for v in columns.values()]
-        with self.warehouse.connect(self.scan.tenant.id) as connection:
-            connection.execute(
-                sql.SQL("update {} set {} where scan_id = %s").format(
-                    sql.Identifier(self.warehouse.schema, "scans"), assignments
-                ),
-                [*values, self.scan.id],
-            )
+        self._execute(
+            "update {scans} set {assignments} where scan_id = %s",
+            [*values, self.scan.id],
+            assignments=assignments,
+        )
 
     def succeed(self) -> None:
         self._execute(
@@ -84,7 +82,7 @@ class ScanLog:
         except HubSpotDealsError as also:
             log.error("the failure could not be written to the scan's row: %s", also)
 
-    def _execute(self, statement: str, values: list[Any]) -> None:
+    def _execute(self, statement: str, values: list[Any], **parts: sql.Composable) -> None:
         scans = sql.Identifier(self.warehouse.schema, "scans")
         with self.warehouse.connect(self.scan.tenant.id) as connection:
-            connection.execute(sql.SQL(statement).format(scans=scans), values)
+            connection.execute(sql.SQL(statement).format(scans=scans, **parts), values)

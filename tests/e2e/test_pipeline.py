@@ -15,19 +15,14 @@ from tests.e2e.conftest import (
     scan,
     tokens,
 )
-from tests.truth import Deals, as_stored, from_rows
+from tests.truth import Deals, as_stored, stored
 
 pytestmark = pytest.mark.e2e
 
 
 def rows_of(pipeline: Pipeline, tenant: str) -> Deals:
     with psycopg.connect(pipeline.stack.postgres.dsn("warehouse")) as connection:
-        found = connection.execute(
-            "select deal_id::text, archived, properties from hubspot_deals.deals"
-            " where _tenant_id = %s",
-            [tenant],
-        )
-        return from_rows(found.fetchall())
+        return stored(connection, "hubspot_deals", tenant)
 
 
 def truth_of(pipeline: Pipeline, portal_id: int) -> Deals:

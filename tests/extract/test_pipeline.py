@@ -24,7 +24,7 @@ from include.validation import validate_token
 from include.warehouse.connection import Warehouse
 from tests.conftest import Serve, connect
 from tests.hubspot_simulator import Fault, Portal, Token, portals
-from tests.truth import Deals, as_stored, from_rows
+from tests.truth import Deals, as_stored, stored
 
 PAGES = 10
 
@@ -42,13 +42,7 @@ def run(what: Scan) -> Extracted:
 
 def deals(warehouse: Warehouse, tenant_id: str = "acme") -> Deals:
     with warehouse.connect() as connection:
-        return from_rows(
-            connection.execute(
-                f"select deal_id::text, archived, properties from {warehouse.schema}.deals"
-                " where _tenant_id = %s",
-                [tenant_id],
-            ).fetchall()
-        )
+        return stored(connection, warehouse.schema, tenant_id)
 
 
 def scan_row(warehouse: Warehouse, what: Scan) -> dict[str, Any]:

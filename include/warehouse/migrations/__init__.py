@@ -13,6 +13,7 @@ from psycopg import sql
 
 from include.errors import WarehouseConfigError
 from include.warehouse.connection import Warehouse
+from include.warehouse.locks import lock_key
 
 log = logging.getLogger(__name__)
 
@@ -45,10 +46,8 @@ def migrate(warehouse: Warehouse, tenant_id: str | None = None) -> list[int]:
     # A session of its own, and the lock its first statement: what was looked up before waiting
     # must not answer for what is there after it.
     with warehouse.connect(tenant_id) as connection:
-        connection.execute(
-            "select pg_advisory_xact_lock(hashtextextended(%s, 0))",
-            [f"{warehouse.schema}:migrate"],
-        )
+        key = lock_key(f"{warehouse.schema}:migrate")
+        connection.execute("select pg_advisory_xact_lock(%s)", [key])
         applied = list(_apply_missing(connection, warehouse.schema))
     log.info("warehouse schema %s: applied migrations %s", warehouse.schema, applied)
     return applied
