@@ -2,9 +2,15 @@
 
 `validate_token` → `extract_deals` → `check_quality`
 
-**What a run does.** It asks HubSpot whose token this is, reads every live and every archived deal
-into the table `deals`, and checks what PostgreSQL holds against what HubSpot sent. A row of the
-table `scans` and the tasks' XComs tell the figures.
+**What a run does.** It asks HubSpot whose token this is, reads what changed since the last
+successful scan (or everything, if that is due) into PostgreSQL, and checks what PostgreSQL holds
+against what HubSpot sent. Rows of the tables `scans` and `scan_objects` and the tasks' XComs tell
+the figures.
+
+**Modes.** `auto` reads what is due. `full` reads everything. `incremental` never reads more than
+what changed. With `window_start` and `window_end` a run reads what was modified in `[start, end)`,
+and so does each run of a backfill, whose window is its data interval. Windows never move the point
+from which the next scan goes on.
 
 **When it fails.** The failed task's log ends with one sentence that says what happened, why and
 what to do; `docs/runbook.md` has a heading for each. A wrong token, a missing scope or a token of
@@ -32,7 +38,7 @@ from include.errors import (
     PortalMigratingError,
     QualityError,
 )
-from include.scan import Scan
+from include.scan import MODES, Scan
 from include.tenants import Tenant, load_tenants
 
 NO_USE_IN_RETRYING = RetryRule([ConfigError, ContractError, QualityError], RetryAction.FAIL)
@@ -60,10 +66,25 @@ def build_dag(tenant: Tenant) -> None:
         },
         params={
             "mode": Param(
-                "full",
-                enum=["full"],
+                "auto",
+                enum=list(MODES),
                 title="Mode",
-                description="full: every live and every archived deal of the account.",
+                description="auto: what is due. incremental: what changed since the last scan. "
+                "full: everything again.",
+            ),
+            "window_start": Param(
+                None,
+                type=["null", "string"],
+                format="date-time",
+                title="Window start",
+                description="Read what was modified from here on (included). Empty: no window.",
+            ),
+            "window_end": Param(
+                None,
+                type=["null", "string"],
+                format="date-time",
+                title="Window end",
+                description="Read what was modified before this. Empty: until now.",
             ),
             "checkpoint_pages": Param(
                 tenant.checkpoint_pages,
@@ -79,23 +100,23 @@ def build_dag(tenant: Tenant) -> None:
     )
     def hubspot_deals() -> None:
         @task
-        def validate_token(run_id: Any = None, params: Any = None) -> Any:
+        def validate_token(dag_run: Any = None, params: Any = None) -> Any:
             from include.validation import validate_token
 
-            return validate_token(Scan(tenant, run_id, params["mode"]))
+            return validate_token(Scan.of_run(tenant, dag_run, params))
 
         # one extraction of a tenant at a time, backfills included
         @task(max_active_tis_per_dag=1)
-        def extract_deals(run_id: Any = None, params: Any = None) -> Any:
+        def extract_deals(dag_run: Any = None, params: Any = None) -> Any:
             from include.extract.pipeline import extract_deals
 
-            return extract_deals(Scan(tenant, run_id, params["mode"]), params["checkpoint_pages"])
+            return extract_deals(Scan.of_run(tenant, dag_run, params), params["checkpoint_pages"])
 
         @task
-        def check_quality(run_id: Any = None, params: Any = None) -> Any:
+        def check_quality(dag_run: Any = None, params: Any = None) -> Any:
             from include.quality.checks import check_quality
 
-            return check_quality(Scan(tenant, run_id, params["mode"]))
+            return check_quality(Scan.of_run(tenant, dag_run, params))
 
         validate_token() >> extract_deals() >> check_quality()
 

@@ -2,7 +2,7 @@
 
     HubSpotDealsError
     ├── ConfigError       a person must change something: never retried
-    │   ├── TenantsFileError, TokenMissingError, TokenRejectedError,
+    │   ├── TenantsFileError, ScanRequestError, TokenMissingError, TokenRejectedError,
     │   └── ScopeMissingError, PortalMismatchError, WarehouseConfigError
     ├── TransientError    waiting helps: retried by Airflow
     │   ├── HubSpotUnavailableError, RateLimitedError, DailyLimitError,
@@ -57,6 +57,12 @@ class TenantsFileError(ConfigError):
     """The tenants file, or one entry of it, can't be used."""
 
     runbook_heading = "tenants-file"
+
+
+class ScanRequestError(ConfigError):
+    """What a run was asked for (mode, window) makes no sense."""
+
+    runbook_heading = "scan-request"
 
 
 class TokenMissingError(ConfigError):

@@ -1,26 +1,131 @@
-"""A scan: one run of one tenant's DAG."""
+"""A scan: one run of one tenant's DAG, and what it was asked to read."""
 
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Protocol
 
+from include.errors import ScanRequestError
 from include.tenants import Tenant
 
 SCAN_ID_NAMESPACE = uuid.UUID("5b3f0f60-6d2e-5f0a-9a44-7c2b6f0e9d11")
+#: auto: what is due; the others are a person's wish.
+MODES = ("auto", "incremental", "full")
+
+
+class DagRun(Protocol):
+    """What is used of Airflow's DAG run. Runs without a logical date have no data interval."""
+
+    run_id: str
+    run_type: Any
+    data_interval_start: datetime | None
+    data_interval_end: datetime | None
+
+
+@dataclass(frozen=True)
+class Window:
+    """Modification times ``[start, end)``, aware UTC."""
+
+    start: datetime
+    end: datetime
 
 
 @dataclass(frozen=True)
 class Scan:
-    """What identifies a scan. Its id is the same for every try and after a clear."""
+    """What identifies a scan, and what it was asked for. Its id is the same for every try."""
 
     tenant: Tenant
     run_id: str
-    mode: str = "full"
+    mode: str = "auto"
+    window: Window | None = None
 
     @property
     def id(self) -> str:
         return scan_id(self.tenant.dag_id, self.run_id)
 
+    @classmethod
+    def of_run(
+        cls, tenant: Tenant, run: DagRun, params: Mapping[str, Any], now: datetime | None = None
+    ) -> "Scan":
+        """Read a run's params; a backfill's window is its data interval.
+
+        A manual run's data interval is ignored: Airflow makes one up when it is triggered in the
+        UI. Raises ScanRequestError.
+        """
+        mode = str(params.get("mode") or "auto")
+        window = _window(tenant, params, now or datetime.now(UTC))
+        if mode not in MODES:
+            raise _refused(tenant, f"mode is {mode!r}", f"Choose one of {', '.join(MODES)}.")
+        if window and mode == "full":
+            raise _refused(
+                tenant,
+                "a full scan has no window, but window_start is given",
+                "Leave the window empty, or choose another mode.",
+            )
+        # str(DagRunType.BACKFILL) is its value
+        if window is None and mode != "full" and str(run.run_type) == "backfill":
+            window = _data_interval(tenant, run)
+        return cls(tenant, run.run_id, mode, window)
+
 
 def scan_id(dag_id: str, run_id: str) -> str:
     """Return the scan's id, the same for every try of a run: UUIDv5 of DAG id and run id."""
     return str(uuid.uuid5(SCAN_ID_NAMESPACE, f"{dag_id}/{run_id}"))
+
+
+def _data_interval(tenant: Tenant, run: DagRun) -> Window:
+    start, end = run.data_interval_start, run.data_interval_end
+    if start is None or end is None or start >= end:
+        raise _refused(
+            tenant,
+            f"the backfill's data interval is empty ({start} to {end})",
+            "Give the tenant a schedule: a backfill takes its intervals from it.",
+        )
+    return Window(start.astimezone(UTC), end.astimezone(UTC))
+
+
+def _window(tenant: Tenant, params: Mapping[str, Any], now: datetime) -> Window | None:
+    start = _moment(tenant, "window_start", params.get("window_start"))
+    end = _moment(tenant, "window_end", params.get("window_end"))
+    if start is None and end is None:
+        return None
+    if start is None:
+        raise _refused(
+            tenant, "window_end is given without window_start", "Give both, or window_start alone."
+        )
+    if start >= now:
+        raise _refused(
+            tenant, f"window_start {start.isoformat()} lies in the future", "Choose an earlier one."
+        )
+    # A window up to a moment ahead of us ends now: nothing can have been modified after it.
+    end = min(end, now) if end else now
+    if start >= end:
+        raise _refused(
+            tenant,
+            f"window_start {start.isoformat()} is not before window_end {end.isoformat()}",
+            "Exchange the two, or correct one.",
+        )
+    return Window(start, end)
+
+
+def _moment(tenant: Tenant, name: str, text: object) -> datetime | None:
+    if text in (None, ""):
+        return None
+    try:
+        moment = datetime.fromisoformat(str(text))
+    except ValueError:
+        raise _refused(
+            tenant,
+            f"{name} is {str(text)[:60]!r}, which is no date and time",
+            "Write it as 2026-01-31T00:00:00Z; without a zone it is UTC.",
+        ) from None
+    if moment.tzinfo is None:
+        return moment.replace(tzinfo=UTC)
+    return moment.astimezone(UTC)
+
+
+def _refused(tenant: Tenant, what: str, remedy: str) -> ScanRequestError:
+    return ScanRequestError(
+        f"{what}. Nothing was read.", tenant_id=tenant.id, remedy=f"{remedy} Then trigger again."
+    )

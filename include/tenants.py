@@ -6,9 +6,10 @@ the problems found. Imported at parse time, so nothing heavy here.
 
 import difflib
 import os
+import re
 import zoneinfo
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -16,8 +17,10 @@ import yaml
 from croniter import croniter
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 from pydantic import field_validator as validates
+from pydantic import model_validator as validates_whole
 
 from include.errors import TenantsFileError
+from include.objects import STANDARD_OBJECTS, CrmObject
 
 DEFAULT_FILE = Path(__file__).with_name("tenants.yaml")
 #: The tenant that HUBSPOT_ACCESS_TOKEN stands for.
@@ -25,7 +28,88 @@ ENVIRONMENT_TENANT_ID = "default"
 #: Ids become part of DAG ids, connection ids and (environment) variable names: a strict slug.
 TENANT_ID_PATTERN = r"^[a-z][a-z0-9_]{0,39}$"
 
+#: Names of objects become names of views.
+OBJECT_NAME_PATTERN = r"^[a-z][a-z0-9_]{0,39}$"
+
 PropertyName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]{1,100}$")]
+#: HubSpot's name of an object type, its id (2-1234567) or its full name (p1234567_machine).
+ObjectType = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][A-Za-z0-9_-]{0,99}$")]
+
+
+class OtherObject(BaseModel):
+    """Another CRM object than deals that a tenant wants: contacts, a custom object …"""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    #: HubSpot's id or full name of the type; the standard objects need none.
+    object_type: ObjectType | None = None
+    properties: Literal["all"] | tuple[PropertyName, ...] = "all"
+    associations: tuple[ObjectType, ...] = ()
+    property_history: tuple[PropertyName, ...] = ()
+
+
+class Objects(BaseModel):
+    """What is loaded besides deals. false, or an empty list, switches a part off."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+    __pydantic_extra__: dict[str, OtherObject]
+
+    #: Pipelines and their stages.
+    deal_pipelines: bool = True
+    owners: bool = True
+    #: The definitions of properties, of deals and of every other object that is loaded.
+    deal_properties: bool = True
+    deal_associations: Literal[False] | tuple[ObjectType, ...] = (
+        "companies",
+        "contacts",
+        "line_items",
+        "tickets",
+    )
+    deal_property_history: Literal[False] | tuple[PropertyName, ...] = ("dealstage", "amount")
+
+    @validates_whole(mode="before")
+    @classmethod
+    def _empty_entries_are_objects(cls, entries: Any) -> Any:
+        # `contacts:` and `contacts: true` say all that is needed
+        if not isinstance(entries, dict):
+            return entries
+        return {
+            name: {} if name not in cls.model_fields and entry in (None, True) else entry
+            for name, entry in entries.items()
+            if entry is not False or name in cls.model_fields
+        }
+
+    @validates_whole(mode="after")
+    def _others_can_be_found(self) -> "Objects":
+        for name, entry in self.__pydantic_extra__.items():
+            if name == "deals":
+                raise ValueError("deals are always loaded: take 'deals' out")
+            if not re.fullmatch(OBJECT_NAME_PATTERN, name):
+                raise ValueError(f"object {name!r} must match {OBJECT_NAME_PATTERN}")
+            if entry.object_type is None and name not in STANDARD_OBJECTS:
+                known = [*type(self).model_fields, *STANDARD_OBJECTS]
+                near = difflib.get_close_matches(name, known, n=1)
+                hint = f"did you mean {near[0]!r}?" if near else "a custom one needs 'object_type'"
+                raise ValueError(f"unknown object {name!r} ({hint})")
+        return self
+
+    @property
+    def others(self) -> tuple[CrmObject, ...]:
+        return tuple(
+            _crm_object(name, entry) for name, entry in sorted(self.__pydantic_extra__.items())
+        )
+
+
+def _crm_object(name: str, entry: OtherObject) -> CrmObject:
+    object_type = entry.object_type or name
+    known = STANDARD_OBJECTS.get(object_type, CrmObject(name, object_type))
+    return replace(
+        known,
+        name=name,
+        properties=entry.properties,
+        associations=entry.associations,
+        property_history=entry.property_history,
+    )
 
 
 class Tenant(BaseModel):
@@ -46,12 +130,18 @@ class Tenant(BaseModel):
     checkpoint_pages: Annotated[int, Field(ge=1, le=1000)] = 100
     #: "all" properties of the portal, or just these besides the standard ones.
     properties: Literal["all"] | tuple[PropertyName, ...] = "all"
+    #: When a scan is due that reads everything again (cron), or null: only the first one does.
+    full_scan_schedule: str | None = "0 0 * * 0"
+    #: How late HubSpot's search may be; each scan reads again what changed in the last so many s.
+    search_lag_s: Annotated[int, Field(ge=0, le=86_400)] = 3_600
+    #: What is loaded besides deals.
+    objects: Objects = Objects()
     #: Tries after the first, for errors that waiting can heal.
     retries: Annotated[int, Field(ge=0, le=20)] = 3
     #: Shown as the DAG's owner in the Airflow UI.
     owner: Annotated[str, StringConstraints(min_length=1, max_length=100)] = "hubspot-deals"
 
-    @validates("schedule")
+    @validates("schedule", "full_scan_schedule")
     @classmethod
     def _is_cron(cls, value: str | None) -> str | None:
         if value is not None and not croniter.is_valid(value):
@@ -75,6 +165,17 @@ class Tenant(BaseModel):
     @property
     def connection_id(self) -> str:
         return f"hubspot_{self.id}"
+
+    @property
+    def crm_objects(self) -> tuple[CrmObject, ...]:
+        """What is scanned, deals first."""
+        deals = replace(
+            STANDARD_OBJECTS["deals"],
+            properties=self.properties,
+            associations=self.objects.deal_associations or (),
+            property_history=self.objects.deal_property_history or (),
+        )
+        return (deals, *self.objects.others)
 
 
 @dataclass(frozen=True)
@@ -155,6 +256,8 @@ def _tenant(path: Path, position: int, entry: object) -> Tenant:
 
 
 def _problem(error: Any) -> str:
+    if error["loc"][0] == "objects":
+        return _problem_of_objects(error)
     key = str(error["loc"][0])
     if error["type"] == "extra_forbidden":
         near = difflib.get_close_matches(key, Tenant.model_fields, n=1)
@@ -167,3 +270,12 @@ def _problem(error: Any) -> str:
     if key == "properties":
         return "key 'properties': expected 'all' or a list of HubSpot's internal property names"
     return f"key {key!r}: {error['msg'].removeprefix('Value error, ')}"
+
+
+def _problem_of_objects(error: Any) -> str:
+    # pydantic names the branch of a union it tried: "tuple[…]", "literal[…]"
+    path = ".".join(str(part) for part in error["loc"] if "[" not in str(part))
+    if error["type"] == "extra_forbidden":
+        keys = ", ".join(OtherObject.model_fields)
+        return f"unknown key {path!r} (possible: {keys})"
+    return f"key {path!r}: {error['msg'].removeprefix('Value error, ')}"

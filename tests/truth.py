@@ -30,13 +30,23 @@ def storable(text: str) -> str:
     return re.sub("[\ud800-\udfff]", "\ufffd", text.replace("\x00", ""))
 
 
-def stored(connection: psycopg.Connection, schema: str, tenant_id: str) -> Deals:
+def stored(
+    connection: psycopg.Connection, schema: str, tenant_id: str, where: str = "true"
+) -> Deals:
     """Read what PostgreSQL holds of a tenant, in the same form."""
     rows = connection.execute(
-        f"select deal_id::text, archived, properties from {schema}.deals where _tenant_id = %s",
+        f"select deal_id::text, archived, properties from {schema}.deals"
+        f" where _tenant_id = %s and {where}",
         [tenant_id],
     ).fetchall()
     return {
         deal_id: (archived, {k: v for k, v in properties.items() if v is not None})
         for deal_id, archived, properties in rows
     }
+
+
+def present(connection: psycopg.Connection, schema: str, tenant_id: str) -> Deals:
+    """Read the deals that the warehouse believes to be in the portal, live or archived."""
+    return stored(
+        connection, schema, tenant_id, "vanished_at is null and merged_into_deal_id is null"
+    )

@@ -5,42 +5,53 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 import msgspec
 import pyarrow as pa
+from xxhash import xxh3_64
 
 from include.errors import ContractError
-from include.extract.columns import DEALS_SCHEMA, TIMESTAMP, TYPED_COLUMNS
+from include.extract.columns import TIMESTAMP, Shape
 from include.extract.values import to_timestamp
 from include.hubspot.answers import Record
 
-#: The typed columns' properties, and nothing else, become Python objects.
-_StandardProperties = msgspec.defstruct(
-    "_StandardProperties",
-    [(column.name, str | None, None) for column in TYPED_COLUMNS],
-    rename={column.name: column.hubspot_property for column in TYPED_COLUMNS},
-)
-_standard_decoder = msgspec.json.Decoder(_StandardProperties)
-_read_columns: Callable[[Any], tuple[str | None, ...]] = msgspec.structs.astuple
+#: HubSpot's list of the records that were merged into this one, as "1;2".
+MERGED_IDS = "hs_merged_object_ids"
+
+_as_tuple: Callable[[Any], tuple[str | None, ...]] = msgspec.structs.astuple
 
 _BIGINT_MAX = 2**63 - 1
+_BIGINT_MIN = -(2**63)
 
 
 @dataclass(frozen=True)
 class Batch:
-    """A chunk of deals ready to load, each id once.
+    """A chunk of records ready to load, each id once.
 
     ``misfits`` counts, by column, the values that are NULL in the table because they did not fit.
+    ``merges``: id of a record that was merged away → the record it went into.
     """
 
     table: pa.Table
+    ids: list[int]
+    hashes: list[int]
+    modified_at: list[datetime | None]
     misfits: Counter[str]
+    merges: dict[int, int]
     duplicates_dropped: int
+    archived: int
 
 
 def to_batch(
-    records: Sequence[Record], *, tenant_id: str, scan_id: str, extracted_at: datetime
+    records: Sequence[Record],
+    shape: Shape,
+    *,
+    tenant_id: str,
+    object_name: str,
+    scan_id: str,
+    extracted_at: datetime,
 ) -> Batch:
     """Convert *records*; of several with one id, the one modified last (then listed last) stays.
 
@@ -50,28 +61,67 @@ def to_batch(
     updated = _timestamps("updated_at", (r.updated_at for r in records), misfits)
     keep = _newest_per_id(records, updated)
     kept = [records[index] for index in keep]
+    ids = [_record_id(record.id, tenant_id) for record in kept]
+    hashes = [_content_hash(record) for record in kept]
+    modified_at = [updated[index] for index in keep]
+    *typed, merged_ids = _standard_values(kept, shape)
     columns = {
         "_tenant_id": pa.repeat(pa.scalar(tenant_id), len(kept)),
-        "deal_id": [_deal_id(record.id, tenant_id) for record in kept],
-        **_typed_columns(kept, misfits),
+        "object": pa.repeat(pa.scalar(object_name), len(kept)),
+        shape.id_column: ids,
+        **_typed_columns(typed, shape, misfits),
         "created_at": _timestamps("created_at", (r.created_at for r in kept), misfits),
-        "updated_at": [updated[index] for index in keep],
+        "updated_at": modified_at,
         "archived": [record.archived for record in kept],
         "archived_at": _timestamps("archived_at", (r.archived_at for r in kept), misfits),
         "url": [record.url for record in kept],
         # pa.string() takes UTF-8 bytes as they are: no decoding, no copy in Python.
         "properties": [bytes(record.properties) for record in kept],
+        "_content_hash": hashes,
         "_scan_id": pa.repeat(pa.scalar(scan_id), len(kept)),
         "_extracted_at": pa.repeat(pa.scalar(extracted_at, TIMESTAMP), len(kept)),
     }
     arrays = [
         values if isinstance(values, pa.Array) else pa.array(values, field.type)
-        for field in DEALS_SCHEMA
+        for field in shape.schema
         for values in (columns[field.name],)
     ]
     return Batch(
-        pa.Table.from_arrays(arrays, schema=DEALS_SCHEMA), misfits, len(records) - len(kept)
+        table=pa.Table.from_arrays(arrays, schema=shape.schema),
+        ids=ids,
+        hashes=hashes,
+        modified_at=modified_at,
+        misfits=misfits,
+        merges=merges_of(
+            (survivor, text) for survivor, text in zip(ids, merged_ids, strict=True) if text
+        ),
+        duplicates_dropped=len(records) - len(kept),
+        archived=sum(record.archived for record in kept),
     )
+
+
+def merges_of(pairs: Iterable[tuple[int, str]]) -> dict[int, int]:
+    """Turn (survivor, "1;2;3") into id → survivor. What is no id is left out."""
+    return {
+        int(gone): survivor
+        for survivor, text in pairs
+        for part in text.split(";")
+        if (gone := part.strip()).isascii()
+        and gone.isdigit()
+        and int(gone) != survivor
+        and int(gone) <= _BIGINT_MAX
+    }
+
+
+def _content_hash(record: Record) -> int:
+    """Return a signed 64-bit hash of all that HubSpot sent of a record."""
+    digest = xxh3_64(record.properties)
+    digest.update(
+        f"\0{record.archived}\0{record.archived_at}\0{record.created_at}"
+        f"\0{record.updated_at}\0{record.url}".encode()
+    )
+    unsigned = digest.intdigest()
+    return unsigned if unsigned <= _BIGINT_MAX else unsigned + 2 * _BIGINT_MIN
 
 
 def _newest_per_id(records: Sequence[Record], updated: Sequence[datetime | None]) -> list[int]:
@@ -88,32 +138,54 @@ def _not_older(moment: datetime | None, other: datetime | None) -> bool:
     return (moment is not None and (other is None or moment >= other)) or moment is other is None
 
 
-def _deal_id(text: str, tenant_id: str) -> int:
+def _record_id(text: str, tenant_id: str) -> int:
     if not (text.isascii() and text.isdigit()) or int(text) > _BIGINT_MAX:
         raise ContractError(
-            f"HubSpot listed a deal whose id is no 64-bit number ({len(text)} characters).",
+            f"HubSpot listed a record whose id is no 64-bit number ({len(text)} characters).",
             tenant_id=tenant_id,
             remedy="Report it.",
         )
     return int(text)
 
 
-def _typed_columns(records: Sequence[Record], misfits: Counter[str]) -> dict[str, list[Any]]:
-    rows = [_standard_properties(record.properties) for record in records]
-    by_column = zip(*rows, strict=True) if rows else ((),) * len(TYPED_COLUMNS)
-    return {
-        column.name: _convert_all(column.name, texts, column.convert, misfits)
-        for column, texts in zip(TYPED_COLUMNS, by_column, strict=True)
-    }
+def _standard_values(records: Sequence[Record], shape: Shape) -> list[Sequence[str | None]]:
+    """Return the values of the typed columns' properties, column by column, and the merged ids."""
+    decode, names = _decoder_of(shape)
+    rows = [_values(record.properties, decode, names) for record in records]
+    return list(zip(*rows, strict=True)) if rows else [()] * len(names)
 
 
-def _standard_properties(raw: msgspec.Raw) -> tuple[str | None, ...]:
+@cache
+def _decoder_of(shape: Shape) -> tuple[Callable[[Any], Any], tuple[str, ...]]:
+    """Return what makes Python objects of a record's few properties that need it, and no other."""
+    names = (*(column.hubspot_property for column in shape.typed_columns), MERGED_IDS)
+    fields = [f"value_{number}" for number in range(len(names))]
+    struct = msgspec.defstruct(
+        "_StandardProperties",
+        [(field, str | None, None) for field in fields],
+        rename=dict(zip(fields, names, strict=True)),
+    )
+    return msgspec.json.Decoder(struct).decode, names
+
+
+def _values(
+    raw: msgspec.Raw, decode: Callable[[Any], Any], names: Sequence[str]
+) -> tuple[str | None, ...]:
     try:
-        return _read_columns(_standard_decoder.decode(raw))
+        return _as_tuple(decode(raw))
     except msgspec.ValidationError:
         # A bare number or boolean where HubSpot documents text: read it as the text it is.
         document = json.loads(bytes(raw), parse_float=str, parse_int=str)
-        return tuple(_as_text(document.get(c.hubspot_property)) for c in TYPED_COLUMNS)
+        return tuple(_as_text(document.get(name)) for name in names)
+
+
+def _typed_columns(
+    values: Sequence[Sequence[str | None]], shape: Shape, misfits: Counter[str]
+) -> dict[str, list[Any]]:
+    return {
+        column.name: _convert_all(column.name, texts, column.convert, misfits)
+        for column, texts in zip(shape.typed_columns, values, strict=True)
+    }
 
 
 def _as_text(value: object) -> str | None:

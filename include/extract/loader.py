@@ -1,4 +1,4 @@
-"""Loading a batch into `deals` with dlt: Arrow → parquet → COPY (ADBC) → MERGE.
+"""Loading a batch of records with dlt: Arrow → parquet → COPY (ADBC) → MERGE.
 
 The configuration is the one that loses nothing when tenants load at once or the process is
 killed; docs/adr/0001-loading-with-dlt.md has the reasons and the figures.
@@ -13,6 +13,7 @@ import psycopg2.errors
 import pyarrow as pa
 
 from include.errors import HubSpotDealsError, LoadError
+from include.extract.columns import Shape
 from include.warehouse.connection import Warehouse, as_warehouse_error
 from include.warehouse.locks import TenantLock
 
@@ -38,8 +39,8 @@ DEFAULT_PIPELINE_NAME = "hubspot_deals"
 SOURCE_NAME = "hubspot_deals"
 
 
-class DealLoader:
-    """Loads batches of one tenant's deals; each `load` is one dlt load package.
+class Loader:
+    """Loads batches of one tenant's records; each `load` is one dlt load package.
 
     :param lock: the tenant's lock, which also gives out staging slots.
     """
@@ -49,9 +50,11 @@ class DealLoader:
         self._tenant_id = tenant_id
         self._lock = lock
 
-    def load(self, table: pa.Table) -> None:
-        """Upsert *table* into `deals`. All of it is there afterwards, or a HubSpotDealsError says
-        why not; the same table may be loaded again.
+    def load(self, table: pa.Table, shape: Shape) -> None:
+        """Upsert *table* into the shape's table: rows whose content is the same are left alone.
+
+        All of it is there afterwards, or a HubSpotDealsError says why not; the same table may be
+        loaded again.
         """
         if not table.num_rows:
             return
@@ -61,7 +64,8 @@ class DealLoader:
             tempfile.TemporaryDirectory(prefix="hubspot_deals_dlt_") as working_directory,
         ):
             try:
-                self._pipeline(slot, working_directory).run(_source(table)).raise_on_failed_jobs()
+                pipeline = self._pipeline(slot, working_directory)
+                pipeline.run(_source(table, shape)).raise_on_failed_jobs()
             except PipelineStepFailed as exc:
                 raise self._as_error(exc) from exc
 
@@ -93,15 +97,21 @@ class DealLoader:
 
 
 @dlt.source(name=SOURCE_NAME)
-def _source(table: pa.Table) -> Iterator[object]:
+def _source(table: pa.Table, shape: Shape) -> Iterator[object]:
     @dlt.resource(
-        name="deals",
-        primary_key=("_tenant_id", "deal_id"),
-        write_disposition={"disposition": "merge", "strategy": "upsert"},
+        name=shape.table,
+        primary_key=shape.key,
+        write_disposition={
+            "disposition": "merge",
+            "strategy": "upsert",
+            # Not by `updated_at`: calculated properties change without it.
+            "skip_unchanged_rows": True,
+            "row_version_column_name": "_content_hash",
+        },
         columns={"properties": {"data_type": "json"}},
         file_format="parquet",
     )
-    def deals() -> Iterator[pa.Table]:
+    def records() -> Iterator[pa.Table]:
         yield table
 
-    yield deals
+    yield records

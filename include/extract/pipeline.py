@@ -1,48 +1,53 @@
-"""The second task of a scan: read every deal of the portal and load it."""
+"""The second task of a scan: bring the tenant's rows up to date with its portal."""
 
 import logging
-from collections.abc import Iterator
-from dataclasses import asdict
-from datetime import UTC, datetime
 from typing import TypedDict
 
-from include.extract.batch import to_batch
-from include.extract.loader import DealLoader
-from include.extract.properties import property_names
-from include.extract.tally import Tally
-from include.hubspot.answers import Record
+from include.errors import ScopeMissingError
+from include.extract.columns import TYPED_COLUMNS
+from include.extract.extraction import Extraction
+from include.extract.loader import Loader
+from include.extract.object_scan import ObjectScanned, scan_object, scan_optional_object
 from include.hubspot.client import HubSpotClient
 from include.hubspot.hook import HubSpotHook
-from include.hubspot.identity import identify
+from include.hubspot.identity import Identity, identify
 from include.scan import Scan
 from include.warehouse.binding import require_same_portal
-from include.warehouse.connection import open_warehouse
-from include.warehouse.deals import count_deals
-from include.warehouse.locks import hold_tenant
+from include.warehouse.connection import Warehouse, open_warehouse
+from include.warehouse.locks import TenantLock, hold_tenant
+from include.warehouse.owners import save_owners
+from include.warehouse.pipelines import add_unlisted_stages, save_pipelines
 from include.warehouse.scan_log import ScanLog
-from include.warehouse.stages import save_stages
+from include.warehouse.tenant_views import publish_views
 
 log = logging.getLogger(__name__)
 
 
 class Extracted(TypedDict):
-    """What `extract_deals` hands on through XCom."""
+    """What `extract_deals` hands on through XCom. Times are ISO 8601, or None."""
 
     scan_id: str
     mode: str
+    reason: str
+    window_start: str | None
+    window_end: str | None
     pages: int
     deals_extracted: int
     deals_loaded: int
     deals_archived: int
+    deals_written: int
+    objects: list[str]
+    warnings: int
     requests: int
     throttled: int
 
 
 def extract_deals(scan: Scan, checkpoint_pages: int) -> Extracted:
-    """Read all live deals, then all archived ones, and load them in chunks of *checkpoint_pages*.
+    """Read deals, what lies around them, and the tenant's other objects.
 
-    Live first: a deal archived in between is then still seen. The token's account is checked again
-    before anything is written, since the token may have been replaced since `validate_token`.
+    The tenant's lock is held throughout: runs of any kind read one after the other. The token's
+    account is checked again before anything is written, since the token may have been replaced
+    since `validate_token`.
     """
     tenant = scan.tenant
     warehouse = open_warehouse(tenant.id)
@@ -51,68 +56,93 @@ def extract_deals(scan: Scan, checkpoint_pages: int) -> Extracted:
         client = HubSpotHook(tenant.connection_id).get_conn()
         identity = identify(client)
         require_same_portal(warehouse, scan, identity.account.portal_id)
-        properties = property_names(client, tenant, identity.readable_sensitivities)
-        pipelines = client.deal_pipelines()
-        # From here on rows are written, so from here on the tenant's rows are this account's.
-        scan_log.set(portal_id=identity.account.portal_id, extraction_started_at=datetime.now(UTC))
-        save_stages(warehouse, scan, pipelines)
-        loader = DealLoader(warehouse, tenant.id, lock)
-        tally = Tally()
-        for records in _chunks(client, properties, checkpoint_pages, tally):
-            batch = to_batch(
-                records, tenant_id=tenant.id, scan_id=scan.id, extracted_at=datetime.now(UTC)
-            )
-            loader.load(batch.table)
-            tally.add_batch(batch)
-            _record(scan_log, client, tally)
-        deals_loaded = count_deals(warehouse, scan)
-        scan_log.set(deals_loaded=deals_loaded)
-    return {
-        "scan_id": scan.id,
-        "mode": scan.mode,
-        "pages": tally.pages,
-        "deals_extracted": tally.deals_extracted,
-        "deals_loaded": deals_loaded,
-        "deals_archived": tally.deals_archived,
-        "requests": client.requests,
-        "throttled": client.throttled,
-    }
+        extraction = _start(scan, checkpoint_pages, warehouse, scan_log, client, identity, lock)
+        _read_surroundings(extraction)
+        deals, *others = tenant.crm_objects
+        scanned = scan_object(extraction, deals)
+        names = [deals.name, *(o.name for o in others if scan_optional_object(extraction, o))]
+        if tenant.objects.deal_pipelines:
+            add_unlisted_stages(warehouse, scan)
+        _publish(extraction, names)
+        extraction.record_progress()
+        scan_log.set(extraction_finished_at=extraction.clock())
+    return _handed_on(extraction, scanned, names)
 
 
-def _chunks(
-    client: HubSpotClient, properties: list[str], checkpoint_pages: int, tally: Tally
-) -> Iterator[list[Record]]:
-    records: list[Record] = []
-    pages = 0
-    for archived in (False, True):
-        for page in client.deal_pages(properties, archived=archived):
-            tally.add_page(page)
-            records += page.results
-            pages += 1
-            if pages == checkpoint_pages:
-                yield records
-                records, pages = [], 0
-    # Also when it is empty: an account without deals is recorded as such.
-    yield records
-
-
-def _record(scan_log: ScanLog, client: HubSpotClient, tally: Tally) -> None:
-    """Write how far the scan is, after every chunk that is loaded."""
+def _start(
+    scan: Scan,
+    checkpoint_pages: int,
+    warehouse: Warehouse,
+    scan_log: ScanLog,
+    client: HubSpotClient,
+    identity: Identity,
+    lock: TenantLock,
+) -> Extraction:
+    clock = warehouse.clock(scan.tenant.id)
+    started_at = clock()
+    # From here on rows are written, so from here on the tenant's rows are this account's.
     scan_log.set(
-        pages=tally.pages,
-        deals_extracted=tally.deals_extracted,
-        deals_archived=tally.deals_archived,
-        duplicates_dropped=tally.duplicates_dropped,
-        requests=client.requests,
-        throttled=client.throttled,
-        repairs=asdict(tally.repairs),
-        misfits=dict(tally.misfits),
+        portal_id=identity.account.portal_id,
+        extraction_started_at=started_at,
+        extraction_finished_at=None,
     )
-    log.info(
-        "tenant %s: %d pages, %d deals received and loaded, %d requests, %d throttled",
-        scan_log.scan.tenant.id,
-        tally.pages,
-        tally.deals_extracted,
-        client.requests,
-        client.throttled,
+    return Extraction(
+        scan=scan,
+        warehouse=warehouse,
+        client=client,
+        identity=identity,
+        loader=Loader(warehouse, scan.tenant.id, lock),
+        scan_log=scan_log,
+        clock=clock,
+        started_at=started_at,
+        checkpoint_pages=checkpoint_pages,
     )
+
+
+def _read_surroundings(extraction: Extraction) -> None:
+    """Read what deals point to by id: pipelines, stages, owners."""
+    wanted = extraction.tenant.objects
+    if wanted.deal_pipelines:
+        pipelines = extraction.client.pipelines("deals")
+        save_pipelines(extraction.warehouse, extraction.scan, pipelines)
+    if not wanted.owners:
+        return
+    try:
+        owners = [
+            owner
+            for archived in (False, True)
+            for owner in extraction.client.owners(archived=archived)
+        ]
+    except ScopeMissingError as exc:
+        scopes = ", ".join(exc.scopes) or "crm.objects.owners.read"
+        extraction.warn(f"owners were not read: the token lacks {scopes}")
+    else:
+        save_owners(extraction.warehouse, extraction.scan, owners)
+
+
+def _publish(extraction: Extraction, object_names: list[str]) -> None:
+    typed_columns = {column.hubspot_property: column.name for column in TYPED_COLUMNS}
+    for warning in publish_views(
+        extraction.warehouse, extraction.tenant.id, object_names, typed_columns
+    ):
+        extraction.warn(warning)
+
+
+def _handed_on(extraction: Extraction, deals: ObjectScanned, names: list[str]) -> Extracted:
+    start, end = deals.plan.window_start, deals.plan.window_end
+    return {
+        "scan_id": extraction.scan.id,
+        "mode": deals.plan.mode,
+        "reason": deals.plan.reason,
+        "window_start": start.isoformat() if start else None,
+        "window_end": end.isoformat() if end else None,
+        "pages": deals.pages,
+        "deals_extracted": deals.received,
+        "deals_loaded": deals.held,
+        "deals_archived": deals.archived,
+        "deals_written": deals.written,
+        "objects": names,
+        "warnings": len(extraction.warnings),
+        "requests": extraction.client.requests,
+        "throttled": extraction.client.throttled,
+    }

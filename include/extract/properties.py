@@ -1,31 +1,49 @@
-"""Which properties a scan asks for."""
+"""Which properties a scan asks for, and what the portal says about them."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from include.extract.columns import TYPED_COLUMNS
+from include.hubspot.answers import PropertyDefinition
 from include.hubspot.client import HubSpotClient
-from include.tenants import Tenant
+from include.objects import CrmObject
 
-#: Always read: the typed columns, and what later scans need to find changes and merges.
-STANDARD_PROPERTIES = (
-    *(column.hubspot_property for column in TYPED_COLUMNS),
-    "createdate",
-    "hs_lastmodifieddate",
-    "hs_merged_object_ids",
-    "hs_object_id",
-)
+#: Always read of deals: the typed columns.
+_DEAL_PROPERTIES = tuple(column.hubspot_property for column in TYPED_COLUMNS)
+#: Always read of any object: what identifies a record and tells of merges.
+_COMMON_PROPERTIES = ("hs_merged_object_ids", "hs_object_id")
 
 
-def property_names(
-    client: HubSpotClient, tenant: Tenant, readable_sensitivities: Iterable[str]
-) -> list[str]:
-    """Return the sorted internal names to request: all that the portal defines, or the tenant's.
+@dataclass(frozen=True)
+class Definitions:
+    """What a portal defines for one object; ``live`` ones can be asked for."""
+
+    live: Sequence[PropertyDefinition]
+    archived: Sequence[PropertyDefinition]
+
+    @property
+    def names(self) -> set[str]:
+        return {definition.name for definition in self.live}
+
+
+def read_definitions(
+    client: HubSpotClient, crm_object: CrmObject, readable_sensitivities: Sequence[str]
+) -> Definitions:
+    """List an object's properties.
 
     HubSpot lists sensitive properties only when asked for, and only to tokens that may read them.
     """
-    if tenant.properties != "all":
-        return sorted({*STANDARD_PROPERTIES, *tenant.properties})
-    definitions = client.deal_properties()
+    live = client.property_definitions(crm_object.object_type)
     for sensitivity in readable_sensitivities:
-        definitions += client.deal_properties(sensitivity)
-    return sorted({*STANDARD_PROPERTIES, *(definition.name for definition in definitions)})
+        live += client.property_definitions(crm_object.object_type, sensitivity)
+    archived = client.property_definitions(crm_object.object_type, archived=True)
+    return Definitions(live, archived)
+
+
+def property_names(crm_object: CrmObject, definitions: Definitions) -> list[str]:
+    """Return the sorted internal names to request: all that the portal defines, or the tenant's."""
+    wanted = definitions.names if crm_object.properties == "all" else set(crm_object.properties)
+    always = {*_COMMON_PROPERTIES, crm_object.modified_property, crm_object.created_property}
+    if crm_object.name == "deals":
+        always.update(_DEAL_PROPERTIES)
+    return sorted(wanted | always)

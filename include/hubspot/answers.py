@@ -4,13 +4,16 @@ Only what is used is declared; everything else in an answer is skipped without b
 object. A record's `properties` stay JSON text (`msgspec.Raw`): HubSpot's own bytes.
 """
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import msgspec
 
+from include.errors import ContractError
 from include.hubspot.json_repair import Repairs, needs_repair, repair
 
 _EMPTY_OBJECT = msgspec.Raw(b"{}")
+_EMPTY_LIST = msgspec.Raw(b"[]")
 
 
 class Record(msgspec.Struct, rename="camel"):
@@ -33,17 +36,111 @@ class _Paging(msgspec.Struct):
     next: _Next | None = None
 
 
-class Page(msgspec.Struct):
-    """One page of records; `repairs` counts what had to be changed to make it storable."""
-
-    results: list[Record]
+class _Paged(msgspec.Struct, kw_only=True):
     paging: _Paging | None = None
-    repairs: Repairs = msgspec.field(default_factory=Repairs)
 
     @property
     def after(self) -> str | None:
         """The cursor of the next page. Only its absence means the end: a page may be short."""
         return self.paging.next.after if self.paging and self.paging.next else None
+
+
+class Page(_Paged):
+    """One page of records; `repairs` counts what had to be changed to make it storable."""
+
+    results: list[Record]
+    repairs: Repairs = msgspec.field(default_factory=Repairs)
+
+
+class PastValue(msgspec.Struct, rename="camel"):
+    """A value that a property had from `timestamp` on, and where it came from."""
+
+    timestamp: str
+    value: str | None = None
+    source_type: str | None = None
+    source_id: str | None = None
+
+
+class RecordHistory(msgspec.Struct, rename="camel"):
+    """Property → its values, the newest first."""
+
+    id: str
+    properties_with_history: dict[str, list[PastValue]] = {}
+
+
+class HistoryPage(msgspec.Struct):
+    results: list[RecordHistory]
+    repairs: Repairs = msgspec.field(default_factory=Repairs)
+
+
+class Found(msgspec.Struct):
+    """What is used of a search's result."""
+
+    id: str
+
+
+class SearchPage(msgspec.Struct):
+    """``total``: how many records pass the filters, on all pages together."""
+
+    total: int
+    results: list[Found]
+
+
+class AssociationType(msgspec.Struct, rename="camel"):
+    category: str
+    type_id: int
+    label: str | None = None
+
+
+class AssociatedRecord(msgspec.Struct, rename="camel"):
+    """``to_object_id`` is a number in HubSpot's answers and text in its specification."""
+
+    to_object_id: int | str
+    association_types: list[AssociationType] = []
+
+
+class _AssociationSource(msgspec.Struct):
+    id: str | int
+
+
+class AssociationResult(_Paged):
+    """What one record is associated with."""
+
+    source: _AssociationSource = msgspec.field(name="from")
+    to: list[AssociatedRecord] = []
+
+
+class BatchProblem(msgspec.Struct, rename="camel"):
+    category: str = ""
+    sub_category: str | None = None
+    message: str = ""
+
+
+class AssociationPage(msgspec.Struct):
+    """One answer for a batch of records."""
+
+    results: list[AssociationResult]
+    errors: list[BatchProblem] = []
+
+    @property
+    def next_inputs(self) -> list[dict[str, str]]:
+        """What to ask next: the records of which there is more."""
+        return [
+            {"id": str(result.source.id), "after": result.after}
+            for result in self.results
+            if result.after is not None
+        ]
+
+    def raise_for_errors(self, tenant_id: str | None) -> None:
+        """Raise ContractError for any problem but "has no associations", which is no problem."""
+        for problem in self.errors:
+            if problem.category != "OBJECT_NOT_FOUND":
+                raise ContractError(
+                    f"HubSpot could not read associations: {problem.category} "
+                    f"{problem.message[:200]!r}.",
+                    tenant_id=tenant_id,
+                    remedy="Report it.",
+                )
 
 
 class Account(msgspec.Struct, rename="camel"):
@@ -60,31 +157,69 @@ class TokenInfo(msgspec.Struct, rename="camel"):
     scopes: list[str] = []
 
 
-class PropertyDefinition(msgspec.Struct):
+class PropertyDefinition(msgspec.Struct, rename="camel"):
+    """What is used of a property's definition; ``document`` is all that HubSpot sent of it."""
+
     name: str
+    label: str | None = None
+    type: str | None = None
+    field_type: str | None = None
+    calculated: bool = False
+    archived: bool = False
+    options: msgspec.Raw = _EMPTY_LIST
+    created_at: str | None = None
+    document: msgspec.Raw = _EMPTY_OBJECT
 
 
 class Stage(msgspec.Struct, rename="camel"):
     id: str
     label: str = ""
+    display_order: int | None = None
     metadata: dict[str, Any] = {}
 
 
 class Pipeline(msgspec.Struct, rename="camel"):
     id: str
     label: str = ""
+    display_order: int | None = None
+    created_at: str | None = None
+    updated_at: str | None = None
     stages: list[Stage] = []
 
 
-class PropertyDefinitions(msgspec.Struct):
-    results: list[PropertyDefinition]
+class Owner(msgspec.Struct, rename="camel"):
+    """A user that records can belong to; ``id`` is what hubspot_owner_id holds."""
+
+    id: str
+    email: str | None = None
+    first_name: str | None = None
+    last_name: str | None = None
+    type: str | None = None
+    user_id: int | None = None
+    user_id_including_inactive: int | None = None
+    teams: msgspec.Raw = _EMPTY_LIST
+    archived: bool = False
+    created_at: str | None = None
+    updated_at: str | None = None
+
+
+class _PropertyDefinitions(msgspec.Struct):
+    results: list[msgspec.Raw]
 
 
 class Pipelines(msgspec.Struct):
     results: list[Pipeline]
 
 
+class Owners(_Paged):
+    results: list[Owner]
+
+
+_Repaired = TypeVar("_Repaired", Page, HistoryPage)
+_Shape = TypeVar("_Shape")
+
 _page_decoder = msgspec.json.Decoder(Page)
+_history_decoder = msgspec.json.Decoder(HistoryPage)
 
 
 def decode_page(body: bytes) -> Page:
@@ -92,15 +227,48 @@ def decode_page(body: bytes) -> Page:
 
     Raises ValueError (msgspec.DecodeError is one) when it is no page of records.
     """
+    return _decode(body, _page_decoder)
+
+
+def decode_history(body: bytes) -> HistoryPage:
+    """Decode a batch of histories; else as `decode_page`."""
+    return _decode(body, _history_decoder)
+
+
+def decoder_of(shape: type[_Shape]) -> Callable[[bytes], _Shape]:
+    """Return what decodes one of the shapes that are read whole, and repairs it if need be."""
+    decoder = msgspec.json.Decoder(shape)
+
+    def decode(body: bytes) -> _Shape:
+        return decoder.decode(repair(body)[0] if needs_repair(body) else body)
+
+    return decode
+
+
+_decode_definitions = decoder_of(_PropertyDefinitions)
+_definition_decoder = msgspec.json.Decoder(PropertyDefinition)
+
+
+def decode_definitions(body: bytes) -> list[PropertyDefinition]:
+    """Decode a list of property definitions, keeping each as it came."""
+    definitions = []
+    for document in _decode_definitions(body).results:
+        definition = _definition_decoder.decode(document)
+        definition.document = document
+        definitions.append(definition)
+    return definitions
+
+
+def _decode(body: bytes, decoder: msgspec.json.Decoder[_Repaired]) -> _Repaired:
     if not needs_repair(body):
         try:
-            return _page_decoder.decode(body)
+            return decoder.decode(body)
         except msgspec.ValidationError:
             raise
         except msgspec.DecodeError:
             # NaN, Infinity or a bare control character: Python's parser is more patient.
             pass
     repaired, repairs = repair(body)
-    page = _page_decoder.decode(repaired)
+    page = decoder.decode(repaired)
     page.repairs = repairs
     return page

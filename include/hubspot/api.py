@@ -25,17 +25,23 @@ URL_PROPERTIES_MAX_CHARS: Final = 7_000
 DEFAULT_REQUESTS_PER_WINDOW: Final = 100
 RATE_WINDOW_S: Final = 10.0
 
+#: Searches have a limit of their own, for all apps of an account together, and their answers carry
+#: no rate headers. docs/api-integration.md#search
+SEARCHES_PER_S: Final = 5
+#: Records per page of a search. No query yields more than 10,000: we never page, but ask again for
+#: ids above the last one.
+SEARCH_PAGE_SIZE: Final = 200
+
+#: Inputs per batch. docs/api-integration.md#batches
+READ_BATCH_SIZE: Final = 100
+HISTORY_BATCH_SIZE: Final = 50
+ASSOCIATIONS_BATCH_SIZE: Final = 1_000
+
 #: Without this scope nothing can be read. docs/api-integration.md#scopes
 DEALS_READ_SCOPE: Final = "crm.objects.deals.read"
 
-#: Data sensitivity -> the scopes any of which lets its property values be read.
-SENSITIVE_SCOPES: Final = {
-    "sensitive": ("crm.objects.deals.sensitive.read.v2", "crm.objects.deals.sensitive.read"),
-    "highly_sensitive": (
-        "crm.objects.deals.highly_sensitive.read.v2",
-        "crm.objects.deals.highly_sensitive.read",
-    ),
-}
+#: Kinds of properties that HubSpot lists only when asked for, and only with a scope.
+SENSITIVITIES: Final = ("sensitive", "highly_sensitive")
 
 #: Answers tokens of private apps and service keys; no scope needed. It has no date-based twin.
 TOKEN_INFO_PATH: Final = "/oauth/v2/private-apps/get/access-token-info"  # noqa: S105 - a path
@@ -45,19 +51,34 @@ def account_path(version: str) -> str:
     return f"/account-info/{version}/details"
 
 
-def deals_path(version: str) -> str:
-    return _crm_path("objects", version)
+def records_path(version: str, object_type: str) -> str:
+    return f"{_crm_path('objects', version)}/{object_type}"
 
 
-def deal_properties_path(version: str) -> str:
-    return _crm_path("properties", version)
+def properties_path(version: str, object_type: str) -> str:
+    return f"{_crm_path('properties', version)}/{object_type}"
 
 
-def deal_pipelines_path(version: str) -> str:
-    return _crm_path("pipelines", version)
+def pipelines_path(version: str, object_type: str) -> str:
+    return f"{_crm_path('pipelines', version)}/{object_type}"
 
 
-def _crm_path(resource: str, version: str) -> str:
+def owners_path(version: str) -> str:
+    return _crm_path("owners", version)
+
+
+def associations_path(version: str, from_type: str, to_type: str) -> str:
+    # v4 was the last version with a number. docs/api-integration.md#versions
+    path = _crm_path("associations", version, legacy="v4")
+    return f"{path}/{from_type}/{to_type}/batch/read"
+
+
+def sensitive_scopes(object_type: str, sensitivity: str) -> tuple[str, ...]:
+    """Return the scopes any of which lets values of this sensitivity be read."""
+    scope = f"crm.objects.{object_type}.{sensitivity}.read"
+    return (f"{scope}.v2", scope)
+
+
+def _crm_path(resource: str, version: str, legacy: str = "v3") -> str:
     # v3 names the version before the resource, the date-based versions after it.
-    middle = f"v3/{resource}" if version == "v3" else f"{resource}/{version}"
-    return f"/crm/{middle}/deals"
+    return f"/crm/{legacy}/{resource}" if version == "v3" else f"/crm/{resource}/{version}"

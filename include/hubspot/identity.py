@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from include.errors import ScopeMissingError
 from include.hubspot.answers import Account
-from include.hubspot.api import DEALS_READ_SCOPE, SENSITIVE_SCOPES
+from include.hubspot.api import DEALS_READ_SCOPE, SENSITIVITIES, sensitive_scopes
 from include.hubspot.client import HubSpotClient
 
 
@@ -15,10 +15,11 @@ class Identity:
     account: Account
     scopes: frozenset[str] = frozenset()
 
-    @property
-    def readable_sensitivities(self) -> list[str]:
+    def readable_sensitivities(self, object_type: str) -> list[str]:
         """Which kinds of sensitive properties the token may read, besides the usual ones."""
-        return [kind for kind, any_of in SENSITIVE_SCOPES.items() if self.scopes & set(any_of)]
+        return [
+            kind for kind in SENSITIVITIES if self.scopes & set(sensitive_scopes(object_type, kind))
+        ]
 
 
 def identify(client: HubSpotClient) -> Identity:

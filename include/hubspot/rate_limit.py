@@ -19,18 +19,21 @@ class Pacer:
     """A sliding window over the moments at which requests were sent, for one process.
 
     :param max_requests_per_window: never go above this, whatever HubSpot allows (None: no own cap).
+    :param requests_per_window: the limit until an answer's headers say otherwise.
     """
 
     def __init__(
         self,
         max_requests_per_window: int | None = None,
         *,
+        requests_per_window: int = DEFAULT_REQUESTS_PER_WINDOW,
+        window_s: float = RATE_WINDOW_S,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._cap = max_requests_per_window
-        self._limit = min(DEFAULT_REQUESTS_PER_WINDOW, self._cap or DEFAULT_REQUESTS_PER_WINDOW)
-        self._window_s = RATE_WINDOW_S
+        self._limit = min(requests_per_window, self._cap or requests_per_window)
+        self._window_s = window_s
         self._sent: deque[float] = deque()
         self._used_by_others = 0
         self._clock = clock

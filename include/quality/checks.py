@@ -9,12 +9,13 @@ import psycopg
 from psycopg import sql
 
 from include.errors import QualityError
-from include.quality.rules import DEALS_PRESENT, RULES, Rule, Severity
+from include.quality.rules import RULES, Rule, Severity
 from include.scan import Scan
 from include.warehouse.binding import bind
 from include.warehouse.connection import Warehouse, open_warehouse
-from include.warehouse.deals import of_this_scan
+from include.warehouse.received import OF_THIS_SCAN, received_records
 from include.warehouse.scan_log import ScanLog
+from include.warehouse.scan_objects import forget_proofs
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +44,7 @@ class CheckResult:
 
 def status_of(rule: Rule, observed: Decimal | None, *, has_rows: bool) -> str:
     """Return how a figure counts. No figure at all is never a pass."""
-    if rule.needs_rows and not has_rows:
+    if (rule.needs_rows and not has_rows) or (rule.may_not_apply and observed is None):
         return "no_rows"
     if observed is not None and observed <= rule.at_most:
         return "passed"
@@ -53,7 +54,7 @@ def status_of(rule: Rule, observed: Decimal | None, *, has_rows: bool) -> str:
 def check_quality(scan: Scan) -> Checked:
     """Run every rule, store each result, and finish the scan.
 
-    A scan that passes binds the tenant to its HubSpot account. Raises QualityError, with the
+    A scan that passes binds the tenant to its HubSpot account, and moves its watermark. Raises QualityError, with the
     figures, when a blocking rule fails.
     """
     warehouse = open_warehouse(scan.tenant.id)
@@ -65,6 +66,7 @@ def check_quality(scan: Scan) -> Checked:
         _raise_if_blocked(scan, results)
         bind(warehouse, scan)
         scan_log.succeed()
+        forget_proofs(warehouse, scan)
     return {
         "scan_id": scan.id,
         "passed": True,
@@ -76,7 +78,8 @@ def check_quality(scan: Scan) -> Checked:
 
 _LEVELS = {
     "passed": logging.INFO,
-    "no_rows": logging.WARNING,
+    # ordinary for an incremental scan: nothing has changed
+    "no_rows": logging.INFO,
     "warned": logging.WARNING,
     "failed": logging.ERROR,
 }
@@ -84,12 +87,12 @@ _LEVELS = {
 
 def _run(warehouse: Warehouse, scan: Scan) -> list[CheckResult]:
     with warehouse.connect(scan.tenant.id) as connection:
-        figures = {rule: _figure(connection, warehouse, scan, rule.sql) for rule in RULES}
-        has_rows = figures[DEALS_PRESENT] == 0
-        results = [
-            CheckResult(rule, status_of(rule, observed, has_rows=has_rows), observed)
-            for rule, observed in figures.items()
-        ]
+        has_rows = received_records(connection, warehouse.schema, scan.id)["deals"] > 0
+        results = []
+        for rule in RULES:
+            observed = _figure(connection, warehouse, scan, rule.sql)
+            status = status_of(rule, observed, has_rows=has_rows)
+            results.append(CheckResult(rule, status, observed))
         _store(connection, warehouse, scan, results)
     return results
 
@@ -99,8 +102,10 @@ def _figure(
 ) -> Decimal | None:
     row = connection.execute(
         sql.SQL(statement).format(
-            of_this_scan=of_this_scan(warehouse.schema),
+            of_this_scan=OF_THIS_SCAN,
             deals=sql.Identifier(warehouse.schema, "deals"),
+            records=sql.Identifier(warehouse.schema, "records"),
+            scan_objects=sql.Identifier(warehouse.schema, "scan_objects"),
             scans=sql.Identifier(warehouse.schema, "scans"),
             stages=sql.Identifier(warehouse.schema, "deal_stages"),
         ),

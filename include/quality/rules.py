@@ -1,8 +1,9 @@
 """The data-quality checks: a name, a query that yields one figure, a bound, a severity, a reason.
 
-A query sees the tables `{deals}`, `{scans}`, `{stages}`, the condition `{of_this_scan}` and the
-parameters %(tenant_id)s and %(scan_id)s. Its figure counts what is wrong: a rule passes while
-figure ≤ at_most.
+A query sees the tables `{deals}`, `{records}`, `{scans}`, `{scan_objects}`, `{stages}`, the
+temporary table `received` (what this scan received: object, record_id, content_hash, modified_at),
+the condition `{of_this_scan}` on `deals`, and the parameters %(tenant_id)s and %(scan_id)s. Its
+figure counts what is wrong: a rule passes while figure ≤ at_most.
 """
 
 from dataclasses import dataclass
@@ -16,7 +17,11 @@ class Severity(StrEnum):
 
 @dataclass(frozen=True)
 class Rule:
-    """One check. ``needs_rows``: on a scan without deals it says nothing, and is `no_rows`."""
+    """One check.
+
+    ``needs_rows``: it says nothing about a scan that received no deals. ``may_not_apply``: its
+    query gives NULL when it has nothing to say. Both count as `no_rows`.
+    """
 
     name: str
     sql: str
@@ -24,27 +29,72 @@ class Rule:
     why: str
     at_most: int = 0
     needs_rows: bool = True
+    may_not_apply: bool = False
 
-
-#: Its figure also tells the others whether there is anything to check.
-DEALS_PRESENT = Rule(
-    name="deals_present",
-    sql="select case when exists (select from {deals} where {of_this_scan}) then 0 else 1 end",
-    severity=Severity.WARN,
-    why="a portal without a single deal is rare; a token of the wrong account is not",
-    needs_rows=False,
-)
 
 RULES = (
-    DEALS_PRESENT,
     Rule(
-        name="rows_loaded_equal_deals_received",
+        name="deals_present",
         sql="""
-            select abs((select deals_extracted from {scans} where scan_id = %(scan_id)s)
-                       - (select count(*) from {deals} where {of_this_scan}))
+            select case when exists (select from {deals} where _tenant_id = %(tenant_id)s)
+                   then 0 else 1 end
+        """,
+        severity=Severity.WARN,
+        why="a portal without a single deal is rare; a token of the wrong account is not",
+        needs_rows=False,
+    ),
+    Rule(
+        name="received_records_are_held",
+        sql="""
+            select count(*)
+            from (
+                select object, record_id, array_agg(content_hash) as hashes,
+                       max(modified_at) as modified_at
+                from received
+                group by object, record_id
+            ) as sent
+            left join (
+                select 'deals' as object, deal_id as record_id, _content_hash, updated_at,
+                       _extracted_at
+                from {deals}
+                where _tenant_id = %(tenant_id)s
+                union all
+                select object, record_id, _content_hash, updated_at, _extracted_at
+                from {records}
+                where _tenant_id = %(tenant_id)s
+            ) as held using (object, record_id)
+            cross join (
+                select coalesce(extraction_finished_at, now()) as finished_at
+                from {scans}
+                where scan_id = %(scan_id)s
+            ) as scan
+            where held._content_hash is null
+               or (held._content_hash <> all (sent.hashes)
+                   -- neither newer than what was sent, nor written by a later scan
+                   and (held.updated_at > sent.modified_at) is not true
+                   and held._extracted_at <= scan.finished_at)
         """,
         severity=Severity.BLOCK,
-        why="every deal HubSpot sent must be a row, and no row may come from nowhere",
+        why="every record HubSpot sent must be a row with exactly the content that was sent",
+        needs_rows=False,
+    ),
+    Rule(
+        name="portal_count_is_explained",
+        sql="""
+            select sum(unexplained) from {scan_objects} where scan_id = %(scan_id)s
+        """,
+        severity=Severity.BLOCK,
+        why="the portal and the warehouse must have the same live records",
+        needs_rows=False,
+        may_not_apply=True,
+    ),
+    Rule(
+        name="everything_wanted_was_read",
+        sql="""
+            select jsonb_array_length(warnings) from {scans} where scan_id = %(scan_id)s
+        """,
+        severity=Severity.WARN,
+        why="what could not be read stays as it was; the scan's `warnings` say what and why",
         needs_rows=False,
     ),
     Rule(
@@ -126,7 +176,7 @@ RULES = (
         sql="""
             select count(*) from {deals} as deal
             where deal._tenant_id = %(tenant_id)s
-              and deal._scan_id = %(scan_id)s
+              and deal.deal_id in (select record_id from received where object = 'deals')
               and not deal.archived
               and deal.stage_id is not null
               and not exists (
@@ -134,7 +184,7 @@ RULES = (
                   where stage._tenant_id = deal._tenant_id
                     and stage.pipeline_id = deal.pipeline_id
                     and stage.stage_id = deal.stage_id
-                    and stage._scan_id = %(scan_id)s
+                    and stage.listed
               )
         """,
         severity=Severity.WARN,

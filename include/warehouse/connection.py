@@ -2,9 +2,10 @@
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 from urllib.parse import quote, urlencode
 
@@ -62,6 +63,13 @@ class Warehouse:
                 yield connection
         except (psycopg.OperationalError, psycopg.errors.InsufficientPrivilege) as exc:
             raise as_warehouse_error(exc, tenant_id) from exc
+
+    def clock(self, tenant_id: str | None = None) -> Callable[[], datetime]:
+        """Return a clock that goes with PostgreSQL's: rows of several machines must be in order."""
+        with self.connect(tenant_id) as connection:
+            row = connection.execute("select clock_timestamp()").fetchone()
+            ahead = row[0] - datetime.now(UTC) if row else timedelta()
+        return lambda: datetime.now(UTC) + ahead
 
     @property
     def url(self) -> str:

@@ -25,28 +25,39 @@ class ScanLog:
 
     def open(self) -> None:
         """Make the row, or make it as new when this run's first task runs again."""
-        tenant = self.scan.tenant
+        tenant, window = self.scan.tenant, self.scan.window
         self._execute(
             """
-            insert into {scans} (scan_id, tenant_id, dag_id, run_id, mode, state, attempt)
-            values (%s, %s, %s, %s, %s, 'validating', 1)
+            insert into {scans} (scan_id, tenant_id, dag_id, run_id, mode, window_start, window_end,
+                                 state, attempt)
+            values (%s, %s, %s, %s, %s, %s, %s, 'validating', 1)
             on conflict (scan_id) do update
             set state = 'validating',
                 mode = excluded.mode,
+                window_start = excluded.window_start,
+                window_end = excluded.window_end,
                 attempt = {scans}.attempt + 1,
                 started_at = now(),
                 finished_at = null,
                 error = null
             """,
-            [self.scan.id, tenant.id, tenant.dag_id, self.scan.run_id, self.scan.mode],
+            [
+                self.scan.id,
+                tenant.id,
+                tenant.dag_id,
+                self.scan.run_id,
+                self.scan.mode,
+                window.start if window else None,
+                window.end if window else None,
+            ],
         )
 
     def set(self, **columns: Any) -> None:
-        """Write columns of the row; dicts become jsonb."""
+        """Write columns of the row; dicts and lists become jsonb."""
         assignments = sql.SQL(", ").join(
             sql.SQL("{} = %s").format(sql.Identifier(name)) for name in columns
         )
-        values = [Jsonb(v) if isinstance(v, Mapping) else v for v in columns.values()]
+        values = [Jsonb(v) if isinstance(v, Mapping | list) else v for v in columns.values()]
         self._execute(
             "update {scans} set {assignments} where scan_id = %s",
             [*values, self.scan.id],

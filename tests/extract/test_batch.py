@@ -7,7 +7,8 @@ import msgspec
 import pytest
 
 from include.errors import ContractError
-from include.extract.batch import Batch, to_batch
+from include.extract.batch import Batch, merges_of, to_batch
+from include.extract.columns import DEALS, RECORDS
 from include.hubspot.answers import Record
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
@@ -22,7 +23,14 @@ def record(deal_id: str = "1", updated_at: str | None = None, **properties: Any)
 
 
 def batch_of(*records: Record) -> Batch:
-    return to_batch(records, tenant_id="acme", scan_id="scan-1", extracted_at=NOW)
+    return to_batch(
+        records,
+        DEALS,
+        tenant_id="acme",
+        object_name="deals",
+        scan_id="scan-1",
+        extracted_at=NOW,
+    )
 
 
 def test_standard_properties_become_typed_columns() -> None:
@@ -112,3 +120,44 @@ def test_an_id_that_is_no_64_bit_number_is_refused(deal_id: str) -> None:
 
 def test_no_records_make_an_empty_table() -> None:
     assert batch_of().table.num_rows == 0
+
+
+def test_the_same_content_has_the_same_hash_and_any_other_has_another() -> None:
+    first, again = batch_of(record(amount="1")), batch_of(record(amount="1"))
+    others = [
+        record(amount="2"),
+        record(),
+        record(updated_at="2026-01-01T00:00:00Z", amount="1"),
+        Record(id="1", properties=record(amount="1").properties, archived=True),
+        Record(id="1", properties=record(amount="1").properties, archived_at="2026-01-01"),
+    ]
+
+    hashes = [first.hashes[0], *(batch_of(other).hashes[0] for other in others)]
+
+    assert first.hashes == again.hashes == first.table["_content_hash"].to_pylist()
+    assert len(set(hashes)) == len(hashes)
+
+
+def test_merged_ids_lead_to_the_record_that_names_them() -> None:
+    batch = batch_of(record("9", hs_merged_object_ids="1;2"), record("8", hs_merged_object_ids=""))
+
+    assert batch.merges == {1: 9, 2: 9}
+
+
+def test_merged_ids_that_are_none_are_left_out() -> None:
+    assert merges_of([(9, ";1; 2 ;x;9;99999999999999999999;")]) == {1: 9, 2: 9}
+
+
+def test_records_of_other_objects_have_no_typed_columns() -> None:
+    batch = to_batch(
+        [record("7", email="a@example.com", hs_merged_object_ids="5")],
+        RECORDS,
+        tenant_id="acme",
+        object_name="contacts",
+        scan_id="scan-1",
+        extracted_at=NOW,
+    )
+
+    (row,) = batch.table.to_pylist()
+    assert (row["object"], row["record_id"], batch.merges) == ("contacts", 7, {5: 7})
+    assert "deal_name" not in row

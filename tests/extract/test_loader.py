@@ -11,8 +11,9 @@ import msgspec
 import pytest
 
 from include.errors import HubSpotDealsError, WarehouseConfigError
-from include.extract.batch import to_batch
-from include.extract.loader import DealLoader
+from include.extract.batch import Batch, to_batch
+from include.extract.columns import DEALS
+from include.extract.loader import Loader
 from include.hubspot.answers import Record, decode_page
 from include.warehouse.connection import Warehouse
 from include.warehouse.locks import hold_tenant
@@ -26,9 +27,22 @@ def record(deal_id: int, **properties: str | None) -> Record:
 
 
 def load(warehouse: Warehouse, tenant_id: str, records: list[Record], scan_id: str = "1") -> None:
-    batch = to_batch(records, tenant_id=tenant_id, scan_id=scan_id, extracted_at=NOW)
+    batch = batch_of(records, tenant_id, scan_id)
     with hold_tenant(warehouse, tenant_id) as lock:
-        DealLoader(warehouse, tenant_id, lock).load(batch.table)
+        Loader(warehouse, tenant_id, lock).load(batch.table, DEALS)
+
+
+def batch_of(
+    records: list[Record], tenant_id: str, scan_id: str, extracted_at: datetime = NOW
+) -> Batch:
+    return to_batch(
+        records,
+        DEALS,
+        tenant_id=tenant_id,
+        object_name="deals",
+        scan_id=scan_id,
+        extracted_at=extracted_at,
+    )
 
 
 def rows(warehouse: Warehouse, columns: str) -> list[tuple[Any, ...]]:
@@ -47,11 +61,11 @@ def catalog(warehouse: Warehouse) -> list[tuple[Any, ...]]:
         ).fetchall()
 
 
-def test_loading_again_changes_no_count_and_takes_the_newer_values(warehouse: Warehouse) -> None:
+def test_loading_again_writes_only_the_rows_whose_content_changed(warehouse: Warehouse) -> None:
     load(warehouse, "acme", [record(1, dealname="old"), record(2, dealname="same")])
     load(warehouse, "acme", [record(1, dealname="new"), record(2, dealname="same")], scan_id="2")
 
-    assert rows(warehouse, "deal_id, deal_name, _scan_id") == [(1, "new", "2"), (2, "same", "2")]
+    assert rows(warehouse, "deal_id, deal_name, _scan_id") == [(1, "new", "2"), (2, "same", "1")]
 
 
 def test_the_same_deal_id_in_two_portals_is_two_rows(warehouse: Warehouse) -> None:
@@ -147,12 +161,12 @@ def test_tenants_that_load_at_once_lose_and_mix_nothing(warehouse: Warehouse) ->
 
 def _load_until_killed(warehouse: Warehouse, started: Any) -> None:
     records = [record(deal_id, dealname="half", filler="x" * 2_000) for deal_id in range(20_000)]
-    batch = to_batch(records, tenant_id="acme", scan_id="1", extracted_at=NOW)
+    batch = batch_of(records, "acme", "1")
     with hold_tenant(warehouse, "acme") as lock:
-        loader = DealLoader(warehouse, "acme", lock)
+        loader = Loader(warehouse, "acme", lock)
         while True:
             started.set()
-            loader.load(batch.table)
+            loader.load(batch.table, DEALS)
 
 
 @pytest.mark.parametrize("seconds", [0.05, 0.4, 0.9])

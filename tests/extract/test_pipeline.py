@@ -4,7 +4,6 @@ import logging
 from typing import Any
 
 import pytest
-from psycopg.rows import dict_row
 
 from include.errors import (
     DailyLimitError,
@@ -15,45 +14,15 @@ from include.errors import (
     TokenRejectedError,
     WarehouseUnavailableError,
 )
-from include.extract.pipeline import Extracted, extract_deals
+from include.extract.pipeline import extract_deals
 from include.hubspot.client import HubSpotClient
 from include.quality.checks import check_quality
-from include.scan import Scan
-from include.tenants import Tenant
 from include.validation import validate_token
 from include.warehouse.connection import Warehouse
 from tests.conftest import Serve, connect
 from tests.hubspot_simulator import Fault, Portal, Token, portals
-from tests.truth import Deals, as_stored, stored
-
-PAGES = 10
-
-
-def scan(run_id: str = "manual__1", tenant_id: str = "acme", **settings: Any) -> Scan:
-    return Scan(Tenant(id=tenant_id, **settings), run_id)
-
-
-def run(what: Scan) -> Extracted:
-    validate_token(what)
-    extracted = extract_deals(what, PAGES)
-    check_quality(what)
-    return extracted
-
-
-def deals(warehouse: Warehouse, tenant_id: str = "acme") -> Deals:
-    with warehouse.connect() as connection:
-        return stored(connection, warehouse.schema, tenant_id)
-
-
-def scan_row(warehouse: Warehouse, what: Scan) -> dict[str, Any]:
-    with warehouse.connect() as connection:
-        row = (
-            connection.cursor(row_factory=dict_row)
-            .execute(f"select * from {warehouse.schema}.scans where scan_id = %s", [what.id])
-            .fetchone()
-        )
-    assert row is not None
-    return row
+from tests.scans import PAGES, deals, run, scan, scan_row
+from tests.truth import as_stored
 
 
 @pytest.mark.parametrize(
@@ -153,7 +122,7 @@ def test_many_properties_are_read_by_id_and_a_deal_gone_meanwhile_is_no_error(
     gone = max(portal.deals)
     portal.after_list_request(2, lambda p: p.purge(gone))
 
-    extracted = run(scan())
+    extracted = run(scan(objects={"deal_property_history": False}))
 
     assert portal.requests["batch_read"] == 2
     assert str(gone) not in deals(warehouse)

@@ -93,7 +93,7 @@ def test_a_client_gives_up_a_request_after_its_patience(serve: Serve) -> None:
     serve(acme=portal)
     client = HubSpotHook("hubspot_acme").get_conn()
     waited: list[float] = []
-    client.sleep = waited.append
+    client.transport.sleep = waited.append
 
     with pytest.raises(HubSpotUnavailableError, match="kept answering 503"):
         client.account()

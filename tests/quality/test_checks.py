@@ -13,6 +13,7 @@ from include.scan import Scan
 from include.tenants import Tenant
 from include.warehouse.connection import Warehouse
 from include.warehouse.scan_log import ScanLog
+from include.warehouse.scan_objects import ScanObjects
 
 SCAN = Scan(Tenant(id="acme"), "manual__1")
 
@@ -32,17 +33,22 @@ def execute(warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch, database_url:
 
     log = ScanLog(warehouse, SCAN)
     log.open()
-    log.set(portal_id=7, deals_extracted=2, extraction_started_at=datetime.now(UTC))
+    log.set(portal_id=7, extraction_started_at=datetime.now(UTC))
+    deals = ScanObjects(warehouse, SCAN, "deals")
+    deals.open(mode="full", reason="test", unexplained=0)
+    modified_at = datetime(2026, 11, 1, tzinfo=UTC)
+    deals.add_chunk(1, [1, 2], [10, 20], [modified_at, modified_at])
     run(
         """
         insert into deal_stages values ('acme', 'default', 'won', 'Sales', 'Won', true, 1, $scan);
         insert into deals (_tenant_id, deal_id, pipeline_id, stage_id, created_at, updated_at,
-                           archived, properties, _scan_id, _extracted_at)
-        select 'acme', id, 'default', 'won', now() - interval '2 days', now() - interval '1 day',
-               false, jsonb_build_object('hs_object_id', id::text), $scan, now()
+                           archived, properties, _content_hash, _scan_id, _extracted_at)
+        select 'acme', id, 'default', 'won', timestamptz '2026-10-31Z', timestamptz '2026-11-01Z',
+               false, jsonb_build_object('hs_object_id', id::text), id * 10, $scan, now()
         from generate_series(1, 2) as id
         """
     )
+    log.set(extraction_finished_at=datetime.now(UTC))
     return run
 
 
@@ -89,10 +95,20 @@ def test_the_first_successful_scan_binds_the_tenant_to_its_account(warehouse: Wa
     ("damage", "check"),
     [
         pytest.param(
-            "delete from deals where deal_id = 2", "rows_loaded_equal_deals_received", id="lost row"
+            "delete from deals where deal_id = 2", "received_records_are_held", id="lost row"
         ),
         pytest.param(
-            "update scans set deals_extracted = 1", "rows_loaded_equal_deals_received", id="extra"
+            "update deals set _content_hash = 21 where deal_id = 2",
+            "received_records_are_held",
+            id="other content than was sent",
+        ),
+        pytest.param(
+            "insert into scan_chunks values ($scan, 'contacts', 1, '{5}', '{50}', '{null}')",
+            "received_records_are_held",
+            id="lost record of another object",
+        ),
+        pytest.param(
+            "update scan_objects set unexplained = 2", "portal_count_is_explained", id="difference"
         ),
         pytest.param(
             "alter table deals drop constraint deals_pkey; "
@@ -146,7 +162,7 @@ def test_a_blocking_check_fails_the_scan_with_its_figures(
     ("damage", "check"),
     [
         pytest.param(
-            "update deals set updated_at = created_at - interval '1 s' where deal_id = 2",
+            "update deals set created_at = updated_at + interval '1 s' where deal_id = 2",
             "modified_not_before_created",
             id="wrong order",
         ),
@@ -164,7 +180,7 @@ def test_a_blocking_check_fails_the_scan_with_its_figures(
             id="unknown stage",
         ),
         pytest.param(
-            "update deal_stages set _scan_id = 'an older scan'",
+            "update deal_stages set listed = false",
             "stages_known_to_the_portal",
             id="stage no longer listed",
         ),
@@ -172,6 +188,11 @@ def test_a_blocking_check_fails_the_scan_with_its_figures(
             """update scans set misfits = '{"amount": 2, "close_date": 1}'""",
             "values_fit_their_columns",
             id="misfit values",
+        ),
+        pytest.param(
+            """update scans set warnings = '["owners were not read"]'""",
+            "everything_wanted_was_read",
+            id="missing scope",
         ),
     ],
 )
@@ -189,15 +210,38 @@ def test_a_warning_is_written_down_and_the_scan_succeeds(
 def test_a_scan_without_deals_is_a_result_of_its_own(
     warehouse: Warehouse, execute: Execute
 ) -> None:
-    execute("delete from deals; update scans set deals_extracted = 0")
+    execute("delete from deals; delete from scan_chunks")
 
     checked = check_quality(SCAN)
 
     found = statuses(warehouse)
     assert found.pop("deals_present") == "warned"
-    assert found.pop("rows_loaded_equal_deals_received") == "passed"
+    assert found.pop("received_records_are_held") == "passed"
+    assert found.pop("portal_count_is_explained") == "passed"
+    assert found.pop("everything_wanted_was_read") == "passed"
     assert set(found.values()) == {"no_rows"}
     assert checked["warned"] == 1
+
+
+def test_rows_that_a_later_scan_wrote_and_newer_ones_are_no_loss(
+    warehouse: Warehouse, execute: Execute
+) -> None:
+    execute("update deals set _content_hash = 11, updated_at = '2026-11-02Z' where deal_id = 1")
+    execute("update deals set _content_hash = 21, _extracted_at = now() where deal_id = 2")
+
+    check_quality(SCAN)
+
+    assert statuses(warehouse)["received_records_are_held"] == "passed"
+
+
+def test_a_scan_that_compared_nothing_passes_no_comparison(
+    warehouse: Warehouse, execute: Execute
+) -> None:
+    execute("update scan_objects set unexplained = null")
+
+    check_quality(SCAN)
+
+    assert statuses(warehouse)["portal_count_is_explained"] == "no_rows"
 
 
 def test_checking_again_replaces_the_results(warehouse: Warehouse, execute: Execute) -> None:

@@ -11,6 +11,10 @@ comment on column {schema}.deals.vanished_at is
 comment on column {schema}.deals._content_hash is
     'Of all that HubSpot sent of the deal: a scan writes the row only when this changes';
 
+-- the few rows that every scan looks at: archived, vanished, merged away
+create index deals_not_live on {schema}.deals (_tenant_id, deal_id)
+    where archived or vanished_at is not null or merged_into_deal_id is not null;
+
 create table {schema}.records (
     _tenant_id text not null,
     object text not null,
@@ -30,6 +34,8 @@ create table {schema}.records (
 );
 create index records_tenant_updated_at on {schema}.records (_tenant_id, object, updated_at);
 create index records_scan on {schema}.records (_scan_id);
+create index records_not_live on {schema}.records (_tenant_id, object, record_id)
+    where archived or vanished_at is not null or merged_into_record_id is not null;
 comment on table {schema}.records is
     'Records of every other CRM object than deals: contacts, companies, custom objects …';
 
@@ -81,6 +87,7 @@ create table {schema}.scan_objects (
     window_start timestamptz,
     window_end timestamptz,
     watermark timestamptz,
+    properties_asked text[] not null default '{{}}',
     pages integer not null default 0,
     records_received bigint not null default 0,
     records_archived bigint not null default 0,
@@ -106,11 +113,12 @@ create table {schema}.scan_chunks (
     chunk integer not null,
     ids bigint[] not null,
     hashes bigint[] not null,
+    modified_at timestamptz[] not null,
     loaded_at timestamptz not null default now(),
     primary key (scan_id, object, chunk)
 );
 comment on table {schema}.scan_chunks is
-    'Which records a scan received, and the hash of each as received; of the last scans only';
+    'Which records a scan received, in which state; kept until a later scan of the tenant succeeds';
 
 -- Around a deal.
 create table {schema}.deal_pipelines (

@@ -1,0 +1,22 @@
+"""Reading the earlier values of properties."""
+
+from include.extract.extraction import Extraction
+from include.hubspot.api import HISTORY_BATCH_SIZE
+from include.hubspot.batches import batches
+from include.objects import CrmObject
+from include.warehouse.property_history import save_histories, unread_histories
+from include.warehouse.record_table import RecordTable
+
+
+def read_histories(extraction: Extraction, crm_object: CrmObject, table: RecordTable) -> None:
+    """Read the histories of the records that changed since theirs were read last."""
+    names = sorted(crm_object.property_history)
+    asked = ",".join(names)
+    for unread in batches(unread_histories(table, asked), HISTORY_BATCH_SIZE):
+        page = extraction.client.read_history(
+            crm_object.object_type, [str(record_id) for record_id, _ in unread], names
+        )
+        extraction.tally.repairs.add(page.repairs)
+        save_histories(
+            extraction.warehouse, extraction.scan, crm_object.name, asked, unread, page.results
+        )

@@ -1,0 +1,129 @@
+"""What a scan reads of an object, and why: everything, or what was modified in some window.
+
+Pure decisions, no I/O. docs/how-scans-work.md#which-scan-reads-what
+"""
+
+import zoneinfo
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Literal
+
+from croniter import croniter
+
+from include.hubspot.answers import PropertyDefinition
+from include.scan import Scan
+
+_NAMES_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class Past:
+    """What the successful scans of an object left behind; None, or empty: there was none.
+
+    ``watermark``: everything modified before it has been read. ``properties``: what the last full
+    scan asked for.
+    """
+
+    watermark: datetime | None = None
+    last_full_at: datetime | None = None
+    properties: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Plan:
+    """``[window_start, window_end)`` of modification times; an end of None is open.
+
+    ``watermark``: what `Past.watermark` becomes if the scan succeeds; None: it does not move.
+    """
+
+    mode: Literal["full", "incremental", "window"]
+    reason: str
+    window_start: datetime | None = None
+    window_end: datetime | None = None
+    watermark: datetime | None = None
+
+
+def plan_scan(
+    scan: Scan,
+    past: Past,
+    now: datetime,
+    asked: Sequence[str],
+    definitions: Iterable[PropertyDefinition],
+) -> Plan:
+    """Decide how to read one object at *now*, asking for the properties *asked*.
+
+    Search is late: the watermark stays ``search_lag_s`` behind now, so that what became visible
+    after this scan is read by the next one. It never moves backwards, and windows don't move it.
+    """
+    if scan.window:
+        return Plan("window", "a window was asked for", scan.window.start, scan.window.end)
+    watermark = now - timedelta(seconds=scan.tenant.search_lag_s)
+    if past.watermark:
+        watermark = max(watermark, past.watermark)
+    if reason := _why_full(scan, past, now, asked, definitions):
+        return Plan("full", reason, watermark=watermark)
+    return Plan(
+        "incremental",
+        "what was modified since the last successful scan",
+        window_start=past.watermark,
+        watermark=watermark,
+    )
+
+
+def _why_full(
+    scan: Scan,
+    past: Past,
+    now: datetime,
+    asked: Sequence[str],
+    definitions: Iterable[PropertyDefinition],
+) -> str | None:
+    if scan.mode == "full":
+        return "it was asked for"
+    if past.watermark is None or past.last_full_at is None:
+        return "there was no successful full scan before"
+    if scan.mode == "incremental":
+        return None
+    if _is_due(scan, past.last_full_at, now):
+        return f"full_scan_schedule {scan.tenant.full_scan_schedule!r} is due"
+    if unread := _unread(past, asked, definitions):
+        shown = ", ".join(unread[:_NAMES_SHOWN]) + (" …" if len(unread) > _NAMES_SHOWN else "")
+        return f"properties not read before: {shown}"
+    return None
+
+
+def _is_due(scan: Scan, last_full_at: datetime, now: datetime) -> bool:
+    schedule = scan.tenant.full_scan_schedule
+    if schedule is None:
+        return False
+    local_now = now.astimezone(zoneinfo.ZoneInfo(scan.tenant.timezone))
+    latest: datetime = croniter(schedule, local_now).get_prev(datetime)
+    return last_full_at < latest
+
+
+def _unread(
+    past: Past, asked: Sequence[str], definitions: Iterable[PropertyDefinition]
+) -> list[str]:
+    """Return the properties that records may have values of which were never read.
+
+    A property that somebody has just added is empty everywhere, and whoever fills it in modifies
+    the record. Not so a calculated one, or one that was there before and not asked for.
+    """
+    defined = {definition.name: definition for definition in definitions}
+    return [
+        name
+        for name in asked
+        if name not in past.properties
+        and name in defined
+        and not _was_added_empty(defined[name], past.last_full_at)
+    ]
+
+
+def _was_added_empty(definition: PropertyDefinition, last_full_at: datetime | None) -> bool:
+    if definition.calculated or not definition.created_at or last_full_at is None:
+        return False
+    try:
+        created_at = datetime.fromisoformat(definition.created_at)
+    except ValueError:
+        return False
+    return created_at.astimezone(UTC) > last_full_at

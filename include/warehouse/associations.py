@@ -1,0 +1,118 @@
+"""What records are associated with, as `associations`."""
+
+from collections.abc import Iterable, Sequence
+
+from psycopg import sql
+
+from include.hubspot.answers import AssociationResult
+from include.scan import Scan
+from include.warehouse.connection import Warehouse
+
+#: (from id, to id, category, type id, label)
+Link = tuple[int, int, str, int, str | None]
+
+
+def links_of(results: Iterable[AssociationResult]) -> set[Link]:
+    """Return every association once; the same record can be named on two pages."""
+    return {
+        (
+            int(result.source.id),
+            int(target.to_object_id),
+            association.category,
+            association.type_id,
+            association.label,
+        )
+        for result in results
+        for target in result.to
+        for association in target.association_types
+    }
+
+
+def replace_associations(
+    warehouse: Warehouse,
+    scan: Scan,
+    from_object: str,
+    to_object: str,
+    from_ids: Sequence[int],
+    links: Iterable[Link],
+) -> None:
+    """Make the associations of *from_ids* to one object type exactly *links*, in one transaction."""
+    of = {"tenant_id": scan.tenant.id, "from_object": from_object, "to_object": to_object}
+    table = sql.Identifier(warehouse.schema, "associations")
+    with warehouse.connect(scan.tenant.id) as connection:
+        connection.execute(
+            "create temporary table link (from_id bigint, to_id bigint, category text,"
+            " type_id integer, label text) on commit drop"
+        )
+        with connection.cursor().copy("copy link from stdin") as copy:
+            for link in links:
+                copy.write_row(link)
+        connection.execute(
+            sql.SQL(
+                """
+                delete from {} as old
+                where _tenant_id = %(tenant_id)s and from_object = %(from_object)s
+                  and to_object = %(to_object)s and from_id = any(%(from_ids)s)
+                  and not exists (
+                      select from link
+                      where link.from_id = old.from_id and link.to_id = old.to_id
+                        and link.category = old.category and link.type_id = old.type_id
+                  )
+                """
+            ).format(table),
+            {**of, "from_ids": list(from_ids)},
+        )
+        connection.execute(
+            sql.SQL(
+                """
+                insert into {table} as old (_tenant_id, from_object, from_id, to_object, to_id,
+                                            category, type_id, label)
+                select distinct on (from_id, to_id, category, type_id)
+                       %(tenant_id)s, %(from_object)s, from_id, %(to_object)s, to_id,
+                       category, type_id, label
+                from link
+                on conflict (_tenant_id, from_object, from_id, to_object, to_id, category, type_id)
+                do update set label = excluded.label where old.label is distinct from excluded.label
+                """
+            ).format(table=table),
+            of,
+        )
+
+
+def drop_associations_of_the_gone(warehouse: Warehouse, scan: Scan, from_object: str) -> None:
+    """Delete associations of records that vanished or were merged away: HubSpot has none either."""
+    records, record_id, merged_into = (
+        ("deals", "deal_id", "merged_into_deal_id")
+        if from_object == "deals"
+        else ("records", "record_id", "merged_into_record_id")
+    )
+    of_object = sql.SQL("" if from_object == "deals" else "and row.object = %(from_object)s")
+    with warehouse.connect(scan.tenant.id) as connection:
+        connection.execute(
+            sql.SQL(
+                """
+                delete from {associations} as link using {records} as row
+                where link._tenant_id = %(tenant_id)s and link.from_object = %(from_object)s
+                  and row._tenant_id = %(tenant_id)s and row.{record_id} = link.from_id {of_object}
+                  and (row.vanished_at is not null or row.{merged_into} is not null)
+                """
+            ).format(
+                associations=sql.Identifier(warehouse.schema, "associations"),
+                records=sql.Identifier(warehouse.schema, records),
+                record_id=sql.Identifier(record_id),
+                merged_into=sql.Identifier(merged_into),
+                of_object=of_object,
+            ),
+            {"tenant_id": scan.tenant.id, "from_object": from_object},
+        )
+
+
+def count_associations(warehouse: Warehouse, scan: Scan, from_object: str) -> int:
+    with warehouse.connect(scan.tenant.id) as connection:
+        row = connection.execute(
+            sql.SQL("select count(*) from {} where _tenant_id = %s and from_object = %s").format(
+                sql.Identifier(warehouse.schema, "associations")
+            ),
+            [scan.tenant.id, from_object],
+        ).fetchone()
+    return int(row[0]) if row else 0

@@ -1,0 +1,105 @@
+"""The portal's pipelines and stages, as `deal_pipelines` and `deal_stages`."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+from include.hubspot.answers import Pipeline
+from include.scan import Scan
+from include.warehouse.connection import Warehouse
+from include.warehouse.rows import unlist, upsert
+from include.warehouse.values import to_flag, to_moment, to_number
+
+
+def save_pipelines(warehouse: Warehouse, scan: Scan, pipelines: Sequence[Pipeline]) -> None:
+    """Upsert every pipeline and stage the portal lists now; the others stay, marked as unlisted."""
+    tenant = {"_tenant_id": scan.tenant.id}
+    pipelines_table = sql.Identifier(warehouse.schema, "deal_pipelines")
+    stages_table = sql.Identifier(warehouse.schema, "deal_stages")
+    with warehouse.connect(scan.tenant.id) as connection:
+        upsert(
+            connection,
+            pipelines_table,
+            ("_tenant_id", "pipeline_id"),
+            [tenant | _pipeline_row(pipeline) for pipeline in pipelines],
+        )
+        unlist(
+            connection,
+            pipelines_table,
+            tenant,
+            "pipeline_id",
+            [pipeline.id for pipeline in pipelines],
+        )
+        # Stages have no `unlist` of their own: their id alone is no key.
+        connection.execute(
+            sql.SQL("update {} set listed = false where _tenant_id = %s and listed").format(
+                stages_table
+            ),
+            [scan.tenant.id],
+        )
+        upsert(
+            connection,
+            stages_table,
+            ("_tenant_id", "pipeline_id", "stage_id"),
+            [tenant | row | {"_scan_id": scan.id} for row in _stage_rows(pipelines)],
+        )
+
+
+def add_unlisted_stages(warehouse: Warehouse, scan: Scan) -> None:
+    """Add the stages that deals hold and that the portal has never listed to us."""
+    with warehouse.connect(scan.tenant.id) as connection:
+        _add_unlisted_stages(connection, warehouse.schema, scan)
+
+
+def _add_unlisted_stages(connection: psycopg.Connection, schema: str, scan: Scan) -> None:
+    connection.execute(
+        sql.SQL(
+            """
+            insert into {stages} (_tenant_id, pipeline_id, stage_id, pipeline_label, stage_label,
+                                  listed, _scan_id)
+            select distinct deal._tenant_id, deal.pipeline_id, deal.stage_id,
+                   coalesce(pipeline.label, deal.pipeline_id), deal.stage_id, false, %(scan_id)s
+            from {deals} as deal
+            left join {pipelines} as pipeline using (_tenant_id, pipeline_id)
+            where deal._tenant_id = %(tenant_id)s
+              and deal.pipeline_id is not null
+              and deal.stage_id is not null
+            on conflict do nothing
+            """
+        ).format(
+            stages=sql.Identifier(schema, "deal_stages"),
+            deals=sql.Identifier(schema, "deals"),
+            pipelines=sql.Identifier(schema, "deal_pipelines"),
+        ),
+        {"tenant_id": scan.tenant.id, "scan_id": scan.id},
+    )
+
+
+def _pipeline_row(pipeline: Pipeline) -> dict[str, Any]:
+    return {
+        "pipeline_id": pipeline.id,
+        "label": pipeline.label,
+        "display_order": pipeline.display_order,
+        "listed": True,
+        "created_at": to_moment(pipeline.created_at),
+        "updated_at": to_moment(pipeline.updated_at),
+    }
+
+
+def _stage_rows(pipelines: Sequence[Pipeline]) -> list[dict[str, Any]]:
+    return [
+        {
+            "pipeline_id": pipeline.id,
+            "stage_id": stage.id,
+            "pipeline_label": pipeline.label,
+            "stage_label": stage.label,
+            "is_closed": to_flag(stage.metadata.get("isClosed")),
+            "probability": to_number(stage.metadata.get("probability")),
+            "display_order": stage.display_order,
+            "listed": True,
+        }
+        for pipeline in pipelines
+        for stage in pipeline.stages
+    ]

@@ -1,0 +1,70 @@
+"""The portal's property definitions, as `property_definitions`, and how they drift."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import psycopg
+from psycopg import sql
+
+from include.hubspot.answers import PropertyDefinition
+from include.scan import Scan
+from include.warehouse.connection import Warehouse
+from include.warehouse.rows import unlist, upsert
+
+#: What changed since the last scan: "added", "removed", "retyped" → names. Empty: nothing did.
+Drift = dict[str, list[str]]
+
+
+def save_definitions(
+    warehouse: Warehouse, scan: Scan, object_name: str, definitions: Sequence[PropertyDefinition]
+) -> Drift:
+    """Upsert what the portal defines for an object, and return what is different from before.
+
+    The first time there is no before, and so no drift. An archived property counts as removed.
+    """
+    table = sql.Identifier(warehouse.schema, "property_definitions")
+    of = {"_tenant_id": scan.tenant.id, "object": object_name}
+    rows = [of | _row(definition) for definition in definitions]
+    with warehouse.connect(scan.tenant.id) as connection:
+        before = _usable_types(connection, table, of)
+        upsert(connection, table, ("_tenant_id", "object", "name"), rows)
+        unlist(connection, table, of, "name", [definition.name for definition in definitions])
+        after = _usable_types(connection, table, of)
+    return _drift(before, after) if before else {}
+
+
+def _usable_types(
+    connection: psycopg.Connection, table: sql.Identifier, of: dict[str, str]
+) -> dict[str, tuple[str | None, str | None]]:
+    rows = connection.execute(
+        sql.SQL(
+            "select name, property_type, field_type from {} where _tenant_id = %(_tenant_id)s"
+            " and object = %(object)s and listed and not archived"
+        ).format(table),
+        of,
+    ).fetchall()
+    return {name: (property_type, field_type) for name, property_type, field_type in rows}
+
+
+def _drift(before: dict[str, Any], after: dict[str, Any]) -> Drift:
+    found = {
+        "added": sorted(after.keys() - before.keys()),
+        "removed": sorted(before.keys() - after.keys()),
+        "retyped": sorted(n for n in before.keys() & after.keys() if before[n] != after[n]),
+    }
+    return {kind: names for kind, names in found.items() if names}
+
+
+def _row(definition: PropertyDefinition) -> dict[str, Any]:
+    return {
+        "name": definition.name,
+        "label": definition.label,
+        "property_type": definition.type,
+        "field_type": definition.field_type,
+        "calculated": definition.calculated,
+        "options": msgspec.json.decode(definition.options),
+        "archived": definition.archived,
+        "listed": True,
+        "definition": msgspec.json.decode(definition.document),
+    }

@@ -1,0 +1,89 @@
+"""Earlier values of properties, as `property_history`, and for which records they are known."""
+
+from collections.abc import Sequence
+
+from psycopg import sql
+
+from include.hubspot.answers import RecordHistory
+from include.scan import Scan
+from include.warehouse.connection import Warehouse
+from include.warehouse.record_table import RecordTable
+from include.warehouse.values import to_moment
+
+#: (record id, hash of the content for which the history is read)
+Unread = tuple[int, int]
+
+
+def unread_histories(table: RecordTable, properties: str) -> list[Unread]:
+    """Return the live records whose content changed since the history of *properties* was read."""
+    return [
+        (record_id, content_hash)
+        for record_id, content_hash in table.query(
+            """
+            select row.{id}, row._content_hash from {table} as row
+            where {of_object} and {live} and not exists (
+                select from {history_reads} as done
+                where done._tenant_id = %(tenant_id)s and done.object = %(object)s
+                  and done.record_id = row.{id}
+                  and done.content_hash = row._content_hash
+                  and done.properties = %(properties)s
+            )
+            order by 1
+            """,
+            properties=properties,
+        )
+    ]
+
+
+def save_histories(
+    warehouse: Warehouse,
+    scan: Scan,
+    object_name: str,
+    properties: str,
+    unread: Sequence[Unread],
+    histories: Sequence[RecordHistory],
+) -> int:
+    """Add what is new of some records' histories, and note them as read; one transaction.
+
+    Nothing is taken away: HubSpot may send less of an old history than it once did. Returns how
+    many values came.
+    """
+    values = [
+        (scan.tenant.id, object_name, int(history.id), name, moment, past.value)
+        + (past.source_type, past.source_id)
+        for history in histories
+        for name, pasts in history.properties_with_history.items()
+        # the newest comes first, and of several at one moment it is the one that stays
+        for past in reversed(pasts)
+        if (moment := to_moment(past.timestamp)) is not None
+    ]
+    with warehouse.connect(scan.tenant.id) as connection, connection.cursor() as cursor:
+        cursor.executemany(
+            sql.SQL(
+                """
+                insert into {} (_tenant_id, object, record_id, property, changed_at, value,
+                                source_type, source_id)
+                values (%s, %s, %s, %s, %s, %s, %s, %s)
+                on conflict (_tenant_id, object, record_id, property, changed_at) do update
+                set value = excluded.value,
+                    source_type = excluded.source_type,
+                    source_id = excluded.source_id
+                """
+            ).format(sql.Identifier(warehouse.schema, "property_history")),
+            values,
+        )
+        cursor.executemany(
+            sql.SQL(
+                """
+                insert into {} (_tenant_id, object, record_id, content_hash, properties)
+                values (%s, %s, %s, %s, %s)
+                on conflict (_tenant_id, object, record_id) do update
+                set content_hash = excluded.content_hash, properties = excluded.properties
+                """
+            ).format(sql.Identifier(warehouse.schema, "history_reads")),
+            [
+                (scan.tenant.id, object_name, record_id, content_hash, properties)
+                for record_id, content_hash in unread
+            ],
+        )
+    return len(values)

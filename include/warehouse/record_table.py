@@ -1,0 +1,180 @@
+"""The rows of one CRM object of one tenant: which are live, and what becomes of the others.
+
+A row is live unless it is archived, vanished, or merged into another. Rows are never deleted.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+from include.warehouse.connection import Warehouse
+
+LIVE, ARCHIVED, GONE = "live", "archived", "gone"
+
+
+class RecordTable:
+    """Deals have a table of their own; all other objects share `records`."""
+
+    def __init__(self, warehouse: Warehouse, tenant_id: str, object_name: str) -> None:
+        self._warehouse = warehouse
+        self._is_deals = object_name == "deals"
+        self._parameters = {"tenant_id": tenant_id, "object": object_name}
+        self.name = "deals" if self._is_deals else "records"
+        self.object_name = object_name
+        self.tenant_id = tenant_id
+
+    @property
+    def parts(self) -> dict[str, sql.Composable]:
+        """What a statement about this table is composed of."""
+        schema = self._warehouse.schema
+        merged_into = "merged_into_deal_id" if self._is_deals else "merged_into_record_id"
+        id_column = "deal_id" if self._is_deals else "record_id"
+        of_object = "row._tenant_id = %(tenant_id)s"
+        if not self._is_deals:
+            of_object += " and row.object = %(object)s"
+        return {
+            "table": sql.Identifier(schema, self.name),
+            "id": sql.Identifier(id_column),
+            "merged_into": sql.Identifier(merged_into),
+            "history_reads": sql.Identifier(schema, "history_reads"),
+            "of_object": sql.SQL(of_object),
+            "live": sql.SQL(
+                "not row.archived and row.vanished_at is null and row.{} is null"
+            ).format(sql.Identifier(merged_into)),
+            "seen": sql.SQL(
+                "(select from {} as chunk, unnest(chunk.ids) as seen (id) where"
+                " chunk.scan_id = %(scan_id)s and chunk.object = %(object)s and seen.id = row.{})"
+            ).format(sql.Identifier(schema, "scan_chunks"), sql.Identifier(id_column)),
+        }
+
+    def count_live(self, created_before: datetime | None) -> int:
+        """Count live rows; those without a creation time count whatever the bound."""
+        ((count,),) = self.query(
+            "select count(*) from {table} as row where {of_object} and {live}"
+            " and (%(before)s::timestamptz is null or row.created_at is null"
+            " or row.created_at < %(before)s)",
+            before=created_before,
+        )
+        return int(count)
+
+    def live_ids(self, created_before: datetime | None = None) -> list[int]:
+        return self._ids(
+            "select row.{id} from {table} as row where {of_object} and {live}"
+            " and (%(before)s::timestamptz is null or row.created_at is null"
+            " or row.created_at < %(before)s) order by 1",
+            before=created_before,
+        )
+
+    def live_ids_seen(self, scan_id: str) -> list[int]:
+        """Return the live records that a scan received."""
+        return self._ids(
+            "select row.{id} from {table} as row"
+            " where {of_object} and {live} and exists {seen} order by 1",
+            scan_id=scan_id,
+        )
+
+    def unseen_ids(self, scan_id: str, *, archived_only: bool) -> list[int]:
+        """Return records that should be somewhere in HubSpot, and that a scan did not receive."""
+        return self._ids(
+            "select row.{id} from {table} as row where {of_object}"
+            " and row.vanished_at is null and row.{merged_into} is null"
+            + (" and row.archived" if archived_only else "")
+            + " and not exists {seen} order by 1",
+            scan_id=scan_id,
+        )
+
+    def states(self, ids: Sequence[int]) -> dict[int, str]:
+        """Tell of each record whether its row is live, archived or gone; others are left out."""
+        rows = self.query(
+            "select row.{id}, case when {live} then 'live' when row.vanished_at is not null"
+            " or row.{merged_into} is not null then 'gone' else 'archived' end"
+            " from {table} as row where {of_object} and row.{id} = any(%(ids)s)",
+            ids=list(ids),
+        )
+        return dict(rows)
+
+    def count_seen(self, scan_id: str, since: datetime) -> tuple[int, int, int]:
+        """Count the rows that a scan received: all, the archived ones, and those it wrote.
+
+        ``since``: when its extraction began; earlier tries of the scan are not meant.
+        """
+        ((held, archived, written),) = self.query(
+            "select count(*), count(*) filter (where row.archived), count(*) filter"
+            " (where row._scan_id = %(scan_id)s and row._extracted_at >= %(since)s)"
+            " from {table} as row where {of_object} and exists {seen}",
+            scan_id=scan_id,
+            since=since,
+        )
+        return held, archived, written
+
+    def mark_vanished(self, ids: Sequence[int], at: datetime) -> int:
+        """Mark records that HubSpot no longer knows, and return how many were not marked yet."""
+        return self._change(
+            "update {table} as row set vanished_at = %(at)s where {of_object}"
+            " and row.{id} = any(%(ids)s) and row.vanished_at is null"
+            " and row.{merged_into} is null",
+            ids=list(ids),
+            at=at,
+        )
+
+    def mark_merged(self, merges: Mapping[int, int]) -> int:
+        """Mark merged-away records (id → survivor), and return how many were not marked so yet.
+
+        Who was merged into a record that is itself merged away belongs to the last survivor.
+        """
+        if not merges:
+            return 0
+        marked = self._change(
+            "update {table} as row set {merged_into} = merge.survivor, vanished_at = null"
+            " from unnest(%(gone)s::bigint[], %(survivors)s::bigint[]) as merge (gone, survivor)"
+            " where {of_object} and row.{id} = merge.gone and merge.gone <> merge.survivor"
+            " and row.{merged_into} is distinct from merge.survivor",
+            gone=list(merges.keys()),
+            survivors=list(merges.values()),
+        )
+        while self._change(
+            "update {table} as row set {merged_into} = survivor.{merged_into}"
+            " from {table} as survivor"
+            " where {of_object} and row.{merged_into} = survivor.{id}"
+            " and survivor._tenant_id = row._tenant_id"
+            + ("" if self._is_deals else " and survivor.object = row.object")
+            + " and survivor.{merged_into} is not null"
+            " and survivor.{merged_into} is distinct from row.{id}"
+        ):
+            pass
+        return marked
+
+    def clear_marks(self, scan_id: str) -> int:
+        """Take back what was marked of records that HubSpot has sent again.
+
+        A live record is neither vanished nor merged away; an archived one is not vanished.
+        """
+        return self._change(
+            "update {table} as row set vanished_at = null, {merged_into} ="
+            " case when row.archived then row.{merged_into} end"
+            " where {of_object} and exists {seen} and (row.vanished_at is not null"
+            " or (row.{merged_into} is not null and not row.archived))",
+            scan_id=scan_id,
+        )
+
+    def _ids(self, statement: str, **parameters: Any) -> list[int]:
+        return [row[0] for row in self.query(statement, **parameters)]
+
+    def query(self, statement: str, **parameters: Any) -> list[tuple[Any, ...]]:
+        """Run a statement that is composed of `parts`, and return its rows."""
+        with self._warehouse.connect(self.tenant_id) as connection:
+            return self._execute(connection, statement, parameters).fetchall()
+
+    def _change(self, statement: str, **parameters: Any) -> int:
+        with self._warehouse.connect(self.tenant_id) as connection:
+            return self._execute(connection, statement, parameters).rowcount
+
+    def _execute(
+        self, connection: psycopg.Connection, statement: str, parameters: dict[str, Any]
+    ) -> psycopg.Cursor[tuple[Any, ...]]:
+        return connection.execute(
+            sql.SQL(statement).format(**self.parts), {**self._parameters, **parameters}
+        )

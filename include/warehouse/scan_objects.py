@@ -1,0 +1,147 @@
+"""What a scan did about each object: `scan_objects`, and the proof of it, `scan_chunks`."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from psycopg import sql
+
+from include.scan import Scan
+from include.warehouse.connection import Warehouse
+
+
+@dataclass(frozen=True)
+class ScanObjects:
+    """Writes a scan's rows about one object, and reads what earlier scans left."""
+
+    warehouse: Warehouse
+    scan: Scan
+    object_name: str
+
+    def past(self) -> tuple[datetime | None, datetime | None, list[str]]:
+        """Return (watermark, start of the last full scan, what that one asked for).
+
+        Only of scans that succeeded: quality checks included.
+        """
+        of_successful_scans = """
+            from {objects} as object
+            join {scans} as scan using (scan_id)
+            where object.tenant_id = %(tenant_id)s
+              and object.object = %(object)s
+              and scan.state = 'succeeded'
+            """
+        ((watermark,),) = self._query(f"select max(object.watermark) {of_successful_scans}")
+        last_full = self._query(
+            f"select scan.extraction_started_at, object.properties_asked {of_successful_scans}"
+            " and object.mode = 'full' order by scan.extraction_started_at desc limit 1"
+        )
+        return (watermark, *last_full[0]) if last_full else (watermark, None, [])
+
+    def open(self, **columns: Any) -> None:
+        """Begin anew: whatever an earlier try of this scan wrote about the object goes."""
+        names = list(columns)
+        with self.warehouse.connect(self.scan.tenant.id) as connection:
+            for table in ("scan_chunks", "scan_objects"):
+                connection.execute(
+                    sql.SQL("delete from {} where scan_id = %s and object = %s").format(
+                        self._table(table)
+                    ),
+                    [self.scan.id, self.object_name],
+                )
+            connection.execute(
+                sql.SQL("insert into {} (scan_id, tenant_id, object, {}) values ({})").format(
+                    self._table("scan_objects"),
+                    sql.SQL(", ").join(map(sql.Identifier, names)),
+                    sql.SQL(", ").join([sql.Placeholder()] * (len(names) + 3)),
+                ),
+                [self.scan.id, self.scan.tenant.id, self.object_name, *columns.values()],
+            )
+
+    def set(self, **columns: Any) -> None:
+        """Write figures."""
+        assignments = sql.SQL(", ").join(
+            sql.SQL("{} = {}").format(sql.Identifier(name), sql.Placeholder(name))
+            for name in columns
+        )
+        self._execute(
+            "update {objects} set {assignments} where scan_id = %(scan_id)s"
+            " and object = %(object)s",
+            columns,
+            assignments=assignments,
+        )
+
+    def add_chunk(
+        self,
+        chunk: int,
+        ids: Sequence[int],
+        hashes: Sequence[int],
+        modified_at: Sequence[datetime | None],
+    ) -> None:
+        """Write down which records were received, and loaded, together, and in which state."""
+        self._execute(
+            "insert into {chunks} (scan_id, object, chunk, ids, hashes, modified_at) values"
+            " (%(scan_id)s, %(object)s, %(chunk)s, %(ids)s, %(hashes)s, %(modified_at)s)",
+            {
+                "chunk": chunk,
+                "ids": list(ids),
+                "hashes": list(hashes),
+                "modified_at": list(modified_at),
+            },
+        )
+
+    def count_received(self) -> int:
+        """Count the different records that the scan received."""
+        rows = self._query(
+            "select count(distinct id) from {chunks}, unnest(ids) as id"
+            " where scan_id = %(scan_id)s and object = %(object)s"
+        )
+        return int(rows[0][0])
+
+    def _table(self, name: str) -> sql.Identifier:
+        return sql.Identifier(self.warehouse.schema, name)
+
+    def _query(self, statement: str) -> list[tuple[Any, ...]]:
+        return self._execute(statement, {}, fetch=True)
+
+    def _execute(
+        self,
+        statement: str,
+        parameters: dict[str, Any],
+        *,
+        fetch: bool = False,
+        **parts: sql.Composable,
+    ) -> list[tuple[Any, ...]]:
+        composed = sql.SQL(statement).format(
+            objects=self._table("scan_objects"),
+            chunks=self._table("scan_chunks"),
+            scans=self._table("scans"),
+            **parts,
+        )
+        own = {
+            "scan_id": self.scan.id,
+            "tenant_id": self.scan.tenant.id,
+            "object": self.object_name,
+        }
+        with self.warehouse.connect(self.scan.tenant.id) as connection:
+            cursor = connection.execute(composed, {**own, **parameters})
+            return cursor.fetchall() if fetch else []
+
+
+def forget_proofs(warehouse: Warehouse, scan: Scan) -> None:
+    """Delete what earlier scans of the tenant received: the last one's proof is kept."""
+    with warehouse.connect(scan.tenant.id) as connection:
+        connection.execute(
+            sql.SQL(
+                """
+                delete from {chunks} where scan_id in (
+                    select scan_id from {scans} where tenant_id = %s and scan_id <> %s
+                    and state in ('succeeded', 'failed')
+                )
+                """
+            ).format(
+                chunks=sql.Identifier(warehouse.schema, "scan_chunks"),
+                scans=sql.Identifier(warehouse.schema, "scans"),
+            ),
+            [scan.tenant.id, scan.id],
+        )

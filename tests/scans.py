@@ -1,0 +1,83 @@
+"""Running scans step by step as the DAG does, and looking at what they left."""
+
+from typing import Any
+
+from psycopg.rows import dict_row
+
+from include.extract.pipeline import Extracted, extract_deals
+from include.quality.checks import check_quality
+from include.scan import Scan, Window
+from include.tenants import Tenant
+from include.validation import validate_token
+from include.warehouse.connection import Warehouse
+from tests.hubspot_simulator import Portal
+from tests.truth import Deals, as_stored, present, stored
+
+#: Pages per chunk.
+PAGES = 10
+
+
+def scan(
+    run_id: str = "manual__1",
+    tenant_id: str = "acme",
+    mode: str = "auto",
+    window: Window | None = None,
+    **settings: Any,
+) -> Scan:
+    """A scan of a tenant; *settings* are keys of its entry in the tenants file."""
+    return Scan(Tenant.model_validate({"id": tenant_id, **settings}), run_id, mode, window)
+
+
+def run(what: Scan) -> Extracted:
+    validate_token(what)
+    extracted = extract_deals(what, PAGES)
+    check_quality(what)
+    return extracted
+
+
+def deals(warehouse: Warehouse, tenant_id: str = "acme") -> Deals:
+    """Every row of the tenant, whatever became of the deal."""
+    with warehouse.connect() as connection:
+        return stored(connection, warehouse.schema, tenant_id)
+
+
+def assert_equals_the_portal(warehouse: Warehouse, portal: Portal, tenant_id: str = "acme") -> None:
+    """The deals that are there are the portal's, value by value; merged ones point to the last."""
+    with warehouse.connect() as connection:
+        held = present(connection, warehouse.schema, tenant_id)
+        merged = dict(
+            connection.execute(
+                f"select deal_id, merged_into_deal_id from {warehouse.schema}.deals"
+                " where _tenant_id = %s and merged_into_deal_id is not null",
+                [tenant_id],
+            ).fetchall()
+        )
+    assert held == as_stored(portal.truth())
+    assert merged == {deal_id: _survivor(portal, deal_id) for deal_id in merged}
+
+
+def _survivor(portal: Portal, deal_id: int) -> int | None:
+    survivor = portal.merged.get(deal_id)
+    while survivor in portal.merged:
+        survivor = portal.merged[survivor]
+    return survivor
+
+
+def query(warehouse: Warehouse, statement: str, *parameters: Any) -> list[dict[str, Any]]:
+    """Run SQL whose tables are found in the warehouse's schema."""
+    with warehouse.connect() as connection:
+        connection.execute(f"set search_path to {warehouse.schema}")
+        cursor = connection.cursor(row_factory=dict_row)
+        return cursor.execute(statement, list(parameters)).fetchall()
+
+
+def scan_row(warehouse: Warehouse, what: Scan) -> dict[str, Any]:
+    (row,) = query(warehouse, "select * from scans where scan_id = %s", what.id)
+    return row
+
+
+def object_row(warehouse: Warehouse, what: Scan, name: str = "deals") -> dict[str, Any]:
+    (row,) = query(
+        warehouse, "select * from scan_objects where scan_id = %s and object = %s", what.id, name
+    )
+    return row
