@@ -4,7 +4,7 @@ import json
 import multiprocessing
 import os
 import signal
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -66,6 +66,30 @@ def test_loading_again_writes_only_the_rows_whose_content_changed(warehouse: War
     load(warehouse, "acme", [record(1, dealname="new"), record(2, dealname="same")], scan_id="2")
 
     assert rows(warehouse, "deal_id, deal_name, _scan_id") == [(1, "new", "2"), (2, "same", "1")]
+
+
+@pytest.mark.parametrize(
+    ("updated_at", "read_at", "stays"),
+    [
+        pytest.param("2026-01-01T00:00:00Z", 1, "held", id="modified earlier"),
+        pytest.param("2026-01-02T00:00:00Z", -1, "held", id="modified alike, read earlier"),
+        pytest.param("2026-01-02T00:00:00Z", 1, "came", id="modified alike, read later"),
+        pytest.param("2026-01-03T00:00:00Z", -1, "came", id="modified later"),
+    ],
+)
+def test_what_is_older_never_replaces_what_is_newer(
+    warehouse: Warehouse, updated_at: str, read_at: int, stays: str
+) -> None:
+    """An outdated task delivers late what it read before its retry did."""
+    held, came = record(1, dealname="held"), record(1, dealname="came")
+    held.updated_at, came.updated_at = "2026-01-02T00:00:00Z", updated_at
+    with hold_tenant(warehouse, "acme") as lock:
+        loader = Loader(warehouse, "acme", lock)
+        loader.load(batch_of([held], "acme", "1").table, DEALS)
+        late = batch_of([came], "acme", "2", NOW + timedelta(seconds=read_at))
+        loader.load(late.table, DEALS)
+
+    assert rows(warehouse, "deal_name") == [(stays,)]
 
 
 def test_the_same_deal_id_in_two_portals_is_two_rows(warehouse: Warehouse) -> None:
