@@ -1,0 +1,349 @@
+"""What analysts see: one schema of views per tenant, and a role that may read it and nothing else.
+
+The views belong to the loader's role and read its tables with its rights; `security_barrier` keeps
+functions in an analyst's query away from rows that a view hides.
+"""
+
+import hashlib
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import psycopg
+from psycopg import sql
+
+from include.warehouse.connection import Warehouse
+from include.warehouse.locks import lock_key
+from include.warehouse.view_columns import (
+    MAX_PROPERTIES,
+    ObjectViews,
+    PropertyColumn,
+    PropertyDefinition,
+    object_views,
+    property_columns,
+    tenant_role,
+    tenant_schema,
+)
+
+log = logging.getLogger(__name__)
+
+#: Raise it to have every tenant's views built again.
+VERSION = 1
+#: How long to wait for an analyst's query before a view is left to the next scan. Whoever queries
+#: the view in the meantime queues behind us.
+VIEW_LOCK_TIMEOUT = "5s"
+
+
+@dataclass(frozen=True)
+class _View:
+    name: str
+    columns: Mapping[str, sql.Composable]
+    source: sql.Composable
+
+
+@dataclass(frozen=True)
+class _Relation:
+    """What is there under a name in the tenant's schema."""
+
+    columns: Sequence[str]
+    comment: str | None
+
+
+def publish_views(
+    warehouse: Warehouse, tenant_id: str, objects: Sequence[str], typed_columns: Mapping[str, str]
+) -> list[str]:
+    """Build the tenant's views anew if definitions changed; return warnings for the scan.
+
+    *typed_columns* says which HubSpot property each typed column of `deals` holds: property to
+    column. Any number of processes may call this at once.
+    """
+    with warehouse.connect(tenant_id) as connection:
+        key = lock_key(f"{warehouse.schema}:views:{tenant_id}")
+        connection.execute("select pg_advisory_xact_lock(%s)", [key])
+        connection.execute("select set_config('lock_timeout', %s, true)", [VIEW_LOCK_TIMEOUT])
+        return _TenantViews(connection, warehouse.schema, tenant_id).publish(objects, typed_columns)
+
+
+class _TenantViews:
+    def __init__(self, connection: psycopg.Connection, dataset: str, tenant_id: str) -> None:
+        self._connection = connection
+        self._dataset = dataset
+        self._tenant_id = tenant_id
+        self._schema = tenant_schema(dataset, tenant_id)
+        self._role = tenant_role(tenant_id)
+        #: Starts the comment of every view we built: what lacks it is somebody else's.
+        self._mark = f"Built from {dataset} for {tenant_id}; changes are overwritten. Version "
+
+    def publish(self, objects: Sequence[str], typed_columns: Mapping[str, str]) -> list[str]:
+        plan = _Plan(self._connection, self._dataset, self._tenant_id)
+        views = list(plan.views(objects, typed_columns))
+        digests = {view.name: self._digest(view) for view in views}
+        signature = _hash(f"{VERSION} {self._role} {sorted(digests.items())}")
+        present = self._relations()
+        blocked: list[str] = []
+        if self._stored_signature() != signature or digests.keys() - present.keys():
+            blocked = list(self._rebuild(views, digests, present))
+            # what could not be done is tried again by the next scan
+            self._record("" if blocked else signature)
+            log.info("tenant %s: views built, %d left as they were", self._tenant_id, len(blocked))
+        return [*plan.warnings, *blocked, *self._admit_role(list(digests))]
+
+    def _rebuild(
+        self, views: list[_View], digests: Mapping[str, str], present: Mapping[str, _Relation]
+    ) -> Iterator[str]:
+        self._create_schema()
+        for view in views:
+            relation = present.get(view.name)
+            mark = f"{self._mark}{digests[view.name]}"
+            if relation is None or relation.comment != mark:
+                yield from self._build(view, mark, relation)
+        for name, relation in present.items():
+            if name not in digests and self._is_ours(relation):
+                yield from self._attempt(name, self._drop(name))
+
+    def _build(self, view: _View, mark: str, present: _Relation | None) -> Iterator[str]:
+        if present and not self._is_ours(present):
+            yield (
+                f"{self._schema}.{view.name} is not a view that this pipeline built: it stays as "
+                "it is. Rename it, then the next scan builds the view."
+            )
+            return
+        comment = sql.SQL("comment on view {} is {}").format(self._named(view.name), mark)
+        try:
+            # analysts' views on ours survive as long as columns are only added, at the end
+            with self._connection.transaction():
+                self._connection.execute(self._create(view, present.columns if present else ()))
+                self._connection.execute(comment)
+        except psycopg.errors.InvalidTableDefinition:
+            anew = sql.SQL("; ").join([self._drop(view.name), self._create(view), comment])
+            yield from self._attempt(view.name, anew)
+        except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected):
+            yield self._in_use(view.name)
+
+    def _attempt(self, name: str, statement: sql.Composed) -> Iterator[str]:
+        try:
+            with self._connection.transaction():
+                self._connection.execute(statement)
+        except psycopg.errors.DependentObjectsStillExist as exc:
+            dependents = "; ".join((exc.diag.message_detail or "").splitlines())
+            yield (
+                f"The view {self._schema}.{name} stays as it was: {dependents}. "
+                "Drop what depends on it, then the next scan rebuilds or removes the view."
+            )
+        except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected):
+            yield self._in_use(name)
+
+    def _in_use(self, name: str) -> str:
+        return (
+            f"The view {self._schema}.{name} stays as it was: queries used it for more than "
+            f"{VIEW_LOCK_TIMEOUT}. Nothing to do: the next scan tries again."
+        )
+
+    def _create(self, view: _View, present: Sequence[str] = ()) -> sql.Composed:
+        """Keep the *present* columns where they are, and append the others."""
+        ordered = dict.fromkeys([*(c for c in present if c in view.columns), *view.columns])
+        return sql.SQL("create or replace view {} with (security_barrier) as select {} {}").format(
+            self._named(view.name),
+            sql.SQL(", ").join(
+                sql.SQL("{} as {}").format(view.columns[column], sql.Identifier(column))
+                for column in ordered
+            ),
+            view.source,
+        )
+
+    def _drop(self, name: str) -> sql.Composed:
+        return sql.SQL("drop view {} restrict").format(self._named(name))
+
+    def _named(self, name: str) -> sql.Identifier:
+        return sql.Identifier(self._schema, name)
+
+    def _digest(self, view: _View) -> str:
+        return _hash(self._create(view).as_string(self._connection))
+
+    def _is_ours(self, relation: _Relation) -> bool:
+        return (relation.comment or "").startswith(self._mark)
+
+    def _create_schema(self) -> None:
+        # `if not exists` asks for the right to create schemas even if it exists
+        known = "select from pg_catalog.pg_namespace where nspname = %s"
+        if self._connection.execute(known, [self._schema]).fetchone() is None:
+            self._connection.execute(
+                sql.SQL("create schema {}").format(sql.Identifier(self._schema))
+            )
+
+    def _relations(self) -> dict[str, _Relation]:
+        rows = self._connection.execute(_RELATIONS, [self._schema])
+        return {name: _Relation(columns, comment) for name, comment, columns in rows}
+
+    def _stored_signature(self) -> str | None:
+        statement = sql.SQL("select signature from {} where tenant_id = %s").format(
+            sql.Identifier(self._dataset, "tenant_views")
+        )
+        row = self._connection.execute(statement, [self._tenant_id]).fetchone()
+        return row[0] if row else None
+
+    def _record(self, signature: str) -> None:
+        statement = sql.SQL(_RECORD).format(sql.Identifier(self._dataset, "tenant_views"))
+        self._connection.execute(statement, [self._tenant_id, self._schema, self._role, signature])
+
+    def _admit_role(self, views: Sequence[str]) -> list[str]:
+        """Let the role read the schema's views, creating it if need be and allowed."""
+        create = sql.SQL("create role {} nologin").format(sql.Identifier(self._role))
+        known = "select from pg_catalog.pg_roles where rolname = %s"
+        if self._connection.execute(known, [self._role]).fetchone() is None:
+            try:
+                with self._connection.transaction():
+                    self._connection.execute(create)
+            except (psycopg.errors.DuplicateObject, psycopg.errors.UniqueViolation):
+                pass  # another process was faster
+            except psycopg.errors.InsufficientPrivilege:
+                statement = create.as_string(self._connection)
+                return [
+                    f"There is no role {self._role}, and the warehouse connection may not create "
+                    f"roles. An administrator must run: {statement}; "
+                    "then the next scan lets it read the tenant's views."
+                ]
+        self._grant(views)
+        return []
+
+    def _grant(self, views: Sequence[str]) -> None:
+        role = sql.Identifier(self._role)
+        schema = sql.Identifier(self._schema)
+        may_use = "select has_schema_privilege(%s, %s, 'usage')"
+        row = self._connection.execute(may_use, [self._role, self._schema]).fetchone()
+        if not (row and row[0]):
+            self._connection.execute(sql.SQL("grant usage on schema {} to {}").format(schema, role))
+        unreadable = self._connection.execute(
+            _UNREADABLE, [self._role, self._schema, list(views), self._mark]
+        )
+        if names := [self._named(name) for (name,) in unreadable]:
+            self._connection.execute(
+                sql.SQL("grant select on {} to {}").format(sql.SQL(", ").join(names), role)
+            )
+
+
+class _Plan:
+    """The views a tenant ought to have. What it has to leave out is in ``warnings``."""
+
+    def __init__(self, connection: psycopg.Connection, dataset: str, tenant_id: str) -> None:
+        self._connection = connection
+        self._dataset = dataset
+        self._tenant_id = tenant_id
+        self.warnings: list[str] = []
+
+    def views(self, objects: Sequence[str], typed_columns: Mapping[str, str]) -> Iterator[_View]:
+        known, skipped = object_views(objects)
+        self.warnings += [
+            f"The object {name} gets no views: they would be called like others of this tenant. "
+            "Give it another name in the tenants file."
+            for name in skipped
+        ]
+        for table in ("deal_pipelines", "deal_stages", "owners"):
+            yield self._of_table(table, table, {"_tenant_id": self._tenant_id})
+        for table in ("scans", "scan_objects", "quality_results"):
+            yield self._of_table(table, table, {"tenant_id": self._tenant_id})
+        for crm_object, names in known.items():
+            typed = typed_columns if crm_object == "deals" else {}
+            yield from self._of_records(crm_object, names, typed)
+            yield from self._around(crm_object, names)
+
+    def _around(self, crm_object: str, names: ObjectViews) -> Iterator[_View]:
+        tenant = {"_tenant_id": self._tenant_id}
+        its_own = {**tenant, "object": crm_object}
+        yield self._of_table(names.properties, "property_definitions", its_own)
+        yield self._of_table(names.property_history, "property_history", its_own)
+        outgoing = {**tenant, "from_object": crm_object}
+        yield self._of_table(names.associations, "associations", outgoing)
+
+    def _of_table(self, name: str, table: str, only: Mapping[str, str]) -> _View:
+        """A view of the rows where the columns of *only* have these values, and of the others."""
+        columns = self._connection.execute(_COLUMNS, [self._dataset, table])
+        shown = {column: sql.Identifier(column) for (column,) in columns if column not in only}
+        return _View(name, shown, self._source(table, only))
+
+    def _of_records(
+        self, crm_object: str, names: ObjectViews, typed_columns: Mapping[str, str]
+    ) -> Iterator[_View]:
+        kind = "deal" if crm_object == "deals" else "record"
+        only = {"_tenant_id": self._tenant_id}
+        only |= {} if kind == "deal" else {"object": crm_object}
+        meta = [column.format(kind=kind) for column in _META_COLUMNS]
+        definitions = self._definitions(crm_object)
+        columns: dict[str, sql.Composable] = {column: sql.Identifier(column) for column in meta}
+        for column in property_columns(definitions, meta, typed_columns):
+            columns[column.name] = self._value(column)
+        source = self._source(f"{kind}s", only)
+        live = sql.SQL(_LIVE).format(sql.Identifier(f"merged_into_{kind}_id"))
+        yield _View(names.live, columns, source + live)
+        yield _View(names.all, columns, source)
+
+    def _definitions(self, crm_object: str) -> list[PropertyDefinition]:
+        statement = sql.SQL(_DEFINITIONS).format(
+            sql.Identifier(self._dataset, "property_definitions")
+        )
+        rows = self._connection.execute(statement, [self._tenant_id, crm_object]).fetchall()
+        if len(rows) > MAX_PROPERTIES:
+            self.warnings.append(
+                f"The views of {crm_object} show {MAX_PROPERTIES} of {len(rows)} properties, as "
+                "PostgreSQL takes no more columns. The others are in the column properties."
+            )
+        return [PropertyDefinition(*row) for row in rows]
+
+    def _value(self, column: PropertyColumn) -> sql.Composable:
+        if column.base_column:
+            return sql.Identifier(column.base_column)
+        text = sql.SQL("properties ->> {}").format(column.hubspot_property)
+        if column.conversion:
+            return sql.SQL("{}({})").format(sql.Identifier(self._dataset, column.conversion), text)
+        return sql.SQL("nullif({}, '')").format(text)
+
+    def _source(self, table: str, only: Mapping[str, str]) -> sql.Composed:
+        conditions = [sql.SQL("{} = {}").format(sql.Identifier(k), v) for k, v in only.items()]
+        return sql.SQL("from {} where {}").format(
+            sql.Identifier(self._dataset, table), sql.SQL(" and ").join(conditions)
+        )
+
+
+#: {kind} is deal or record.
+_META_COLUMNS = (
+    *("{kind}_id", "created_at", "updated_at", "archived", "archived_at", "vanished_at"),
+    *("merged_into_{kind}_id", "url", "properties", "_scan_id", "_extracted_at"),
+)
+_LIVE = " and not archived and vanished_at is null and {} is null"
+# where not all fit: those in use first, and of these the ones that analysts have known longest
+_DEFINITIONS = """
+    select name, property_type, field_type from {}
+    where _tenant_id = %s and object = %s
+    order by archived or not listed, first_seen_at, name collate "C"
+"""
+_COLUMNS = """
+    select column_name from information_schema.columns
+    where table_schema = %s and table_name = %s order by ordinal_position
+"""
+_RELATIONS = """
+    select relation.relname, obj_description(relation.oid, 'pg_class'),
+           array(select attname::text from pg_catalog.pg_attribute
+                 where attrelid = relation.oid and attnum > 0 and not attisdropped
+                 order by attnum)
+    from pg_catalog.pg_class relation
+    join pg_catalog.pg_namespace namespace on namespace.oid = relation.relnamespace
+    where namespace.nspname = %s
+"""
+_UNREADABLE = """
+    select relation.relname
+    from pg_catalog.pg_class relation
+    join pg_catalog.pg_namespace namespace on namespace.oid = relation.relnamespace
+    where not has_table_privilege(%s, relation.oid, 'select')
+          and namespace.nspname = %s and relation.relname = any(%s)
+          and starts_with(obj_description(relation.oid, 'pg_class'), %s)
+"""
+_RECORD = """
+    insert into {} (tenant_id, schema_name, role_name, signature) values (%s, %s, %s, %s)
+    on conflict (tenant_id) do update
+    set schema_name = excluded.schema_name, role_name = excluded.role_name,
+        signature = excluded.signature, built_at = now()
+"""
+
+
+def _hash(text: str) -> str:
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()

@@ -1,0 +1,813 @@
+"""The views of a tenant, and every way out of them that we could think of."""
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg import conninfo, sql
+from psycopg.types.json import Jsonb
+
+from include.warehouse import tenant_views
+from include.warehouse.connection import Warehouse
+from include.warehouse.tenant_views import publish_views
+
+# Roles are the cluster's: the ids must not be those of other tests.
+OURS, THEIRS = "tv_acme", "tv_globex"
+PASSWORD = "only for tests"
+TYPED = {"dealstage": "stage_id", "amount": "amount"}
+OBJECTS = ["deals", "contacts"]
+NOW = datetime(2024, 5, 1, tzinfo=UTC)
+
+Analyst = Callable[[str], psycopg.Connection]
+
+
+@pytest.fixture
+def warehouse(warehouse: Warehouse, database_url: str) -> Iterator[Warehouse]:
+    yield warehouse
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        drop(
+            connection,
+            "schema",
+            "select nspname from pg_namespace where nspname like %s",
+            "%tv\\_%",
+        )
+        roles = "select rolname from pg_roles where rolname like %s order by rolname"
+        for (role,) in connection.execute(roles, ["%tv\\_%"]).fetchall():
+            connection.execute(sql.SQL("drop owned by {} cascade").format(sql.Identifier(role)))
+            connection.execute(sql.SQL("drop role {}").format(sql.Identifier(role)))
+
+
+def drop(connection: psycopg.Connection, kind: str, names: str, pattern: str) -> None:
+    for (name,) in connection.execute(names, [pattern]).fetchall():
+        connection.execute(
+            sql.SQL("drop {} {} cascade").format(sql.SQL(kind), sql.Identifier(name))
+        )
+
+
+@pytest.fixture
+def analyst(warehouse: Warehouse, database_url: str) -> Iterator[Analyst]:
+    """Log in as somebody who is a member of a tenant's role, in autocommit mode."""
+    with contextlib.ExitStack() as stack:
+
+        def login(tenant_id: str) -> psycopg.Connection:
+            url = make_login(
+                database_url, f"tv_analyst_{tenant_id}", f"in role hubspot_{tenant_id}"
+            )
+            connection = stack.enter_context(psycopg.connect(url, autocommit=True))
+            connection.execute(
+                "select set_config('search_path', %s, false)", [f"{warehouse.schema}__{tenant_id}"]
+            )
+            return connection
+
+        yield login
+
+
+def make_login(database_url: str, name: str, options: str) -> str:
+    with psycopg.connect(database_url) as connection:
+        connection.execute(
+            sql.SQL("create role {} login password {} " + options).format(
+                sql.Identifier(name), PASSWORD
+            )
+        )
+    return conninfo.make_conninfo(database_url, user=name, password=PASSWORD)
+
+
+def define(
+    warehouse: Warehouse,
+    name: str,
+    property_type: str = "string",
+    field_type: str = "text",
+    *,
+    tenant_id: str = OURS,
+    crm_object: str = "deals",
+    archived: bool = False,
+) -> None:
+    execute(
+        warehouse,
+        "insert into {schema}.property_definitions (_tenant_id, object, name, property_type,"
+        " field_type, calculated, options, archived, listed, definition)"
+        " values (%s, %s, %s, %s, %s, false, '[]', %s, not %s, '{{}}')"
+        " on conflict (_tenant_id, object, name) do update"
+        " set property_type = excluded.property_type, field_type = excluded.field_type",
+        [tenant_id, crm_object, name, property_type, field_type, archived, archived],
+    )
+
+
+def add_deal(
+    warehouse: Warehouse, deal_id: int, *, tenant_id: str = OURS, **columns: object
+) -> None:
+    row = {"properties": {}, "archived": False, "_scan_id": "s", "_extracted_at": NOW, **columns}
+    insert(warehouse, "deals", {"_tenant_id": tenant_id, "deal_id": deal_id, **row})
+
+
+def add_record(warehouse: Warehouse, record_id: int, crm_object: str, **columns: object) -> None:
+    row = {"properties": {}, "archived": False, "_scan_id": "s", "_extracted_at": NOW, **columns}
+    row = {"_tenant_id": OURS, "object": crm_object, "record_id": record_id, **row}
+    insert(warehouse, "records", row)
+
+
+def insert(warehouse: Warehouse, table: str, row: dict[str, Any]) -> None:
+    values = [Jsonb(v) if isinstance(v, dict) else v for v in row.values()]
+    names = sql.SQL(", ").join(map(sql.Identifier, row)).as_string()
+    places = ", ".join(["%s"] * len(row))
+    execute(warehouse, f"insert into {{schema}}.{table} ({names}) values ({places})", values)
+
+
+def execute(warehouse: Warehouse, statement: str, values: list[Any] | None = None) -> None:
+    with warehouse.connect() as connection:
+        connection.execute(composed(warehouse, statement), values)
+
+
+def rows(warehouse: Warehouse, statement: str, values: list[Any] | None = None) -> list[Any]:
+    with warehouse.connect() as connection:
+        return connection.execute(composed(warehouse, statement), values).fetchall()
+
+
+def composed(warehouse: Warehouse, statement: str) -> sql.Composed:
+    return sql.SQL(statement).format(
+        schema=sql.Identifier(warehouse.schema),
+        ours=sql.Identifier(f"{warehouse.schema}__{OURS}"),
+    )
+
+
+def publish(
+    warehouse: Warehouse, tenant_id: str = OURS, objects: list[str] | None = None
+) -> list[str]:
+    return publish_views(warehouse, tenant_id, objects or OBJECTS, TYPED)
+
+
+def columns_of(warehouse: Warehouse, view: str) -> dict[str, str]:
+    found = rows(
+        warehouse,
+        "select column_name, data_type from information_schema.columns"
+        " where table_schema = %s and table_name = %s order by ordinal_position",
+        [f"{warehouse.schema}__{OURS}", view],
+    )
+    return dict(found)
+
+
+def views_of(warehouse: Warehouse) -> set[str]:
+    found = rows(
+        warehouse,
+        "select viewname from pg_views where schemaname = %s",
+        [f"{warehouse.schema}__{OURS}"],
+    )
+    return {name for (name,) in found}
+
+
+def oid_of(warehouse: Warehouse, view: str) -> list[Any]:
+    return rows(warehouse, f"select '{{ours}}.{view}'::regclass::oid")
+
+
+def build_time(warehouse: Warehouse) -> list[Any]:
+    return rows(warehouse, "select built_at, signature from {schema}.tenant_views")
+
+
+# What there is
+
+
+def test_a_tenant_gets_these_views(warehouse: Warehouse) -> None:
+    warnings = publish(warehouse)
+
+    assert warnings == []
+    assert views_of(warehouse) == {
+        *("deals", "deals_all", "deal_properties", "deal_associations", "deal_property_history"),
+        *("contacts", "contacts_all", "contacts_properties", "contacts_associations"),
+        *("contacts_property_history", "deal_pipelines", "deal_stages", "owners"),
+        *("scans", "scan_objects", "quality_results"),
+    }
+
+
+def test_every_view_is_a_security_barrier(warehouse: Warehouse) -> None:
+    publish(warehouse)
+
+    options = rows(
+        warehouse,
+        "select distinct reloptions from pg_class where relkind = 'v'"
+        " and relnamespace = '{ours}'::regnamespace",
+    )
+    assert options == [(["security_barrier=true"],)]
+
+
+def test_columns_of_deals_are_meta_columns_then_properties_by_name(warehouse: Warehouse) -> None:
+    define(warehouse, "zebra")
+    define(warehouse, "Amount (EUR)", "number", "number", archived=True)
+    define(warehouse, "dealstage", "enumeration", "radio")
+    define(warehouse, "email", crm_object="contacts")
+    define(warehouse, "theirs", tenant_id=THEIRS)
+
+    publish(warehouse)
+
+    assert list(columns_of(warehouse, "deals")) == [
+        *("deal_id", "created_at", "updated_at", "archived", "archived_at", "vanished_at"),
+        *("merged_into_deal_id", "url", "properties", "_scan_id", "_extracted_at"),
+        *("Amount (EUR)", "dealstage", "zebra"),
+    ]
+    assert list(columns_of(warehouse, "contacts_all"))[-1] == "email"
+    assert {"record_id", "merged_into_record_id"} <= columns_of(warehouse, "contacts").keys()
+
+
+def test_views_of_tables_show_no_tenant_and_no_object(warehouse: Warehouse) -> None:
+    publish(warehouse)
+
+    shown = {view: columns_of(warehouse, view).keys() for view in views_of(warehouse)}
+    assert not any({"_tenant_id", "tenant_id", "from_object"} & names for names in shown.values())
+    assert [view for view, names in shown.items() if "object" in names] == ["scan_objects"]
+    assert {"from_id", "to_object", "to_id", "label"} <= shown["deal_associations"]
+
+
+def test_deals_shows_live_rows_and_deals_all_every_row(warehouse: Warehouse) -> None:
+    add_deal(warehouse, 1)
+    add_deal(warehouse, 2, archived=True)
+    add_deal(warehouse, 3, vanished_at=NOW)
+    add_deal(warehouse, 4, merged_into_deal_id=1)
+    add_deal(warehouse, 5, tenant_id=THEIRS)
+
+    publish(warehouse)
+
+    assert rows(warehouse, "select deal_id from {ours}.deals") == [(1,)]
+    everything = rows(warehouse, "select deal_id from {ours}.deals_all order by 1")
+    assert everything == [(1,), (2,), (3,), (4,)]
+
+
+def test_another_object_shows_its_own_records(warehouse: Warehouse) -> None:
+    define(warehouse, "email", crm_object="contacts")
+    add_record(warehouse, 1, "contacts", properties={"email": "a@example.com"})
+    add_record(warehouse, 2, "contacts", archived=True)
+    add_record(warehouse, 3, "contacts", vanished_at=NOW)
+    add_record(warehouse, 4, "contacts", merged_into_record_id=1)
+    add_record(warehouse, 5, "companies")
+
+    publish(warehouse)
+
+    assert rows(warehouse, "select record_id, email from {ours}.contacts") == [(1, "a@example.com")]
+    assert rows(warehouse, "select count(*) from {ours}.contacts_all") == [(4,)]
+
+
+# Values
+
+
+@pytest.mark.parametrize(
+    ("property_type", "field_type", "text", "value"),
+    [
+        ("string", "text", "x", "x"),
+        ("string", "text", "", None),
+        ("number", "number", "1.50", Decimal("1.50")),
+        ("number", "number", "", None),
+        ("number", "number", "a lot", None),
+        ("number", "number", "\u20031", None),
+        ("bool", "booleancheckbox", "true", True),
+        ("bool", "booleancheckbox", "yes", None),
+        ("date", "date", "2024-02-29", date(2024, 2, 29)),
+        ("date", "date", "2023-02-29", None),
+        ("date", "date", "1709164800000", date(2024, 2, 29)),
+        ("datetime", "date", "2024-05-01T00:00:00Z", NOW),
+        ("datetime", "date", "2024-05-01T00:00:00", NOW),
+        ("datetime", "date", "1714521600000", NOW),
+        ("datetime", "date", "soon", None),
+        ("datetime", "date", "", None),
+        ("enumeration", "checkbox", "a;b", ["a", "b"]),
+        ("enumeration", "checkbox", "", None),
+        ("enumeration", "select", "a;b", "a;b"),
+    ],
+)
+def test_an_analyst_reads_a_property_in_its_type(
+    warehouse: Warehouse,
+    analyst: Analyst,
+    property_type: str,
+    field_type: str,
+    text: str,
+    value: object,
+) -> None:
+    define(warehouse, "it", property_type, field_type)
+    add_deal(warehouse, 1, properties={"it": text})
+    publish(warehouse)
+
+    found = analyst(OURS).execute("select it from deals").fetchall()
+
+    assert found == [(value,)]
+
+
+def test_a_typed_column_is_read_instead_of_the_json(warehouse: Warehouse) -> None:
+    define(warehouse, "dealstage", "enumeration", "radio")
+    add_deal(warehouse, 1, stage_id="from the column", properties={"dealstage": "from the JSON"})
+
+    publish(warehouse)
+
+    assert rows(warehouse, "select dealstage from {ours}.deals") == [("from the column",)]
+
+
+def test_typed_columns_are_those_of_deals_only(warehouse: Warehouse) -> None:
+    define(warehouse, "amount", "number", "number", crm_object="contacts")
+    add_record(warehouse, 1, "contacts", properties={"amount": "7"})
+
+    publish(warehouse)
+
+    assert rows(warehouse, "select amount from {ours}.contacts") == [(7,)]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["ctid", "select", 'a"b', "it's", "100% {of} it\\", "Straße 🙂", " ", "tableoid", "-- x"],
+)
+def test_a_property_may_be_called_anything(warehouse: Warehouse, name: str) -> None:
+    define(warehouse, name)
+    add_deal(warehouse, 1, properties={name: "value"})
+
+    assert publish(warehouse) == []
+
+    statement = sql.SQL("select {} from {}").format(
+        sql.Identifier(name), sql.Identifier(f"{warehouse.schema}__{OURS}", "deals")
+    )
+    with warehouse.connect() as connection:
+        assert connection.execute(statement).fetchall() == [("value",)]
+
+
+def test_names_that_do_not_fit_or_collide_get_other_columns(warehouse: Warehouse) -> None:
+    names = ["url", "x" * 80 + "1", "x" * 80 + "2", "", "ä" * 50]
+    for name in names:
+        define(warehouse, name)
+    add_deal(warehouse, 1, url="https://…", properties=dict.fromkeys(names, "value"))
+
+    assert publish(warehouse) == []
+
+    columns = list(columns_of(warehouse, "deals"))
+    added = [name for name in columns if name.startswith(("property_", "x", "ä"))]
+    assert len(added) == 5
+    assert {"property_url", "property_"} <= set(added)
+    assert rows(warehouse, "select url, property_url from {ours}.deals") == [("https://…", "value")]
+
+
+def test_1200_properties_all_become_columns(warehouse: Warehouse) -> None:
+    define_many(warehouse, 1_200)
+    add_deal(warehouse, 1, properties={"p1200": "12"})
+
+    assert publish(warehouse) == []
+
+    assert rows(warehouse, "select p1, p1200 from {ours}.deals") == [(None, 12)]
+    assert len(rows(warehouse, "select * from {ours}.deals")[0]) == 1_211
+
+
+def test_properties_beyond_1500_are_left_out_with_a_warning_each_time(
+    warehouse: Warehouse,
+) -> None:
+    define_many(warehouse, 1_501)
+
+    first, second = publish(warehouse), publish(warehouse)
+
+    assert first == second
+    assert len(first) == 1
+    assert first[0].startswith("The views of deals show 1500 of 1501 properties")
+    assert len(columns_of(warehouse, "deals")) == 1_511
+
+
+def define_many(warehouse: Warehouse, count: int) -> None:
+    execute(
+        warehouse,
+        "insert into {schema}.property_definitions (_tenant_id, object, name, property_type,"
+        " field_type, calculated, options, archived, listed, definition)"
+        " select %s, 'deals', 'p' || n, 'number', 'number', false, '[]', false, true, '{{}}'"
+        " from generate_series(1, %s) n",
+        [OURS, count],
+    )
+
+
+# When they are rebuilt
+
+
+def test_nothing_is_rebuilt_while_definitions_stay_the_same(warehouse: Warehouse) -> None:
+    define(warehouse, "one")
+    publish(warehouse)
+    before = build_time(warehouse)
+
+    publish(warehouse)
+
+    assert build_time(warehouse) == before
+
+
+def test_a_new_property_is_appended_and_analysts_views_survive(warehouse: Warehouse) -> None:
+    define(warehouse, "m")
+    publish(warehouse)
+    execute(warehouse, "create view {schema}.report as select m from {ours}.deals")
+    before = oid_of(warehouse, "deals")
+    define(warehouse, "a")
+
+    assert publish(warehouse) == []
+
+    assert list(columns_of(warehouse, "deals"))[-2:] == ["m", "a"]
+    assert oid_of(warehouse, "deals") == before
+
+
+def test_a_changed_type_rebuilds_the_view_and_the_role_still_reads_it(
+    warehouse: Warehouse, analyst: Analyst
+) -> None:
+    define(warehouse, "size", "string")
+    add_deal(warehouse, 1, properties={"size": "3"})
+    publish(warehouse)
+    define(warehouse, "size", "number", "number")
+
+    assert publish(warehouse) == []
+
+    assert analyst(OURS).execute("select size from deals").fetchall() == [(3,)]
+
+
+def test_a_view_that_somebodys_view_depends_on_stays_with_a_warning(warehouse: Warehouse) -> None:
+    define(warehouse, "size", "string")
+    publish(warehouse)
+    execute(warehouse, "create view {schema}.report as select size from {ours}.deals")
+    define(warehouse, "size", "number", "number")
+
+    first, second = publish(warehouse), publish(warehouse)
+
+    assert first == second
+    assert len(first) == 1
+    assert f"view {warehouse.schema}.report depends on view" in first[0]
+    assert "Drop what depends on it" in first[0]
+    assert columns_of(warehouse, "deals")["size"] == "text"
+    assert columns_of(warehouse, "deals_all")["size"] == "numeric"
+
+
+def test_a_view_is_rebuilt_once_nothing_depends_on_it_any_more(warehouse: Warehouse) -> None:
+    define(warehouse, "size", "string")
+    publish(warehouse)
+    execute(warehouse, "create view {schema}.report as select size from {ours}.deals")
+    define(warehouse, "size", "number", "number")
+    publish(warehouse)
+    execute(warehouse, "drop view {schema}.report")
+
+    assert publish(warehouse) == []
+
+    assert columns_of(warehouse, "deals")["size"] == "numeric"
+
+
+def test_views_of_an_object_that_is_no_longer_wanted_are_dropped(warehouse: Warehouse) -> None:
+    publish(warehouse)
+
+    assert publish(warehouse, objects=["deals"]) == []
+
+    assert not {name for name in views_of(warehouse) if name.startswith("contacts")}
+
+
+def test_an_unwanted_view_that_is_used_stays_with_a_warning(warehouse: Warehouse) -> None:
+    publish(warehouse)
+    execute(warehouse, "create view {schema}.report as select record_id from {ours}.contacts")
+
+    warnings = publish(warehouse, objects=["deals"])
+
+    assert len(warnings) == 1
+    assert "contacts stays as it was: view" in warnings[0]
+    assert {n for n in views_of(warehouse) if n.startswith("contacts")} == {"contacts"}
+
+
+def test_a_dropped_schema_or_view_is_built_again(warehouse: Warehouse, analyst: Analyst) -> None:
+    publish(warehouse)
+    execute(warehouse, "drop view {ours}.owners")
+    publish(warehouse)
+    assert "owners" in views_of(warehouse)
+
+    execute(warehouse, "drop schema {ours} cascade")
+    publish(warehouse)
+
+    assert analyst(OURS).execute("select count(*) from deals").fetchall() == [(0,)]
+
+
+def test_what_others_made_in_the_schema_is_neither_replaced_nor_dropped_nor_shown(
+    warehouse: Warehouse, analyst: Analyst
+) -> None:
+    publish(warehouse, objects=["deals"])
+    execute(warehouse, "create view {ours}.contacts as select 'mine' as it")
+    execute(warehouse, "create table {ours}.notes_of_an_analyst ()")
+
+    warnings = publish(warehouse)
+
+    assert len(warnings) == 1
+    assert f"{OURS}.contacts is not a view that this pipeline built" in warnings[0]
+    assert rows(warehouse, "select it from {ours}.contacts") == [("mine",)]
+    assert rows(warehouse, "select from {ours}.notes_of_an_analyst") == []
+    refused(analyst(OURS), "select * from contacts")
+
+
+def test_a_view_in_use_is_left_to_the_next_scan(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tenant_views, "VIEW_LOCK_TIMEOUT", "20ms")
+    publish(warehouse)
+    define(warehouse, "new")
+
+    with warehouse.connect() as reader:
+        reader.execute(composed(warehouse, "select count(*) from {ours}.deals"))
+        warnings = publish(warehouse)
+
+    assert len(warnings) == 1
+    assert "deals stays as it was: queries used it" in warnings[0]
+    assert publish(warehouse) == []
+    assert "new" in columns_of(warehouse, "deals")
+
+
+def test_an_object_that_would_collide_is_skipped_with_a_warning(warehouse: Warehouse) -> None:
+    warnings = publish(warehouse, objects=["deals", "deals_all", "owners", "contacts"])
+
+    assert [text.split(" gets")[0] for text in warnings] == [
+        "The object deals_all",
+        "The object owners",
+    ]
+    assert "contacts" in views_of(warehouse)
+
+
+def test_a_schema_name_over_63_bytes_is_cut(warehouse: Warehouse, database_url: str) -> None:
+    tenant_id = "tv_" + "long" * 9
+    long = Warehouse.from_url(database_url, "tv_" + "d" * 40)
+    execute(warehouse, f"alter schema {{schema}} rename to {long.schema}")
+
+    publish_views(long, tenant_id, OBJECTS, TYPED)
+
+    stored = rows(long, "select schema_name from {schema}.tenant_views")[0][0]
+    assert len(stored) == 63
+    assert rows(long, "select count(*) from pg_views where schemaname = %s", [stored]) == [(16,)]
+
+
+# Roles
+
+
+def test_the_role_can_not_log_in(warehouse: Warehouse) -> None:
+    publish(warehouse)
+
+    role = rows(
+        warehouse,
+        "select rolcanlogin, rolsuper, rolcreaterole, rolcreatedb, rolbypassrls"
+        " from pg_roles where rolname = %s",
+        [f"hubspot_{OURS}"],
+    )
+    assert role == [(False, False, False, False, False)]
+
+
+def test_a_role_that_is_there_is_used(warehouse: Warehouse, analyst: Analyst) -> None:
+    execute(warehouse, f"create role hubspot_{OURS} nologin")
+
+    assert publish(warehouse) == []
+
+    assert analyst(OURS).execute("select count(*) from deals").fetchall() == [(0,)]
+
+
+def test_a_loader_that_may_not_create_roles_builds_views_and_says_what_to_run(
+    warehouse: Warehouse, database_url: str, analyst: Analyst
+) -> None:
+    loader = as_loader(warehouse, database_url)
+
+    warnings = publish(loader)
+
+    statement = f'create role "hubspot_{OURS}" nologin'
+    assert len(warnings) == 1
+    assert f"An administrator must run: {statement};" in warnings[0]
+    assert "deals" in views_of(warehouse)
+    assert publish(loader) == warnings
+    execute(warehouse, statement)
+    assert publish(loader) == []
+    assert analyst(OURS).execute("select count(*) from deals").fetchall() == [(0,)]
+
+
+def as_loader(warehouse: Warehouse, database_url: str) -> Warehouse:
+    """The same warehouse through a role that owns its schema and may do nothing else."""
+    url = make_login(database_url, "tv_loader", "nosuperuser nocreaterole")
+    execute(warehouse, "grant create on database warehouse to tv_loader")
+    execute(warehouse, "grant all on schema {schema} to tv_loader")
+    execute(warehouse, "grant all on all tables in schema {schema} to tv_loader")
+    return Warehouse.from_url(url, warehouse.schema)
+
+
+def test_tenants_and_processes_publish_at_the_same_time(warehouse: Warehouse) -> None:
+    tenants = [OURS, THEIRS, "tv_three", "tv_four"] * 4
+    for tenant_id in set(tenants):
+        define(warehouse, "it", tenant_id=tenant_id)
+    together = threading.Barrier(len(tenants))
+
+    def run(tenant_id: str) -> list[str]:
+        together.wait()
+        return publish(warehouse, tenant_id)
+
+    with ThreadPoolExecutor(len(tenants)) as threads:
+        warnings = list(threads.map(run, tenants))
+
+    assert warnings == [[]] * len(tenants)
+    assert rows(warehouse, "select count(*) from {schema}.tenant_views") == [(4,)]
+
+
+def test_two_warehouses_of_one_server_create_the_same_role_at_the_same_time(
+    warehouse: Warehouse,
+) -> None:
+    with warehouse.connect() as other:
+        other.execute(f"create role hubspot_{OURS} nologin")
+        with ThreadPoolExecutor(1) as thread:
+            published = thread.submit(publish, warehouse)
+            wait_for_a_blocked_session(warehouse)
+            other.commit()
+            assert published.result(timeout=20) == []
+
+
+def wait_for_a_blocked_session(warehouse: Warehouse) -> None:
+    blocked = (
+        "select from pg_stat_activity where query like 'create role%' and wait_event_type = 'Lock'"
+    )
+    waited = threading.Event()
+    for _ in range(400):
+        if rows(warehouse, blocked):
+            return
+        waited.wait(0.01)
+    raise AssertionError("nothing waits for the other session's role")
+
+
+# Ways out
+
+
+@pytest.fixture
+def ours(warehouse: Warehouse, analyst: Analyst) -> psycopg.Connection:
+    """An analyst of one tenant, in a warehouse where another has a secret."""
+    for tenant_id in (OURS, THEIRS):
+        for name in ("note", "size"):
+            define(warehouse, name, tenant_id=tenant_id)
+    define(warehouse, "size", "number", "number")
+    add_deal(warehouse, 1, properties={"note": "own", "size": "1"}, stage_id="own")
+    add_deal(warehouse, 2, properties={"note": "archived"}, archived=True)
+    for deal_id in range(10, 20):
+        secret = {"note": "secret", "size": "4711"}
+        add_deal(warehouse, deal_id, tenant_id=THEIRS, properties=secret, stage_id="secret")
+    execute(warehouse, "analyze {schema}.deals")
+    publish(warehouse)
+    publish(warehouse, THEIRS)
+    return analyst(OURS)
+
+
+def refused(connection: psycopg.Connection, statement: str) -> None:
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        connection.execute(statement)
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        *("deals", "records", "deal_stages", "deal_pipelines", "owners", "associations", "scans"),
+        *("property_definitions", "property_history", "history_reads", "scan_objects", "tenants"),
+        *("scan_chunks", "quality_results", "tenant_views", "schema_migrations", "_dlt_loads"),
+    ],
+)
+def test_base_tables_are_closed(warehouse: Warehouse, ours: psycopg.Connection, table: str) -> None:
+    refused(ours, f"select * from {warehouse.schema}.{table}")
+
+
+def test_other_tenants_schemas_are_closed(warehouse: Warehouse, ours: psycopg.Connection) -> None:
+    refused(ours, f"select * from {warehouse.schema}__{THEIRS}.deals")
+
+
+def test_staging_is_closed(warehouse: Warehouse, ours: psycopg.Connection) -> None:
+    refused(ours, f"select * from {warehouse.schema}_stg_slot1.deals")
+
+
+def test_functions_of_the_warehouse_are_closed(
+    warehouse: Warehouse, ours: psycopg.Connection
+) -> None:
+    refused(ours, f"select {warehouse.schema}.as_number('1')")
+
+
+def test_another_tenants_role_can_not_be_taken(ours: psycopg.Connection) -> None:
+    refused(ours, f"set role hubspot_{THEIRS}")
+    refused(ours, f"grant hubspot_{THEIRS} to current_user")
+    refused(ours, "set session authorization postgres")
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "insert into deals_all (deal_id, archived) values (9, false)",
+        "insert into deal_stages (pipeline_id) values ('x')",
+        "update deals set url = 'x'",
+        "delete from deals",
+        "merge into deals using (select 1 as id) s on deal_id = id when matched then delete",
+        "select * from deals for update",
+        "comment on view deals is 'mine'",
+        "alter view deals reset (security_barrier)",
+        "alter view deals set (security_invoker)",
+        "drop view deals",
+        "create or replace view deals as select 1 as deal_id",
+        "create or replace rule leak as on select to deals do instead select 1",
+    ],
+)
+def test_nothing_is_written_or_changed(ours: psycopg.Connection, statement: str) -> None:
+    refused(ours, statement)
+
+
+def test_nobody_is_let_in(ours: psycopg.Connection) -> None:
+    rights = "select relacl from pg_class where oid = 'deals'::regclass"
+    before = ours.execute(rights).fetchall()
+
+    # PostgreSQL only warns that nothing was granted
+    ours.execute("grant select on deals to public")
+
+    assert ours.execute(rights).fetchall() == before
+
+
+def test_a_view_can_not_be_locked_against_the_loader(ours: psycopg.Connection) -> None:
+    with ours.transaction():
+        refused(ours, "lock table deals in access exclusive mode")
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "create table {schema}.mine ()",
+        "create view {schema}.mine as select 1 as it",
+        "create function {schema}.f() returns int language sql return 1",
+        "create type {schema}.mine as enum ()",
+        "create schema mine",
+    ],
+)
+def test_nothing_is_created(warehouse: Warehouse, ours: psycopg.Connection, statement: str) -> None:
+    refused(ours, statement.format(schema=f"{warehouse.schema}__{OURS}"))
+
+
+def seen_by(connection: psycopg.Connection, query: str) -> set[str]:
+    """Return what a function that tells all it is given was given in *query*."""
+    told: list[str] = []
+    connection.execute("set client_min_messages to notice")
+    connection.add_notice_handler(lambda notice: told.append(notice.message_primary or ""))
+    connection.execute(query)
+    return set(told)
+
+
+LEAK = """
+    create function pg_temp.leak(value text) returns boolean language plpgsql
+    cost 0.0000001 as $$
+    begin
+        raise notice '%', value;
+        return true;
+    end
+    $$
+"""
+LEAK_OPERATOR = """
+    create function pg_temp.leak(value text, other text) returns boolean language plpgsql
+    cost 0.0000001 as $$
+    begin
+        raise notice '%', value;
+        return true;
+    end
+    $$;
+    create operator pg_temp.<<< (function = pg_temp.leak, leftarg = text, rightarg = text,
+                                 restrict = eqsel)
+"""
+
+
+@pytest.mark.parametrize(
+    ("query", "seen"),
+    [
+        ("select * from deals where pg_temp.leak(note)", {"own"}),
+        ("select * from deals where pg_temp.leak(dealstage)", {"own"}),
+        ("select * from deals_all where pg_temp.leak(note)", {"own", "archived"}),
+        ("select count(*) from deals where pg_temp.leak(deals::text) and note = 'x'", None),
+        ("select 1 from deals a join deals b on pg_temp.leak(a.note) and a.url = b.url", {"own"}),
+    ],
+)
+def test_a_cheap_function_that_tells_all_sees_own_rows_only(
+    warehouse: Warehouse, ours: psycopg.Connection, query: str, seen: set[str] | None
+) -> None:
+    define(warehouse, "dealstage")
+    publish(warehouse)
+    ours.execute(LEAK)
+
+    told = seen_by(ours, query)
+
+    assert not any("secret" in text for text in told)
+    if seen is not None:
+        assert told == seen
+
+
+def test_a_cheap_operator_that_tells_all_sees_own_rows_only(ours: psycopg.Connection) -> None:
+    ours.execute(LEAK_OPERATOR)
+
+    told = seen_by(ours, "select * from deals where note operator(pg_temp.<<<) 'x'")
+
+    assert told == {"own"}
+
+
+def test_an_error_made_from_a_value_tells_nothing_of_others(ours: psycopg.Connection) -> None:
+    # 'secret' is no integer: had it been looked at, the cast would fail and quote it
+    with pytest.raises(psycopg.errors.InvalidTextRepresentation, match='"own"'):
+        ours.execute("select * from deals where note::integer = 1")
+
+
+@pytest.mark.parametrize("options", ["", "(verbose)", "(analyze, verbose, buffers)"])
+def test_explain_tells_no_values_of_others(ours: psycopg.Connection, options: str) -> None:
+    plan = str(ours.execute(f"explain {options} select * from deals where size > 1").fetchall())
+
+    assert THEIRS not in plan
+    assert "secret" not in plan
+    assert "4711" not in plan
+
+
+def test_statistics_tell_no_values_of_others(ours: psycopg.Connection) -> None:
+    assert ours.execute("select * from pg_stats where tablename = 'deals'").fetchall() == []
+    refused(ours, "select * from pg_statistic")
