@@ -1,7 +1,9 @@
 """What analysts see: one schema of views per tenant, and a role that may read it and nothing else.
 
 The views belong to the loader's role and read its tables with its rights; `security_barrier` keeps
-functions in an analyst's query away from rows that a view hides.
+functions in an analyst's query away from rows of other tenants. For each row, PostgreSQL fills in
+every column of a barrier, asked for or not. So the barrier of records is a view of its own with the
+few columns of their table, `_deals` below `deals` and `deals_all`; the role can't read it directly.
 """
 
 import hashlib
@@ -39,6 +41,8 @@ class _View:
     name: str
     columns: Mapping[str, sql.Composable]
     source: sql.Composable
+    #: False: it reads a barrier.
+    is_barrier: bool = True
 
 
 @dataclass(frozen=True)
@@ -75,7 +79,7 @@ class _TenantViews:
         self._mark = f"Built from {dataset} for {tenant_id}; changes are overwritten. Version "
 
     def publish(self, objects: Sequence[str], typed_columns: Mapping[str, str]) -> list[str]:
-        plan = _Plan(self._connection, self._dataset, self._tenant_id)
+        plan = _Plan(self._connection, self._dataset, self._tenant_id, self._schema)
         views = list(plan.views(objects, typed_columns))
         digests = {view.name: self._digest(view) for view in views}
         signature = _hash(f"{VERSION} {self._role} {sorted(digests.items())}")
@@ -86,7 +90,11 @@ class _TenantViews:
             # what could not be done is tried again by the next scan
             self._record("" if blocked else signature)
             log.info("tenant %s: views built, %d left as they were", self._tenant_id, len(blocked))
-        return [*plan.warnings, *blocked, *self._admit_role(list(digests))]
+        return [
+            *plan.warnings,
+            *blocked,
+            *self._admit_role([name for name in digests if not _is_inner(name)]),
+        ]
 
     def _rebuild(
         self, views: list[_View], digests: Mapping[str, str], present: Mapping[str, _Relation]
@@ -97,9 +105,16 @@ class _TenantViews:
             mark = f"{self._mark}{digests[view.name]}"
             if relation is None or relation.comment != mark:
                 yield from self._build(view, mark, relation)
-        for name, relation in present.items():
-            if name not in digests and self._is_ours(relation):
-                yield from self._attempt(name, self._drop(name))
+        unwanted = [n for n in present if n not in digests and self._is_ours(present[n])]
+        yield from self._remove(unwanted)
+
+    def _remove(self, names: Sequence[str]) -> Iterator[str]:
+        kept: list[str] = []
+        for name in sorted(names, key=_is_inner):
+            # what a view that had to stay reads stays without another word
+            if not (_is_inner(name) and kept):
+                kept += self._attempt(name, self._drop(name))
+        yield from kept
 
     def _build(self, view: _View, mark: str, present: _Relation | None) -> Iterator[str]:
         if present and not self._is_ours(present):
@@ -142,8 +157,11 @@ class _TenantViews:
     def _create(self, view: _View, present: Sequence[str] = ()) -> sql.Composed:
         """Keep the *present* columns where they are, and append the others."""
         ordered = dict.fromkeys([*(c for c in present if c in view.columns), *view.columns])
-        return sql.SQL("create or replace view {} with (security_barrier) as select {} {}").format(
+        return sql.SQL(
+            "create or replace view {} with (security_barrier = {}) as select {} {}"
+        ).format(
             self._named(view.name),
+            view.is_barrier,
             sql.SQL(", ").join(
                 sql.SQL("{} as {}").format(view.columns[column], sql.Identifier(column))
                 for column in ordered
@@ -225,10 +243,13 @@ class _TenantViews:
 class _Plan:
     """The views a tenant ought to have. What it has to leave out is in ``warnings``."""
 
-    def __init__(self, connection: psycopg.Connection, dataset: str, tenant_id: str) -> None:
+    def __init__(
+        self, connection: psycopg.Connection, dataset: str, tenant_id: str, schema: str
+    ) -> None:
         self._connection = connection
         self._dataset = dataset
         self._tenant_id = tenant_id
+        self._schema = schema
         self.warnings: list[str] = []
 
     def views(self, objects: Sequence[str], typed_columns: Mapping[str, str]) -> Iterator[_View]:
@@ -259,7 +280,11 @@ class _Plan:
         """A view of the rows where the columns of *only* have these values, and of the others."""
         columns = self._connection.execute(_COLUMNS, [self._dataset, table])
         shown = {column: sql.Identifier(column) for (column,) in columns if column not in only}
-        return _View(name, shown, self._source(table, only))
+        conditions = [sql.SQL("{} = {}").format(sql.Identifier(k), v) for k, v in only.items()]
+        source = sql.SQL("from {} where {}").format(
+            sql.Identifier(self._dataset, table), sql.SQL(" and ").join(conditions)
+        )
+        return _View(name, shown, source)
 
     def _of_records(
         self, crm_object: str, names: ObjectViews, typed_columns: Mapping[str, str]
@@ -272,10 +297,12 @@ class _Plan:
         columns: dict[str, sql.Composable] = {column: sql.Identifier(column) for column in meta}
         for column in property_columns(definitions, meta, typed_columns):
             columns[column.name] = self._value(column)
-        source = self._source(f"{kind}s", only)
+        barrier = self._of_table(f"_{crm_object}", f"{kind}s", only)
+        yield barrier
+        source = sql.SQL("from {}").format(sql.Identifier(self._schema, barrier.name))
         live = sql.SQL(_LIVE).format(sql.Identifier(f"merged_into_{kind}_id"))
-        yield _View(names.live, columns, source + live)
-        yield _View(names.all, columns, source)
+        yield _View(names.live, columns, source + live, is_barrier=False)
+        yield _View(names.all, columns, source, is_barrier=False)
 
     def _definitions(self, crm_object: str) -> list[PropertyDefinition]:
         statement = sql.SQL(_DEFINITIONS).format(
@@ -297,19 +324,13 @@ class _Plan:
             return sql.SQL("{}({})").format(sql.Identifier(self._dataset, column.conversion), text)
         return sql.SQL("nullif({}, '')").format(text)
 
-    def _source(self, table: str, only: Mapping[str, str]) -> sql.Composed:
-        conditions = [sql.SQL("{} = {}").format(sql.Identifier(k), v) for k, v in only.items()]
-        return sql.SQL("from {} where {}").format(
-            sql.Identifier(self._dataset, table), sql.SQL(" and ").join(conditions)
-        )
-
 
 #: {kind} is deal or record.
 _META_COLUMNS = (
     *("{kind}_id", "created_at", "updated_at", "archived", "archived_at", "vanished_at"),
     *("merged_into_{kind}_id", "url", "properties", "_scan_id", "_extracted_at"),
 )
-_LIVE = " and not archived and vanished_at is null and {} is null"
+_LIVE = " where not archived and vanished_at is null and {} is null"
 # where not all fit: those in use first, and of these the ones that analysts have known longest
 _DEFINITIONS = """
     select name, property_type, field_type from {}
@@ -343,6 +364,11 @@ _RECORD = """
     set schema_name = excluded.schema_name, role_name = excluded.role_name,
         signature = excluded.signature, built_at = now()
 """
+
+
+def _is_inner(name: str) -> bool:
+    # names of objects start with a letter
+    return name.startswith("_")
 
 
 def _hash(text: str) -> str:

@@ -1,6 +1,7 @@
 """The views of a tenant, and every way out of them that we could think of."""
 
 import contextlib
+import re
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -180,19 +181,24 @@ def test_a_tenant_gets_these_views(warehouse: Warehouse) -> None:
         *("deals", "deals_all", "deal_properties", "deal_associations", "deal_property_history"),
         *("contacts", "contacts_all", "contacts_properties", "contacts_associations"),
         *("contacts_property_history", "deal_pipelines", "deal_stages", "owners"),
-        *("scans", "scan_objects", "quality_results"),
+        *("scans", "scan_objects", "quality_results", "_deals", "_contacts"),
     }
 
 
-def test_every_view_is_a_security_barrier(warehouse: Warehouse) -> None:
+def test_every_view_is_a_security_barrier_or_reads_nothing_but_one(warehouse: Warehouse) -> None:
     publish(warehouse)
 
-    options = rows(
+    others = rows(
         warehouse,
-        "select distinct reloptions from pg_class where relkind = 'v'"
-        " and relnamespace = '{ours}'::regnamespace",
+        "select viewname, definition from pg_views join pg_class on relname = viewname"
+        " and relnamespace = '{ours}'::regnamespace where schemaname::regnamespace = relnamespace"
+        " and reloptions <> array['security_barrier=true']",
     )
-    assert options == [(["security_barrier=true"],)]
+    assert {name for name, _ in others} == {"deals", "deals_all", "contacts", "contacts_all"}
+    for name, definition in others:
+        inner = f"_{name.removesuffix('_all')}"
+        read = re.findall(r"\b(?:from|join)\s+(\S+?);?\s", f"{definition} ", re.IGNORECASE)
+        assert read == [f"{warehouse.schema}__{OURS}.{inner}"]
 
 
 def test_columns_of_deals_are_meta_columns_then_properties_by_name(warehouse: Warehouse) -> None:
@@ -451,7 +457,7 @@ def test_views_of_an_object_that_is_no_longer_wanted_are_dropped(warehouse: Ware
 
     assert publish(warehouse, objects=["deals"]) == []
 
-    assert not {name for name in views_of(warehouse) if name.startswith("contacts")}
+    assert not {name for name in views_of(warehouse) if "contacts" in name}
 
 
 def test_an_unwanted_view_that_is_used_stays_with_a_warning(warehouse: Warehouse) -> None:
@@ -462,7 +468,8 @@ def test_an_unwanted_view_that_is_used_stays_with_a_warning(warehouse: Warehouse
 
     assert len(warnings) == 1
     assert "contacts stays as it was: view" in warnings[0]
-    assert {n for n in views_of(warehouse) if n.startswith("contacts")} == {"contacts"}
+    left = {name for name in views_of(warehouse) if "contacts" in name}
+    assert left == {"contacts", "_contacts"}
 
 
 def test_a_dropped_schema_or_view_is_built_again(warehouse: Warehouse, analyst: Analyst) -> None:
@@ -529,7 +536,7 @@ def test_a_schema_name_over_63_bytes_is_cut(warehouse: Warehouse, database_url: 
 
     stored = rows(long, "select schema_name from {schema}.tenant_views")[0][0]
     assert len(stored) == 63
-    assert rows(long, "select count(*) from pg_views where schemaname = %s", [stored]) == [(16,)]
+    assert rows(long, "select count(*) from pg_views where schemaname = %s", [stored]) == [(18,)]
 
 
 # Roles
@@ -662,6 +669,10 @@ def test_base_tables_are_closed(warehouse: Warehouse, ours: psycopg.Connection, 
 
 def test_other_tenants_schemas_are_closed(warehouse: Warehouse, ours: psycopg.Connection) -> None:
     refused(ours, f"select * from {warehouse.schema}__{THEIRS}.deals")
+
+
+def test_what_the_views_read_is_closed(ours: psycopg.Connection) -> None:
+    refused(ours, "select * from _deals")
 
 
 def test_staging_is_closed(warehouse: Warehouse, ours: psycopg.Connection) -> None:
