@@ -135,7 +135,7 @@ class Tenant(BaseModel):
     #: How late HubSpot's search may be; each scan reads again what changed in the last so many s.
     search_lag_s: Annotated[int, Field(ge=0, le=86_400)] = 3_600
     #: What is loaded besides deals.
-    objects: Objects = Objects()
+    objects: Objects = Objects.model_validate({})
     #: Tries after the first, for errors that waiting can heal.
     retries: Annotated[int, Field(ge=0, le=20)] = 3
     #: Shown as the DAG's owner in the Airflow UI.

@@ -1,4 +1,4 @@
-"""Does the warehouse hold as many live records as the portal? If not, which ones differ, and why?"""
+"""Does the warehouse hold as many live records as the portal? If not: which ones, and why?"""
 
 import logging
 from dataclasses import dataclass

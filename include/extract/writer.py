@@ -53,9 +53,7 @@ class RecordWriter:
         extraction.loader.load(batch.table, self._shape)
         if batch.ids:
             self._chunks += 1
-            self._scan_log.add_chunk(
-                self._chunks, batch.ids, batch.hashes, batch.modified_at
-            )
+            self._scan_log.add_chunk(self._chunks, batch.ids, batch.hashes, batch.modified_at)
             self.merged += self._table.mark_merged(batch.merges)
         self.duplicates_dropped += batch.duplicates_dropped
         prefix = "" if name == "deals" else f"{name}."

@@ -54,8 +54,8 @@ def status_of(rule: Rule, observed: Decimal | None, *, has_rows: bool) -> str:
 def check_quality(scan: Scan) -> Checked:
     """Run every rule, store each result, and finish the scan.
 
-    A scan that passes binds the tenant to its HubSpot account, and moves its watermark. Raises QualityError, with the
-    figures, when a blocking rule fails.
+    A scan that passes binds the tenant to its HubSpot account, and moves its watermark. Raises
+    QualityError, with the figures, when a blocking rule fails.
     """
     warehouse = open_warehouse(scan.tenant.id)
     scan_log = ScanLog(warehouse, scan)

@@ -36,7 +36,7 @@ def replace_associations(
     from_ids: Sequence[int],
     links: Iterable[Link],
 ) -> None:
-    """Make the associations of *from_ids* to one object type exactly *links*, in one transaction."""
+    """Make the associations of *from_ids* to one object type exactly *links*, all or nothing."""
     of = {"tenant_id": scan.tenant.id, "from_object": from_object, "to_object": to_object}
     table = sql.Identifier(warehouse.schema, "associations")
     with warehouse.connect(scan.tenant.id) as connection:

@@ -14,7 +14,7 @@ from include.warehouse.values import to_moment
 
 
 def save_owners(warehouse: Warehouse, scan: Scan, owners: Iterable[Owner]) -> None:
-    """Upsert every owner HubSpot lists. Who is listed no longer stays: deals may still name them."""
+    """Upsert every owner HubSpot lists. Who is no longer listed stays: deals may name them."""
     with warehouse.connect(scan.tenant.id) as connection:
         upsert(
             connection,

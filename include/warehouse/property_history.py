@@ -49,8 +49,16 @@ def save_histories(
     many values came.
     """
     values = [
-        (scan.tenant.id, object_name, int(history.id), name, moment, past.value)
-        + (past.source_type, past.source_id)
+        (
+            scan.tenant.id,
+            object_name,
+            int(history.id),
+            name,
+            moment,
+            past.value,
+            past.source_type,
+            past.source_id,
+        )
         for history in histories
         for name, pasts in history.properties_with_history.items()
         # the newest comes first, and of several at one moment it is the one that stays

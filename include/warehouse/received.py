@@ -12,9 +12,7 @@ OF_THIS_SCAN = sql.SQL(
 )
 
 
-def received_records(
-    connection: psycopg.Connection, schema: str, scan_id: str
-) -> Counter[str]:
+def received_records(connection: psycopg.Connection, schema: str, scan_id: str) -> Counter[str]:
     """Make the table `received` for this transaction, and count its rows by object.
 
     A record that came twice, in two states, is in it twice.

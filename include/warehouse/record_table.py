@@ -33,14 +33,17 @@ class RecordTable:
         merged_into = "merged_into_deal_id" if self._is_deals else "merged_into_record_id"
         id_column = "deal_id" if self._is_deals else "record_id"
         of_object = "row._tenant_id = %(tenant_id)s"
+        alike = "survivor._tenant_id = row._tenant_id"
         if not self._is_deals:
             of_object += " and row.object = %(object)s"
+            alike += " and survivor.object = row.object"
         return {
             "table": sql.Identifier(schema, self.name),
             "id": sql.Identifier(id_column),
             "merged_into": sql.Identifier(merged_into),
             "history_reads": sql.Identifier(schema, "history_reads"),
             "of_object": sql.SQL(of_object),
+            "alike": sql.SQL(alike),
             "live": sql.SQL(
                 "not row.archived and row.vanished_at is null and row.{} is null"
             ).format(sql.Identifier(merged_into)),
@@ -81,9 +84,9 @@ class RecordTable:
         return self._ids(
             "select row.{id} from {table} as row where {of_object}"
             " and row.vanished_at is null and row.{merged_into} is null"
-            + (" and row.archived" if archived_only else "")
-            + " and not exists {seen} order by 1",
+            " and (row.archived or not %(archived_only)s) and not exists {seen} order by 1",
             scan_id=scan_id,
+            archived_only=archived_only,
         )
 
     def states(self, ids: Sequence[int]) -> dict[int, str]:
@@ -138,10 +141,8 @@ class RecordTable:
         while self._change(
             "update {table} as row set {merged_into} = survivor.{merged_into}"
             " from {table} as survivor"
-            " where {of_object} and row.{merged_into} = survivor.{id}"
-            " and survivor._tenant_id = row._tenant_id"
-            + ("" if self._is_deals else " and survivor.object = row.object")
-            + " and survivor.{merged_into} is not null"
+            " where {of_object} and {alike} and row.{merged_into} = survivor.{id}"
+            " and survivor.{merged_into} is not null"
             " and survivor.{merged_into} is distinct from row.{id}"
         ):
             pass

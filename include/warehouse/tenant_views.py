@@ -16,16 +16,8 @@ from psycopg import sql
 
 from include.warehouse.connection import Warehouse
 from include.warehouse.locks import lock_key
-from include.warehouse.view_columns import (
-    MAX_PROPERTIES,
-    ObjectViews,
-    PropertyColumn,
-    PropertyDefinition,
-    object_views,
-    property_columns,
-    tenant_role,
-    tenant_schema,
-)
+from include.warehouse.view_columns import tenant_role, tenant_schema
+from include.warehouse.view_plan import View, ViewPlan
 
 log = logging.getLogger(__name__)
 
@@ -34,15 +26,6 @@ VERSION = 1
 #: How long to wait for an analyst's query before a view is left to the next scan. Whoever queries
 #: the view in the meantime queues behind us.
 VIEW_LOCK_TIMEOUT = "5s"
-
-
-@dataclass(frozen=True)
-class _View:
-    name: str
-    columns: Mapping[str, sql.Composable]
-    source: sql.Composable
-    #: False: it reads a barrier.
-    is_barrier: bool = True
 
 
 @dataclass(frozen=True)
@@ -79,7 +62,7 @@ class _TenantViews:
         self._mark = f"Built from {dataset} for {tenant_id}; changes are overwritten. Version "
 
     def publish(self, objects: Sequence[str], typed_columns: Mapping[str, str]) -> list[str]:
-        plan = _Plan(self._connection, self._dataset, self._tenant_id, self._schema)
+        plan = ViewPlan(self._connection, self._dataset, self._tenant_id, self._schema)
         views = list(plan.views(objects, typed_columns))
         digests = {view.name: self._digest(view) for view in views}
         signature = _hash(f"{VERSION} {self._role} {sorted(digests.items())}")
@@ -97,7 +80,7 @@ class _TenantViews:
         ]
 
     def _rebuild(
-        self, views: list[_View], digests: Mapping[str, str], present: Mapping[str, _Relation]
+        self, views: list[View], digests: Mapping[str, str], present: Mapping[str, _Relation]
     ) -> Iterator[str]:
         self._create_schema()
         for view in views:
@@ -116,7 +99,7 @@ class _TenantViews:
                 kept += self._attempt(name, self._drop(name))
         yield from kept
 
-    def _build(self, view: _View, mark: str, present: _Relation | None) -> Iterator[str]:
+    def _build(self, view: View, mark: str, present: _Relation | None) -> Iterator[str]:
         if present and not self._is_ours(present):
             yield (
                 f"{self._schema}.{view.name} is not a view that this pipeline built: it stays as "
@@ -154,7 +137,7 @@ class _TenantViews:
             f"{VIEW_LOCK_TIMEOUT}. Nothing to do: the next scan tries again."
         )
 
-    def _create(self, view: _View, present: Sequence[str] = ()) -> sql.Composed:
+    def _create(self, view: View, present: Sequence[str] = ()) -> sql.Composed:
         """Keep the *present* columns where they are, and append the others."""
         ordered = dict.fromkeys([*(c for c in present if c in view.columns), *view.columns])
         return sql.SQL(
@@ -175,7 +158,7 @@ class _TenantViews:
     def _named(self, name: str) -> sql.Identifier:
         return sql.Identifier(self._schema, name)
 
-    def _digest(self, view: _View) -> str:
+    def _digest(self, view: View) -> str:
         return _hash(self._create(view).as_string(self._connection))
 
     def _is_ours(self, relation: _Relation) -> bool:
@@ -240,107 +223,6 @@ class _TenantViews:
             )
 
 
-class _Plan:
-    """The views a tenant ought to have. What it has to leave out is in ``warnings``."""
-
-    def __init__(
-        self, connection: psycopg.Connection, dataset: str, tenant_id: str, schema: str
-    ) -> None:
-        self._connection = connection
-        self._dataset = dataset
-        self._tenant_id = tenant_id
-        self._schema = schema
-        self.warnings: list[str] = []
-
-    def views(self, objects: Sequence[str], typed_columns: Mapping[str, str]) -> Iterator[_View]:
-        known, skipped = object_views(objects)
-        self.warnings += [
-            f"The object {name} gets no views: they would be called like others of this tenant. "
-            "Give it another name in the tenants file."
-            for name in skipped
-        ]
-        for table in ("deal_pipelines", "deal_stages", "owners"):
-            yield self._of_table(table, table, {"_tenant_id": self._tenant_id})
-        for table in ("scans", "scan_objects", "quality_results"):
-            yield self._of_table(table, table, {"tenant_id": self._tenant_id})
-        for crm_object, names in known.items():
-            typed = typed_columns if crm_object == "deals" else {}
-            yield from self._of_records(crm_object, names, typed)
-            yield from self._around(crm_object, names)
-
-    def _around(self, crm_object: str, names: ObjectViews) -> Iterator[_View]:
-        tenant = {"_tenant_id": self._tenant_id}
-        its_own = {**tenant, "object": crm_object}
-        yield self._of_table(names.properties, "property_definitions", its_own)
-        yield self._of_table(names.property_history, "property_history", its_own)
-        outgoing = {**tenant, "from_object": crm_object}
-        yield self._of_table(names.associations, "associations", outgoing)
-
-    def _of_table(self, name: str, table: str, only: Mapping[str, str]) -> _View:
-        """A view of the rows where the columns of *only* have these values, and of the others."""
-        columns = self._connection.execute(_COLUMNS, [self._dataset, table])
-        shown = {column: sql.Identifier(column) for (column,) in columns if column not in only}
-        conditions = [sql.SQL("{} = {}").format(sql.Identifier(k), v) for k, v in only.items()]
-        source = sql.SQL("from {} where {}").format(
-            sql.Identifier(self._dataset, table), sql.SQL(" and ").join(conditions)
-        )
-        return _View(name, shown, source)
-
-    def _of_records(
-        self, crm_object: str, names: ObjectViews, typed_columns: Mapping[str, str]
-    ) -> Iterator[_View]:
-        kind = "deal" if crm_object == "deals" else "record"
-        only = {"_tenant_id": self._tenant_id}
-        only |= {} if kind == "deal" else {"object": crm_object}
-        meta = [column.format(kind=kind) for column in _META_COLUMNS]
-        definitions = self._definitions(crm_object)
-        columns: dict[str, sql.Composable] = {column: sql.Identifier(column) for column in meta}
-        for column in property_columns(definitions, meta, typed_columns):
-            columns[column.name] = self._value(column)
-        barrier = self._of_table(f"_{crm_object}", f"{kind}s", only)
-        yield barrier
-        source = sql.SQL("from {}").format(sql.Identifier(self._schema, barrier.name))
-        live = sql.SQL(_LIVE).format(sql.Identifier(f"merged_into_{kind}_id"))
-        yield _View(names.live, columns, source + live, is_barrier=False)
-        yield _View(names.all, columns, source, is_barrier=False)
-
-    def _definitions(self, crm_object: str) -> list[PropertyDefinition]:
-        statement = sql.SQL(_DEFINITIONS).format(
-            sql.Identifier(self._dataset, "property_definitions")
-        )
-        rows = self._connection.execute(statement, [self._tenant_id, crm_object]).fetchall()
-        if len(rows) > MAX_PROPERTIES:
-            self.warnings.append(
-                f"The views of {crm_object} show {MAX_PROPERTIES} of {len(rows)} properties, as "
-                "PostgreSQL takes no more columns. The others are in the column properties."
-            )
-        return [PropertyDefinition(*row) for row in rows]
-
-    def _value(self, column: PropertyColumn) -> sql.Composable:
-        if column.base_column:
-            return sql.Identifier(column.base_column)
-        text = sql.SQL("properties ->> {}").format(column.hubspot_property)
-        if column.conversion:
-            return sql.SQL("{}({})").format(sql.Identifier(self._dataset, column.conversion), text)
-        return sql.SQL("nullif({}, '')").format(text)
-
-
-#: {kind} is deal or record.
-_META_COLUMNS = (
-    *("{kind}_id", "created_at", "updated_at", "archived", "archived_at", "vanished_at"),
-    *("merged_into_{kind}_id", "url", "properties", "_scan_id", "_extracted_at"),
-)
-_LIVE = " where not archived and vanished_at is null and {} is null"
-# where not all fit: those in use first, and of these the ones that analysts have known longest
-_DEFINITIONS = """
-    select name, property_type, field_type from {}
-    where _tenant_id = %s and object = %s
-    order by archived or not listed, first_seen_at, name collate "C"
-"""
-_COLUMNS = """
-    select column_name from information_schema.columns
-    where table_schema = %s and table_name = %s order by ordinal_position
-"""
 _RELATIONS = """
     select relation.relname, obj_description(relation.oid, 'pg_class'),
            array(select attname::text from pg_catalog.pg_attribute

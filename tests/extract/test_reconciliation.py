@@ -1,4 +1,4 @@
-"""Each scan compares the portal's count with the warehouse's, and mends or explains what differs."""
+"""Each scan compares the portal's count with the warehouse's, and mends what differs."""
 
 from datetime import UTC, datetime
 

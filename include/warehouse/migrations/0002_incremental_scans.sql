@@ -223,29 +223,27 @@ create table {schema}.tenant_views (
     built_at timestamptz not null default now()
 );
 
--- Typed columns of the views: a value that does not fit its type is NULL, never an error.
+-- Typed columns of the views: a value that does not fit its type is NULL, never an error. Bodies are
+-- SQL-standard ones, which are resolved here and now: an analyst has no right to this schema.
 create function {schema}.as_number(value text) returns numeric
-    language sql immutable parallel safe as $$
-    select case
+    language sql immutable parallel safe
+    return case
         when length(value) <= 400
-             and value ~ '^\s*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{{1,3}})?\s*$'
+             and value ~ '^[ \t\n\r\f\v]*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{{1,3}})?[ \t\n\r\f\v]*$'
         then value::numeric
-    end
-$$;
+    end;
 
 create function {schema}.as_boolean(value text) returns boolean
-    language sql immutable parallel safe as $$
-    select case value when 'true' then true when 'false' then false end
-$$;
+    language sql immutable parallel safe
+    return case value when 'true' then true when 'false' then false end;
 
 create function {schema}.as_list(value text) returns text[]
-    language sql immutable parallel safe as $$
-    select case when value <> '' then string_to_array(trim(both ';' from value), ';') end
-$$;
+    language sql immutable parallel safe
+    return case when value <> '' then string_to_array(trim(both ';' from value), ';') end;
 
 create function {schema}.as_date(value text) returns date
-    language sql immutable parallel safe as $$
-    select case
+    language sql immutable parallel safe
+    return case
         when value ~ '^(?!0000)[0-9]{{4}}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])(T.*)?$'
         then case
             when substr(value, 9, 2)::integer <= extract(day from
@@ -258,12 +256,11 @@ create function {schema}.as_date(value text) returns date
         when value ~ '^-?[0-9]{{1,15}}$' and abs(value::numeric) < 253402300800000
              and value::numeric > -62135596800000
         then (timestamp 'epoch' + value::bigint * interval '1 millisecond')::date
-    end
-$$;
+    end;
 
 create function {schema}.as_timestamptz(value text) returns timestamptz
-    language sql stable parallel safe as $$
-    select case
+    language sql stable parallel safe
+    return case
         when value ~ '^[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}([T ]([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9]([.][0-9]{{1,9}})?)?(Z|[+-](0[0-9]|1[0-4]):?[0-5][0-9])?)?$'
         then case
             when {schema}.as_date(substr(value, 1, 10)) is not null
@@ -274,5 +271,4 @@ create function {schema}.as_timestamptz(value text) returns timestamptz
         when value ~ '^-?[0-9]{{1,15}}$' and abs(value::numeric) < 253402300800000
              and value::numeric > -62135596800000
         then timestamptz 'epoch' + value::bigint * interval '1 millisecond'
-    end
-$$;
+    end;
