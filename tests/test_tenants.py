@@ -50,6 +50,39 @@ def test_a_disabled_tenant_is_left_out(tmp_path: Path) -> None:
         pytest.param("{id: acme, timezone: Mars/Base}", "IANA time zone", id="no time zone"),
         pytest.param("{id: acme, checkpoint_pages: 0}", "greater than or equal to 1", id="bound"),
         pytest.param("{id: acme, properties: [Amount!]}", "key 'properties'", id="property name"),
+        pytest.param(
+            "{id: acme, full_scan_schedule: weekly}", "'weekly' is not a cron", id="no full cron"
+        ),
+        pytest.param("{id: acme, search_lag_s: -1}", "key 'search_lag_s'", id="negative lag"),
+        pytest.param(
+            "{id: acme, objects: {contcts: }}",
+            "unknown object 'contcts' (did you mean 'contacts'?)",
+            id="misspelt object",
+        ),
+        pytest.param(
+            "{id: acme, objects: {machines: {}}}",
+            "unknown object 'machines' (a custom one needs 'object_type')",
+            id="custom object without its type",
+        ),
+        pytest.param(
+            "{id: acme, objects: {contacts: {propertys: all}}}",
+            "unknown key 'objects.contacts.propertys' (possible: object_type, properties,",
+            id="misspelt key of an object",
+        ),
+        pytest.param(
+            "{id: acme, objects: {deals: {}}}", "deals are always loaded", id="deals as an object"
+        ),
+        pytest.param(
+            "{id: acme, objects: {deal_associations: companies}}",
+            "key 'objects.deal_associations'",
+            id="text where a list belongs",
+        ),
+        pytest.param("{id: acme, objects: [contacts]}", "key 'objects'", id="a list of objects"),
+        pytest.param(
+            '{id: acme, objects: {"a; drop table": {object_type: 2-1}}}',
+            "must match ^[a-z]",
+            id="hostile name",
+        ),
         pytest.param("just text", "expected keys such as 'id: acme'", id="not a mapping"),
     ],
 )
@@ -60,6 +93,37 @@ def test_a_bad_entry_is_reported_and_hides_no_other(tmp_path: Path, entry: str, 
     (problem,) = tenants.problems
     assert said in str(problem)
     assert str(tmp_path / "tenants.yaml") in str(problem)
+
+
+def test_deals_are_the_first_object_with_what_the_tenant_wants_of_them() -> None:
+    tenant = Tenant.model_validate(
+        {
+            "id": "acme",
+            "properties": ["amount"],
+            "objects": {"deal_associations": ["companies"], "deal_property_history": False},
+        }
+    )
+
+    (deals,) = tenant.crm_objects
+    assert (deals.name, deals.properties, deals.associations) == (
+        "deals",
+        ("amount",),
+        ("companies",),
+    )
+    assert deals.property_history == ()
+
+
+def test_any_other_object_is_named_in_the_file(tmp_path: Path) -> None:
+    objects = "{contacts: , companies: true, tickets: false, machines: {object_type: 2-77}}"
+
+    (tenant,) = tenants_of(tmp_path, f"[{{id: acme, objects: {objects}}}]").enabled
+
+    found = {crm_object.name: crm_object for crm_object in tenant.crm_objects}
+    assert list(found) == ["deals", "companies", "contacts", "machines"]
+    assert found["contacts"].modified_property == "lastmodifieddate"
+    assert found["machines"].object_type == "2-77"
+    assert found["machines"].read_scope == "crm.objects.custom.read"
+    assert found["companies"].read_scope == "crm.objects.companies.read"
 
 
 def test_a_tenant_listed_twice_is_taken_once_and_reported(tmp_path: Path) -> None:

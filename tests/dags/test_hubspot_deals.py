@@ -132,6 +132,17 @@ def test_the_trigger_form_has_a_title_and_a_description_for_every_param(parse: A
         assert param.description, name
 
 
+def test_a_run_can_be_given_a_mode_and_a_window(parse: Any) -> None:
+    dag = parse(THREE_TENANTS).dags["hubspot_deals__acme"]
+
+    mode = dag.params.get_param("mode")
+    assert (mode.value, mode.schema["enum"]) == ("auto", ["auto", "incremental", "full"])
+    for name in ("window_start", "window_end"):
+        param = dag.params.get_param(name)
+        assert param.value is None
+        assert (param.schema["type"], param.schema["format"]) == (["null", "string"], "date-time")
+
+
 def test_the_dag_explains_itself(parse: Any) -> None:
     dag = parse(THREE_TENANTS).dags["hubspot_deals__acme"]
 
