@@ -2,15 +2,17 @@
 
 import zlib
 from datetime import UTC, datetime
+from typing import Any
 from zoneinfo import ZoneInfo
 
-from tests.hubspot_simulator.deal import iso, now_iso
+from tests.hubspot_simulator.changes import CrmObject
 from tests.hubspot_simulator.errors import Answer, invalid, json_answer, not_found
 from tests.hubspot_simulator.portal import Portal
 from tests.hubspot_simulator.rate_limits import next_midnight
+from tests.hubspot_simulator.record import iso, now_iso
 from tests.hubspot_simulator.request import Request
 
-#: Deals that an account may hold.
+#: Records of one type that an account may hold.
 RECORDS_MAX = 15_000_000
 
 
@@ -64,11 +66,15 @@ def daily_usage(portal: Portal, request: Request) -> Answer:
 
 
 def record_limits(portal: Portal, request: Request) -> Answer:
-    usage = len(portal.records.ids(archived=False))
-    entry = {
-        "objectTypeId": "0-3",
+    entries = [_limit(crm_object) for crm_object in portal.objects.values()]
+    return json_answer({"hubspotDefinedObjectTypes": entries, "collectedAt": now_iso()})
+
+
+def _limit(crm_object: CrmObject) -> dict[str, Any]:
+    usage = len(crm_object.records.ids(archived=False))
+    return {
+        "objectTypeId": crm_object.type.type_id,
         "limit": RECORDS_MAX,
         "usage": usage,
         "percentage": 100 * usage / RECORDS_MAX,
     }
-    return json_answer({"hubspotDefinedObjectTypes": [entry], "collectedAt": now_iso()})

@@ -20,7 +20,7 @@ from tests.hubspot_simulator.errors import (
 from tests.hubspot_simulator.faults import PARTIAL_KINDS, SILENT_KINDS, Fault
 from tests.hubspot_simulator.portal import Portal
 from tests.hubspot_simulator.request import Request
-from tests.hubspot_simulator.routes import route_of
+from tests.hubspot_simulator.routes import Required, Route, route_of
 from tests.hubspot_simulator.tokens import Token
 
 #: Characters of the request line above which the edge answers 414.
@@ -46,10 +46,10 @@ class Call:
     def too_long(self) -> bool:
         return len(f"{self.method} {self.target} HTTP/1.1") > REQUEST_LINE_MAX
 
-    @property
-    def endpoint(self) -> str:
+    def endpoint(self, portal: Portal) -> str:
         try:
-            return route_of(self.method, self.path)[0].name
+            route, variables = route_of(self.method, self.path)
+            return route.called(portal, variables)
         except ApiError:
             return "unknown"
 
@@ -66,7 +66,7 @@ class SimulatorApp:
         connection = Connection(receive, send)
         call = _call(scope, await connection.body())
         if call.path.startswith(PREFIX):
-            await connection.answer(control(self._portals, call.method, call.path, call.body))
+            await connection.answer(control(self._portals, call.method, call.target, call.body))
             return
         portal, token = self._owner_of(call.bearer)
         if portal is None or token is None:
@@ -115,7 +115,7 @@ async def _serve(portal: Portal, token: Token, call: Call, connection: Connectio
 def _fault(portal: Portal, call: Call) -> Fault | None:
     if not portal.faults:
         return None
-    endpoint = call.endpoint
+    endpoint = call.endpoint(portal)
     with portal.lock:
         for fault in portal.faults:
             if fault.strikes(call.path, call.query, endpoint):
@@ -136,28 +136,35 @@ def _answered(portal: Portal, token: Token, call: Call, fault: Fault | None) -> 
             _require_good(token)
         except ApiError as exc:
             return exc.answer
+        route: Route | None = None
         name = "unknown"
         try:
             route, variables = route_of(call.method, call.path)
-            name = route.name
-            _count(portal, token, name)
+            required = route.needs(portal, variables)
+            name = route.called(portal, variables)
+            _count(portal, token, route.name)
             if fault is not None and fault.replaces_answer:
                 answer = fault.answer()
-            elif not token.has_any(route.scopes):
-                raise missing_scopes([route.scopes[-1]])
             else:
+                _require_scopes(token, required)
                 request = Request(call.target, call.host, call.body, token, variables)
                 answer = route.handler(portal, request)
         except ApiError as exc:
             answer = exc.answer
         portal.requests[name] += 1
-        if name == "list":
-            portal.list_was_answered()
-        if portal.send_rate_headers and name != "search":
+        if route is not None and route.name == "list":
+            portal.list_was_answered(name)
+        if portal.send_rate_headers and (route is None or route.name != "search"):
             with_daily = token.kind == "private"
             app = portal.app(token)
             answer.headers |= rate_limits.headers(app, portal.quota, with_daily=with_daily)
         return answer
+
+
+def _require_scopes(token: Token, required: Required) -> None:
+    for scopes in required:
+        if not token.has_any(scopes):
+            raise missing_scopes([scopes[-1]])
 
 
 def _require_good(token: Token) -> None:

@@ -1,76 +1,67 @@
-"""What deals are associated with: inside a record, of one deal, and in batches."""
+"""What records are associated with: inside a record, of one deal, and in batches."""
 
 import base64
 import itertools
 from typing import Any
 
+from tests.hubspot_simulator.changes import CrmObject
 from tests.hubspot_simulator.errors import Answer, invalid, json_answer, not_found
+from tests.hubspot_simulator.links import Link
+from tests.hubspot_simulator.object_type import ObjectType
 from tests.hubspot_simulator.portal import Portal
 from tests.hubspot_simulator.request import Request, times
 
 BATCH_MAX = 1_000
-#: Associated ids per deal: inside a record and in a batch, and of one deal.
+#: Associated ids per record: inside a record and in a batch, and of one deal.
 PAGE, PAGE_OF_ONE = 100, 500
 
-#: Name or id of an object type → (its name in associations, its key in a record, its singular).
-OBJECT_TYPES = {
-    alias: kind
-    for kind, aliases in (
-        (("companies", "companies", "company"), ("companies", "company", "0-2")),
-        (("contacts", "contacts", "contact"), ("contacts", "contact", "0-1")),
-        (("line_items", "line items", "line_item"), ("line_items", "line_item", "0-8")),
-        (("tickets", "tickets", "ticket"), ("tickets", "ticket", "0-5")),
-    )
-    for alias in aliases
-}
 #: Type of an association without a label, where there is a labelled one beside it.
 UNLABELLED = 341
 
-Link = tuple[int, int, str | None]
 
-
-def in_a_record(portal: Portal, deal_id: int, asked: tuple[str, ...]) -> dict[str, Any]:
+def in_a_record(crm_object: CrmObject, record_id: int, asked: tuple[str, ...]) -> dict[str, Any]:
     """Return the `associations` of a record; an id is there once for each of its types."""
     answer = {}
     for name in asked:
-        if name not in OBJECT_TYPES:
-            continue
-        to_type, key, singular = OBJECT_TYPES[name]
-        links = portal.associations.get(deal_id, {}).get(to_type, [])
-        if links:
+        end = crm_object.portal.find_end(name)
+        links = crm_object.associations.of(record_id, end.end) if end else []
+        if end and links:
             shown, more = _page(_by_id(links), 0, PAGE)
             results = [
-                {"id": str(to_id), "type": _type_name(singular, type_id)}
+                {"id": str(to_id), "type": _type_name(crm_object.type, end, type_id)}
                 for to_id, types in shown
                 for _, type_id, _ in types
             ]
-            answer[key] = {"results": results} | _paging(more)
+            answer[_key(crm_object.portal, end)] = {"results": results} | _paging(more)
     return answer
 
 
-def of_one_deal(portal: Portal, request: Request) -> Answer:
+def of_one(crm_object: CrmObject, request: Request) -> Answer:
     """GET …/deals/{id}/associations/{type}."""
-    deal_id = int(request.variables["id"])
-    if portal.records.find(deal_id, archived=False) is None:
+    record_id = int(request.variables["id"])
+    if crm_object.records.find(record_id, archived=False) is None:
         raise not_found()
-    to_type, _, _ = _object_type(request)
-    links = portal.associations.get(deal_id, {}).get(to_type, [])
+    end = _end(crm_object, request)
+    category = _category(crm_object.type, end)
+    links = crm_object.associations.of(record_id, end.end)
     start = _position(request.one("after"))
     shown, more = _page(_by_id(links), start, request.limit(default=PAGE_OF_ONE, maximum=500))
-    return json_answer({"results": [_target(*entry) for entry in shown]} | _paging(more))
+    results = [_target(*entry, category) for entry in shown]
+    return json_answer({"results": results} | _paging(more))
 
 
-def batch_read(portal: Portal, request: Request) -> Answer:
-    to_type, _, singular = _object_type(request)
+def batch_read(crm_object: CrmObject, request: Request) -> Answer:
+    end = _end(crm_object, request)
+    category = _category(crm_object.type, end)
     inputs = request.inputs(BATCH_MAX, f"The maximum number of inputs is {BATCH_MAX}.")
     results, errors = [], []
     for entry in inputs:
-        links = portal.associations.get(int(entry["id"]), {}).get(to_type, [])
+        links = crm_object.associations.of(int(entry["id"]), end.end)
         if not links:
-            errors.append(_no_associations(str(entry["id"]), singular))
+            errors.append(_no_associations(crm_object.type, str(entry["id"]), end))
             continue
         shown, more = _page(_by_id(links), _position(str(entry.get("after") or "")), PAGE)
-        targets = [_target(*found) for found in shown]
+        targets = [_target(*found, category) for found in shown]
         results.append({"from": {"id": str(entry["id"])}, "to": targets} | _paging(more))
     answer: dict[str, Any] = {"status": "COMPLETE", "results": results, **times()}
     if errors:
@@ -78,11 +69,20 @@ def batch_read(portal: Portal, request: Request) -> Answer:
     return json_answer(answer, 207 if errors else 200)
 
 
-def _object_type(request: Request) -> tuple[str, str, str]:
-    name = request.variables["to"]
-    if name not in OBJECT_TYPES:
-        raise invalid(f"Unable to infer object type from: {name}")
-    return OBJECT_TYPES[name]
+def _end(crm_object: CrmObject, request: Request) -> ObjectType:
+    end = crm_object.portal.find_end(request.variables["to"])
+    if end is None:
+        raise invalid(f"Unable to infer object type from: {request.variables['to']}")
+    return end
+
+
+def _key(portal: Portal, end: ObjectType) -> str:
+    """Return the key in a record: with a space for line items, custom names with the account."""
+    return f"p{portal.portal_id}_{end.name}" if end.custom else end.name.replace("_", " ")
+
+
+def _category(start: ObjectType, end: ObjectType) -> str:
+    return "USER_DEFINED" if start.custom or end.custom else "HUBSPOT_DEFINED"
 
 
 def _by_id(links: list[Link]) -> list[tuple[int, list[Link]]]:
@@ -115,29 +115,29 @@ def _position(after: str) -> int:
         raise invalid(f"Invalid after: {after}") from None
 
 
-def _target(to_id: int, types: list[Link]) -> dict[str, Any]:
+def _target(to_id: int, types: list[Link], category: str) -> dict[str, Any]:
     return {
         "toObjectId": to_id,
         "associationTypes": [
-            {"category": "HUBSPOT_DEFINED", "typeId": type_id, "label": label}
-            for _, type_id, label in types
+            {"category": category, "typeId": type_id, "label": label} for _, type_id, label in types
         ],
     }
 
 
-def _type_name(singular: str, type_id: int) -> str:
-    return f"deal_to_{singular}" + ("_unlabeled" if type_id == UNLABELLED else "")
+def _type_name(start: ObjectType, end: ObjectType, type_id: int) -> str:
+    ending = "_unlabeled" if type_id == UNLABELLED else ""
+    return f"{start.singular}_to_{end.singular}{ending}"
 
 
-def _no_associations(deal_id: str, to_type: str) -> dict[str, Any]:
+def _no_associations(start: ObjectType, record_id: str, end: ObjectType) -> dict[str, Any]:
     return {
         "status": "error",
         "category": "OBJECT_NOT_FOUND",
         "subCategory": "crm.associations.NO_ASSOCIATIONS_FOUND",
-        "message": f"No {to_type} is associated with deal {deal_id}.",
+        "message": f"No {end.singular} is associated with {start.singular} {record_id}.",
         "context": {
-            "fromObjectId": [deal_id],
-            "fromObjectType": ["deal"],
-            "toObjectType": [to_type],
+            "fromObjectId": [record_id],
+            "fromObjectType": [start.singular],
+            "toObjectType": [end.singular],
         },
     }

@@ -1,13 +1,15 @@
 """What HubSpot does not have: looking at a portal's truth, and making things happen to it.
 
-`/_simulator/portals/<portal id>/…`: GET truth (NDJSON), GET stats, POST faults, mutations, tokens,
-settings. Listed in README.md. Open to everybody on 127.0.0.1.
+`/_simulator/portals/<portal id>/…`: GET truth (NDJSON), associations, stats, POST objects, faults,
+mutations, tokens, settings. Listed in README.md. Open to everybody on 127.0.0.1.
 """
 
 import json
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import parse_qsl
 
+from tests.hubspot_simulator.changes import CrmObject
 from tests.hubspot_simulator.errors import Answer, json_answer
 from tests.hubspot_simulator.faults import Fault
 from tests.hubspot_simulator.portal import Portal
@@ -23,10 +25,21 @@ SETTINGS = (
     "requests_per_window",
 )
 QUOTA_SETTINGS = ("daily", "used_today", "searches_per_second")
-CHANGES = ("create", "update", "drift", "archive", "restore", "purge", "merge")
+CHANGES = (
+    "create",
+    "update",
+    "drift",
+    "archive",
+    "restore",
+    "purge",
+    "merge",
+    "associate",
+    "dissociate",
+)
 
 
-def control(portals: dict[int, Portal], method: str, path: str, body: bytes) -> Answer:
+def control(portals: dict[int, Portal], method: str, target: str, body: bytes) -> Answer:
+    path, _, query = target.partition("?")
     parts = path.removeprefix(PREFIX).split("/")
     try:
         resource, portal_id, what = parts
@@ -37,16 +50,37 @@ def control(portals: dict[int, Portal], method: str, path: str, body: bytes) -> 
     if action is None:
         return json_answer({"error": f"no such control: {method} {path}"}, 404)
     try:
-        return action(portal, json.loads(body) if body else {})
+        return action(portal, json.loads(body) if body else dict(parse_qsl(query)))
     except (AttributeError, KeyError, TypeError, ValueError) as exc:
         return json_answer({"error": f"{type(exc).__name__}: {exc}"}, 400)
 
 
-def _truth(portal: Portal, _: Any) -> Answer:
+def _truth(portal: Portal, document: Any) -> Answer:
+    """Write deals, or the records of ?object=…"""
     # In ASCII with escapes: no reader has to guess an encoding.
+    crm_object = _object(portal, document)
     with portal.lock:
-        lines = "\n".join(json.dumps(deal) for deal in portal.each_truth())
+        lines = "\n".join(json.dumps(deal) for deal in crm_object.each_truth())
     return Answer(200, lines.encode(), "application/x-ndjson")
+
+
+def _associations(portal: Portal, document: Any) -> Answer:
+    """Write what the live deals, or the live records of ?object=…, are associated with."""
+    truth = _object(portal, document).associations_truth()
+    return json_answer({str(record_id): found for record_id, found in truth.items()})
+
+
+def _object(portal: Portal, document: Any) -> CrmObject:
+    found = portal.find_object(document.get("object", "deals"))
+    if found is None:
+        raise KeyError(document["object"])
+    return found
+
+
+def _objects(portal: Portal, document: Any) -> Answer:
+    """Take the arguments of `Portal.add_object`."""
+    added = portal.add_object(**document)
+    return json_answer({"objects": list(portal.objects), "count": len(added.by_id)})
 
 
 def _stats(portal: Portal, _: Any) -> Answer:
@@ -71,19 +105,24 @@ def _mutations(portal: Portal, document: Any) -> Answer:
         )
         return json_answer({"scheduled": len(changes)})
     rate = document["changes_per_s"]
+    associations = bool(document.get("associations"))
     if rate:
-        portal.start_mutating(float(rate), int(document.get("seed", 0)))
+        seed = int(document.get("seed", 0))
+        portal.start_mutating(float(rate), seed, associations=associations)
     else:
         portal.stop_mutating()
     return json_answer({"changes_per_s": rate})
 
 
 def _change(portal: Portal, changes: list[Any]) -> int:
-    """Do a list of [change, arguments…, {properties}], and count them."""
+    """Do a list of [change, arguments…, {properties}, object], and count them."""
     _require_known(changes)
     for name, *arguments in changes:
+        other = portal.find_object(str(arguments[-1])) if arguments else None
+        crm_object = other or portal.objects["deals"]
+        arguments = arguments[:-1] if other else arguments
         properties = arguments.pop() if arguments and isinstance(arguments[-1], dict) else {}
-        getattr(portal, name)(*arguments, **properties)
+        getattr(crm_object, name)(*arguments, **properties)
     return len(changes)
 
 
@@ -111,7 +150,9 @@ def _settings(portal: Portal, document: Any) -> Answer:
 
 _ACTIONS: dict[tuple[str, str], Callable[[Portal, Any], Answer]] = {
     ("GET", "truth"): _truth,
+    ("GET", "associations"): _associations,
     ("GET", "stats"): _stats,
+    ("POST", "objects"): _objects,
     ("POST", "faults"): _faults,
     ("POST", "mutations"): _mutations,
     ("POST", "tokens"): _tokens,

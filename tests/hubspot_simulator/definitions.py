@@ -69,13 +69,16 @@ def definition(
     data_sensitivity: str = "non_sensitive",
     *,
     archived: bool = False,
+    group: str = "dealinformation",
+    standard: bool | None = None,
 ) -> dict[str, Any]:
-    """Return one entry of GET /crm/v3/properties/deals."""
+    """Return one entry of GET /crm/v3/properties/deals. ``standard`` None: as deals have it."""
+    standard = name in STANDARD if standard is None else standard
     entry: dict[str, Any] = {
         "name": name,
         "label": name.replace("_", " ").title(),
         "description": "",
-        "groupName": "dealinformation",
+        "groupName": group,
         "type": type_,
         "fieldType": field_type,
         "options": _options(name),
@@ -84,13 +87,13 @@ def definition(
         "externalOptions": name == "hubspot_owner_id",
         "hasUniqueValue": False,
         "hidden": False,
-        "hubspotDefined": name in STANDARD,
+        "hubspotDefined": standard,
         "formField": False,
         "dataSensitivity": data_sensitivity,
         "archived": archived,
         "modificationMetadata": {
-            "archivable": name not in STANDARD,
-            "readOnlyDefinition": name in STANDARD,
+            "archivable": not standard,
+            "readOnlyDefinition": standard,
             "readOnlyValue": calculated,
         },
     }

@@ -1,7 +1,8 @@
-"""What deals are made of: property definitions, pipelines, owners."""
+"""What objects are made of: property definitions, pipelines, owners."""
 
 from typing import Any
 
+from tests.hubspot_simulator.changes import CrmObject
 from tests.hubspot_simulator.errors import Answer, invalid, json_answer, not_found
 from tests.hubspot_simulator.portal import Portal
 from tests.hubspot_simulator.request import Request, number_between
@@ -10,21 +11,21 @@ SENSITIVITIES = ("non_sensitive", "sensitive", "highly_sensitive")
 OWNERS_DEFAULT, OWNERS_MAX = 100, 500
 
 
-def properties(portal: Portal, request: Request) -> Answer:
+def properties(crm_object: CrmObject, request: Request) -> Answer:
     sensitivity = request.one("dataSensitivity", SENSITIVITIES[0])
     if sensitivity not in SENSITIVITIES:
         raise invalid(f"dataSensitivity must be one of {SENSITIVITIES}")
     found = [
         definition
-        for definition in portal.definitions.values()
+        for definition in crm_object.definitions.values()
         if definition["dataSensitivity"] == sensitivity
         and definition["archived"] == request.archived
     ]
     return json_answer({"results": found})
 
 
-def one_property(portal: Portal, request: Request) -> Answer:
-    definition = portal.definitions.get(request.variables["name"])
+def one_property(crm_object: CrmObject, request: Request) -> Answer:
+    definition = crm_object.definitions.get(request.variables["name"])
     if definition is None or definition["archived"] != request.archived:
         raise not_found()
     return json_answer(definition)

@@ -7,7 +7,7 @@ import uuid
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.hubspot_simulator.deal import now_iso, to_json
+from tests.hubspot_simulator.record import now_iso, to_json
 
 HTML = "text/html; charset=UTF-8"
 JSON = "application/json;charset=utf-8"

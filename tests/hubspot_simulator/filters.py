@@ -5,8 +5,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from tests.hubspot_simulator.deal import Properties
 from tests.hubspot_simulator.errors import invalid
+from tests.hubspot_simulator.record import Properties
 
 GROUPS_MAX, FILTERS_PER_GROUP_MAX, FILTERS_MAX = 5, 6, 18
 #: Deals without a value pass these.

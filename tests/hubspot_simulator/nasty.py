@@ -3,12 +3,12 @@
 import random
 from typing import Any
 
-from tests.hubspot_simulator.deal import Deal, Properties
 from tests.hubspot_simulator.definitions import (
     PARTNER_PIPELINE_ID,
     PARTNER_STAGE_ID,
     definition,
 )
+from tests.hubspot_simulator.record import Properties, Record
 
 #: Names of more than 63 bytes (all that PostgreSQL keeps) that differ only after them.
 LONG_NAME = "hs_v2_cumulative_time_in_a_stage_with_a_very_long_internal_name_"
@@ -85,7 +85,7 @@ def nasty_definitions() -> dict[str, dict[str, Any]]:
     return found
 
 
-def make_nasty(deal: Deal, number: int, rng: random.Random) -> None:
+def make_nasty(deal: Record, number: int, rng: random.Random) -> None:
     """Give a deal some of these values: every kind occurs, in a known order."""
     deal.properties |= _standard_values(number)
     deal.properties |= _custom_values(number, rng)

@@ -1,17 +1,14 @@
-"""One deal, and how HubSpot writes it."""
+"""One record of a CRM object, and how HubSpot writes it."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 import orjson
 
-#: Sent whatever was asked for.
-ALWAYS = ("createdate", "hs_lastmodifieddate", "hs_object_id")
-#: Sent when nothing was asked for.
-DEFAULTS = ("amount", "closedate", *ALWAYS, "dealname", "dealstage", "pipeline")
+from tests.hubspot_simulator.object_type import DEALS, ObjectType
 
 #: Property name → what HubSpot sends: text, or None.
 Properties = dict[str, str | None]
@@ -36,17 +33,12 @@ def to_json(document: Any) -> bytes:
         return json.dumps(document, separators=(",", ":")).encode()
 
 
-def with_always(names: Iterable[str]) -> tuple[str, ...]:
-    """Add the properties that come unasked."""
-    return tuple(dict.fromkeys((*names, *ALWAYS)))
-
-
 @dataclass(slots=True)
-class Deal:
-    """A deal's state.
+class Record:
+    """A record's state.
 
     ``absent``: properties whose key is missing from answers, where others say null.
-    ``merged_ids``: the deals that were merged into this one.
+    ``merged_ids``: the records that were merged into this one.
     """
 
     id: int
@@ -54,6 +46,7 @@ class Deal:
     created_at: str
     updated_at: str
     portal_id: int
+    type: ObjectType = DEALS
     archived_at: str | None = None
     absent: frozenset[str] = frozenset()
     merged_ids: tuple[int, ...] = ()
@@ -94,7 +87,7 @@ class Deal:
         ]
 
     def document(self, names: Sequence[str]) -> dict[str, Any]:
-        """Return the deal with the properties *names*; pass them through `with_always`."""
+        """Return the record with the properties *names*, which include those always sent."""
         properties = {name: self.properties.get(name) for name in names}
         for name in self.absent & properties.keys():
             del properties[name]
@@ -104,7 +97,8 @@ class Deal:
             "createdAt": self.created_at,
             "updatedAt": self.updated_at,
             "archived": self.archived,
-            "url": f"https://app.hubspot.com/contacts/{self.portal_id}/record/0-3/{self.id}",
+            "url": f"https://app.hubspot.com/contacts/{self.portal_id}/record/"
+            f"{self.type.type_id}/{self.id}",
         }
         if self.archived_at:
             document["archivedAt"] = self.archived_at

@@ -1,13 +1,13 @@
-"""Reading deals: list, one, batch."""
+"""Reading the records of an object: list, one, batch."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from tests.hubspot_simulator.associations_api import in_a_record
-from tests.hubspot_simulator.deal import DEFAULTS, Deal, to_json, with_always
+from tests.hubspot_simulator.changes import CrmObject
 from tests.hubspot_simulator.errors import Answer, not_found
-from tests.hubspot_simulator.portal import Portal
+from tests.hubspot_simulator.record import Record, to_json
 from tests.hubspot_simulator.request import Request, times
 from tests.hubspot_simulator.tokens import Token
 
@@ -19,92 +19,94 @@ BATCH_MAX = 100
 
 @dataclass(frozen=True)
 class Selection:
-    """Which parts of a deal are asked for. ``names`` come with the ones that always come."""
+    """Which parts of a record are asked for. ``names`` come with the ones that always come."""
 
     names: tuple[str, ...]
     history: tuple[str, ...] = ()
     associations: tuple[str, ...] = ()
 
 
-def list_deals(portal: Portal, request: Request) -> Answer:
-    selection = _selected(portal, request)
+def list_records(crm_object: CrmObject, request: Request) -> Answer:
+    selection = _selected(crm_object, request)
     maximum = HISTORY_MAX if selection.history else LIST_MAX
     limit = request.limit(default=LIST_DEFAULT, maximum=maximum)
-    deals, after = portal.page(request.archived, request.one("after") or None, limit)
-    portal.statistics.served(deals, pages=1)
-    parts = [b'{"results":[', b",".join(_written(portal, deals, selection)), b"]"]
+    records, after = crm_object.page(request.archived, request.one("after") or None, limit)
+    crm_object.portal.statistics.served(crm_object.type.name, records, pages=1)
+    parts = [b'{"results":[', b",".join(_written(crm_object, records, selection)), b"]"]
     if after:
         next_ = {"after": after, "link": request.next_link(after)}
         parts.append(b',"paging":' + to_json({"next": next_}))
     return Answer(200, b"".join([*parts, b"}"]))
 
 
-def get_deal(portal: Portal, request: Request) -> Answer:
-    deal_id = int(request.variables["id"])
-    deal = portal.records.find(deal_id, archived=request.archived)
-    if deal is None:
-        raise not_found(f"Object not found.  objectId are usually numeric: {deal_id}")
-    portal.statistics.served([deal])
-    return Answer(200, _written(portal, [deal], _selected(portal, request))[0])
+def get_record(crm_object: CrmObject, request: Request) -> Answer:
+    record_id = int(request.variables["id"])
+    record = crm_object.records.find(record_id, archived=request.archived)
+    if record is None:
+        raise not_found(f"Object not found.  objectId are usually numeric: {record_id}")
+    crm_object.portal.statistics.served(crm_object.type.name, [record])
+    return Answer(200, _written(crm_object, [record], _selected(crm_object, request))[0])
 
 
-def batch_read(portal: Portal, request: Request) -> Answer:
-    history = readable(portal, request.token, request.strings("propertiesWithHistory"))
-    asked = request.strings("properties") or DEFAULTS
-    names = with_always(readable(portal, request.token, asked))
+def batch_read(crm_object: CrmObject, request: Request) -> Answer:
+    history = readable(crm_object, request.token, request.strings("propertiesWithHistory"))
+    asked = request.strings("properties") or crm_object.type.defaults
+    names = crm_object.with_always(readable(crm_object, request.token, asked))
     maximum = HISTORY_MAX if history else BATCH_MAX
     inputs = request.inputs(maximum, _too_many(maximum))
-    found: dict[int, Deal] = {}
+    found: dict[int, Record] = {}
     missing = []
-    for deal_id in dict.fromkeys(str(entry["id"]) for entry in inputs):
-        deal = portal.records.find(int(deal_id), archived=request.archived)
-        if deal is None:
-            missing.append(deal_id)
+    for record_id in dict.fromkeys(str(entry["id"]) for entry in inputs):
+        record = crm_object.records.find(int(record_id), archived=request.archived)
+        if record is None:
+            missing.append(record_id)
         else:
-            found[deal.id] = deal
+            found[record.id] = record
     # Not the order of the inputs: HubSpot does not promise it.
-    deals = [found[deal_id] for deal_id in sorted(found, reverse=True)]
-    portal.statistics.served(deals, pages=1)
-    results = b",".join(_written(portal, deals, Selection(names, history)))
+    records = [found[record_id] for record_id in sorted(found, reverse=True)]
+    crm_object.portal.statistics.served(crm_object.type.name, records, pages=1)
+    results = b",".join(_written(crm_object, records, Selection(names, history)))
     rest: dict[str, Any] = times()
     if missing:
-        rest |= {"numErrors": 1, "errors": [_missing(missing)]}
+        rest |= {"numErrors": 1, "errors": [_missing(crm_object.type.singular, missing)]}
     body_ = b'{"status":"COMPLETE","results":[' + results + b"]," + to_json(rest)[1:]
     return Answer(207 if missing else 200, body_)
 
 
-def readable(portal: Portal, token: Token, names: Iterable[str]) -> tuple[str, ...]:
+def readable(crm_object: CrmObject, token: Token, names: Iterable[str]) -> tuple[str, ...]:
     """Drop names that are unknown, as HubSpot silently does, or too sensitive for the token."""
-    definitions = portal.definitions
+    definitions = crm_object.definitions
     return tuple(
         name
         for name in dict.fromkeys(names)
         if name in definitions
         and not definitions[name]["archived"]
-        and token.may_read(definitions[name]["dataSensitivity"])
+        and token.may_read(definitions[name]["dataSensitivity"], crm_object.type.scope_name)
     )
 
 
-def _selected(portal: Portal, request: Request) -> Selection:
-    names = request.names("properties") or DEFAULTS
+def _selected(crm_object: CrmObject, request: Request) -> Selection:
+    names = request.names("properties") or crm_object.type.defaults
     return Selection(
-        with_always(readable(portal, request.token, names)),
-        readable(portal, request.token, request.names("propertiesWithHistory")),
+        crm_object.with_always(readable(crm_object, request.token, names)),
+        readable(crm_object, request.token, request.names("propertiesWithHistory")),
         request.names("associations"),
     )
 
 
-def _written(portal: Portal, deals: list[Deal], selection: Selection) -> list[bytes]:
+def _written(crm_object: CrmObject, records: list[Record], selection: Selection) -> list[bytes]:
     if not selection.history and not selection.associations:
-        return portal.records.written.all_of(deals, selection.names)
-    return [to_json(_document(portal, deal, selection)) for deal in deals]
+        return crm_object.records.written.all_of(records, selection.names)
+    return [to_json(_document(crm_object, record, selection)) for record in records]
 
 
-def _document(portal: Portal, deal: Deal, selection: Selection) -> dict[str, Any]:
-    document = deal.document(selection.names)
+def _document(crm_object: CrmObject, record: Record, selection: Selection) -> dict[str, Any]:
+    document = record.document(selection.names)
     if selection.history:
-        document["propertiesWithHistory"] = {name: deal.history(name) for name in selection.history}
-    if found := in_a_record(portal, deal.id, selection.associations):
+        document["propertiesWithHistory"] = {
+            name: record.history(name) for name in selection.history
+        }
+    if found := in_a_record(crm_object, record.id, selection.associations):
         document["associations"] = found
     return document
 
@@ -117,11 +119,11 @@ def _too_many(maximum: int) -> str:
     )
 
 
-def _missing(ids: list[str]) -> dict[str, Any]:
+def _missing(singular: str, ids: list[str]) -> dict[str, Any]:
     return {
         "status": "error",
         "category": "OBJECT_NOT_FOUND",
-        "message": "Could not get some DEAL objects, they may be deleted or not exist. "
-        "Check that ids are valid.",
+        "message": f"Could not get some {singular.upper()} objects, they may be deleted or not "
+        "exist. Check that ids are valid.",
         "context": {"ids": ids},
     }

@@ -6,8 +6,8 @@ from functools import cached_property
 from typing import Any
 from urllib.parse import parse_qs
 
-from tests.hubspot_simulator.deal import now_iso
 from tests.hubspot_simulator.errors import invalid
+from tests.hubspot_simulator.record import now_iso
 from tests.hubspot_simulator.tokens import Token
 
 

@@ -7,32 +7,76 @@ from dataclasses import dataclass
 from tests.hubspot_simulator import (
     account_api,
     associations_api,
-    deals_api,
     definitions_api,
+    records_api,
     search,
 )
+from tests.hubspot_simulator.changes import CrmObject
 from tests.hubspot_simulator.errors import Answer, not_found
 from tests.hubspot_simulator.portal import Portal
 from tests.hubspot_simulator.request import Request
 
 Handler = Callable[[Portal, Request], Answer]
+#: Lists of scopes; of each one any suffices.
+Required = tuple[tuple[str, ...], ...]
+Needs = Callable[[Portal, dict[str, str]], Required]
 
 
 @dataclass(frozen=True)
 class Route:
-    """``name``: what statistics and faults call it. Any one of ``scopes`` suffices."""
+    """``name``: what statistics and faults call it, with the object's name if not of deals."""
 
     name: str
     method: str
     path: re.Pattern[str]
-    scopes: tuple[str, ...]
+    needs: Needs
     handler: Handler
+
+    def called(self, portal: Portal, variables: dict[str, str]) -> str:
+        found = portal.find_object(variables.get("type", ""))
+        return found.endpoint(self.name) if found else self.name
+
+
+def _of_object(do: Callable[[CrmObject, Request], Answer]) -> Handler:
+    """Hand a request to the object that its path names; a type that is not here is a 404."""
+
+    def handler(portal: Portal, request: Request) -> Answer:
+        return do(_object(portal, request.variables), request)
+
+    return handler
+
+
+def _object(portal: Portal, variables: dict[str, str]) -> CrmObject:
+    found = portal.find_object(variables["type"])
+    if found is None:
+        raise not_found()
+    return found
+
+
+def _nothing(portal: Portal, variables: dict[str, str]) -> Required:
+    return ()
+
+
+def _owners(portal: Portal, variables: dict[str, str]) -> Required:
+    return (("crm.objects.owners.read",),)
+
+
+def _read(portal: Portal, variables: dict[str, str]) -> Required:
+    return (_object(portal, variables).type.scopes,)
+
+
+def _define(portal: Portal, variables: dict[str, str]) -> Required:
+    return (_object(portal, variables).type.schema_scopes,)
+
+
+def _both_ends(portal: Portal, variables: dict[str, str]) -> Required:
+    end = portal.find_end(variables["to"])
+    return (*_read(portal, variables), *([end.scopes] if end else []))
 
 
 _DATE = r"20\d\d-0[39](?:-beta)?"
-_TYPE = "(?:deals|deal|0-3)"
-_READ = ("crm.objects.deals.read",)
-_DEFINE = ("crm.schemas.deals.read", *_READ)
+_TYPE = "(?P<type>[a-z0-9_-]+)"
+_DEALS = "(?P<type>deals|deal|0-3)"
 _ONE = r"(?P<id>\d+)"
 _TO = "(?P<to>[a-z0-9_-]+)"
 
@@ -46,48 +90,66 @@ def _account(rest: str) -> str:
     return f"/account-info/(?:v3|{_DATE})/{rest}"
 
 
-_TABLE: tuple[tuple[str, str, str, tuple[str, ...], Handler], ...] = (
-    ("list", "GET", _crm("objects", f"/{_TYPE}"), _READ, deals_api.list_deals),
-    ("batch_read", "POST", _crm("objects", f"/{_TYPE}/batch/read"), _READ, deals_api.batch_read),
-    ("search", "POST", _crm("objects", f"/{_TYPE}/search"), _READ, search.search_deals),
-    ("get", "GET", _crm("objects", f"/{_TYPE}/{_ONE}"), _READ, deals_api.get_deal),
+_TABLE: tuple[tuple[str, str, str, Needs, Handler], ...] = (
+    ("list", "GET", _crm("objects", f"/{_TYPE}"), _read, _of_object(records_api.list_records)),
+    (
+        "batch_read",
+        "POST",
+        _crm("objects", f"/{_TYPE}/batch/read"),
+        _read,
+        _of_object(records_api.batch_read),
+    ),
+    ("search", "POST", _crm("objects", f"/{_TYPE}/search"), _read, _of_object(search.search)),
+    ("get", "GET", _crm("objects", f"/{_TYPE}/{_ONE}"), _read, _of_object(records_api.get_record)),
     (
         "associations_of_one",
         "GET",
         _crm("objects", f"/{_TYPE}/{_ONE}/associations/{_TO}", legacy="v4"),
-        _READ,
-        associations_api.of_one_deal,
+        _both_ends,
+        _of_object(associations_api.of_one),
     ),
     (
         "associations",
         "POST",
         _crm("associations", f"/{_TYPE}/{_TO}/batch/read", legacy="v4"),
-        _READ,
-        associations_api.batch_read,
+        _both_ends,
+        _of_object(associations_api.batch_read),
     ),
-    ("properties", "GET", _crm("properties", f"/{_TYPE}"), _DEFINE, definitions_api.properties),
+    (
+        "properties",
+        "GET",
+        _crm("properties", f"/{_TYPE}"),
+        _define,
+        _of_object(definitions_api.properties),
+    ),
     (
         "property",
         "GET",
         _crm("properties", f"/{_TYPE}/(?P<name>[^/]+)"),
-        _DEFINE,
-        definitions_api.one_property,
+        _define,
+        _of_object(definitions_api.one_property),
     ),
-    ("pipelines", "GET", _crm("pipelines", f"/{_TYPE}"), _DEFINE, definitions_api.pipelines),
-    ("owners", "GET", _crm("owners"), ("crm.objects.owners.read",), definitions_api.owners),
+    ("pipelines", "GET", _crm("pipelines", f"/{_DEALS}"), _define, definitions_api.pipelines),
+    ("owners", "GET", _crm("owners"), _owners, definitions_api.owners),
     (
         "token_info",
         "POST",
         "/oauth/v2/private-apps/get/access-token-info",
-        (),
+        _nothing,
         account_api.token_info,
     ),
-    ("account", "GET", _account("details"), (), account_api.account),
-    ("daily_usage", "GET", _account("api-usage/daily/private-apps"), (), account_api.daily_usage),
-    ("record_limits", "GET", _crm("limits", "/records"), (), account_api.record_limits),
+    ("account", "GET", _account("details"), _nothing, account_api.account),
+    (
+        "daily_usage",
+        "GET",
+        _account("api-usage/daily/private-apps"),
+        _nothing,
+        account_api.daily_usage,
+    ),
+    ("record_limits", "GET", _crm("limits", "/records"), _nothing, account_api.record_limits),
 )
 
-ROUTES = tuple(Route(n, m, re.compile(path), scopes, do) for n, m, path, scopes, do in _TABLE)
+ROUTES = tuple(Route(n, m, re.compile(path), needs, do) for n, m, path, needs, do in _TABLE)
 
 
 def route_of(method: str, path: str) -> tuple[Route, dict[str, str]]:

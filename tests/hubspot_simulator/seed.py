@@ -7,10 +7,10 @@ from collections.abc import Iterator, MutableMapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from tests.hubspot_simulator.deal import Deal, iso
 from tests.hubspot_simulator.definitions import CLOSED, STAGES
+from tests.hubspot_simulator.links import Associations
 from tests.hubspot_simulator.nasty import make_nasty
-from tests.hubspot_simulator.portal import Associations
+from tests.hubspot_simulator.record import Record, iso
 
 EPOCH = datetime(2025, 1, 6, 9, 0, tzinfo=UTC)
 #: Above 2^31.
@@ -34,7 +34,7 @@ class DealPlan:
     filled: int
     nasty: bool
 
-    def deal(self, number: int, deal_id: int) -> Deal:
+    def deal(self, number: int, deal_id: int) -> Record:
         rng = random.Random(self.seed * 1_000_003 + number)
         stage = rng.choice(STAGES)[0]
         name = f"{rng.choice(ADJECTIVES)} {rng.choice(NOUNS)} {number}"
@@ -49,15 +49,15 @@ class DealPlan:
         return deal
 
 
-class LazyDeals(MutableMapping[int, Deal]):
+class LazyDeals(MutableMapping[int, Record]):
     """Deals that are made when they are looked at, and kept only once they have changed."""
 
     def __init__(self, plan: DealPlan, ids: list[int]) -> None:
         self._plan, self._ids = plan, ids
-        self._changed: dict[int, Deal] = {}
+        self._changed: dict[int, Record] = {}
         self._gone: set[int] = set()
 
-    def __getitem__(self, deal_id: int) -> Deal:
+    def __getitem__(self, deal_id: int) -> Record:
         if deal_id in self._changed:
             return self._changed[deal_id]
         number = bisect.bisect_left(self._ids, deal_id)
@@ -65,7 +65,7 @@ class LazyDeals(MutableMapping[int, Deal]):
             raise KeyError(deal_id)
         return self._plan.deal(number, deal_id)
 
-    def __setitem__(self, deal_id: int, deal: Deal) -> None:
+    def __setitem__(self, deal_id: int, deal: Record) -> None:
         self._changed[deal_id] = deal
 
     def __delitem__(self, deal_id: int) -> None:
@@ -91,7 +91,7 @@ def ids(seed: int, count: int) -> Iterator[int]:
 
 def plain_deal(
     portal_id: int, deal_id: int, number: int, name: str, stage: str, amount: str
-) -> Deal:
+) -> Record:
     """Return a deal as it is in a tidy account."""
     created = iso(EPOCH + timedelta(hours=number % 5_000))
     modified = iso(EPOCH + timedelta(hours=number % 5_000, days=10))
@@ -114,7 +114,7 @@ def plain_deal(
         "hubspot_owner_id": str(96_000_001 + number % 2),
         "pipeline": "default",
     }
-    return Deal(deal_id, properties, created, modified, portal_id)
+    return Record(deal_id, properties, created, modified, portal_id)
 
 
 def associate(associations: dict[int, Associations], deal_id: int, number: int) -> None:

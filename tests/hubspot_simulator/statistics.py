@@ -1,22 +1,26 @@
 """What was asked of a simulated account, and what it gave."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.hubspot_simulator.deal import Deal
+from tests.hubspot_simulator.record import Record
 
 
 @dataclass
 class Statistics:
-    """``requests``: by endpoint, the names are those of `routes.ROUTES`. ``faults``: by kind."""
+    """``requests``: by endpoint, the names are those of `routes.ROUTES`. ``faults``: by kind.
+
+    ``pages_served`` and what follows: of deals. ``records_served``: of every object, by its name.
+    """
 
     requests: Counter[str] = field(default_factory=Counter)
     statuses: Counter[int] = field(default_factory=Counter)
     faults: Counter[str] = field(default_factory=Counter)
     pages_served: int = 0
     deals_served: int = 0
+    records_served: Counter[str] = field(default_factory=Counter)
     served_ids: set[int] = field(default_factory=set)
 
     @property
@@ -24,11 +28,12 @@ class Statistics:
         """Answers with 429."""
         return self.statuses[429]
 
-    def served(self, deals: Iterable[Deal], *, pages: int = 0) -> None:
-        ids = [deal.id for deal in deals]
-        self.pages_served += pages
-        self.deals_served += len(ids)
-        self.served_ids.update(ids)
+    def served(self, name: str, records: Sequence[Record], *, pages: int = 0) -> None:
+        self.records_served[name] += len(records)
+        if name == "deals":
+            self.pages_served += pages
+            self.deals_served += len(records)
+            self.served_ids.update(record.id for record in records)
 
     def document(self) -> dict[str, Any]:
         return {
@@ -38,5 +43,6 @@ class Statistics:
             "faults": dict(self.faults),
             "pages_served": self.pages_served,
             "deals_served": self.deals_served,
+            "records_served": dict(self.records_served),
             "distinct_deals_served": len(self.served_ids),
         }

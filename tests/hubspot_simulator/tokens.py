@@ -8,8 +8,17 @@ ALL_SCOPES = (
     "crm.schemas.deals.read",
     "crm.objects.owners.read",
     "crm.objects.companies.read",
+    "crm.schemas.companies.read",
     "crm.objects.contacts.read",
+    "crm.schemas.contacts.read",
     "crm.objects.line_items.read",
+    "crm.objects.quotes.read",
+    "crm.objects.tickets.read",
+    "tickets",
+    "crm.objects.products.read",
+    "e-commerce",
+    "crm.objects.custom.read",
+    "crm.schemas.custom.read",
     "oauth",
 )
 
@@ -31,7 +40,7 @@ class Token:
         """Tell whether one of *scopes* is granted; no scope at all needs none."""
         return not scopes or not set(scopes).isdisjoint(self.scopes)
 
-    def may_read(self, data_sensitivity: str) -> bool:
-        """Tell whether property values of this sensitivity are for this token."""
-        scope = f"crm.objects.deals.{data_sensitivity}.read"
+    def may_read(self, data_sensitivity: str, of: str = "deals") -> bool:
+        """Tell whether an object's property values of this sensitivity are for this token."""
+        scope = f"crm.objects.{of}.{data_sensitivity}.read"
         return data_sensitivity == "non_sensitive" or self.has_any((scope, f"{scope}.v2"))
