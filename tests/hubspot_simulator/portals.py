@@ -5,7 +5,15 @@ from tests.hubspot_simulator.definitions import definition, partner_pipeline
 from tests.hubspot_simulator.nasty import nasty_definitions
 from tests.hubspot_simulator.portal import Portal
 from tests.hubspot_simulator.rate_limits import Quota
-from tests.hubspot_simulator.seed import DealPlan, LazyDeals, associate, ids, plain_deal
+from tests.hubspot_simulator.seed import (
+    DealPlan,
+    LazyDeals,
+    always_at,
+    associate,
+    ids,
+    plain_deal,
+    spread,
+)
 from tests.hubspot_simulator.tokens import Token
 
 #: Of the getting-started guide: name, stage, amount.
@@ -42,12 +50,15 @@ def generated(
     lazy: bool = False,
     requests_per_window: int | None = None,
     daily_limit: int | None = None,
+    modified_at: str | None = None,
+    modified_between: tuple[str, str] | None = None,
 ) -> Portal:
     """Return a portal of seeded deals: the same arguments make the same portal.
 
     ``property_count``: definitions in all, the ones beyond the standard being custom ones with long
     names, ``filled`` of which have a value in each deal. ``lazy``: deals are made when they are
-    read, so that a million of them need little memory; searching them is slow.
+    read, so that a million of them need little memory; searching them is slow. ``modified_at``: of
+    all deals; ``modified_between``: of the first and the last change, the others evenly in between.
     """
     portal = Portal(
         portal_id,
@@ -64,7 +75,10 @@ def generated(
     if nasty:
         portal.definitions.update(nasty_definitions())
         portal.pipelines.append(partner_pipeline())
-    plan = DealPlan(portal_id, seed, deals, custom, filled, nasty)
+    modified = always_at(modified_at) if modified_at else None
+    if modified_between:
+        modified = spread(*modified_between, deals + archived, seed)
+    plan = DealPlan(portal_id, seed, deals, custom, filled, nasty, modified)
     deal_ids = list(ids(seed, deals + archived))
     if lazy and deal_ids:
         portal.records.fill(LazyDeals(plan, deal_ids), deal_ids[:deals], deal_ids[deals:])

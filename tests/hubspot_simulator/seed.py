@@ -3,7 +3,7 @@
 import bisect
 import itertools
 import random
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Callable, Iterator, MutableMapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -33,6 +33,8 @@ class DealPlan:
     custom: list[str]
     filled: int
     nasty: bool
+    #: By number, where the modification times are not the usual ones.
+    modified: Callable[[int], datetime] | None = None
 
     def deal(self, number: int, deal_id: int) -> Record:
         rng = random.Random(self.seed * 1_000_003 + number)
@@ -44,6 +46,8 @@ class DealPlan:
             deal.properties[chosen] = f"value {rng.randint(0, 10**6)}"
         if self.nasty:
             make_nasty(deal, number, rng)
+        if self.modified:
+            _set_modified(deal, iso(self.modified(number)))
         if number >= self.live:
             deal.archived_at = iso(EPOCH + timedelta(days=300, seconds=number))
         return deal
@@ -79,6 +83,26 @@ class LazyDeals(MutableMapping[int, Record]):
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
+
+
+def _set_modified(deal: Record, moment: str) -> None:
+    """Date the last change; nothing is created after it."""
+    deal.created_at, deal.updated_at = min(deal.created_at, moment), moment
+    deal.properties |= {"createdate": deal.created_at, "hs_lastmodifieddate": moment}
+
+
+def always_at(moment: str) -> Callable[[int], datetime]:
+    parsed = datetime.fromisoformat(moment)
+    return lambda number: parsed
+
+
+def spread(start: str, end: str, count: int, seed: int) -> Callable[[int], datetime]:
+    """Return *count* moments with the same distance, the first and last included, shuffled."""
+    first, last = datetime.fromisoformat(start), datetime.fromisoformat(end)
+    order = list(range(count))
+    random.Random(seed).shuffle(order)
+    step = (last - first) / max(1, count - 1)
+    return lambda number: first + order[number] * step
 
 
 def ids(seed: int, count: int) -> Iterator[int]:

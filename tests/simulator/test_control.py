@@ -24,6 +24,47 @@ def test_the_truth_comes_one_deal_a_line(caller: Caller, portal: Portal) -> None
     assert [json.loads(line) for line in answer.text.split("\n")] == portal.truth()
 
 
+def test_other_objects_are_added_changed_and_read(caller: Caller, portal: Portal) -> None:
+    account = portal.portal_id
+    caller.control(account, "objects", {"name": "contacts", "count": 3})
+    contacts = portal.objects["contacts"]
+    first, second, _ = contacts.live_ids()
+    changes = [
+        ["update", first, {"firstname": "Changed"}, "contacts"],
+        ["archive", second, "contacts"],
+        ["create", {"firstname": "New"}, "contacts"],
+        ["associate", first, "companies", 7, "contacts"],
+    ]
+
+    answer = caller.control(account, "mutations", changes)
+
+    truth = caller.control(account, "truth?object=contacts")
+    links = caller.control(account, "associations?object=contacts").json()
+    assert answer.json() == {"changes": 4}
+    assert [json.loads(line) for line in truth.text.split("\n")] == contacts.truth()
+    assert len(contacts.by_id) == 4
+    assert contacts.by_id[second].archived
+    assert links[str(first)] == {"companies": [[7, 279, None]]}
+
+
+def test_associations_of_deals_are_changed_too(caller: Caller, portal: Portal) -> None:
+    first, second = portal.live_ids()[:2]
+    changes = [
+        ["associate", first, "companies", 7],
+        ["associate", second, "companies", 8, 5, "Primary"],
+        ["dissociate", first, "companies", 7],
+    ]
+
+    caller.control(portal.portal_id, "mutations", changes)
+
+    links = caller.control(portal.portal_id, "associations").json()
+    assert (links[str(first)], links[str(second)]) == ({}, {"companies": [[8, 5, "Primary"]]})
+
+
+def test_the_truth_of_an_unknown_object_is_refused(caller: Caller, portal: Portal) -> None:
+    assert caller.control(portal.portal_id, "truth?object=rockets").status_code == 400
+
+
 def test_statistics_come_over_http_too(caller: Caller, portal: Portal) -> None:
     caller.get(DEALS)
 

@@ -137,3 +137,29 @@ def test_a_million_deals_are_made_only_when_they_are_read(
 
     assert [deal["id"] for deal in page["results"]] == [str(last)]
     assert caller.get(f"{DEALS}/{last}?archived=true").json()["properties"]["amount"] == "7"
+
+
+@pytest.mark.parametrize("lazy", [False, True])
+def test_all_deals_can_have_the_same_modification_time(lazy: bool) -> None:
+    moment = "2026-01-05T00:00:00.000Z"
+    portal = portals.generated(deals=50, archived=5, lazy=lazy, modified_at=moment)
+
+    assert {deal["updatedAt"] for deal in portal.truth()} == {moment}
+    assert values(portal, "hs_lastmodifieddate") == {moment}
+
+
+@pytest.mark.parametrize("lazy", [False, True])
+def test_modification_times_can_be_spread_evenly(lazy: bool) -> None:
+    ends = ("2026-01-05T00:00:00.000Z", "2026-01-05T01:00:00.000Z")
+    portal = portals.generated(deals=61, lazy=lazy, modified_between=ends)
+
+    by_id = [deal["updatedAt"] for deal in portal.truth()]
+
+    assert by_id != sorted(by_id)
+    assert sorted(by_id) == [f"2026-01-05T00:{n:02d}:00.000Z" for n in range(60)] + [ends[1]]
+
+
+def test_no_deal_is_created_after_its_last_change() -> None:
+    portal = portals.generated(deals=50, modified_at="2025-01-07T00:00:00Z")
+
+    assert all(deal["createdAt"] <= deal["updatedAt"] for deal in portal.truth())
