@@ -4,10 +4,12 @@ import re
 from pathlib import Path
 
 import pytest
+from pydantic import BaseModel
 
 from include import errors
+from include.objects import STANDARD_OBJECTS
 from include.quality.rules import RULES
-from include.tenants import Tenant
+from include.tenants import Objects, OtherObject, Tenant
 from include.warehouse.migrations import _CREATE_HISTORY, migrations
 
 ROOT = Path(__file__).parent.parent
@@ -33,7 +35,10 @@ _CREATE_TABLE = re.compile(
 _ADD_COLUMN = re.compile(
     r"alter table \{schema\}\.(\w+)\s+add column (?:if not exists )?(\w+ [^;,]+)"
 )
-_COLUMN = re.compile(r"(\w+) (\w+(?:\(\d+(?:, \d+)?\))?)")
+_DROP_COLUMN = re.compile(
+    r"alter table \{schema\}\.(\w+)\s+drop column (?:if exists )?(\w+)\s*;"
+)
+_COLUMN = re.compile(r"(\w+) (\w+(?:\(\d+(?:, \d+)?\))?(?:\[\])?)")
 #: Variables of the system and of Airflow itself, which the local stack sets or passes on.
 _NOT_OURS = re.compile(r"PATH|HOME|USER|TMPDIR|PYTHON\w+|AIRFLOW__\w+|AIRFLOW_HOME")
 
@@ -93,6 +98,9 @@ def columns_of_the_migrations() -> dict[str, list[tuple[str, str]]]:
     for table, definition in _ADD_COLUMN.findall(text):
         if found := _COLUMN.match(definition):
             tables[table].append((found[1], found[2]))
+    # No migration drops a column that another adds.
+    for table, name in _DROP_COLUMN.findall(text):
+        tables[table] = [column for column in tables[table] if column[0] != name]
     return tables
 
 
@@ -165,9 +173,37 @@ def test_every_key_of_a_tenant_is_documented_with_its_default() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("heading", "model"),
+    [
+        pytest.param("What is loaded besides deals", Objects, id="objects"),
+        pytest.param("Other objects", OtherObject, id="another-object"),
+    ],
+)
+def test_every_key_of_objects_is_documented_with_its_default(
+    heading: str, model: type[BaseModel]
+) -> None:
+    rows = {row[0]: row[1] for row in table_rows(section(DOCS / "configuration.md", heading))}
+
+    assert rows == {name: as_yaml(field.default) for name, field in model.model_fields.items()}
+
+
+def test_every_standard_object_is_documented() -> None:
+    rows = table_rows(section(DOCS / "api-integration.md", "Objects"))
+
+    assert {row[0]: (row[1], row[2]) for row in rows} == {
+        name: (known.modified_property, known.created_property)
+        for name, known in STANDARD_OBJECTS.items()
+    }
+
+
 def as_yaml(default: object) -> str:
     if default is None or isinstance(default, bool):
         return {None: "null", True: "true", False: "false"}[default]
+    if isinstance(default, tuple):
+        return f"[{', '.join(default)}]"
+    if isinstance(default, BaseModel):
+        return "see below"
     return f'"{default}"' if "*" in str(default) else str(default)
 
 
@@ -194,6 +230,8 @@ def test_the_migrations_are_read_as_they_are_meant() -> None:
 
     assert ("amount", "numeric(38, 9)") in tables["deals"]
     assert ("schema_name", "varchar") in tables["_dlt_version"]
+    assert ("properties_asked", "text[]") in tables["scan_objects"]
+    assert "deals_loaded" not in dict(tables["scans"]), "a later migration drops it"
     assert len(tables) >= 9
 
 
