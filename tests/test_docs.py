@@ -35,9 +35,7 @@ _CREATE_TABLE = re.compile(
 _ADD_COLUMN = re.compile(
     r"alter table \{schema\}\.(\w+)\s+add column (?:if not exists )?(\w+ [^;,]+)"
 )
-_DROP_COLUMN = re.compile(
-    r"alter table \{schema\}\.(\w+)\s+drop column (?:if exists )?(\w+)\s*;"
-)
+_DROP_COLUMN = re.compile(r"alter table \{schema\}\.(\w+)\s+drop column (?:if exists )?(\w+)\s*;")
 _COLUMN = re.compile(r"(\w+) (\w+(?:\(\d+(?:, \d+)?\))?(?:\[\])?)")
 #: Variables of the system and of Airflow itself, which the local stack sets or passes on.
 _NOT_OURS = re.compile(r"PATH|HOME|USER|TMPDIR|PYTHON\w+|AIRFLOW__\w+|AIRFLOW_HOME")
