@@ -53,7 +53,8 @@ def build_dag(tenant: Tenant) -> None:
         schedule=CronDataIntervalTimetable(tenant.schedule, timezone=tenant.timezone)
         if tenant.schedule
         else None,
-        start_date=datetime(2026, 1, 1, tzinfo=UTC),
+        # HubSpot was founded in 2006: backfills may go back as far as any deal
+        start_date=datetime(2006, 1, 1, tzinfo=UTC),
         catchup=False,
         max_active_runs=1,
         default_args={

@@ -63,8 +63,8 @@ class Scan:
                 "a full scan has no window, but window_start is given",
                 "Leave the window empty, or choose another mode.",
             )
-        # str(DagRunType.BACKFILL) is its value
-        if window is None and mode != "full" and str(run.run_type) == "backfill":
+        run_type = getattr(run.run_type, "value", run.run_type)
+        if window is None and mode != "full" and run_type == "backfill":
             window = _data_interval(tenant, run)
         return cls(tenant, run.run_id, mode, window)
 

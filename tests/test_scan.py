@@ -16,7 +16,7 @@ DAY = timedelta(days=1)
 class Run:
     """An Airflow run as a task sees it."""
 
-    run_type: str = "manual"
+    run_type: Any = "manual"
     data_interval_start: datetime | None = None
     data_interval_end: datetime | None = None
     run_id: str = "run"
@@ -90,6 +90,14 @@ def test_a_request_that_makes_no_sense_says_what_is_wrong(
 
 def test_a_backfill_reads_its_data_interval() -> None:
     run = Run("backfill", NOW - DAY, NOW)
+
+    assert scan_of(run).window == Window(NOW - DAY, NOW)
+
+
+def test_airflows_own_enumeration_of_run_types_is_understood() -> None:
+    from airflow.sdk.api.datamodels._generated import DagRunType
+
+    run = Run(DagRunType.BACKFILL, NOW - DAY, NOW)
 
     assert scan_of(run).window == Window(NOW - DAY, NOW)
 

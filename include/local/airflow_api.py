@@ -41,6 +41,30 @@ class AirflowApi:
     def unpause(self, dag_id: str) -> None:
         _content(self._send("PATCH", f"dags/{dag_id}", json={"is_paused": False}))
 
+    def pause(self, dag_id: str) -> None:
+        _content(self._send("PATCH", f"dags/{dag_id}", json={"is_paused": True}))
+
+    def create_backfill(
+        self, dag_id: str, from_date: str, to_date: str, max_active_runs: int
+    ) -> None:
+        """Have a run made for every data interval between two dates, both included."""
+        body = {
+            "dag_id": dag_id,
+            "from_date": from_date,
+            "to_date": to_date,
+            "max_active_runs": max_active_runs,
+            "reprocess_behavior": "none",
+            "run_backwards": False,
+            "dag_run_conf": {},
+        }
+        _content(self._send("POST", "backfills", json=body))
+
+    def runs(self, dag_id: str) -> list[dict[str, Any]]:
+        """Return a DAG's runs, the oldest first."""
+        path = f"dags/{dag_id}/dagRuns?order_by=run_after&limit=100"
+        runs: list[dict[str, Any]] = self._get(path)["dag_runs"]
+        return runs
+
     def trigger(self, dag_id: str, conf: dict[str, Any] | None = None) -> str:
         """Start a run and return its id."""
         body = {"logical_date": None, "conf": conf or {}}

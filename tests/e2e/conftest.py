@@ -1,5 +1,6 @@
 """One Airflow with real processes, its database and a simulated HubSpot for all tests in here."""
 
+import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ from include.local.stack import LocalStack
 TENANTS = ("acme", "globex", "initech")
 #: A tenant whose token HubSpot has never seen.
 STRANGER = "hooli"
+#: Tenants of test_scans.py → whose account they read.
+SCANNED = {"paused": "initech", "backfilled": "globex", "windowed": "globex"}
 RUN_TIMEOUT_S = 300
 
 
@@ -36,8 +39,10 @@ def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:
         url = start_simulator(Programs(state_dir), state_dir, env)
         stack.env.update(connections(url, TENANTS))
         stack.env.update(connections(url, [STRANGER], {STRANGER: "pat-na1-never-issued"}))
+        scanned = {tenant: DEMO_TOKENS[account] for tenant, account in SCANNED.items()}
+        stack.env.update(connections(url, SCANNED, scanned))
         with stack:
-            stack.wait_for_dags([dag_of(tenant) for tenant in (*TENANTS, STRANGER)])
+            stack.wait_for_dags([dag_of(tenant) for tenant in (*TENANTS, STRANGER, *SCANNED)])
             yield Pipeline(stack, url)
     finally:
         stack.stop()
@@ -73,13 +78,22 @@ def dag_of(tenant: str) -> str:
 
 
 def environment(state_dir: Path) -> dict[str, str]:
-    tenants_file = state_dir / "tenants.yaml"
-    entries = ", ".join(f"{{id: {tenant}, schedule: null}}" for tenant in (*TENANTS, STRANGER))
-    tenants_file.write_text(f"tenants: [{entries}]")
+    write_tenants(state_dir)
     return {
         **without_the_users_own(os.environ),
-        "HUBSPOT_DEALS_TENANTS_FILE": str(tenants_file),
+        "HUBSPOT_DEALS_TENANTS_FILE": str(state_dir / "tenants.yaml"),
     }
+
+
+def write_tenants(state_dir: Path, **schedules: str) -> None:
+    """Write the tenants file; a tenant without a schedule only runs when it is triggered."""
+    entries = [
+        # a weekly full scan would come in between on some days
+        {"id": tenant, "schedule": schedules.get(tenant), "full_scan_schedule": None}
+        for tenant in (*TENANTS, STRANGER, *SCANNED)
+    ]
+    # JSON is YAML
+    (state_dir / "tenants.yaml").write_text(json.dumps({"tenants": entries}))
 
 
 def tokens() -> list[str]:

@@ -1,0 +1,227 @@
+"""Scans after the first in real Airflow: a pause, a backfill with runs in parallel, a window."""
+
+import itertools
+import json
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import psycopg
+import pytest
+import requests
+from psycopg.rows import dict_row
+
+from tests.e2e.conftest import RUN_TIMEOUT_S, SCANNED, Pipeline, dag_of, failure_of, write_tenants
+from tests.truth import Deals, as_stored, present
+
+pytestmark = pytest.mark.e2e
+
+PORTAL_IDS = {"globex": 1_000_002, "initech": 1_000_003}
+DAILY = "0 3 * * *"
+#: When the simulator's deals were modified: one an hour from 2025-01-16 on.
+BACKFILL_FROM, BACKFILL_TO = datetime(2025, 1, 20, tzinfo=UTC), datetime(2025, 1, 25, tzinfo=UTC)
+
+
+@pytest.fixture(autouse=True)
+def schedules(pipeline: Pipeline) -> Iterator[None]:
+    """Leave the tenants file as it was found."""
+    yield
+    write_tenants(pipeline.stack.state_dir)
+
+
+def query(pipeline: Pipeline, statement: str, *values: Any) -> list[dict[str, Any]]:
+    with psycopg.connect(
+        pipeline.stack.postgres.dsn("warehouse"), options="-csearch_path=hubspot_deals"
+    ) as connection:
+        return connection.cursor(row_factory=dict_row).execute(statement, list(values)).fetchall()
+
+
+def rows_of(pipeline: Pipeline, tenant: str) -> Deals:
+    with psycopg.connect(pipeline.stack.postgres.dsn("warehouse")) as connection:
+        return present(connection, "hubspot_deals", tenant)
+
+
+def portal_url(pipeline: Pipeline, tenant: str) -> str:
+    return f"{pipeline.simulator_url}/_simulator/portals/{PORTAL_IDS[SCANNED[tenant]]}"
+
+
+def truth_of(pipeline: Pipeline, tenant: str) -> list[dict[str, Any]]:
+    text = requests.get(f"{portal_url(pipeline, tenant)}/truth", timeout=60).text
+    return [json.loads(line) for line in text.split("\n")]
+
+
+def mutate(pipeline: Pipeline, tenant: str, *mutations: list[Any]) -> None:
+    answer = requests.post(
+        f"{portal_url(pipeline, tenant)}/mutations", json=list(mutations), timeout=60
+    )
+    answer.raise_for_status()
+
+
+def object_rows(pipeline: Pipeline, tenant: str) -> list[dict[str, Any]]:
+    return query(
+        pipeline,
+        "select object.*, scan.run_id, scan.state from scan_objects as object"
+        " join scans as scan using (scan_id)"
+        " where object.tenant_id = %s and object.object = 'deals' order by window_start",
+        tenant,
+    )
+
+
+def until(condition: Callable[[], Any], timeout_s: float = RUN_TIMEOUT_S) -> Any:
+    """Wait for *condition* to become true, and return what it returned."""
+    deadline = time.monotonic() + timeout_s
+    while not (found := condition()):
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.5)
+    return found
+
+
+def set_schedule(pipeline: Pipeline, tenant: str) -> None:
+    """Give the tenant a daily schedule, and wait until Airflow knows of it."""
+    dag_id = dag_of(tenant)
+    write_tenants(pipeline.stack.state_dir, **{tenant: DAILY})
+    until(lambda: (pipeline.stack.api.dag(dag_id) or {}).get("next_dagrun_run_after"))
+
+
+def require_success(pipeline: Pipeline, tenant: str, run_id: str) -> None:
+    state = pipeline.stack.wait(dag_of(tenant), run_id, RUN_TIMEOUT_S)
+    assert state == "success", failure_of(pipeline.stack, dag_of(tenant), run_id)
+
+
+def test_a_schedule_paused_for_three_days_leaves_no_gap(pipeline: Pipeline) -> None:
+    tenant, dag_id = "paused", dag_of("paused")
+    require_success(pipeline, tenant, pipeline.stack.trigger(dag_id))
+    pipeline.stack.api.pause(dag_id)
+    # The scan above was three days ago, and so was all that it knows.
+    query(
+        pipeline,
+        "with scan as (update scans set extraction_started_at = extraction_started_at"
+        " - interval '3 days' where tenant_id = %s returning scan_id)"
+        " update scan_objects set watermark = watermark - interval '3 days'"
+        " where scan_id in (select scan_id from scan) returning scan_id",
+        tenant,
+    )
+    (first,) = object_rows(pipeline, tenant)
+    live = [deal for deal in truth_of(pipeline, tenant) if not deal["archived"]]
+    updated, archived, one, other = (int(deal["id"]) for deal in live[:4])
+    mutate(
+        pipeline,
+        tenant,
+        ["update", updated, {"amount": "4711"}],
+        ["archive", archived],
+        ["merge", one, other],
+    )
+    set_schedule(pipeline, tenant)
+
+    pipeline.stack.api.unpause(dag_id)
+    run = until(
+        lambda: next(
+            (r for r in pipeline.stack.api.runs(dag_id) if r["run_type"] == "scheduled"), None
+        )
+    )
+    require_success(pipeline, tenant, run["dag_run_id"])
+
+    second = next(row for row in object_rows(pipeline, tenant) if row["run_id"] != first["run_id"])
+    extracted = pipeline.stack.xcom(dag_id, run["dag_run_id"], "extract_deals")
+    assert second["mode"] == "incremental"
+    assert second["window_start"] == first["watermark"]
+    assert second["window_start"] < datetime.fromisoformat(run["data_interval_start"])
+    assert extracted["deals_written"] == 3
+    assert second["unexplained"] == 0
+    assert rows_of(pipeline, tenant) == as_stored(truth_of(pipeline, tenant))
+
+
+def test_a_backfill_of_five_days_with_runs_in_parallel(pipeline: Pipeline) -> None:
+    tenant, dag_id = "backfilled", dag_of("backfilled")
+    set_schedule(pipeline, tenant)
+    until(lambda: create_backfill(pipeline, dag_id))
+
+    # With this the schedule's own run starts too, beside the five.
+    pipeline.stack.api.unpause(dag_id)
+    until(lambda: run_types(pipeline, dag_id) == {"backfill": 5, "scheduled": 1})
+    runs = pipeline.stack.api.runs(dag_id)
+    for run in runs:
+        require_success(pipeline, tenant, run["dag_run_id"])
+
+    assert_one_at_a_time(pipeline, dag_id, runs)
+    rows = object_rows(pipeline, tenant)
+    windows = [row for row in rows if row["mode"] == "window"]
+    bounds = [row["window_start"] for row in windows] + [windows[-1]["window_end"]]
+    assert bounds == [bounds[0] + timedelta(days=n) for n in range(6)]
+    assert BACKFILL_FROM - timedelta(days=1) < bounds[0] <= BACKFILL_FROM + timedelta(days=1)
+    truth = truth_of(pipeline, tenant)
+    for row in windows:
+        assert row["records_received"] == sum(
+            deal["archived"]
+            or row["window_start"] <= datetime.fromisoformat(deal["updatedAt"]) < row["window_end"]
+            for deal in truth
+        )
+    assert all(row["watermark"] is None for row in windows)
+    assert rows_of(pipeline, tenant) == as_stored(truth)
+
+
+def create_backfill(pipeline: Pipeline, dag_id: str) -> bool:
+    """Create it; False: the API server still has the DAG without its schedule in a cache."""
+    try:
+        pipeline.stack.api.create_backfill(
+            dag_id, BACKFILL_FROM.isoformat(), BACKFILL_TO.isoformat(), max_active_runs=5
+        )
+    except requests.HTTPError as exc:
+        if "does not support backfills" not in exc.response.text:
+            raise
+        return False
+    return True
+
+
+def run_types(pipeline: Pipeline, dag_id: str) -> Counter[str]:
+    return Counter(run["run_type"] for run in pipeline.stack.api.runs(dag_id))
+
+
+def assert_one_at_a_time(pipeline: Pipeline, dag_id: str, runs: list[dict[str, Any]]) -> None:
+    extractions = sorted(
+        (task["start_date"], task["end_date"])
+        for run in runs
+        for task in pipeline.stack.api.tasks(dag_id, run["dag_run_id"])
+        if task["task_id"] == "extract_deals"
+    )
+    assert len(extractions) == len(runs)
+    for (_, ended), (started, _) in itertools.pairwise(extractions):
+        assert ended <= started
+
+
+def test_a_window_given_over_the_rest_api(pipeline: Pipeline) -> None:
+    tenant, dag_id = "windowed", dag_of("windowed")
+    conf = {"window_start": "2025-02-01T00:00:00Z", "window_end": "2025-02-02T00:00:00Z"}
+
+    run_id = pipeline.stack.trigger(dag_id, conf)
+
+    require_success(pipeline, tenant, run_id)
+    expected = {
+        deal["id"]
+        for deal in truth_of(pipeline, tenant)
+        if deal["archived"] or deal["updatedAt"].startswith("2025-02-01")
+    }
+    assert len(expected) > 60
+    assert set(rows_of(pipeline, tenant)) == expected
+    checked = pipeline.stack.xcom(dag_id, run_id, "check_quality")
+    assert (checked["passed"], checked["failed"]) == (True, 0)
+
+
+def test_a_window_that_makes_no_sense_fails_before_any_request(pipeline: Pipeline) -> None:
+    dag_id = dag_of("windowed")
+    statistics = f"{portal_url(pipeline, 'windowed')}/stats"
+    before = requests.get(statistics, timeout=60).json()["requests"]
+
+    run_id = pipeline.stack.trigger(dag_id, {"window_start": "yesterday"})
+
+    assert pipeline.stack.wait(dag_id, run_id, RUN_TIMEOUT_S) == "failed"
+    tasks = {task["task_id"]: task for task in pipeline.stack.api.tasks(dag_id, run_id)}
+    assert (tasks["validate_token"]["state"], tasks["validate_token"]["try_number"]) == (
+        "failed",
+        1,
+    )
+    log = pipeline.stack.task_log(dag_id, run_id, "validate_token")
+    assert "ScanRequestError: tenant windowed: window_start is 'yesterday'" in log
+    assert requests.get(statistics, timeout=60).json()["requests"] == before
