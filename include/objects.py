@@ -31,7 +31,11 @@ class CrmObject:
     def read_scope(self) -> str:
         """The scope without which HubSpot does not list this object."""
         kind = self.object_type if self.object_type in STANDARD_OBJECTS else "custom"
-        return f"crm.objects.{kind}.read"
+        return _OLDER_SCOPES.get(kind, f"crm.objects.{kind}.read")
+
+
+#: Scopes that HubSpot named before it had a scheme for them.
+_OLDER_SCOPES = {"tickets": "tickets", "products": "e-commerce"}
 
 
 def _standard(

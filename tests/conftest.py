@@ -48,6 +48,11 @@ def empty_warehouse(database_url: str) -> Iterator[Warehouse]:
     schemas = [warehouse.schema]
     schemas += [f"{warehouse.schema}_stg_slot{slot}" for slot in range(1, STAGING_SLOTS + 1)]
     with psycopg.connect(database_url) as connection:
+        of_tenants = connection.execute(
+            "select nspname from pg_namespace where starts_with(nspname, %s)",
+            [f"{warehouse.schema}__"],
+        )
+        schemas += [name for (name,) in of_tenants]
         connection.execute(
             sql.SQL("drop schema if exists {} cascade").format(
                 sql.SQL(", ").join(map(sql.Identifier, schemas))

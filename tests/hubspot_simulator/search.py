@@ -2,6 +2,7 @@
 
 import json
 import time
+from bisect import bisect_right
 from collections.abc import Sequence
 from typing import Any
 
@@ -45,9 +46,29 @@ def search(crm_object: CrmObject, request: Request) -> Answer:
 
 
 def _found(crm_object: CrmObject, body: dict[str, Any]) -> list[Found]:
-    """Return all that match, sorted. Kept until something changes: a walk asks many times."""
+    """Return all that match, sorted.
+
+    A walk by ascending id asks for the same again and again, above another id each time.
+    """
     groups, sort = filters.groups_of(body), _sort_of(body, crm_object.type.created_property)
-    text = _query_of(body)
+    if sort == ("hs_object_id", False) and len(groups) == 1:
+        bounds = [rule for rule in groups[0] if _is_lower_bound(rule)]
+        rest = [rule for rule in groups[0] if not _is_lower_bound(rule)]
+        found = _matching(crm_object, [rest] if rest else [], sort, _query_of(body))
+        above = max((int(rule["value"]) for rule in bounds), default=0)
+        return found[bisect_right(found, above, key=lambda entry: entry[0].id) :]
+    return _matching(crm_object, groups, sort, _query_of(body))
+
+
+def _is_lower_bound(rule: filters.Rule) -> bool:
+    by_id = (rule["propertyName"], rule["operator"]) == ("hs_object_id", "GT")
+    return by_id and str(rule["value"]).isdigit()
+
+
+def _matching(
+    crm_object: CrmObject, groups: list[list[filters.Rule]], sort: tuple[str, bool], text: str
+) -> list[Found]:
+    """Return all that match, sorted. Kept until something changes."""
     asked = json.dumps([groups, sort, text])
     # While a change waits for its indexing, the same question may have another answer soon.
     cache = crm_object.search_cache

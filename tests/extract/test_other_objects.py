@@ -1,0 +1,254 @@
+"""Other CRM objects than deals: named in the tenants file, read by the same code."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from include.hubspot import api
+from include.scan import Window
+from include.warehouse.connection import Warehouse
+from tests.conftest import Serve
+from tests.hubspot_simulator import Portal, Token, portals
+from tests.scans import object_row, query, run, scan, scan_row
+
+BARE = {
+    "deal_pipelines": False,
+    "owners": False,
+    "deal_associations": False,
+    "deal_property_history": False,
+}
+MACHINES = {"object_type": "2-7654321"}
+
+
+@pytest.fixture
+def portal(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> Portal:
+    monkeypatch.setattr(api, "SEARCHES_PER_S", 10_000)
+    portal = portals.generated(deals=5)
+    portal.quota.searches_per_second = None
+    portal.add_object("contacts", count=120, archived=7, seed=1)
+    portal.add_object("companies", count=30, seed=2)
+    portal.add_object("machines", object_type="2-7654321", count=15, seed=3)
+    serve(acme=portal)
+    return portal
+
+
+def present(warehouse: Warehouse, name: str) -> dict[str, tuple[bool, dict[str, Any]]]:
+    return {
+        str(row["record_id"]): (
+            row["archived"],
+            {k: v for k, v in row["properties"].items() if v is not None},
+        )
+        for row in query(
+            warehouse,
+            "select * from records where _tenant_id = 'acme' and object = %s"
+            " and vanished_at is null and merged_into_record_id is null",
+            name,
+        )
+    }
+
+
+def truth(portal: Portal, name: str) -> dict[str, tuple[bool, dict[str, Any]]]:
+    return {
+        record["id"]: (
+            record["archived"],
+            {k: v for k, v in record["properties"].items() if v is not None},
+        )
+        for record in portal.objects[name].truth()
+    }
+
+
+def test_any_object_is_loaded_by_naming_it(warehouse: Warehouse, portal: Portal) -> None:
+    objects = {**BARE, "contacts": None, "companies": None, "machines": MACHINES}
+
+    extracted = run(scan(objects=objects))
+
+    assert extracted["objects"] == ["deals", "companies", "contacts", "machines"]
+    for name in ("companies", "contacts", "machines"):
+        assert present(warehouse, name) == truth(portal, name)
+        found = object_row(warehouse, scan(), name)
+        assert (found["mode"], found["unexplained"]) == ("full", 0)
+        assert found["records_received"] == len(truth(portal, name))
+    assert extracted["deals_loaded"] == 5
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param("contacts", id="lastmodifieddate"), pytest.param("machines", id="custom")]
+)
+def test_later_scans_read_what_changed_of_it(
+    warehouse: Warehouse, portal: Portal, name: str
+) -> None:
+    objects = {**BARE, "contacts": None, "machines": MACHINES}
+    run(scan("1", search_lag_s=0, objects=objects))
+    records = portal.objects[name]
+    updated, archived, one, other, gone = records.live_ids()[:5]
+    prop = next(iter(records.by_id[updated].properties))
+    records.update(updated, **{prop: "77"})
+    records.archive(archived)
+    merged = records.merge(one, other)
+    records.purge(gone)
+    created = records.create()
+
+    run(scan("2", search_lag_s=0, objects=objects))
+
+    found = object_row(warehouse, scan("2"), name)
+    assert (found["mode"], found["unexplained"]) == ("incremental", 0)
+    assert present(warehouse, name) == truth(portal, name)
+    assert {str(created.id), str(merged.id)} <= set(present(warehouse, name))
+    rows = query(
+        warehouse,
+        "select record_id, vanished_at is not null as vanished, merged_into_record_id as survivor"
+        " from records where object = %s and record_id = any(%s) order by record_id",
+        name,
+        [one, other, gone],
+    )
+    assert [(row["record_id"], row["vanished"], row["survivor"]) for row in rows] == sorted(
+        [(one, False, merged.id), (other, False, merged.id), (gone, True, None)]
+    )
+
+
+def test_an_object_added_later_is_read_whole_while_deals_go_on(
+    warehouse: Warehouse, portal: Portal
+) -> None:
+    run(scan("1", objects=BARE))
+
+    second = run(scan("2", objects={**BARE, "contacts": None}))
+
+    assert second["mode"] == "incremental"
+    assert object_row(warehouse, scan("2"), "contacts")["mode"] == "full"
+    assert present(warehouse, "contacts") == truth(portal, "contacts")
+
+
+def test_two_objects_with_the_same_id_are_two_rows(warehouse: Warehouse, portal: Portal) -> None:
+    record = portal.objects["contacts"].by_id[portal.objects["contacts"].live_ids()[0]]
+    twin = portal.objects["companies"].by_id[portal.objects["companies"].live_ids()[0]]
+    portal.objects["companies"].purge(twin.id)
+    twin.id = record.id
+    twin.properties["hs_object_id"] = str(record.id)
+    portal.objects["companies"].records.add(twin)
+
+    run(scan(objects={**BARE, "contacts": None, "companies": None}))
+
+    assert present(warehouse, "contacts") == truth(portal, "contacts")
+    assert present(warehouse, "companies") == truth(portal, "companies")
+
+
+def test_associations_and_histories_of_any_object(warehouse: Warehouse, portal: Portal) -> None:
+    contacts = portal.objects["contacts"]
+    contact, company = contacts.live_ids()[0], portal.objects["companies"].live_ids()[0]
+    contacts.associate(contact, "companies", company)
+    prop = next(n for n in ("firstname", "email") if n in contacts.definitions)
+    contacts.update(contact, **{prop: "Ada"})
+    entry = {"associations": ["companies"], "property_history": [prop]}
+
+    run(scan(objects={**BARE, "contacts": entry}))
+
+    links = query(warehouse, "select * from associations where from_object = 'contacts'")
+    assert [(row["from_id"], row["to_object"], row["to_id"]) for row in links] == [
+        (contact, "companies", company)
+    ]
+    values = query(
+        warehouse,
+        "select value from property_history where object = 'contacts' and record_id = %s"
+        " order by changed_at desc",
+        contact,
+    )
+    assert values[0]["value"] == "Ada"
+
+
+def test_deals_are_associated_with_custom_objects_by_their_type(
+    warehouse: Warehouse, portal: Portal
+) -> None:
+    deal, machine = portal.live_ids()[0], portal.objects["machines"].live_ids()[0]
+    portal.associate(deal, "2-7654321", machine, type_id=77, label="Sold with")
+
+    run(scan(objects={**BARE, "deal_associations": ["2-7654321"]}))
+
+    (link,) = query(warehouse, "select * from associations")
+    assert (link["to_object"], link["to_id"], link["label"]) == ("2-7654321", machine, "Sold with")
+
+
+def without(portal: Portal, *scopes: str) -> None:
+    token = portal.tokens[0]
+    kept = tuple(scope for scope in token.scopes if scope not in scopes)
+    portal.tokens[0] = Token(token.text, scopes=kept)
+
+
+def test_without_its_scope_an_object_is_left_out_and_the_scan_names_the_scope(
+    warehouse: Warehouse, portal: Portal
+) -> None:
+    without(portal, "crm.objects.contacts.read", "crm.schemas.contacts.read")
+
+    extracted = run(scan(objects={**BARE, "contacts": None, "companies": None}))
+
+    assert extracted["deals_loaded"] == 5
+    assert extracted["objects"] == ["deals", "companies"]
+    (warning,) = scan_row(warehouse, scan())["warnings"]
+    assert warning.startswith("contacts were not read: the token lacks crm.")
+    assert "contacts.read" in warning
+    skipped = object_row(warehouse, scan(), "contacts")
+    assert (skipped["mode"], skipped["watermark"]) == ("skipped", None)
+
+
+def test_when_the_scope_is_granted_the_object_is_read_whole(
+    warehouse: Warehouse, portal: Portal
+) -> None:
+    granted = portal.tokens[0]
+    without(portal, "crm.objects.contacts.read", "crm.schemas.contacts.read")
+    run(scan("1", objects={**BARE, "contacts": None}))
+    portal.tokens[0] = granted
+
+    run(scan("2", objects={**BARE, "contacts": None}))
+
+    assert object_row(warehouse, scan("2"), "contacts")["mode"] == "full"
+    assert present(warehouse, "contacts") == truth(portal, "contacts")
+
+
+def test_a_type_that_the_portal_does_not_have_is_a_warning(
+    warehouse: Warehouse, portal: Portal
+) -> None:
+    extracted = run(scan(objects={**BARE, "robots": {"object_type": "2-999"}}))
+
+    assert extracted["deals_loaded"] == 5
+    (warning,) = scan_row(warehouse, scan())["warnings"]
+    assert "robots were not read: HubSpot does not list object type '2-999'" in warning
+
+
+def test_associations_with_an_object_that_may_not_be_read_are_left_out(
+    warehouse: Warehouse, portal: Portal
+) -> None:
+    deal = portal.live_ids()[0]
+    portal.associate(deal, "companies", portal.objects["companies"].live_ids()[0])
+    without(portal, "crm.objects.contacts.read")
+
+    run(scan(objects={**BARE, "deal_associations": ["companies", "contacts"]}))
+
+    (warning,) = scan_row(warehouse, scan())["warnings"]
+    assert warning == (
+        "deals: associations with contacts were not read: "
+        "the token lacks crm.objects.contacts.read."
+    )
+    assert len(query(warehouse, "select from associations where to_object = 'companies'")) == 1
+
+
+def test_a_window_is_read_of_every_object(warehouse: Warehouse, portal: Portal) -> None:
+    contacts = portal.objects["contacts"]
+    moments = sorted(datetime.fromisoformat(r["updatedAt"]) for r in contacts.truth())
+    window = Window(moments[0], moments[0] + timedelta(hours=1))
+
+    run(scan(window=window, objects={**BARE, "contacts": None}))
+
+    live = query(warehouse, "select updated_at from records where not archived")
+    assert live
+    assert all(window.start <= row["updated_at"] < window.end for row in live)
+    assert datetime.now(UTC) > window.end
+
+
+def test_views_of_another_object_have_its_properties(warehouse: Warehouse, portal: Portal) -> None:
+    run(scan(objects={**BARE, "contacts": None}))
+
+    schema = f"{warehouse.schema}__acme"
+    live = query(warehouse, f"select * from {schema}.contacts")
+    assert len(live) == 120
+    assert {"record_id", "email"} <= set(live[0])
+    assert len(query(warehouse, f"select from {schema}.contacts_all")) == 127
