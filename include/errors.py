@@ -159,7 +159,12 @@ class LoadError(TransientError):
 
 
 class ContractError(HubSpotDealsError):
-    """HubSpot answered something that its documentation does not allow."""
+    """HubSpot answered something that its documentation does not allow.
+
+    ``status``: of the HTTP answer, where that is what was not allowed.
+    """
+
+    status: int | None = None
 
     runbook_heading = "unexpected-answer"
 

@@ -20,7 +20,11 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class Extraction:
-    """One try of a scan. ``clock`` goes with PostgreSQL's; ``started_at`` is read from it."""
+    """One try of a scan.
+
+    ``clock`` goes with PostgreSQL's; ``started_at`` is read from it. ``hubspot_now`` is the same
+    moment by HubSpot's clock if that is behind: modification times are HubSpot's.
+    """
 
     scan: Scan
     warehouse: Warehouse
@@ -30,6 +34,7 @@ class Extraction:
     scan_log: ScanLog
     clock: Callable[[], datetime]
     started_at: datetime
+    hubspot_now: datetime
     checkpoint_pages: int
     tally: Tally = field(default_factory=Tally)
     warnings: list[str] = field(default_factory=list)

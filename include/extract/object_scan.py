@@ -22,12 +22,13 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ObjectScanned:
-    """What came of it. ``held``: rows in PostgreSQL of the records received."""
+    """What came of it. ``held``: rows in PostgreSQL of the records received; ``live``: of all."""
 
     plan: Plan
     pages: int
     received: int
     held: int
+    live: int
     archived: int
     written: int
 
@@ -41,6 +42,8 @@ def scan_optional_object(extraction: Extraction, crm_object: CrmObject) -> bool:
         scopes = ", ".join(exc.scopes) or crm_object.read_scope
         reason = f"the token lacks {scopes}"
     except ContractError as exc:
+        if exc.status not in (400, 404):
+            raise
         reason = f"HubSpot does not list object type {crm_object.object_type!r}: {exc.what}"
     else:
         return True
@@ -62,7 +65,7 @@ def scan_object(extraction: Extraction, crm_object: CrmObject) -> ObjectScanned:
     plan = plan_scan(
         extraction.scan,
         Past(watermark, last_full_at, frozenset(asked)),
-        extraction.started_at,
+        extraction.hubspot_now,
         names,
         definitions.live,
     )
@@ -115,7 +118,15 @@ def _read(
     if crm_object.property_history:
         read_histories(extraction, crm_object, table)
     held, archived, written = table.count_seen(extraction.scan.id, extraction.started_at)
-    result = ObjectScanned(plan, writer.pages, scan_log.count_received(), held, archived, written)
+    result = ObjectScanned(
+        plan=plan,
+        pages=writer.pages,
+        received=scan_log.count_received(),
+        held=held,
+        live=table.count_live(None),
+        archived=archived,
+        written=written,
+    )
     scan_log.set(
         pages=result.pages,
         records_received=result.received,

@@ -1,6 +1,7 @@
 """The second task of a scan: bring the tenant's rows up to date with its portal."""
 
 import logging
+from datetime import datetime, timedelta
 from typing import TypedDict
 
 from include.errors import ScopeMissingError
@@ -22,6 +23,9 @@ from include.warehouse.tenant_views import publish_views
 
 log = logging.getLogger(__name__)
 
+CLOCK_RESOLUTION = timedelta(seconds=3)
+CLOCK_SKEW_WORTH_A_WARNING_S = 60
+
 
 class Extracted(TypedDict):
     """What `extract_deals` hands on through XCom. Times are ISO 8601, or None."""
@@ -34,6 +38,7 @@ class Extracted(TypedDict):
     pages: int
     deals_extracted: int
     deals_loaded: int
+    deals_live: int
     deals_archived: int
     deals_written: int
     objects: list[str]
@@ -63,7 +68,8 @@ def extract_deals(scan: Scan, checkpoint_pages: int) -> Extracted:
         names = [deals.name, *(o.name for o in others if scan_optional_object(extraction, o))]
         if tenant.objects.deal_pipelines:
             add_unlisted_stages(warehouse, scan)
-        _publish(extraction, names)
+        # Also those that could not be read now: their rows are still there.
+        _publish(extraction, [crm_object.name for crm_object in tenant.crm_objects])
         extraction.record_progress()
         scan_log.set(extraction_finished_at=extraction.clock())
     return _handed_on(extraction, scanned, names)
@@ -86,7 +92,7 @@ def _start(
         extraction_started_at=started_at,
         extraction_finished_at=None,
     )
-    return Extraction(
+    extraction = Extraction(
         scan=scan,
         warehouse=warehouse,
         client=client,
@@ -95,8 +101,27 @@ def _start(
         scan_log=scan_log,
         clock=clock,
         started_at=started_at,
+        hubspot_now=_by_hubspots_clock(client, started_at),
         checkpoint_pages=checkpoint_pages,
     )
+    ahead_s = (started_at - extraction.hubspot_now).total_seconds()
+    if ahead_s > CLOCK_SKEW_WORTH_A_WARNING_S:
+        extraction.warn(
+            f"PostgreSQL's clock is {ahead_s:.0f} s ahead of HubSpot's. Nothing is lost by it; "
+            "set the clock of the database server."
+        )
+    return extraction
+
+
+def _by_hubspots_clock(client: HubSpotClient, now: datetime) -> datetime:
+    """Return the earlier of two clocks: with ours ahead, the watermark would skip changes.
+
+    HubSpot tells whole seconds: less than that, and the answer's way to us, is no difference.
+    """
+    server_time = client.server_time
+    if server_time is None or now - server_time < CLOCK_RESOLUTION:
+        return now
+    return server_time
 
 
 def _read_surroundings(extraction: Extraction) -> None:
@@ -139,6 +164,7 @@ def _handed_on(extraction: Extraction, deals: ObjectScanned, names: list[str]) -
         "pages": deals.pages,
         "deals_extracted": deals.received,
         "deals_loaded": deals.held,
+        "deals_live": deals.live,
         "deals_archived": deals.archived,
         "deals_written": deals.written,
         "objects": names,

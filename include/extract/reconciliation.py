@@ -51,7 +51,7 @@ class Reconciler:
         self._reader = reader
         self._table = table
         lag = timedelta(seconds=extraction.tenant.search_lag_s)
-        self._since = extraction.started_at - lag
+        self._since = extraction.hubspot_now - lag
         self._before: datetime | None = self._since if by_creation else None
         self._filters = (
             search.created_before(crm_object.created_property, self._since) if by_creation else []

@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
 from typing import Any, TypeVar
 from urllib.parse import quote
 
@@ -70,6 +71,11 @@ class HubSpotClient:
     @property
     def base_url(self) -> str:
         return self.transport.base_url
+
+    @property
+    def server_time(self) -> datetime | None:
+        """What HubSpot's clock said with the last answer; None: it did not say."""
+        return self.transport.server_time
 
     @property
     def requests(self) -> int:

@@ -131,11 +131,13 @@ def as_error(failure: Failure, tenant_id: str | None) -> HubSpotDealsError:
             tenant_id=tenant_id,
             remedy="The task is retried; if it goes on, look at HubSpot's status page.",
         )
-    return ContractError(
+    error = ContractError(
         f"HubSpot answered {failure.status} to {failure.request}: {failure.message}.",
         tenant_id=tenant_id,
         remedy="Report it with the correlation id.",
     )
+    error.status = failure.status
+    return error
 
 
 def missing_scopes(fields: dict[str, Any]) -> list[str]:

@@ -4,6 +4,8 @@ import itertools
 import logging
 import time
 from collections.abc import Callable
+from datetime import datetime
+from email.utils import parsedate_to_datetime
 from typing import TypeVar
 
 import msgspec
@@ -60,6 +62,7 @@ class Transport:
         self.requests = 0
         self.throttled = 0
         self.sleep = sleep
+        self._date: str | None = None
         self.base_url = base_url.rstrip("/")
         self._pacer = pacer or Pacer(sleep=sleep)
         self._patience_s = patience_s
@@ -67,6 +70,14 @@ class Transport:
         self._session = requests.Session()
         self._session.auth = BearerToken(token)
         self._session.headers["User-Agent"] = "hubspot-deals-airflow"
+
+    @property
+    def server_time(self) -> datetime | None:
+        """What HubSpot's clock said with the last answer, in whole seconds; None: nothing."""
+        try:
+            return parsedate_to_datetime(self._date) if self._date else None
+        except ValueError:
+            return None
 
     def call(
         self,
@@ -120,6 +131,7 @@ class Transport:
         except requests.RequestException as exc:
             raise _Setback(backoff_s(attempt), self._unreachable(request, exc)) from exc
         self._pacer.learn(answer.headers)
+        self._date = answer.headers.get("Date")
         if answer.status_code not in (200, 207):
             failure = Failure(answer.status_code, answer.headers, answer.content, request)
             self.throttled += answer.status_code == 429

@@ -93,7 +93,9 @@ def _cells(run: Run) -> tuple[str, ...]:
     return (
         run.tenant_id,
         str(run.extracted.get("scan_id", "-")),
-        f"{run.extracted['deals_loaded']:,}" if run.extracted else "-",
+        f"{run.extracted['deals_live'] + run.extracted['deals_archived']:,}"
+        if run.extracted
+        else "-",
         f"{run.extracted['deals_archived']:,}" if run.extracted else "-",
         _checks(run),
         f"{run.duration_s:.1f}",
@@ -103,8 +105,10 @@ def _cells(run: Run) -> tuple[str, ...]:
 def _checks(run: Run) -> str:
     if not run.checked:
         return run.state
-    failed, warned = run.checked["failed"], run.checked["warned"]
-    passed = f"{run.checked['checks'] - failed - warned} passed"
+    warned = run.checked["warned"]
+    # nothing to look at is neither: an idle scan has no rows for most checks
+    others = run.checked["failed"] + warned + run.checked["no_rows"]
+    passed = f"{run.checked['checks'] - others} passed"
     return ", ".join([passed, *([f"{warned} warned"] if warned else [])])
 
 

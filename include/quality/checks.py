@@ -21,13 +21,17 @@ log = logging.getLogger(__name__)
 
 
 class Checked(TypedDict):
-    """What `check_quality` hands on through XCom. ``passed``: no blocking check failed."""
+    """What `check_quality` hands on through XCom.
+
+    ``passed``: no blocking check failed. ``no_rows``: how many checks had nothing to look at.
+    """
 
     scan_id: str
     passed: bool
     checks: int
     failed: int
     warned: int
+    no_rows: int
 
 
 @dataclass(frozen=True)
@@ -73,6 +77,7 @@ def check_quality(scan: Scan) -> Checked:
         "checks": len(results),
         "failed": 0,
         "warned": sum(result.status == "warned" for result in results),
+        "no_rows": sum(result.status == "no_rows" for result in results),
     }
 
 

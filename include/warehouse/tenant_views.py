@@ -68,6 +68,8 @@ class _TenantViews:
         signature = _hash(f"{VERSION} {self._role} {sorted(digests.items())}")
         present = self._relations()
         blocked: list[str] = []
+        if refusal := self._create_schema():
+            return [*plan.warnings, refusal]
         if self._stored_signature() != signature or digests.keys() - present.keys():
             blocked = list(self._rebuild(views, digests, present))
             # what could not be done is tried again by the next scan
@@ -82,7 +84,6 @@ class _TenantViews:
     def _rebuild(
         self, views: list[View], digests: Mapping[str, str], present: Mapping[str, _Relation]
     ) -> Iterator[str]:
-        self._create_schema()
         for view in views:
             relation = present.get(view.name)
             mark = f"{self._mark}{digests[view.name]}"
@@ -164,13 +165,26 @@ class _TenantViews:
     def _is_ours(self, relation: _Relation) -> bool:
         return (relation.comment or "").startswith(self._mark)
 
-    def _create_schema(self) -> None:
+    def _create_schema(self) -> str | None:
+        """Create it if need be; return what an administrator has to do if we may not."""
         # `if not exists` asks for the right to create schemas even if it exists
         known = "select from pg_catalog.pg_namespace where nspname = %s"
-        if self._connection.execute(known, [self._schema]).fetchone() is None:
-            self._connection.execute(
-                sql.SQL("create schema {}").format(sql.Identifier(self._schema))
+        if self._connection.execute(known, [self._schema]).fetchone() is not None:
+            return None
+        create = sql.SQL("create schema {}").format(sql.Identifier(self._schema))
+        try:
+            with self._connection.transaction():
+                self._connection.execute(create)
+        except psycopg.errors.InsufficientPrivilege:
+            statement = sql.SQL("{} authorization {}").format(
+                create, sql.Identifier(self._connection.info.user)
             )
+            return (
+                f"There is no schema {self._schema}, and the warehouse connection may not create "
+                "one. An administrator must run: "
+                f"{statement.as_string(self._connection)}; then the next scan builds the views."
+            )
+        return None
 
     def _relations(self) -> dict[str, _Relation]:
         rows = self._connection.execute(_RELATIONS, [self._schema])

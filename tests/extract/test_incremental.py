@@ -8,6 +8,7 @@ import pytest
 from include.errors import QualityError
 from include.extract.pipeline import extract_deals
 from include.hubspot import api
+from include.hubspot.client import HubSpotClient
 from include.quality.checks import check_quality
 from include.scan import Window
 from include.validation import validate_token
@@ -229,6 +230,21 @@ def test_the_watermark_stays_the_search_lag_behind(warehouse: Warehouse, portal:
 
     started_at = scan_row(warehouse, scan("1"))["extraction_started_at"]
     assert object_row(warehouse, scan("1"))["watermark"] == started_at - timedelta(minutes=15)
+
+
+def test_a_clock_ahead_of_hubspots_does_not_move_the_watermark_past_unread_changes(
+    warehouse: Warehouse, portal: Portal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    an_hour_behind = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=1)
+    monkeypatch.setattr(HubSpotClient, "server_time", an_hour_behind)
+
+    run(scan("1", search_lag_s=60, objects=BARE))
+
+    watermark = object_row(warehouse, scan("1"))["watermark"]
+    assert watermark == an_hour_behind - timedelta(seconds=60)
+    (warning,) = scan_row(warehouse, scan("1"))["warnings"]
+    assert "s ahead of HubSpot's" in warning
+    assert portal.requests["list"] > 0
 
 
 def test_a_full_scan_writes_drifted_values_and_leaves_the_other_rows_alone(

@@ -4,8 +4,8 @@ import os
 from include.local.report import Report
 from include.local.runs import Change, Run
 
-EXTRACTED = {"scan_id": "s-1", "deals_loaded": 1234, "deals_archived": 5}
-CHECKED = {"checks": 12, "failed": 0, "warned": 2}
+EXTRACTED = {"scan_id": "s-1", "deals_live": 1229, "deals_archived": 5}
+CHECKED = {"checks": 15, "failed": 0, "warned": 2, "no_rows": 3}
 
 
 class Terminal(io.StringIO):

@@ -579,6 +579,21 @@ def test_a_loader_that_may_not_create_roles_builds_views_and_says_what_to_run(
     assert analyst(OURS).execute("select count(*) from deals").fetchall() == [(0,)]
 
 
+def test_a_loader_that_may_not_create_schemas_says_what_to_run(
+    warehouse: Warehouse, database_url: str
+) -> None:
+    loader = as_loader(warehouse, database_url)
+    execute(warehouse, "revoke create on database warehouse from tv_loader")
+
+    (warning,) = publish(loader)
+
+    statement = f'create schema "{warehouse.schema}__{OURS}" authorization "tv_loader"'
+    assert f"An administrator must run: {statement};" in warning
+    execute(warehouse, statement)
+    assert all("create schema" not in warning for warning in publish(loader))
+    assert "deals" in views_of(warehouse)
+
+
 def as_loader(warehouse: Warehouse, database_url: str) -> Warehouse:
     """The same warehouse through a role that owns its schema and may do nothing else."""
     url = make_login(database_url, "tv_loader", "nosuperuser nocreaterole")
