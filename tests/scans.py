@@ -15,6 +15,13 @@ from tests.truth import Deals, as_stored, present, stored
 
 #: Pages per chunk.
 PAGES = 10
+#: A tenant's `objects` that leave nothing but deals.
+BARE = {
+    "deal_pipelines": False,
+    "owners": False,
+    "deal_associations": False,
+    "deal_property_history": False,
+}
 
 
 def scan(

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from include.errors import ContractError
+from include.errors import HubSpotUnavailableError
 from include.hubspot.json_repair import Repairs, needs_repair, repair
 
 _EMPTY_OBJECT = msgspec.Raw(b"{}")
@@ -45,10 +45,18 @@ class _Paged(msgspec.Struct, kw_only=True):
         return self.paging.next.after if self.paging and self.paging.next else None
 
 
+class BatchProblem(msgspec.Struct, rename="camel"):
+    """Why some inputs of a batch (HTTP 207) are not among its results."""
+
+    category: str = ""
+    message: str = ""
+
+
 class Page(_Paged):
     """One page of records; `repairs` counts what had to be changed to make it storable."""
 
     results: list[Record]
+    errors: list[BatchProblem] = []
     repairs: Repairs = msgspec.field(default_factory=Repairs)
 
 
@@ -70,6 +78,7 @@ class RecordHistory(msgspec.Struct, rename="camel"):
 
 class HistoryPage(msgspec.Struct):
     results: list[RecordHistory]
+    errors: list[BatchProblem] = []
     repairs: Repairs = msgspec.field(default_factory=Repairs)
 
 
@@ -110,12 +119,6 @@ class AssociationResult(_Paged):
     to: list[AssociatedRecord] = []
 
 
-class BatchProblem(msgspec.Struct, rename="camel"):
-    category: str = ""
-    sub_category: str | None = None
-    message: str = ""
-
-
 class AssociationPage(msgspec.Struct):
     """One answer for a batch of records."""
 
@@ -131,16 +134,20 @@ class AssociationPage(msgspec.Struct):
             if result.after is not None
         ]
 
-    def raise_for_errors(self, tenant_id: str | None) -> None:
-        """Raise ContractError for any problem but "has no associations", which is no problem."""
-        for problem in self.errors:
-            if problem.category != "OBJECT_NOT_FOUND":
-                raise ContractError(
-                    f"HubSpot could not read associations: {problem.category} "
-                    f"{problem.message[:200]!r}.",
-                    tenant_id=tenant_id,
-                    remedy="Report it.",
-                )
+
+def raise_for_problems(problems: list[BatchProblem], request: str, tenant_id: str | None) -> None:
+    """Raise HubSpotUnavailableError unless all that is wrong is that something is not there.
+
+    Records that HubSpot could not read just now must not be taken for records that are gone.
+    """
+    for problem in problems:
+        if problem.category != "OBJECT_NOT_FOUND":
+            raise HubSpotUnavailableError(
+                f"HubSpot could not read part of a batch at {request}: {problem.category} "
+                f"{problem.message[:200]!r}.",
+                tenant_id=tenant_id,
+                remedy="The task is retried; if it goes on, look at HubSpot's status page.",
+            )
 
 
 class Account(msgspec.Struct, rename="camel"):

@@ -25,6 +25,7 @@ from include.hubspot.answers import (
     decode_history,
     decode_page,
     decoder_of,
+    raise_for_problems,
 )
 from include.hubspot.rate_limit import Pacer
 from include.hubspot.transport import PATIENCE_S, TIMEOUT_S, Transport
@@ -166,9 +167,11 @@ class HubSpotClient:
         """
         path = f"{self._records_path(object_type)}/batch/read?archived={str(archived).lower()}"
         inputs = [{"id": record_id} for record_id in ids]
-        return self.transport.call(
+        page = self.transport.call(
             "POST", path, decode_page, json={"inputs": inputs, "properties": list(properties)}
         )
+        raise_for_problems(page.errors, path, self.tenant_id)
+        return page
 
     def read_history(
         self, object_type: str, ids: Sequence[str], properties: Sequence[str]
@@ -180,7 +183,9 @@ class HubSpotClient:
             "properties": ["hs_object_id"],
             "propertiesWithHistory": list(properties),
         }
-        return self.transport.call("POST", path, decode_history, json=body)
+        page = self.transport.call("POST", path, decode_history, json=body)
+        raise_for_problems(page.errors, path, self.tenant_id)
+        return page
 
     def search(self, object_type: str, filters: Sequence[dict[str, Any]], limit: int) -> SearchPage:
         """Return the ids of the first *limit* records, by ascending id, that pass all filters.
@@ -211,7 +216,7 @@ class HubSpotClient:
             page = self.transport.call(
                 "POST", path, decoder_of(AssociationPage), json={"inputs": inputs}
             )
-            page.raise_for_errors(self.tenant_id)
+            raise_for_problems(page.errors, path, self.tenant_id)
             yield page
             inputs = page.next_inputs
 

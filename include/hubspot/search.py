@@ -64,8 +64,11 @@ def _filter(prop: str, operator: str, value: int) -> Filter:
 
 
 def _require_ascending(ids: list[str], last: str | None, tenant_id: str | None) -> None:
-    numbers = [int(last or -1), *map(int, ids)]
-    if any(later <= earlier for earlier, later in pairwise(numbers)):
+    try:
+        numbers = [int(last or -1), *map(int, ids)]
+    except ValueError:
+        numbers = []
+    if not numbers or any(later <= earlier for earlier, later in pairwise(numbers)):
         raise ContractError(
             "HubSpot's search did not answer in ascending order of hs_object_id.",
             tenant_id=tenant_id,

@@ -89,6 +89,16 @@ RULES = (
         may_not_apply=True,
     ),
     Rule(
+        name="most_records_are_still_there",
+        sql="""
+            select count(*) from {scan_objects}
+            where scan_id = %(scan_id)s and vanished > 100 and vanished > warehouse_live
+        """,
+        severity=Severity.BLOCK,
+        why="a token that suddenly sees less must not empty every report unseen",
+        needs_rows=False,
+    ),
+    Rule(
         name="everything_wanted_was_read",
         sql="""
             select jsonb_array_length(warnings) from {scans} where scan_id = %(scan_id)s

@@ -7,7 +7,6 @@ import pytest
 
 from include.errors import QualityError
 from include.extract.pipeline import extract_deals
-from include.hubspot import api
 from include.hubspot.client import HubSpotClient
 from include.quality.checks import check_quality
 from include.scan import Window
@@ -16,6 +15,7 @@ from include.warehouse.connection import Warehouse
 from tests.conftest import Serve
 from tests.hubspot_simulator import Portal, portals
 from tests.scans import (
+    BARE,
     PAGES,
     assert_equals_the_portal,
     object_row,
@@ -25,21 +25,10 @@ from tests.scans import (
     scan_row,
 )
 
-#: Nothing but deals: what lies around them has tests of its own.
-BARE = {
-    "deal_pipelines": False,
-    "owners": False,
-    "deal_associations": False,
-    "deal_property_history": False,
-}
-
 Change = Callable[[Portal], object]
 
 
-@pytest.fixture(autouse=True)
-def fast_searches(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The simulator does not limit searches here, so neither do we."""
-    monkeypatch.setattr(api, "SEARCHES_PER_S", 10_000)
+pytestmark = pytest.mark.usefixtures("fast_searches")
 
 
 @pytest.fixture

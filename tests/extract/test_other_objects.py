@@ -5,25 +5,20 @@ from typing import Any
 
 import pytest
 
-from include.hubspot import api
 from include.scan import Window
 from include.warehouse.connection import Warehouse
 from tests.conftest import Serve
 from tests.hubspot_simulator import Portal, Token, portals
-from tests.scans import object_row, query, run, scan, scan_row
+from tests.scans import BARE, object_row, query, run, scan, scan_row
 
-BARE = {
-    "deal_pipelines": False,
-    "owners": False,
-    "deal_associations": False,
-    "deal_property_history": False,
-}
 MACHINES = {"object_type": "2-7654321"}
 
 
+pytestmark = pytest.mark.usefixtures("fast_searches")
+
+
 @pytest.fixture
-def portal(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> Portal:
-    monkeypatch.setattr(api, "SEARCHES_PER_S", 10_000)
+def portal(serve: Serve) -> Portal:
     portal = portals.generated(deals=5)
     portal.quota.searches_per_second = None
     portal.add_object("contacts", count=120, archived=7, seed=1)

@@ -6,7 +6,6 @@ import pytest
 
 from include.errors import QualityError
 from include.extract.pipeline import extract_deals
-from include.hubspot import api
 from include.quality.checks import check_quality
 from include.scan import Window
 from include.validation import validate_token
@@ -14,6 +13,7 @@ from include.warehouse.connection import Warehouse
 from tests.conftest import Serve
 from tests.hubspot_simulator import Portal, portals
 from tests.scans import (
+    BARE,
     PAGES,
     assert_equals_the_portal,
     object_row,
@@ -23,12 +23,11 @@ from tests.scans import (
     scan_row,
 )
 
-BARE = {"deal_associations": False, "deal_property_history": False}
+pytestmark = pytest.mark.usefixtures("fast_searches")
 
 
 @pytest.fixture
-def portal(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> Portal:
-    monkeypatch.setattr(api, "SEARCHES_PER_S", 10_000)
+def portal(serve: Serve) -> Portal:
     portal = portals.generated(deals=130, archived=20)
     portal.quota.searches_per_second = None
     serve(acme=portal)

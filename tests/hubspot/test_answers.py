@@ -1,7 +1,10 @@
+from contextlib import nullcontext
+
 import msgspec
 import pytest
 
-from include.hubspot.answers import decode_page
+from include.errors import HubSpotUnavailableError
+from include.hubspot.answers import decode_page, raise_for_problems
 
 
 def test_properties_stay_the_bytes_that_hubspot_sent() -> None:
@@ -30,3 +33,20 @@ def test_another_shape_than_documented_is_told_apart_from_garbage() -> None:
         decode_page(b'{"results":"none"}')
     with pytest.raises(ValueError, match="Expecting"):
         decode_page(b'{"results":[')
+
+
+@pytest.mark.parametrize(
+    ("category", "raises"), [("OBJECT_NOT_FOUND", False), ("INTERNAL_ERROR", True), ("", True)]
+)
+def test_what_could_not_be_read_is_not_taken_for_what_is_not_there(
+    category: str, raises: bool
+) -> None:
+    body = f'{{"results":[],"numErrors":1,"errors":[{{"category":"{category}","message":"m"}}]}}'
+    page = decode_page(body.encode())
+
+    with (
+        pytest.raises(HubSpotUnavailableError, match="could not read part of a batch")
+        if raises
+        else nullcontext()
+    ):
+        raise_for_problems(page.errors, "POST /batch/read", "acme")

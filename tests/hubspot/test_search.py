@@ -94,7 +94,7 @@ def test_the_beginning_of_time_is_not_asked_for() -> None:
     assert rule["value"] == "1000"
 
 
-@pytest.mark.parametrize("ids", [["2", "1"], ["5", "5"], ["10", "9"]])
+@pytest.mark.parametrize("ids", [["2", "1"], ["5", "5"], ["10", "9"], ["x"]])
 def test_an_answer_out_of_order_is_refused_since_records_would_be_lost(
     client: HubSpotClient, monkeypatch: pytest.MonkeyPatch, ids: list[str]
 ) -> None:

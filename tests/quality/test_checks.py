@@ -112,6 +112,11 @@ def test_the_first_successful_scan_binds_the_tenant_to_its_account(warehouse: Wa
             "update scan_objects set unexplained = 2", "portal_count_is_explained", id="difference"
         ),
         pytest.param(
+            "update scan_objects set vanished = 101, warehouse_live = 100",
+            "most_records_are_still_there",
+            id="most of it is gone",
+        ),
+        pytest.param(
             "alter table deals drop constraint deals_pkey; "
             "alter table deals alter deal_id drop not null; "
             "update deals set deal_id = null where deal_id = 2",
@@ -220,6 +225,7 @@ def test_a_scan_without_deals_is_a_result_of_its_own(
     assert found.pop("deals_present") == "warned"
     assert found.pop("received_records_are_held") == "passed"
     assert found.pop("portal_count_is_explained") == "passed"
+    assert found.pop("most_records_are_still_there") == "passed"
     assert found.pop("everything_wanted_was_read") == "passed"
     assert set(found.values()) == {"no_rows"}
     assert checked["warned"] == 1
