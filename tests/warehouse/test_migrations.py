@@ -60,6 +60,36 @@ def test_a_schema_newer_than_the_code_is_refused(warehouse: Warehouse) -> None:
         migrate(warehouse)
 
 
+def test_rows_of_the_first_version_stay_and_are_written_again_by_the_next_scan(
+    empty_warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A hash of 0 is no record's: the row counts as changed whatever comes."""
+    first = migrations()[:1]
+    with monkeypatch.context() as then:
+        then.setattr(migrations_module, "migrations", lambda: first)
+        migrate(empty_warehouse)
+    schema = empty_warehouse.schema
+    with empty_warehouse.connect() as connection:
+        connection.execute(
+            f"insert into {schema}.deals (_tenant_id, deal_id, archived, properties, _scan_id,"
+            " _extracted_at) values ('acme', 1, false, '{}', 's', now())"
+        )
+        connection.execute(
+            f"insert into {schema}.scans (scan_id, tenant_id, dag_id, run_id, mode, state)"
+            " values ('s', 'acme', 'd', 'r', 'full', 'succeeded')"
+        )
+
+    assert migrate(empty_warehouse) == [version for version, _ in migrations()[1:]]
+
+    with empty_warehouse.connect() as connection:
+        deal = connection.execute(
+            f"select deal_id, _content_hash, vanished_at from {schema}.deals"
+        ).fetchone()
+        scan = connection.execute(f"select state, warnings from {schema}.scans").fetchone()
+    assert deal == (1, 0, None)
+    assert scan == ("succeeded", [])
+
+
 #: Columns that dlt never writes: what later scans find out about a record.
 MARKS = {"vanished_at", "merged_into_deal_id", "merged_into_record_id"}
 
