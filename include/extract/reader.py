@@ -76,6 +76,8 @@ class RecordReader:
                 found.archived |= self._read_batch(missing, archived=True) & set(missing)
             found.gone |= set(batch) - found.live - found.archived
         self._writer.flush()
+        # A row whose content is the same as before it vanished is not written, only unmarked.
+        self._table.clear_marks(self._extraction.scan.id)
         return found
 
     def mark_gone(self, ids: Iterable[int]) -> None:

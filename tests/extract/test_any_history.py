@@ -15,12 +15,16 @@ from include.scan import Window
 from include.warehouse.connection import Warehouse
 from tests.conftest import connect
 from tests.hubspot_simulator import Fault, HubSpotSimulator, Portal, portals
+from tests.hubspot_simulator.record import Record
 from tests.scans import assert_equals_the_portal, query, run, scan
 
 NUMBERS = st.integers(0, 1_000)
 CHANGES = st.tuples(
     st.sampled_from(
-        ["create", "update", "archive", "restore", "merge", "purge", "drift", "link", "unlink"]
+        [
+            *("create", "update", "archive", "restore", "merge", "purge", "return"),
+            *("drift", "link", "unlink"),
+        ]
     ),
     NUMBERS,
     NUMBERS,
@@ -62,14 +66,20 @@ def test_after_every_successful_scan_the_warehouse_equals_the_portal(
     portal = portals.generated(deals=12, archived=4, associations=True)
     portal.quota.searches_per_second = None
     tenant = f"tenant_{next(tenant_numbers)}"
+    purged: list[Record] = []
     with HubSpotSimulator([portal]) as simulator:
         connect(impatient, tenant, simulator, portal.tokens[0].text)
         for number, step in enumerate([*history, ("scan", "auto"), ("scan", "full")]):
-            take(warehouse, portal, tenant, f"run {number}", step)
+            take(warehouse, portal, tenant, f"run {number}", step, purged)
 
 
 def take(
-    warehouse: Warehouse, portal: Portal, tenant: str, run_id: str, step: tuple[Any, ...]
+    warehouse: Warehouse,
+    portal: Portal,
+    tenant: str,
+    run_id: str,
+    step: tuple[Any, ...],
+    purged: list[Record],
 ) -> None:
     if step[0] == "fault":
         portal.faults = [Fault(step[1], path="/crm/", nth=step[2], policy="TEN_SECONDLY_ROLLING")]
@@ -78,7 +88,7 @@ def take(
     elif step[0] == "scan":
         take_scan(warehouse, portal, tenant, run_id, step[1])
     else:
-        change(portal, *step)
+        change(portal, purged, *step)
 
 
 def take_scan(warehouse: Warehouse, portal: Portal, tenant: str, run_id: str, mode: str) -> None:
@@ -113,14 +123,19 @@ def scan_window(moments: list[str], start: int, length: int) -> Window:
     return Window(begin, begin + timedelta(days=1 + length))
 
 
-def change(portal: Portal, what: str, first: int, second: int) -> None:
+def change(portal: Portal, purged: list[Record], what: str, first: int, second: int) -> None:
     live, archived = portal.live_ids(), portal.archived_ids()
     if what == "create":
         portal.create(dealname=f"created {first}", amount=str(second))
     elif what == "restore" and archived:
         portal.restore(archived[first % len(archived)])
     elif what == "purge" and live + archived:
-        portal.purge([*live, *archived][first % len([*live, *archived])])
+        gone = portal.deals[[*live, *archived][first % len([*live, *archived])]]
+        purged.append(gone)
+        portal.purge(gone.id)
+    elif what == "return" and purged:
+        # as it was: a token may have seen less for a while
+        portal.add(purged.pop(first % len(purged)))
     elif what == "merge" and len(live) > 1:
         one, other = live[first % len(live)], live[second % len(live)]
         if one != other:

@@ -84,6 +84,22 @@ def test_a_live_deal_gone_without_a_trace_is_noticed_by_an_incremental_scan(
     assert row["vanished_at"] == scan_row(warehouse, scan("2"))["extraction_started_at"]
 
 
+def test_a_deal_that_comes_back_unchanged_is_noticed_by_an_incremental_scan(
+    warehouse: Warehouse, portal: Portal
+) -> None:
+    run(scan("1", search_lag_s=0, objects=BARE))
+    gone = portal.deals[portal.live_ids()[5]]
+    portal.purge(gone.id)
+    run(scan("2", search_lag_s=0, objects=BARE))
+    portal.add(gone)
+
+    third = run(scan("3", search_lag_s=0, objects=BARE))
+
+    assert third["mode"] == "incremental"
+    assert figures(warehouse, "3") == (130, 130, 0, 0)
+    assert_equals_the_portal(warehouse, portal)
+
+
 def test_changes_while_the_scan_runs_are_no_false_alarm(
     warehouse: Warehouse, portal: Portal
 ) -> None:
