@@ -26,9 +26,9 @@ def read_associations(
     Whether a new association moves its record's modification time is not known: so all are read
     again where that is cheap. docs/how-scans-work.md#associations
     """
-    ids = table.live_ids() if mode != "window" else []
-    if mode == "window" or (mode != "full" and len(ids) > ALL_ASSOCIATIONS_MAX_RECORDS):
-        ids = table.live_ids_seen(extraction.scan.id)
+    few = table.count_live(None) <= ALL_ASSOCIATIONS_MAX_RECORDS
+    everything = mode == "full" or (mode == "incremental" and few)
+    ids = table.live_ids() if everything else table.live_ids_seen(extraction.scan.id)
     for to_type in crm_object.associations:
         try:
             for batch in batches(ids, ASSOCIATIONS_BATCH_SIZE):
