@@ -1,174 +1,38 @@
-"""The views of a tenant, and every way out of them that we could think of."""
+"""The views of a tenant: what is in them, and when they are built again."""
 
-import contextlib
 import re
 import threading
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, date, datetime
+from datetime import date
 from decimal import Decimal
-from typing import Any
 
-import psycopg
 import pytest
-from psycopg import conninfo, sql
-from psycopg.types.json import Jsonb
+from psycopg import sql
 
 from include.warehouse import tenant_views
 from include.warehouse.connection import Warehouse
 from include.warehouse.tenant_views import publish_views
-
-# Roles are the cluster's: the ids must not be those of other tests.
-OURS, THEIRS = "tv_acme", "tv_globex"
-PASSWORD = "only for tests"
-TYPED = {"dealstage": "stage_id", "amount": "amount"}
-OBJECTS = ["deals", "contacts"]
-NOW = datetime(2024, 5, 1, tzinfo=UTC)
-
-Analyst = Callable[[str], psycopg.Connection]
-
-
-@pytest.fixture
-def warehouse(warehouse: Warehouse, database_url: str) -> Iterator[Warehouse]:
-    yield warehouse
-    with psycopg.connect(database_url, autocommit=True) as connection:
-        drop(
-            connection,
-            "schema",
-            "select nspname from pg_namespace where nspname like %s",
-            "%tv\\_%",
-        )
-        roles = "select rolname from pg_roles where rolname like %s order by rolname"
-        for (role,) in connection.execute(roles, ["%tv\\_%"]).fetchall():
-            connection.execute(sql.SQL("drop owned by {} cascade").format(sql.Identifier(role)))
-            connection.execute(sql.SQL("drop role {}").format(sql.Identifier(role)))
-
-
-def drop(connection: psycopg.Connection, kind: str, names: str, pattern: str) -> None:
-    for (name,) in connection.execute(names, [pattern]).fetchall():
-        connection.execute(
-            sql.SQL("drop {} {} cascade").format(sql.SQL(kind), sql.Identifier(name))
-        )
-
-
-@pytest.fixture
-def analyst(warehouse: Warehouse, database_url: str) -> Iterator[Analyst]:
-    """Log in as somebody who is a member of a tenant's role, in autocommit mode."""
-    with contextlib.ExitStack() as stack:
-
-        def login(tenant_id: str) -> psycopg.Connection:
-            url = make_login(
-                database_url, f"tv_analyst_{tenant_id}", f"in role hubspot_{tenant_id}"
-            )
-            connection = stack.enter_context(psycopg.connect(url, autocommit=True))
-            connection.execute(
-                "select set_config('search_path', %s, false)", [f"{warehouse.schema}__{tenant_id}"]
-            )
-            return connection
-
-        yield login
-
-
-def make_login(database_url: str, name: str, options: str) -> str:
-    with psycopg.connect(database_url) as connection:
-        connection.execute(
-            sql.SQL("create role {} login password {} " + options).format(
-                sql.Identifier(name), PASSWORD
-            )
-        )
-    return conninfo.make_conninfo(database_url, user=name, password=PASSWORD)
-
-
-def define(
-    warehouse: Warehouse,
-    name: str,
-    property_type: str = "string",
-    field_type: str = "text",
-    *,
-    tenant_id: str = OURS,
-    crm_object: str = "deals",
-    archived: bool = False,
-) -> None:
-    execute(
-        warehouse,
-        "insert into {schema}.property_definitions (_tenant_id, object, name, property_type,"
-        " field_type, calculated, options, archived, listed, definition)"
-        " values (%s, %s, %s, %s, %s, false, '[]', %s, not %s, '{{}}')"
-        " on conflict (_tenant_id, object, name) do update"
-        " set property_type = excluded.property_type, field_type = excluded.field_type",
-        [tenant_id, crm_object, name, property_type, field_type, archived, archived],
-    )
-
-
-def add_deal(
-    warehouse: Warehouse, deal_id: int, *, tenant_id: str = OURS, **columns: object
-) -> None:
-    row = {"properties": {}, "archived": False, "_scan_id": "s", "_extracted_at": NOW, **columns}
-    insert(warehouse, "deals", {"_tenant_id": tenant_id, "deal_id": deal_id, **row})
-
-
-def add_record(warehouse: Warehouse, record_id: int, crm_object: str, **columns: object) -> None:
-    row = {"properties": {}, "archived": False, "_scan_id": "s", "_extracted_at": NOW, **columns}
-    row = {"_tenant_id": OURS, "object": crm_object, "record_id": record_id, **row}
-    insert(warehouse, "records", row)
-
-
-def insert(warehouse: Warehouse, table: str, row: dict[str, Any]) -> None:
-    values = [Jsonb(v) if isinstance(v, dict) else v for v in row.values()]
-    names = sql.SQL(", ").join(map(sql.Identifier, row)).as_string()
-    places = ", ".join(["%s"] * len(row))
-    execute(warehouse, f"insert into {{schema}}.{table} ({names}) values ({places})", values)
-
-
-def execute(warehouse: Warehouse, statement: str, values: list[Any] | None = None) -> None:
-    with warehouse.connect() as connection:
-        connection.execute(composed(warehouse, statement), values)
-
-
-def rows(warehouse: Warehouse, statement: str, values: list[Any] | None = None) -> list[Any]:
-    with warehouse.connect() as connection:
-        return connection.execute(composed(warehouse, statement), values).fetchall()
-
-
-def composed(warehouse: Warehouse, statement: str) -> sql.Composed:
-    return sql.SQL(statement).format(
-        schema=sql.Identifier(warehouse.schema),
-        ours=sql.Identifier(f"{warehouse.schema}__{OURS}"),
-    )
-
-
-def publish(
-    warehouse: Warehouse, tenant_id: str = OURS, objects: list[str] | None = None
-) -> list[str]:
-    return publish_views(warehouse, tenant_id, objects or OBJECTS, TYPED)
-
-
-def columns_of(warehouse: Warehouse, view: str) -> dict[str, str]:
-    found = rows(
-        warehouse,
-        "select column_name, data_type from information_schema.columns"
-        " where table_schema = %s and table_name = %s order by ordinal_position",
-        [f"{warehouse.schema}__{OURS}", view],
-    )
-    return dict(found)
-
-
-def views_of(warehouse: Warehouse) -> set[str]:
-    found = rows(
-        warehouse,
-        "select viewname from pg_views where schemaname = %s",
-        [f"{warehouse.schema}__{OURS}"],
-    )
-    return {name for (name,) in found}
-
-
-def oid_of(warehouse: Warehouse, view: str) -> list[Any]:
-    return rows(warehouse, f"select '{{ours}}.{view}'::regclass::oid")
-
-
-def build_time(warehouse: Warehouse) -> list[Any]:
-    return rows(warehouse, "select built_at, signature from {schema}.tenant_views")
-
+from tests.warehouse.tenant_views.conftest import Analyst
+from tests.warehouse.tenant_views.views import (
+    NOW,
+    OBJECTS,
+    OURS,
+    THEIRS,
+    TYPED,
+    add_deal,
+    add_record,
+    build_time,
+    columns_of,
+    composed,
+    define,
+    execute,
+    make_login,
+    oid_of,
+    publish,
+    refused,
+    rows,
+    views_of,
+)
 
 # What there is
 
@@ -642,198 +506,3 @@ def wait_for_a_blocked_session(warehouse: Warehouse) -> None:
             return
         waited.wait(0.01)
     raise AssertionError("nothing waits for the other session's role")
-
-
-# Ways out
-
-
-@pytest.fixture
-def ours(warehouse: Warehouse, analyst: Analyst) -> psycopg.Connection:
-    """An analyst of one tenant, in a warehouse where another has a secret."""
-    for tenant_id in (OURS, THEIRS):
-        for name in ("note", "size"):
-            define(warehouse, name, tenant_id=tenant_id)
-    define(warehouse, "size", "number", "number")
-    add_deal(warehouse, 1, properties={"note": "own", "size": "1"}, stage_id="own")
-    add_deal(warehouse, 2, properties={"note": "archived"}, archived=True)
-    for deal_id in range(10, 20):
-        secret = {"note": "secret", "size": "4711"}
-        add_deal(warehouse, deal_id, tenant_id=THEIRS, properties=secret, stage_id="secret")
-    execute(warehouse, "analyze {schema}.deals")
-    publish(warehouse)
-    publish(warehouse, THEIRS)
-    return analyst(OURS)
-
-
-def refused(connection: psycopg.Connection, statement: str) -> None:
-    with pytest.raises(psycopg.errors.InsufficientPrivilege):
-        connection.execute(statement)
-
-
-@pytest.mark.parametrize(
-    "table",
-    [
-        *("deals", "records", "deal_stages", "deal_pipelines", "owners", "associations", "scans"),
-        *("property_definitions", "property_history", "history_reads", "scan_objects", "tenants"),
-        *("scan_chunks", "quality_results", "tenant_views", "schema_migrations", "_dlt_loads"),
-    ],
-)
-def test_base_tables_are_closed(warehouse: Warehouse, ours: psycopg.Connection, table: str) -> None:
-    refused(ours, f"select * from {warehouse.schema}.{table}")
-
-
-def test_other_tenants_schemas_are_closed(warehouse: Warehouse, ours: psycopg.Connection) -> None:
-    refused(ours, f"select * from {warehouse.schema}__{THEIRS}.deals")
-
-
-def test_what_the_views_read_is_closed(ours: psycopg.Connection) -> None:
-    refused(ours, "select * from _deals")
-
-
-def test_staging_is_closed(warehouse: Warehouse, ours: psycopg.Connection) -> None:
-    refused(ours, f"select * from {warehouse.schema}_stg_slot1.deals")
-
-
-def test_functions_of_the_warehouse_are_closed(
-    warehouse: Warehouse, ours: psycopg.Connection
-) -> None:
-    refused(ours, f"select {warehouse.schema}.as_number('1')")
-
-
-def test_another_tenants_role_can_not_be_taken(ours: psycopg.Connection) -> None:
-    refused(ours, f"set role hubspot_{THEIRS}")
-    refused(ours, f"grant hubspot_{THEIRS} to current_user")
-    refused(ours, "set session authorization postgres")
-
-
-@pytest.mark.parametrize(
-    "statement",
-    [
-        "insert into deals_all (deal_id, archived) values (9, false)",
-        "insert into deal_stages (pipeline_id) values ('x')",
-        "update deals set url = 'x'",
-        "delete from deals",
-        "merge into deals using (select 1 as id) s on deal_id = id when matched then delete",
-        "select * from deals for update",
-        "comment on view deals is 'mine'",
-        "alter view deals reset (security_barrier)",
-        "alter view deals set (security_invoker)",
-        "drop view deals",
-        "create or replace view deals as select 1 as deal_id",
-        "create or replace rule leak as on select to deals do instead select 1",
-    ],
-)
-def test_nothing_is_written_or_changed(ours: psycopg.Connection, statement: str) -> None:
-    refused(ours, statement)
-
-
-def test_nobody_is_let_in(ours: psycopg.Connection) -> None:
-    rights = "select relacl from pg_class where oid = 'deals'::regclass"
-    before = ours.execute(rights).fetchall()
-
-    # PostgreSQL only warns that nothing was granted
-    ours.execute("grant select on deals to public")
-
-    assert ours.execute(rights).fetchall() == before
-
-
-def test_a_view_can_not_be_locked_against_the_loader(ours: psycopg.Connection) -> None:
-    with ours.transaction():
-        refused(ours, "lock table deals in access exclusive mode")
-
-
-@pytest.mark.parametrize(
-    "statement",
-    [
-        "create table {schema}.mine ()",
-        "create view {schema}.mine as select 1 as it",
-        "create function {schema}.f() returns int language sql return 1",
-        "create type {schema}.mine as enum ()",
-        "create schema mine",
-    ],
-)
-def test_nothing_is_created(warehouse: Warehouse, ours: psycopg.Connection, statement: str) -> None:
-    refused(ours, statement.format(schema=f"{warehouse.schema}__{OURS}"))
-
-
-def seen_by(connection: psycopg.Connection, query: str) -> set[str]:
-    """Return what a function that tells all it is given was given in *query*."""
-    told: list[str] = []
-    connection.execute("set client_min_messages to notice")
-    connection.add_notice_handler(lambda notice: told.append(notice.message_primary or ""))
-    connection.execute(query)
-    return set(told)
-
-
-LEAK = """
-    create function pg_temp.leak(value text) returns boolean language plpgsql
-    cost 0.0000001 as $$
-    begin
-        raise notice '%', value;
-        return true;
-    end
-    $$
-"""
-LEAK_OPERATOR = """
-    create function pg_temp.leak(value text, other text) returns boolean language plpgsql
-    cost 0.0000001 as $$
-    begin
-        raise notice '%', value;
-        return true;
-    end
-    $$;
-    create operator pg_temp.<<< (function = pg_temp.leak, leftarg = text, rightarg = text,
-                                 restrict = eqsel)
-"""
-
-
-@pytest.mark.parametrize(
-    ("query", "seen"),
-    [
-        ("select * from deals where pg_temp.leak(note)", {"own"}),
-        ("select * from deals where pg_temp.leak(dealstage)", {"own"}),
-        ("select * from deals_all where pg_temp.leak(note)", {"own", "archived"}),
-        ("select count(*) from deals where pg_temp.leak(deals::text) and note = 'x'", None),
-        ("select 1 from deals a join deals b on pg_temp.leak(a.note) and a.url = b.url", {"own"}),
-    ],
-)
-def test_a_cheap_function_that_tells_all_sees_own_rows_only(
-    warehouse: Warehouse, ours: psycopg.Connection, query: str, seen: set[str] | None
-) -> None:
-    define(warehouse, "dealstage")
-    publish(warehouse)
-    ours.execute(LEAK)
-
-    told = seen_by(ours, query)
-
-    assert not any("secret" in text for text in told)
-    if seen is not None:
-        assert told == seen
-
-
-def test_a_cheap_operator_that_tells_all_sees_own_rows_only(ours: psycopg.Connection) -> None:
-    ours.execute(LEAK_OPERATOR)
-
-    told = seen_by(ours, "select * from deals where note operator(pg_temp.<<<) 'x'")
-
-    assert told == {"own"}
-
-
-def test_an_error_made_from_a_value_tells_nothing_of_others(ours: psycopg.Connection) -> None:
-    # 'secret' is no integer: had it been looked at, the cast would fail and quote it
-    with pytest.raises(psycopg.errors.InvalidTextRepresentation, match='"own"'):
-        ours.execute("select * from deals where note::integer = 1")
-
-
-@pytest.mark.parametrize("options", ["", "(verbose)", "(analyze, verbose, buffers)"])
-def test_explain_tells_no_values_of_others(ours: psycopg.Connection, options: str) -> None:
-    plan = str(ours.execute(f"explain {options} select * from deals where size > 1").fetchall())
-
-    assert THEIRS not in plan
-    assert "secret" not in plan
-    assert "4711" not in plan
-
-
-def test_statistics_tell_no_values_of_others(ours: psycopg.Connection) -> None:
-    assert ours.execute("select * from pg_stats where tablename = 'deals'").fetchall() == []
-    refused(ours, "select * from pg_statistic")
