@@ -38,7 +38,7 @@ def read_associations(
                 f"{crm_object.name}: associations with {to_type} were not read: "
                 f"the token lacks {', '.join(exc.scopes) or 'a scope'}."
             )
-    drop_associations_of_the_gone(extraction.warehouse, extraction.scan, crm_object.name)
+    drop_associations_of_the_gone(table)
     return count_associations(extraction.warehouse, extraction.scan, crm_object.name)
 
 

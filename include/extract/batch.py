@@ -41,7 +41,6 @@ class Batch:
     misfits: Counter[str]
     merges: dict[int, int]
     duplicates_dropped: int
-    archived: int
 
 
 def to_batch(
@@ -96,7 +95,6 @@ def to_batch(
             (survivor, text) for survivor, text in zip(ids, merged_ids, strict=True) if text
         ),
         duplicates_dropped=len(records) - len(kept),
-        archived=sum(record.archived for record in kept),
     )
 
 
@@ -106,10 +104,7 @@ def merges_of(pairs: Iterable[tuple[int, str]]) -> dict[int, int]:
         int(gone): survivor
         for survivor, text in pairs
         for part in text.split(";")
-        if (gone := part.strip()).isascii()
-        and gone.isdigit()
-        and int(gone) != survivor
-        and int(gone) <= _BIGINT_MAX
+        if _is_id(gone := part.strip()) and int(gone) != survivor
     }
 
 
@@ -138,8 +133,12 @@ def _not_older(moment: datetime | None, other: datetime | None) -> bool:
     return (moment is not None and (other is None or moment >= other)) or moment is other is None
 
 
+def _is_id(text: str) -> bool:
+    return text.isascii() and text.isdigit() and int(text) <= _BIGINT_MAX
+
+
 def _record_id(text: str, tenant_id: str) -> int:
-    if not (text.isascii() and text.isdigit()) or int(text) > _BIGINT_MAX:
+    if not _is_id(text):
         raise ContractError(
             f"HubSpot listed a record whose id is no 64-bit number ({len(text)} characters).",
             tenant_id=tenant_id,

@@ -6,11 +6,12 @@ Pure decisions, no I/O. docs/how-scans-work.md#which-scan-reads-what
 import zoneinfo
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Literal
 
 from croniter import croniter
 
+from include.extract.values import to_timestamp
 from include.hubspot.answers import PropertyDefinition
 from include.scan import Scan
 
@@ -123,7 +124,6 @@ def _was_added_empty(definition: PropertyDefinition, last_full_at: datetime | No
     if definition.calculated or not definition.created_at or last_full_at is None:
         return False
     try:
-        created_at = datetime.fromisoformat(definition.created_at)
+        return to_timestamp(definition.created_at) > last_full_at
     except ValueError:
         return False
-    return created_at.astimezone(UTC) > last_full_at

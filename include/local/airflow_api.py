@@ -47,7 +47,7 @@ class AirflowApi:
     def create_backfill(
         self, dag_id: str, from_date: str, to_date: str, max_active_runs: int
     ) -> None:
-        """Have a run made for every data interval between two dates, both included."""
+        """Have a run made for every data interval that starts between two dates."""
         body = {
             "dag_id": dag_id,
             "from_date": from_date,

@@ -7,6 +7,7 @@ from psycopg import sql
 from include.hubspot.answers import AssociationResult
 from include.scan import Scan
 from include.warehouse.connection import Warehouse
+from include.warehouse.record_table import RecordTable
 
 #: (from id, to id, category, type id, label)
 Link = tuple[int, int, str, int, str | None]
@@ -79,32 +80,16 @@ def replace_associations(
         )
 
 
-def drop_associations_of_the_gone(warehouse: Warehouse, scan: Scan, from_object: str) -> None:
+def drop_associations_of_the_gone(table: RecordTable) -> None:
     """Delete associations of records that vanished or were merged away: HubSpot has none either."""
-    records, record_id, merged_into = (
-        ("deals", "deal_id", "merged_into_deal_id")
-        if from_object == "deals"
-        else ("records", "record_id", "merged_into_record_id")
+    table.change(
+        """
+        delete from {associations} as link using {table} as row
+        where link._tenant_id = %(tenant_id)s and link.from_object = %(object)s
+          and {of_object} and row.{id} = link.from_id
+          and (row.vanished_at is not null or row.{merged_into} is not null)
+        """
     )
-    of_object = sql.SQL("" if from_object == "deals" else "and row.object = %(from_object)s")
-    with warehouse.connect(scan.tenant.id) as connection:
-        connection.execute(
-            sql.SQL(
-                """
-                delete from {associations} as link using {records} as row
-                where link._tenant_id = %(tenant_id)s and link.from_object = %(from_object)s
-                  and row._tenant_id = %(tenant_id)s and row.{record_id} = link.from_id {of_object}
-                  and (row.vanished_at is not null or row.{merged_into} is not null)
-                """
-            ).format(
-                associations=sql.Identifier(warehouse.schema, "associations"),
-                records=sql.Identifier(warehouse.schema, records),
-                record_id=sql.Identifier(record_id),
-                merged_into=sql.Identifier(merged_into),
-                of_object=of_object,
-            ),
-            {"tenant_id": scan.tenant.id, "from_object": from_object},
-        )
 
 
 def count_associations(warehouse: Warehouse, scan: Scan, from_object: str) -> int:

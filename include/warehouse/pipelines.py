@@ -25,26 +25,14 @@ def save_pipelines(warehouse: Warehouse, scan: Scan, pipelines: Sequence[Pipelin
             ("_tenant_id", "pipeline_id"),
             [tenant | _pipeline_row(pipeline) for pipeline in pipelines],
         )
-        unlist(
-            connection,
-            pipelines_table,
-            tenant,
-            "pipeline_id",
-            [pipeline.id for pipeline in pipelines],
-        )
-        # Stages have no `unlist` of their own: their id alone is no key.
-        connection.execute(
-            sql.SQL("update {} set listed = false where _tenant_id = %s and listed").format(
-                stages_table
-            ),
-            [scan.tenant.id],
-        )
+        unlist(connection, pipelines_table, tenant)
         upsert(
             connection,
             stages_table,
             ("_tenant_id", "pipeline_id", "stage_id"),
             [tenant | row | {"_scan_id": scan.id} for row in _stage_rows(pipelines)],
         )
+        unlist(connection, stages_table, tenant)
 
 
 def add_unlisted_stages(warehouse: Warehouse, scan: Scan) -> None:

@@ -29,7 +29,7 @@ def save_definitions(
     with warehouse.connect(scan.tenant.id) as connection:
         before = _usable_types(connection, table, of)
         upsert(connection, table, ("_tenant_id", "object", "name"), rows)
-        unlist(connection, table, of, "name", [definition.name for definition in definitions])
+        unlist(connection, table, of)
         after = _usable_types(connection, table, of)
     return _drift(before, after) if before else {}
 

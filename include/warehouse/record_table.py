@@ -41,6 +41,7 @@ class RecordTable:
             "table": sql.Identifier(schema, self.name),
             "id": sql.Identifier(id_column),
             "merged_into": sql.Identifier(merged_into),
+            "associations": sql.Identifier(schema, "associations"),
             "history_reads": sql.Identifier(schema, "history_reads"),
             "of_object": sql.SQL(of_object),
             "alike": sql.SQL(alike),
@@ -115,7 +116,7 @@ class RecordTable:
 
     def mark_vanished(self, ids: Sequence[int], at: datetime) -> int:
         """Mark records that HubSpot no longer knows, and return how many were not marked yet."""
-        return self._change(
+        return self.change(
             "update {table} as row set vanished_at = %(at)s where {of_object}"
             " and row.{id} = any(%(ids)s) and row.vanished_at is null"
             " and row.{merged_into} is null",
@@ -130,7 +131,7 @@ class RecordTable:
         """
         if not merges:
             return 0
-        marked = self._change(
+        marked = self.change(
             "update {table} as row set {merged_into} = merge.survivor, vanished_at = null"
             " from unnest(%(gone)s::bigint[], %(survivors)s::bigint[]) as merge (gone, survivor)"
             " where {of_object} and row.{id} = merge.gone and merge.gone <> merge.survivor"
@@ -138,7 +139,7 @@ class RecordTable:
             gone=list(merges.keys()),
             survivors=list(merges.values()),
         )
-        while self._change(
+        while self.change(
             "update {table} as row set {merged_into} = survivor.{merged_into}"
             " from {table} as survivor"
             " where {of_object} and {alike} and row.{merged_into} = survivor.{id}"
@@ -153,7 +154,7 @@ class RecordTable:
 
         A live record is neither vanished nor merged away; an archived one is not vanished.
         """
-        return self._change(
+        return self.change(
             "update {table} as row set vanished_at = null, {merged_into} ="
             " case when row.archived then row.{merged_into} end"
             " where {of_object} and exists {seen} and (row.vanished_at is not null"
@@ -169,7 +170,8 @@ class RecordTable:
         with self._warehouse.connect(self.tenant_id) as connection:
             return self._execute(connection, statement, parameters).fetchall()
 
-    def _change(self, statement: str, **parameters: Any) -> int:
+    def change(self, statement: str, **parameters: Any) -> int:
+        """Run a statement that is composed of `parts`, and return how many rows it changed."""
         with self._warehouse.connect(self.tenant_id) as connection:
             return self._execute(connection, statement, parameters).rowcount
 

@@ -37,38 +37,35 @@ def upsert(
         ),
     )
     with connection.cursor() as cursor:
-        cursor.executemany(statement, [_adapted(row) for row in rows])
+        cursor.executemany(statement, [adapted(row) for row in rows])
 
 
-def unlist(
-    connection: psycopg.Connection,
-    table: sql.Identifier,
-    of: Mapping[str, Any],
-    key: str,
-    listed: Iterable[str],
-) -> list[str]:
-    """Mark rows whose *key* is not *listed* any more, and return their keys.
+def unlist(connection: psycopg.Connection, table: sql.Identifier, of: Mapping[str, Any]) -> None:
+    """Mark as no longer listed what this transaction's `upsert` has not just written.
 
     :param of: the columns and values that say which rows of the table are meant.
     """
-    rows = connection.execute(
+    connection.execute(
         sql.SQL(
-            "update {table} set listed = false where {of} and listed and {key} <> all(%(listed)s)"
-            " returning {key}"
-        ).format(
-            table=table,
-            of=sql.SQL(" and ").join(
-                sql.SQL("{} = {}").format(sql.Identifier(name), sql.Placeholder(name))
-                for name in of
-            ),
-            key=sql.Identifier(key),
-        ),
-        {**of, "listed": list(listed)},
-    ).fetchall()
-    return sorted(row[0] for row in rows)
+            "update {table} set listed = false where {of} and listed and last_seen_at <> now()"
+        ).format(table=table, of=_equations(of, " and ")),
+        of,
+    )
 
 
-def _adapted(row: Mapping[str, Any]) -> dict[str, Any]:
+def assignments(columns: Iterable[str]) -> sql.Composed:
+    """Return ``"a" = %(a)s, "b" = %(b)s`` for an update's `set`."""
+    return _equations(columns, ", ")
+
+
+def _equations(columns: Iterable[str], separator: str) -> sql.Composed:
+    return sql.SQL(separator).join(
+        sql.SQL("{} = {}").format(sql.Identifier(name), sql.Placeholder(name)) for name in columns
+    )
+
+
+def adapted(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return *row* with dicts and lists as jsonb."""
     return {
         name: Jsonb(value) if isinstance(value, dict | list) else value
         for name, value in row.items()

@@ -1,17 +1,17 @@
 """A scan's row in `scans`, which tells how it went."""
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from psycopg import sql
-from psycopg.types.json import Jsonb
 
 from include.errors import HubSpotDealsError
 from include.scan import Scan
 from include.warehouse.connection import Warehouse
+from include.warehouse.rows import adapted, assignments
 
 log = logging.getLogger(__name__)
 
@@ -54,14 +54,10 @@ class ScanLog:
 
     def set(self, **columns: Any) -> None:
         """Write columns of the row; dicts and lists become jsonb."""
-        assignments = sql.SQL(", ").join(
-            sql.SQL("{} = %s").format(sql.Identifier(name)) for name in columns
-        )
-        values = [Jsonb(v) if isinstance(v, Mapping | list) else v for v in columns.values()]
         self._execute(
-            "update {scans} set {assignments} where scan_id = %s",
-            [*values, self.scan.id],
-            assignments=assignments,
+            "update {scans} set {assignments} where scan_id = %(scan_id)s",
+            {**adapted(columns), "scan_id": self.scan.id},
+            assignments=assignments(columns),
         )
 
     def succeed(self) -> None:
@@ -93,7 +89,9 @@ class ScanLog:
         except HubSpotDealsError as also:
             log.error("the failure could not be written to the scan's row: %s", also)
 
-    def _execute(self, statement: str, values: list[Any], **parts: sql.Composable) -> None:
+    def _execute(
+        self, statement: str, values: list[Any] | dict[str, Any], **parts: sql.Composable
+    ) -> None:
         scans = sql.Identifier(self.warehouse.schema, "scans")
         with self.warehouse.connect(self.scan.tenant.id) as connection:
             connection.execute(sql.SQL(statement).format(scans=scans, **parts), values)

@@ -9,6 +9,7 @@ from psycopg import sql
 
 from include.scan import Scan
 from include.warehouse.connection import Warehouse
+from include.warehouse.rows import assignments
 
 
 @dataclass(frozen=True)
@@ -60,15 +61,11 @@ class ScanObjects:
 
     def set(self, **columns: Any) -> None:
         """Write figures."""
-        assignments = sql.SQL(", ").join(
-            sql.SQL("{} = {}").format(sql.Identifier(name), sql.Placeholder(name))
-            for name in columns
-        )
         self._execute(
             "update {objects} set {assignments} where scan_id = %(scan_id)s"
             " and object = %(object)s",
             columns,
-            assignments=assignments,
+            assignments=assignments(columns),
         )
 
     def add_chunk(
