@@ -14,10 +14,15 @@ from which the next scan goes on.
 
 **When it fails.** The failed task's log ends with one sentence that says what happened, why and
 what to do; `docs/runbook.md` has a heading for each. A wrong token, a missing scope or a token of
-another account fail at once; what waiting can heal is retried. Clearing a task is always safe.
+another account fail at once; what waiting can heal is retried. If HubSpot's quota of the day is
+used up, or it moves the account, the task sleeps until there is use in going on ("up for
+reschedule"). Clearing a task is always safe.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 from airflow.sdk import (
@@ -30,21 +35,22 @@ from airflow.sdk import (
     get_parsing_context,
     task,
 )
+from airflow.sdk.exceptions import AirflowRescheduleException
 
-from include.errors import (
-    ConfigError,
-    ContractError,
-    DailyLimitError,
-    PortalMigratingError,
-    QualityError,
-)
+from include.errors import ComeBackLaterError, ConfigError, ContractError, QualityError
 from include.scan import MODES, Scan
 from include.tenants import Tenant, load_tenants
 
 NO_USE_IN_RETRYING = RetryRule([ConfigError, ContractError, QualityError], RetryAction.FAIL)
-NO_USE_IN_HURRYING = RetryRule(
-    [DailyLimitError, PortalMigratingError], RetryAction.RETRY, timedelta(hours=1)
-)
+
+
+@contextmanager
+def given_back_until_later() -> Iterator[None]:
+    """Give the worker slot back if it is known when to go on: it may be a day, and is no retry."""
+    try:
+        yield
+    except ComeBackLaterError as exc:
+        raise AirflowRescheduleException(exc.resume_at) from exc  # type: ignore[no-untyped-call]
 
 
 def build_dag(tenant: Tenant) -> None:
@@ -63,7 +69,7 @@ def build_dag(tenant: Tenant) -> None:
             "retry_delay": timedelta(seconds=30),
             "retry_exponential_backoff": 2.0,
             "max_retry_delay": timedelta(minutes=15),
-            "retry_policy": ExceptionRetryPolicy([NO_USE_IN_RETRYING, NO_USE_IN_HURRYING]),
+            "retry_policy": ExceptionRetryPolicy([NO_USE_IN_RETRYING]),
         },
         params={
             "mode": Param(
@@ -104,14 +110,21 @@ def build_dag(tenant: Tenant) -> None:
         def validate_token(dag_run: Any = None, params: Any = None) -> Any:
             from include.validation import validate_token
 
-            return validate_token(Scan.of_run(tenant, dag_run, params))
+            with given_back_until_later():
+                return validate_token(Scan.of_run(tenant, dag_run, params))
 
         # one extraction of a tenant at a time, backfills included
         @task(max_active_tis_per_dag=1)
-        def extract_deals(dag_run: Any = None, params: Any = None) -> Any:
+        def extract_deals(
+            dag_run: Any = None, params: Any = None, task_state_store: Any = None
+        ) -> Any:
             from include.extract.pipeline import extract_deals
 
-            return extract_deals(Scan.of_run(tenant, dag_run, params), params["checkpoint_pages"])
+            scan = Scan.of_run(tenant, dag_run, params)
+            # shown in the UI; what a retry goes on from is in PostgreSQL, with the rows
+            show = partial(task_state_store.set, "checkpoint") if task_state_store else None
+            with given_back_until_later():
+                return extract_deals(scan, params["checkpoint_pages"], show)
 
         @task
         def check_quality(dag_run: Any = None, params: Any = None) -> Any:

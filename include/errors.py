@@ -5,9 +5,10 @@
     │   ├── TenantsFileError, ScanRequestError, TokenMissingError, TokenRejectedError,
     │   └── ScopeMissingError, PortalMismatchError, WarehouseConfigError
     ├── TransientError    waiting helps: retried by Airflow
-    │   ├── HubSpotUnavailableError, RateLimitedError, DailyLimitError,
-    │   ├── PortalMigratingError, WarehouseUnavailableError,
-    │   └── TenantBusyError, LoadError
+    │   ├── HubSpotUnavailableError, RateLimitedError, WarehouseUnavailableError,
+    │   ├── TenantBusyError, LoadError
+    │   └── ComeBackLaterError      when is known: the task sleeps until then, without a retry
+    │       └── DailyLimitError, PortalMigratingError
     ├── ContractError     HubSpot answered something we do not understand: a developer must look
     └── QualityError      the data is loaded but a blocking check failed: never retried
 
@@ -17,6 +18,7 @@ Standard library only: the DAG processor imports this module at parse time.
 """
 
 from collections.abc import Sequence
+from datetime import datetime
 
 RUNBOOK = "docs/runbook.md"
 
@@ -119,25 +121,34 @@ class RateLimitedError(TransientError):
     runbook_heading = "rate-limited"
 
 
-class DailyLimitError(TransientError):
-    """The account's daily API quota is used up; it is refilled at the account's midnight."""
+class ComeBackLaterError(TransientError):
+    """It is known when there will be use in going on: at ``resume_at``, which may be a day away.
+
+    The task gives its worker slot back and comes again then. It uses up no retry.
+    """
+
+    runbook_heading = "daily-limit"
+
+    def __init__(self, what: str, *, resume_at: datetime, tenant_id: str | None = None) -> None:
+        self.resume_at = resume_at
+        super().__init__(
+            what,
+            tenant_id=tenant_id,
+            remedy=f"The task waits, without using up retries, until {resume_at:%Y-%m-%d %H:%M} "
+            f"{resume_at.tzname()}.",
+        )
+
+
+class DailyLimitError(ComeBackLaterError):
+    """The account's daily API quota is used up, or what is left of it is for others."""
 
     runbook_heading = "daily-limit"
 
 
-class PortalMigratingError(TransientError):
-    """477: the account is moving between data regions. ``retry_after_s`` is what HubSpot asked."""
+class PortalMigratingError(ComeBackLaterError):
+    """477: the account is moving between data regions; HubSpot says when to ask again."""
 
     runbook_heading = "portal-migrating"
-
-    def __init__(self, retry_after_s: float, *, tenant_id: str | None = None) -> None:
-        self.retry_after_s = retry_after_s
-        super().__init__(
-            f"HubSpot is moving this account to another data region (477) and asks to come back "
-            f"in {retry_after_s:.0f} s.",
-            tenant_id=tenant_id,
-            remedy="Nothing to do: the task is retried.",
-        )
 
 
 class WarehouseUnavailableError(TransientError):
@@ -150,6 +161,19 @@ class TenantBusyError(TransientError):
     """Another run of the same tenant holds its lock."""
 
     runbook_heading = "tenant-busy"
+
+
+class OutdatedAttemptError(TransientError):
+    """A newer try of the scan has begun; this one may not write any more."""
+
+    runbook_heading = "outdated-attempt"
+
+    def __init__(self, *, tenant_id: str | None = None) -> None:
+        super().__init__(
+            "a newer try of this scan has begun; this one stops, and has written nothing since.",
+            tenant_id=tenant_id,
+            remedy="Nothing to do: the newer try goes on where this one was.",
+        )
 
 
 class LoadError(TransientError):

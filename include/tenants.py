@@ -134,6 +134,11 @@ class Tenant(BaseModel):
     full_scan_schedule: str | None = "0 0 * * 0"
     #: How late HubSpot's search may be; each scan reads again what changed in the last so many s.
     search_lag_s: Annotated[int, Field(ge=0, le=86_400)] = 3_600
+    #: Pipelines, owners, definitions and associations that were read less than so many seconds ago
+    #: are not read again, unless a full scan was asked for.
+    refresh_after_s: Annotated[int, Field(ge=0, le=604_800)] = 3_600
+    #: Of the account's daily API quota: once all but the rest is used up, by whomever, scans wait.
+    daily_quota_share: Annotated[float, Field(gt=0, le=1)] = 0.9
     #: What is loaded besides deals.
     objects: Objects = Objects.model_validate({})
     #: Tries after the first, for errors that waiting can heal.

@@ -4,11 +4,12 @@ import logging
 from typing import TypedDict
 
 from include.hubspot.hook import HubSpotHook
-from include.hubspot.identity import identify
+from include.hubspot.identity import Identity
 from include.scan import Scan
 from include.warehouse.binding import require_same_portal
 from include.warehouse.connection import open_warehouse
 from include.warehouse.migrations import migrate
+from include.warehouse.rate_limits import SharedLimits
 from include.warehouse.scan_log import ScanLog
 
 log = logging.getLogger(__name__)
@@ -32,14 +33,19 @@ def validate_token(scan: Scan) -> Validated:
     scan_log = ScanLog(warehouse, scan)
     scan_log.open()
     with scan_log.step("validating"):
-        client = HubSpotHook(scan.tenant.connection_id).get_conn()
-        account = identify(client).account
+        client = HubSpotHook(scan.tenant.connection_id).get_conn(
+            SharedLimits(warehouse, scan.tenant.id),
+            daily_quota_share=scan.tenant.daily_quota_share,
+        )
+        identity = Identity(client)
+        account, scopes = identity.account, identity.scopes
         require_same_portal(warehouse, scan, account.portal_id)
         log.info(
-            "tenant %s: HubSpot account %s, time zone %s, scan %s",
+            "tenant %s: HubSpot account %s, time zone %s, %d scopes, scan %s",
             scan.tenant.id,
             account.portal_id,
             account.time_zone,
+            len(scopes),
             scan.id,
         )
     return {"scan_id": scan.id, "portal_id": account.portal_id}

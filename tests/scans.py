@@ -31,8 +31,12 @@ def scan(
     window: Window | None = None,
     **settings: Any,
 ) -> Scan:
-    """A scan of a tenant; *settings* are keys of its entry in the tenants file."""
-    return Scan(Tenant.model_validate({"id": tenant_id, **settings}), run_id, mode, window)
+    """A scan of a tenant; *settings* are keys of its entry in the tenants file.
+
+    Everything is read with every scan unless they say otherwise: tests don't wait for an hour.
+    """
+    entry = {"id": tenant_id, "refresh_after_s": 0, **settings}
+    return Scan(Tenant.model_validate(entry), run_id, mode, window)
 
 
 def run(what: Scan) -> Extracted:

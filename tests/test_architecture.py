@@ -21,6 +21,7 @@ MAY_IMPORT = {
         "include.scan",
         "include.warehouse",
         "include.hubspot.answers",
+        "include.hubspot.rate_limit",
     },
     "include.extract": {
         "include.errors",

@@ -240,7 +240,7 @@ def test_every_quality_check_is_documented_with_its_severity() -> None:
 
 
 def test_every_typed_column_names_its_property() -> None:
-    from include.extract.columns import TYPED_COLUMNS
+    from include.extract.typed_columns import TYPED_COLUMNS
 
     in_schema = {
         row[0]: row[4] for row in table_rows(section(DOCS / "database-schema.md", "deals"))

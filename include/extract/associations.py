@@ -1,11 +1,15 @@
 """Reading what records are associated with."""
 
+from collections.abc import Callable
+
 from include.errors import ScopeMissingError
 from include.extract.extraction import Extraction
+from include.extract.side_by_side import in_order
+from include.extract.writer import RecordWriter
 from include.hubspot.api import ASSOCIATIONS_BATCH_SIZE
-from include.hubspot.batches import batches
 from include.objects import CrmObject
 from include.warehouse.associations import (
+    Link,
     count_associations,
     drop_associations_of_the_gone,
     links_of,
@@ -19,36 +23,58 @@ ALL_ASSOCIATIONS_MAX_RECORDS = 100_000
 
 
 def read_associations(
-    extraction: Extraction, crm_object: CrmObject, table: RecordTable, mode: str
+    extraction: Extraction,
+    crm_object: CrmObject,
+    table: RecordTable,
+    mode: str,
+    writer: RecordWriter,
+    done: dict[str, int],
 ) -> int:
     """Bring the associations of an object up to date, and return how many there are now.
 
     Whether a new association moves its record's modification time is not known: so all are read
     again where that is cheap. docs/how-scans-work.md#associations
+
+    :param done: object type → the last record whose associations were read; moved on.
     """
-    few = table.count_live(None) <= ALL_ASSOCIATIONS_MAX_RECORDS
-    everything = mode == "full" or (mode == "incremental" and few)
-    ids = table.live_ids() if everything else table.live_ids_seen(extraction.scan.id)
+    what = f"associations:{crm_object.name}"
+    everything = mode == "full" or (
+        mode == "incremental"
+        and not extraction.is_fresh(what)
+        and table.count_live(None) <= ALL_ASSOCIATIONS_MAX_RECORDS
+    )
+    seen_by = None if everything else extraction.scan.id
     for to_type in crm_object.associations:
+        batches = table.live_id_batches(
+            ASSOCIATIONS_BATCH_SIZE, above=done.get(to_type, -1), seen_by=seen_by
+        )
         try:
-            for batch in batches(ids, ASSOCIATIONS_BATCH_SIZE):
-                _read_batch(extraction, crm_object, to_type, batch)
+            for ids, links in in_order(
+                extraction.client, _asks(extraction, crm_object, to_type), batches
+            ):
+                replace_associations(
+                    extraction.warehouse, extraction.scan, crm_object.name, to_type, ids, links
+                )
+                done[to_type] = ids[-1]
+                writer.checkpoint()
         except ScopeMissingError as exc:
             extraction.warn(
                 f"{crm_object.name}: associations with {to_type} were not read: "
                 f"the token lacks {', '.join(exc.scopes) or 'a scope'}."
             )
+    if everything:
+        extraction.freshness.note(what)
     drop_associations_of_the_gone(table)
     return count_associations(extraction.warehouse, extraction.scan, crm_object.name)
 
 
-def _read_batch(
-    extraction: Extraction, crm_object: CrmObject, to_type: str, ids: list[int]
-) -> None:
-    pages = extraction.client.associations(
-        crm_object.object_type, to_type, [str(record_id) for record_id in ids]
-    )
-    links = {link for page in pages for link in links_of(page.results)}
-    replace_associations(
-        extraction.warehouse, extraction.scan, crm_object.name, to_type, ids, links
-    )
+def _asks(
+    extraction: Extraction, crm_object: CrmObject, to_type: str
+) -> Callable[[list[int]], tuple[list[int], set[Link]]]:
+    def ask(ids: list[int]) -> tuple[list[int], set[Link]]:
+        pages = extraction.client.associations(
+            crm_object.object_type, to_type, [str(record_id) for record_id in ids]
+        )
+        return ids, {link for page in pages for link in links_of(page.results)}
+
+    return ask

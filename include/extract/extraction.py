@@ -2,61 +2,68 @@
 
 import logging
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
-from include.extract.loader import Loader
 from include.extract.tally import Tally
 from include.hubspot.client import HubSpotClient
 from include.hubspot.identity import Identity
 from include.scan import Scan
 from include.tenants import Tenant
 from include.warehouse.connection import Warehouse
-from include.warehouse.property_definitions import Drift
+from include.warehouse.freshness import Freshness
+from include.warehouse.locks import TenantLock
 from include.warehouse.scan_log import ScanLog
 
 log = logging.getLogger(__name__)
+
+#: What a checkpoint tells: {"object": …, "pages": …, "position": …}; JSON.
+Checkpoint = dict[str, Any]
 
 
 @dataclass
 class Extraction:
     """One try of a scan.
 
-    ``clock`` goes with PostgreSQL's; ``started_at`` is read from it. ``hubspot_now`` is the same
-    moment by HubSpot's clock if that is behind: modification times are HubSpot's.
+    ``clock`` goes with PostgreSQL's. ``started_at`` is read from it, when the extraction began
+    anew; ``hubspot_now`` is the same moment by HubSpot's clock if that is behind: modification
+    times are HubSpot's. ``goes_on``: an earlier try left a checkpoint.
     """
 
     scan: Scan
     warehouse: Warehouse
     client: HubSpotClient
     identity: Identity
-    loader: Loader
+    lock: TenantLock
     scan_log: ScanLog
+    freshness: Freshness
     clock: Callable[[], datetime]
     started_at: datetime
     hubspot_now: datetime
     checkpoint_pages: int
+    goes_on: bool = False
     tally: Tally = field(default_factory=Tally)
-    warnings: list[str] = field(default_factory=list)
-    drift: dict[str, Drift] = field(default_factory=dict)
+    on_checkpoint: Callable[[Checkpoint], None] | None = None
 
     @property
     def tenant(self) -> Tenant:
         return self.scan.tenant
 
+    def is_fresh(self, what: str) -> bool:
+        """Tell whether something was read so recently that this scan may do without it.
+
+        A scan that was asked to read everything does read everything.
+        """
+        max_age_s = 0 if self.scan.mode == "full" else self.tenant.refresh_after_s
+        return self.freshness.is_fresh(what, max_age_s)
+
     def warn(self, sentence: str) -> None:
         """Note what an operator should know though the scan goes on."""
         log.warning("tenant %s: %s", self.tenant.id, sentence)
-        self.warnings.append(sentence)
+        if sentence not in self.tally.warnings:
+            self.tally.warnings.append(sentence)
 
-    def record_progress(self) -> None:
-        """Write to the scan's row how far it is."""
-        self.scan_log.set(
-            pages=self.tally.pages,
-            requests=self.client.requests,
-            throttled=self.client.throttled,
-            repairs=asdict(self.tally.repairs),
-            misfits=dict(self.tally.misfits),
-            warnings=self.warnings,
-            schema_drift=self.drift,
-        )
+    def progress(self) -> dict[str, Any]:
+        """Return the columns of the scan's row that tell how far it is."""
+        return self.tally.columns(self.client.requests, self.client.throttled)

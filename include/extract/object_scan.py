@@ -1,19 +1,23 @@
 """One object's part of a scan: plan, read, prove, and read what belongs to its records."""
 
 import logging
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from include.errors import ContractError, ScopeMissingError
 from include.extract.associations import read_associations
 from include.extract.extraction import Extraction
+from include.extract.figures import Figures
 from include.extract.history import read_histories
-from include.extract.plan import Past, Plan, plan_scan
+from include.extract.plan import Past, Plan, cheaper_plan, plan_scan
 from include.extract.properties import Definitions, property_names, read_definitions
 from include.extract.reader import RecordReader
 from include.extract.reconciliation import Reconciler
 from include.extract.writer import RecordWriter
+from include.hubspot import search
+from include.hubspot.api import SEARCH_PAGE_SIZE
 from include.objects import CrmObject
-from include.warehouse.property_definitions import save_definitions
+from include.warehouse.property_definitions import save_definitions, stored_definitions
 from include.warehouse.record_table import RecordTable
 from include.warehouse.scan_objects import ScanObjects
 
@@ -58,9 +62,51 @@ def scan_object(extraction: Extraction, crm_object: CrmObject) -> ObjectScanned:
     Raises what HubSpot's and PostgreSQL's failures mean; what was loaded until then stays, and is
     of use, but counts for nothing: the scan's watermark is only that of a successful one.
     """
+    scan_log = ScanObjects(extraction.warehouse, extraction.scan, crm_object.name)
+    begun = scan_log.begun() if extraction.goes_on else None
+    if begun and begun["mode"] != "skipped":
+        definitions = _definitions(extraction, crm_object)
+        plan, figures, names = Plan.of_row(begun), Figures.of_row(begun), begun["properties_asked"]
+        log.info("tenant %s: %s: goes on", extraction.tenant.id, crm_object.name)
+    else:
+        definitions, names, plan = _decide(extraction, crm_object, scan_log)
+        figures = Figures()
+        if plan.mode == "incremental" and plan.modified == 0:
+            # nothing to search for
+            figures.position.live.cover(0, None)
+        scan_log.open(**plan.columns(), properties_asked=names)
+    log.info(
+        "tenant %s: %s: %s scan because %s",
+        extraction.tenant.id,
+        crm_object.name,
+        plan.mode,
+        plan.reason,
+    )
+    by_creation = crm_object.created_property in definitions.names
+    return _read(extraction, crm_object, names, plan, figures, scan_log, by_creation=by_creation)
+
+
+def _decide(
+    extraction: Extraction, crm_object: CrmObject, scan_log: ScanObjects
+) -> tuple[Definitions, list[str], Plan]:
+    """Return what the portal defines, what of it is asked for, and how the object is read."""
     definitions = _definitions(extraction, crm_object)
     names = property_names(crm_object, definitions)
-    scan_log = ScanObjects(extraction.warehouse, extraction.scan, crm_object.name)
+    plan = _plan(extraction, crm_object, scan_log, names, definitions)
+    if plan.mode == "full" and definitions.stored:
+        # what is read once a week is read with the properties of now
+        definitions = _read_definitions(extraction, crm_object)
+        names = property_names(crm_object, definitions)
+    return definitions, names, plan
+
+
+def _plan(
+    extraction: Extraction,
+    crm_object: CrmObject,
+    scan_log: ScanObjects,
+    names: Sequence[str],
+    definitions: Definitions,
+) -> Plan:
     watermark, last_full_at, asked = scan_log.past()
     plan = plan_scan(
         extraction.scan,
@@ -69,43 +115,35 @@ def scan_object(extraction: Extraction, crm_object: CrmObject) -> ObjectScanned:
         names,
         definitions.live,
     )
-    log.info(
-        "tenant %s: %s: %s scan because %s",
-        extraction.tenant.id,
-        crm_object.name,
-        plan.mode,
-        plan.reason,
-    )
-    scan_log.open(
-        mode=plan.mode,
-        reason=plan.reason,
-        window_start=plan.window_start,
-        window_end=plan.window_end,
-        watermark=plan.watermark,
-        properties_asked=names if plan.mode == "full" else [],
-    )
-    return _read(extraction, crm_object, definitions, names, plan, scan_log)
+    if plan.mode != "incremental" or plan.window_start is None:
+        return plan
+    client, object_type = extraction.client, crm_object.object_type
+    filters = search.modified_between(crm_object.modified_property, plan.window_start, None)
+    modified = search.count(client, object_type, filters)
+    plan = replace(plan, modified=modified)
+    if extraction.scan.mode != "auto" or modified <= SEARCH_PAGE_SIZE:
+        return plan
+    total = search.count(client, object_type, [])
+    return cheaper_plan(plan, total, client.requests_per_s)
 
 
 def _read(
     extraction: Extraction,
     crm_object: CrmObject,
-    definitions: Definitions,
-    names: list[str],
+    names: Sequence[str],
     plan: Plan,
+    figures: Figures,
     scan_log: ScanObjects,
+    *,
+    by_creation: bool,
 ) -> ObjectScanned:
     table = RecordTable(extraction.warehouse, extraction.tenant.id, crm_object.name)
-    writer = RecordWriter(extraction, table, scan_log)
-    reader = RecordReader(extraction, crm_object, names, table, writer)
+    writer = RecordWriter(extraction, table, scan_log, figures)
+    reader = RecordReader(extraction, crm_object, names, table, writer, figures)
     reader.read(plan)
     if plan.mode != "window":
         reconciled = Reconciler(
-            extraction,
-            crm_object,
-            reader,
-            table,
-            by_creation=crm_object.created_property in definitions.names,
+            extraction, crm_object, reader, table, by_creation=by_creation
         ).reconcile()
         scan_log.set(
             portal_live=reconciled.portal_live,
@@ -114,13 +152,17 @@ def _read(
             unexplained=reconciled.unexplained,
         )
     if crm_object.associations:
-        scan_log.set(associations=read_associations(extraction, crm_object, table, plan.mode))
+        done = figures.position.associations
+        scan_log.set(
+            associations=read_associations(extraction, crm_object, table, plan.mode, writer, done)
+        )
     if crm_object.property_history:
         read_histories(extraction, crm_object, table)
+    writer.checkpoint()
     held, archived, written = table.count_seen(extraction.scan.id, extraction.started_at)
     result = ObjectScanned(
         plan=plan,
-        pages=writer.pages,
+        pages=figures.pages,
         received=scan_log.count_received(),
         held=held,
         live=table.count_live(None),
@@ -128,20 +170,24 @@ def _read(
         written=written,
     )
     scan_log.set(
-        pages=result.pages,
         records_received=result.received,
         records_archived=result.archived,
-        duplicates_dropped=writer.duplicates_dropped,
         rows_written=result.written,
-        restored=reader.restored,
-        merged=writer.merged,
-        vanished=reader.vanished,
     )
     return result
 
 
 def _definitions(extraction: Extraction, crm_object: CrmObject) -> Definitions:
-    """Read what the portal defines, and keep it if the tenant wants it kept."""
+    """Return what the portal defines; not asked again if it was asked recently."""
+    what = f"properties:{crm_object.name}"
+    if extraction.tenant.objects.deal_properties and extraction.is_fresh(what):
+        stored = stored_definitions(extraction.warehouse, extraction.scan, crm_object.name)
+        return Definitions.of_stored(stored)
+    return _read_definitions(extraction, crm_object)
+
+
+def _read_definitions(extraction: Extraction, crm_object: CrmObject) -> Definitions:
+    """Ask what the portal defines, and keep it if the tenant wants it kept."""
     sensitivities = extraction.identity.readable_sensitivities(crm_object.object_type)
     definitions = read_definitions(extraction.client, crm_object, sensitivities)
     if extraction.tenant.objects.deal_properties:
@@ -151,8 +197,9 @@ def _definitions(extraction: Extraction, crm_object: CrmObject) -> Definitions:
             crm_object.name,
             [*definitions.live, *definitions.archived],
         )
+        extraction.freshness.note(f"properties:{crm_object.name}")
         if drift:
-            extraction.drift[crm_object.name] = drift
+            extraction.tally.drift[crm_object.name] = drift
             log.warning(
                 "tenant %s: %s: schema drift %s", extraction.tenant.id, crm_object.name, drift
             )

@@ -1,24 +1,29 @@
 """The second task of a scan: bring the tenant's rows up to date with its portal."""
 
 import logging
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TypedDict
 
 from include.errors import ScopeMissingError
-from include.extract.columns import TYPED_COLUMNS
-from include.extract.extraction import Extraction
-from include.extract.loader import Loader
+from include.extract.extraction import Checkpoint, Extraction
 from include.extract.object_scan import ObjectScanned, scan_object, scan_optional_object
+from include.extract.tally import Tally
+from include.extract.typed_columns import TYPED_COLUMNS
 from include.hubspot.client import HubSpotClient
 from include.hubspot.hook import HubSpotHook
-from include.hubspot.identity import Identity, identify
+from include.hubspot.identity import Identity
 from include.scan import Scan
 from include.warehouse.binding import require_same_portal
-from include.warehouse.connection import Warehouse, open_warehouse
+from include.warehouse.connection import open_warehouse
+from include.warehouse.freshness import Freshness
 from include.warehouse.locks import TenantLock, hold_tenant
 from include.warehouse.owners import save_owners
 from include.warehouse.pipelines import add_unlisted_stages, save_pipelines
+from include.warehouse.rate_limits import SharedLimits
 from include.warehouse.scan_log import ScanLog
+from include.warehouse.scan_objects import forget_objects
 from include.warehouse.tenant_views import publish_views
 
 log = logging.getLogger(__name__)
@@ -45,23 +50,45 @@ class Extracted(TypedDict):
     warnings: int
     requests: int
     throttled: int
+    attempt: int
+    went_on: bool
 
 
-def extract_deals(scan: Scan, checkpoint_pages: int) -> Extracted:
+def extract_deals(
+    scan: Scan,
+    checkpoint_pages: int,
+    on_checkpoint: Callable[[Checkpoint], None] | None = None,
+) -> Extracted:
     """Read deals, what lies around them, and the tenant's other objects.
 
-    The tenant's lock is held throughout: runs of any kind read one after the other. The token's
-    account is checked again before anything is written, since the token may have been replaced
-    since `validate_token`.
+    An extraction that was begun and did not end goes on from its last checkpoint; one that ended
+    begins anew. The tenant's lock is held throughout: runs of any kind read one after the other.
+    The token's account is checked again before anything is written, since the token may have been
+    replaced since `validate_token`.
+
+    :param checkpoint_pages: a kill at any moment costs so many pages at most.
+    :param on_checkpoint: told what each checkpoint says, once it is committed.
     """
-    tenant = scan.tenant
-    warehouse = open_warehouse(tenant.id)
-    scan_log = ScanLog(warehouse, scan)
+    # First of all, so that a try whose supervisor died gives up, and with it the lock.
+    scan_log = ScanLog(open_warehouse(scan.tenant.id), scan).next_attempt()
+    with scan_log.warehouse.keeping_connections() as warehouse:
+        return _extract(replace(scan_log, warehouse=warehouse), checkpoint_pages, on_checkpoint)
+
+
+def _extract(
+    scan_log: ScanLog,
+    checkpoint_pages: int,
+    on_checkpoint: Callable[[Checkpoint], None] | None,
+) -> Extracted:
+    scan, warehouse, tenant = scan_log.scan, scan_log.warehouse, scan_log.scan.tenant
     with scan_log.step("extracting"), hold_tenant(warehouse, tenant.id) as lock:
-        client = HubSpotHook(tenant.connection_id).get_conn()
-        identity = identify(client)
+        client = HubSpotHook(tenant.connection_id).get_conn(
+            SharedLimits(warehouse, tenant.id), daily_quota_share=tenant.daily_quota_share
+        )
+        identity = Identity(client)
         require_same_portal(warehouse, scan, identity.account.portal_id)
-        extraction = _start(scan, checkpoint_pages, warehouse, scan_log, client, identity, lock)
+        extraction = _start(scan_log, client, identity, lock, checkpoint_pages)
+        extraction.on_checkpoint = on_checkpoint
         _read_surroundings(extraction)
         deals, *others = tenant.crm_objects
         scanned = scan_object(extraction, deals)
@@ -70,41 +97,52 @@ def extract_deals(scan: Scan, checkpoint_pages: int) -> Extracted:
             add_unlisted_stages(warehouse, scan)
         # Also those that could not be read now: their rows are still there.
         _publish(extraction, [crm_object.name for crm_object in tenant.crm_objects])
-        extraction.record_progress()
-        scan_log.set(extraction_finished_at=extraction.clock())
+        scan_log.set(**extraction.progress(), extraction_finished_at=extraction.clock())
     return _handed_on(extraction, scanned, names)
 
 
 def _start(
-    scan: Scan,
-    checkpoint_pages: int,
-    warehouse: Warehouse,
     scan_log: ScanLog,
     client: HubSpotClient,
     identity: Identity,
     lock: TenantLock,
+    checkpoint_pages: int,
 ) -> Extraction:
+    scan, warehouse = scan_log.scan, scan_log.warehouse
     clock = warehouse.clock(scan.tenant.id)
-    started_at = clock()
-    # From here on rows are written, so from here on the tenant's rows are this account's.
-    scan_log.set(
-        portal_id=identity.account.portal_id,
-        extraction_started_at=started_at,
-        extraction_finished_at=None,
-    )
+    begun = scan_log.begun()
+    if begun:
+        started_at, hubspot_now = begun["extraction_started_at"], begun["hubspot_started_at"]
+        tally = Tally.of_row(begun)
+        log.info("tenant %s: going on from the checkpoint of an earlier try", scan.tenant.id)
+    else:
+        started_at, tally = clock(), Tally()
+        hubspot_now = _by_hubspots_clock(client, started_at)
+        forget_objects(warehouse, scan)
+        # From here on rows are written, so from here on the tenant's rows are this account's.
+        scan_log.set(
+            **tally.columns(0, 0),
+            portal_id=identity.account.portal_id,
+            extraction_started_at=started_at,
+            hubspot_started_at=hubspot_now,
+            extraction_finished_at=None,
+        )
     extraction = Extraction(
         scan=scan,
         warehouse=warehouse,
         client=client,
         identity=identity,
-        loader=Loader(warehouse, scan.tenant.id, lock),
+        lock=lock,
         scan_log=scan_log,
+        freshness=Freshness(warehouse, scan.tenant.id),
         clock=clock,
         started_at=started_at,
-        hubspot_now=_by_hubspots_clock(client, started_at),
+        hubspot_now=hubspot_now,
         checkpoint_pages=checkpoint_pages,
+        goes_on=begun is not None,
+        tally=tally,
     )
-    ahead_s = (started_at - extraction.hubspot_now).total_seconds()
+    ahead_s = (started_at - hubspot_now).total_seconds()
     if ahead_s > CLOCK_SKEW_WORTH_A_WARNING_S:
         extraction.warn(
             f"PostgreSQL's clock is {ahead_s:.0f} s ahead of HubSpot's. Nothing is lost by it; "
@@ -127,10 +165,11 @@ def _by_hubspots_clock(client: HubSpotClient, now: datetime) -> datetime:
 def _read_surroundings(extraction: Extraction) -> None:
     """Read what deals point to by id: pipelines, stages, owners."""
     wanted = extraction.tenant.objects
-    if wanted.deal_pipelines:
+    if wanted.deal_pipelines and not extraction.is_fresh("pipelines:deals"):
         pipelines = extraction.client.pipelines("deals")
         save_pipelines(extraction.warehouse, extraction.scan, pipelines)
-    if not wanted.owners:
+        extraction.freshness.note("pipelines:deals")
+    if not wanted.owners or extraction.is_fresh("owners"):
         return
     try:
         owners = [
@@ -143,6 +182,7 @@ def _read_surroundings(extraction: Extraction) -> None:
         extraction.warn(f"owners were not read: the token lacks {scopes}")
     else:
         save_owners(extraction.warehouse, extraction.scan, owners)
+        extraction.freshness.note("owners")
 
 
 def _publish(extraction: Extraction, object_names: list[str]) -> None:
@@ -168,7 +208,9 @@ def _handed_on(extraction: Extraction, deals: ObjectScanned, names: list[str]) -
         "deals_archived": deals.archived,
         "deals_written": deals.written,
         "objects": names,
-        "warnings": len(extraction.warnings),
-        "requests": extraction.client.requests,
-        "throttled": extraction.client.throttled,
+        "warnings": len(extraction.tally.warnings),
+        "requests": extraction.tally.requests + extraction.client.requests,
+        "throttled": extraction.tally.throttled + extraction.client.throttled,
+        "attempt": extraction.scan_log.attempt or 0,
+        "went_on": extraction.goes_on,
     }

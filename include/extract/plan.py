@@ -4,15 +4,21 @@ Pure decisions, no I/O. docs/how-scans-work.md#which-scan-reads-what
 """
 
 import zoneinfo
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import Any, Literal
 
 from croniter import croniter
 
 from include.extract.values import to_timestamp
 from include.hubspot.answers import PropertyDefinition
+from include.hubspot.api import (
+    LIST_PAGE_SIZE,
+    READ_BATCH_SIZE,
+    SEARCH_PAGE_SIZE,
+    SEARCHES_PER_S,
+)
 from include.scan import Scan
 
 _NAMES_SHOWN = 5
@@ -36,6 +42,7 @@ class Plan:
     """``[window_start, window_end)`` of modification times; an end of None is open.
 
     ``watermark``: what `Past.watermark` becomes if the scan succeeds; None: it does not move.
+    ``modified``: how many records are in the window, where that was asked.
     """
 
     mode: Literal["full", "incremental", "window"]
@@ -43,6 +50,20 @@ class Plan:
     window_start: datetime | None = None
     window_end: datetime | None = None
     watermark: datetime | None = None
+    modified: int | None = None
+
+    def columns(self) -> dict[str, Any]:
+        """Return what of it is kept in `scan_objects`."""
+        columns = asdict(self)
+        del columns["modified"]
+        return columns
+
+    @classmethod
+    def of_row(cls, row: Mapping[str, Any]) -> "Plan":
+        """Return what an earlier try decided: a row of `scan_objects`."""
+        return cls(
+            row["mode"], row["reason"], row["window_start"], row["window_end"], row["watermark"]
+        )
 
 
 def plan_scan(
@@ -70,6 +91,27 @@ def plan_scan(
         window_start=past.watermark,
         watermark=watermark,
     )
+
+
+def cheaper_plan(plan: Plan, total: int, requests_per_s: float) -> Plan:
+    """Read all *total* records instead of the modified ones, if that takes less time.
+
+    A search finds 200 records and has a limit of its own; each 100 are a request more to read. A
+    list brings 100 a request.
+    """
+    modified = plan.modified or 0
+    searching_s = max(
+        modified / SEARCH_PAGE_SIZE / SEARCHES_PER_S,
+        (modified / SEARCH_PAGE_SIZE + modified / READ_BATCH_SIZE) / requests_per_s,
+    )
+    listing_s = total / LIST_PAGE_SIZE / requests_per_s
+    if searching_s <= listing_s:
+        return plan
+    reason = (
+        f"{modified} of {total} records were modified: listing takes {listing_s:.0f} s, "
+        f"searching {searching_s:.0f} s"
+    )
+    return Plan("full", reason, watermark=plan.watermark)
 
 
 def _why_full(

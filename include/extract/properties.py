@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from include.extract.columns import TYPED_COLUMNS
+from include.extract.typed_columns import TYPED_COLUMNS
 from include.hubspot.answers import PropertyDefinition
 from include.hubspot.client import HubSpotClient
 from include.objects import CrmObject
@@ -16,10 +16,22 @@ _COMMON_PROPERTIES = ("hs_merged_object_ids", "hs_object_id")
 
 @dataclass(frozen=True)
 class Definitions:
-    """What a portal defines for one object; ``live`` ones can be asked for."""
+    """What a portal defines for one object; ``live`` ones can be asked for.
+
+    ``stored``: as it was known to the warehouse, which may be a little old.
+    """
 
     live: Sequence[PropertyDefinition]
     archived: Sequence[PropertyDefinition]
+    stored: bool = False
+
+    @classmethod
+    def of_stored(cls, definitions: Sequence[PropertyDefinition]) -> "Definitions":
+        return cls(
+            live=[definition for definition in definitions if not definition.archived],
+            archived=[definition for definition in definitions if definition.archived],
+            stored=True,
+        )
 
     @property
     def names(self) -> set[str]:

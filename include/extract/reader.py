@@ -5,9 +5,14 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from include.extract.extraction import Extraction
+from include.extract.figures import Figures
+from include.extract.list_reader import ListReader
 from include.extract.plan import Plan
+from include.extract.position import ListPosition
+from include.extract.side_by_side import in_order
 from include.extract.writer import RecordWriter
 from include.hubspot import search
+from include.hubspot.answers import Page
 from include.hubspot.api import READ_BATCH_SIZE
 from include.hubspot.batches import batches
 from include.objects import CrmObject
@@ -24,10 +29,7 @@ class LookedUp:
 
 
 class RecordReader:
-    """Brings one object's rows up to date.
-
-    ``restored`` and ``vanished`` count the rows whose records turned out to be so.
-    """
+    """Brings one object's rows up to date, going on from where *figures* say it is."""
 
     def __init__(
         self,
@@ -36,14 +38,14 @@ class RecordReader:
         properties: Sequence[str],
         table: RecordTable,
         writer: RecordWriter,
+        figures: Figures,
     ) -> None:
         self._extraction = extraction
         self._object = crm_object
         self._properties = properties
         self._table = table
         self._writer = writer
-        self.restored = 0
-        self.vanished = 0
+        self._figures = figures
 
     def read(self, plan: Plan) -> None:
         """Read what *plan* says, and every archived record in any case.
@@ -51,29 +53,33 @@ class RecordReader:
         Archiving moves no modification time and hides a record from search: only the list of the
         archived tells. docs/how-scans-work.md#deletes
         """
+        position = self._figures.position
         if plan.window_start is None:
-            self._list(archived=False)
+            self._list(position.live, archived=False)
         else:
-            self._read_modified(plan.window_start, plan.window_end)
+            self._read_modified(position.live, plan.window_start, plan.window_end)
         # After the live ones: what is archived in between is seen here.
-        self._list(archived=True)
+        self._list(position.archived, archived=True)
         self._writer.flush()
         self._follow_up(archived_only=plan.mode != "full")
 
     def catch_up(self, since: datetime) -> None:
         """Read what changed while the scan ran."""
-        self._read_modified(since, None)
-        self._list(archived=True)
+        self._read_modified(ListPosition(), since, None)
+        self._list(ListPosition(), archived=True)
         self._writer.flush()
         self._follow_up(archived_only=True)
 
     def look_up(self, ids: Iterable[int]) -> LookedUp:
         """Read single records as they are now, live or archived, and load what is there."""
         found = LookedUp()
-        for batch in batches(ids, READ_BATCH_SIZE):
-            found.live |= self._read_batch(batch, archived=False) & set(batch)
-            if missing := [record_id for record_id in batch if record_id not in found.live]:
-                found.archived |= self._read_batch(missing, archived=True) & set(missing)
+        asked = batches(ids, READ_BATCH_SIZE)
+        for batch, live, archived in in_order(self._extraction.client, self._look_up, asked):
+            for page in (live, archived):
+                if page is not None:
+                    self._writer.add(page)
+            found.live |= _ids(live) & set(batch)
+            found.archived |= _ids(archived) & (set(batch) - found.live)
             found.gone |= set(batch) - found.live - found.archived
         self._writer.flush()
         # A row whose content is the same as before it vanished is not written, only unmarked.
@@ -82,7 +88,9 @@ class RecordReader:
 
     def mark_gone(self, ids: Iterable[int]) -> None:
         """Mark rows whose records HubSpot does not know any more."""
-        self.vanished += self._table.mark_vanished(sorted(ids), self._extraction.started_at)
+        self._figures.vanished += self._table.mark_vanished(
+            sorted(ids), self._extraction.started_at
+        )
 
     def _follow_up(self, *, archived_only: bool) -> None:
         """Ask one by one for the records that should have come and did not.
@@ -94,25 +102,50 @@ class RecordReader:
         self._table.clear_marks(scan_id)
         found = self.look_up(self._table.unseen_ids(scan_id, archived_only=archived_only))
         if archived_only:
-            self.restored += len(found.live)
+            self._figures.restored += len(found.live)
         self.mark_gone(found.gone)
 
-    def _list(self, *, archived: bool) -> None:
-        for page in self._extraction.client.record_pages(
-            self._object.object_type, self._properties, archived=archived
-        ):
-            self._writer.add(page)
+    def _list(self, position: ListPosition, *, archived: bool) -> None:
+        with ListReader(
+            self._extraction.client,
+            self._object.object_type,
+            self._properties,
+            position,
+            self._writer.read_ahead,
+            archived=archived,
+        ) as pages:
+            for page in pages:
+                self._writer.add(page, read_ahead=True)
 
-    def _read_modified(self, start: datetime, end: datetime | None) -> None:
+    def _read_modified(self, position: ListPosition, start: datetime, end: datetime | None) -> None:
+        if position.done:
+            return
+        client = self._extraction.client
         filters = search.modified_between(self._object.modified_property, start, end)
-        found = search.ids_matching(self._extraction.client, self._object.object_type, filters)
-        for ids in found:
-            for batch in batches(ids, READ_BATCH_SIZE):
-                self._read_batch(batch, archived=False)
+        found = search.ids_matching(
+            client, self._object.object_type, filters, above=position.first - 1
+        )
+        asked = (batch for ids in found for batch in batches(ids, READ_BATCH_SIZE))
+        for batch, page in in_order(client, self._read_live, asked):
+            position.cover(0, int(batch[-1]) + 1)
+            self._writer.add(page)
+        position.cover(0, None)
 
-    def _read_batch(self, ids: Sequence[int | str], *, archived: bool) -> set[int]:
-        page = self._extraction.client.read_batch(
+    def _read_live(self, ids: list[str]) -> tuple[list[str], Page]:
+        return ids, self._read_batch(ids, archived=False)
+
+    def _look_up(self, ids: list[int]) -> tuple[list[int], Page, Page | None]:
+        live = self._read_batch(ids, archived=False)
+        missing = set(ids) - _ids(live)
+        return ids, live, self._read_batch(sorted(missing), archived=True) if missing else None
+
+    def _read_batch(self, ids: Sequence[int | str], *, archived: bool) -> Page:
+        return self._extraction.client.read_batch(
             self._object.object_type, list(map(str, ids)), self._properties, archived=archived
         )
-        self._writer.add(page)
-        return {int(record.id) for record in page.results if record.id.isdigit()}
+
+
+def _ids(page: Page | None) -> set[int]:
+    if page is None:
+        return set()
+    return {int(record.id) for record in page.results if record.id.isdigit()}

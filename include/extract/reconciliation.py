@@ -1,6 +1,7 @@
 """Does the warehouse hold as many live records as the portal? If not: which ones, and why?"""
 
 import logging
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -11,6 +12,9 @@ from include.objects import CrmObject
 from include.warehouse.record_table import ARCHIVED, GONE, LIVE, RecordTable
 
 log = logging.getLogger(__name__)
+
+#: Ids that are fetched from the warehouse at once.
+COMPARED_AT_ONCE = 10_000
 
 
 @dataclass(frozen=True)
@@ -83,17 +87,38 @@ class Reconciler:
 
     def _compare_by_id(self, counted: int) -> int:
         pages = search.ids_matching(self._extraction.client, self._type, self._filters)
-        listed = {int(record_id) for ids in pages for record_id in ids}
-        doubtful = listed ^ set(self._table.live_ids(self._before))
+        batches = self._table.live_id_batches(COMPARED_AT_ONCE, created_before=self._before)
+        doubtful = list(
+            in_one_only(
+                (int(record_id) for ids in pages for record_id in ids),
+                (record_id for ids in batches for record_id in ids),
+            )
+        )
         if not doubtful:
             self._extraction.warn(
                 f"{self._table.object_name}: HubSpot counts {counted} live records, but lists "
-                f"{len(listed)}, which are the ones in the warehouse."
+                "exactly the ones in the warehouse."
             )
-        found = self._reader.look_up(sorted(doubtful))
+        found = self._reader.look_up(doubtful)
         self._reader.mark_gone(found.gone)
-        rows = self._table.states(sorted(doubtful))
+        rows = self._table.states(doubtful)
         return sum(rows.get(record_id, GONE) != _state(found, record_id) for record_id in doubtful)
+
+
+def in_one_only(left: Iterable[int], right: Iterable[int]) -> Iterator[int]:
+    """Yield the numbers that only one of two ascending sequences has. Keeps nothing in memory."""
+    lefts, rights = iter(left), iter(right)
+    a, b = next(lefts, None), next(rights, None)
+    while a is not None or b is not None:
+        if a == b:
+            a, b = next(lefts, None), next(rights, None)
+        elif b is None or (a is not None and a < b):
+            assert a is not None  # noqa: S101 - not both are None, for mypy
+            yield a
+            a = next(lefts, None)
+        else:
+            yield b
+            b = next(rights, None)
 
 
 def _state(found: LookedUp, record_id: int) -> str:

@@ -1,73 +1,97 @@
 """From pages of one object's records to rows, in chunks that are loaded and committed together."""
 
 import logging
+from datetime import datetime
 
-from include.extract.batch import to_batch
-from include.extract.columns import shape_of
 from include.extract.extraction import Extraction
+from include.extract.figures import Figures
+from include.extract.read_ahead import ReadAhead
 from include.hubspot.answers import Page, Record
 from include.warehouse.record_table import RecordTable
-from include.warehouse.scan_objects import ScanObjects
+from include.warehouse.scan_objects import Chunk, ScanObjects
 
 log = logging.getLogger(__name__)
 
 
 class RecordWriter:
-    """Takes pages; every ``checkpoint_pages`` of them are loaded, and written down as received."""
+    """Takes pages and loads them, half of ``checkpoint_pages`` at a time.
 
-    def __init__(self, extraction: Extraction, table: RecordTable, scan_log: ScanObjects) -> None:
+    The other half is how far readers may be ahead meanwhile: a kill costs ``checkpoint_pages``
+    pages at most. ``figures`` are written with each chunk, so whoever adds a page tells them
+    first how far the object is read with it.
+    """
+
+    def __init__(
+        self, extraction: Extraction, table: RecordTable, scan_log: ScanObjects, figures: Figures
+    ) -> None:
         self._extraction = extraction
         self._table = table
         self._scan_log = scan_log
-        self._shape = shape_of(table.object_name)
+        self._figures = figures
         self._records: list[Record] = []
         self._chunk_pages = 0
-        self._chunks = 0
+        self._read_ahead_pages = 0
+        self._max_chunk_pages = (extraction.checkpoint_pages + 1) // 2
         self._reading_since = extraction.clock()
-        self.pages = 0
-        self.merged = 0
-        self.duplicates_dropped = 0
+        self.read_ahead = ReadAhead(extraction.checkpoint_pages)
 
-    def add(self, page: Page) -> None:
+    def add(self, page: Page, *, read_ahead: bool = False) -> None:
+        """Take a page; *read_ahead*: for which `read_ahead` was asked."""
         self._records += page.results
         self._chunk_pages += 1
-        self.pages += 1
+        self._read_ahead_pages += read_ahead
+        self._figures.pages += 1
         self._extraction.tally.pages += 1
         self._extraction.tally.repairs.add(page.repairs)
-        if self._chunk_pages >= self._extraction.checkpoint_pages:
+        if self._chunk_pages >= self._max_chunk_pages:
             self.flush()
 
     def flush(self) -> None:
         """Load what was added since the last time. All of it is in PostgreSQL afterwards."""
         records, self._records, self._chunk_pages = self._records, [], 0
-        extraction, name = self._extraction, self._table.object_name
-        batch = to_batch(
-            records,
-            self._shape,
-            tenant_id=extraction.tenant.id,
-            object_name=name,
-            scan_id=extraction.scan.id,
-            # When reading began, not when it ended: what somebody else reads later is newer.
-            extracted_at=self._reading_since,
+        # What is read while this is loaded counts as read when the loading began, not when it ends:
+        # what somebody else reads later is newer.
+        since, self._reading_since = self._reading_since, self._extraction.clock()
+        chunk = self._load(records, since) if records else None
+        self.checkpoint(chunk)
+        self.read_ahead.give_back(self._read_ahead_pages)
+        self._read_ahead_pages = 0
+        self._tell(len(records))
+
+    def checkpoint(self, chunk: Chunk | None = None) -> None:
+        """Write down how far the object is read. Raises OutdatedAttemptError."""
+        self._scan_log.checkpoint(
+            self._extraction.scan_log, chunk, self._figures.columns(), self._extraction.progress()
         )
-        extraction.loader.load(batch.table, self._shape)
-        if batch.ids:
-            self._chunks += 1
-            self._scan_log.add_chunk(self._chunks, batch.ids, batch.hashes, batch.modified_at)
-            self.merged += self._table.mark_merged(batch.merges)
-        self.duplicates_dropped += batch.duplicates_dropped
-        prefix = "" if name == "deals" else f"{name}."
-        extraction.tally.misfits.update({prefix + k: n for k, n in batch.misfits.items()})
-        extraction.tally.records += len(records)
-        extraction.record_progress()
-        if records:
-            log.info(
-                "tenant %s: %s: %d pages, %d records loaded, %d requests, %d throttled",
-                extraction.tenant.id,
-                name,
-                self.pages,
-                extraction.tally.records,
-                extraction.client.requests,
-                extraction.client.throttled,
+
+    def _load(self, records: list[Record], since: datetime) -> Chunk:
+        # dlt and Arrow cost two seconds of CPU to import: a scan that finds nothing does without
+        from include.extract.loading import load_records
+
+        loaded = load_records(self._extraction, self._table.object_name, records, since)
+        self._figures.merged += self._table.mark_merged(loaded.merges)
+        self._figures.duplicates_dropped += loaded.duplicates_dropped
+        self._extraction.tally.records += len(records)
+        return loaded.chunk
+
+    def _tell(self, records: int) -> None:
+        extraction, figures = self._extraction, self._figures
+        if not records:
+            return
+        log.info(
+            "tenant %s: %s: %d pages, %d records loaded, %d requests, %d throttled",
+            extraction.tenant.id,
+            self._table.object_name,
+            figures.pages,
+            extraction.tally.records,
+            extraction.client.requests,
+            extraction.client.throttled,
+        )
+        if extraction.on_checkpoint:
+            extraction.on_checkpoint(
+                {
+                    "object": self._table.object_name,
+                    "pages": figures.pages,
+                    "position": figures.position.to_json(),
+                }
             )
-        self._reading_since = extraction.clock()

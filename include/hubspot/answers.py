@@ -5,7 +5,7 @@ object. A record's `properties` stay JSON text (`msgspec.Raw`): HubSpot's own by
 """
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
@@ -58,6 +58,17 @@ class Page(_Paged):
     results: list[Record]
     errors: list[BatchProblem] = []
     repairs: Repairs = msgspec.field(default_factory=Repairs)
+
+
+class ListedPage(NamedTuple):
+    """A page of a list: the ids it listed, the cursor that follows (None: the end), the records.
+
+    Records can be fewer: one may have gone between two requests.
+    """
+
+    ids: list[str]
+    after: str | None
+    page: Page
 
 
 class PastValue(msgspec.Struct, rename="camel"):
@@ -258,12 +269,14 @@ _definition_decoder = msgspec.json.Decoder(PropertyDefinition)
 
 def decode_definitions(body: bytes) -> list[PropertyDefinition]:
     """Decode a list of property definitions, keeping each as it came."""
-    definitions = []
-    for document in _decode_definitions(body).results:
-        definition = _definition_decoder.decode(document)
-        definition.document = document
-        definitions.append(definition)
-    return definitions
+    return [decode_definition(document) for document in _decode_definitions(body).results]
+
+
+def decode_definition(document: msgspec.Raw | bytes) -> PropertyDefinition:
+    """Decode one property definition, keeping it as it came."""
+    definition = _definition_decoder.decode(document)
+    definition.document = msgspec.Raw(document)
+    return definition
 
 
 def _decode(body: bytes, decoder: msgspec.json.Decoder[_Repaired]) -> _Repaired:

@@ -4,15 +4,17 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any, TypeVar
 from urllib.parse import quote
 
-from include.errors import ContractError
+from include.errors import ContractError, PortalMismatchError
 from include.hubspot import api
 from include.hubspot.answers import (
     Account,
     AssociationPage,
     HistoryPage,
+    ListedPage,
     Owner,
     Owners,
     Page,
@@ -27,8 +29,11 @@ from include.hubspot.answers import (
     decoder_of,
     raise_for_problems,
 )
-from include.hubspot.rate_limit import Pacer
+from include.hubspot.daily_quota import DEFAULT_SHARE
+from include.hubspot.rate_limit import Limits, Rule, search_rule
+from include.hubspot.token import Token
 from include.hubspot.transport import PATIENCE_S, TIMEOUT_S, Transport
+from include.hubspot.turns import LocalLimits, Turns, app_key, search_key
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +42,13 @@ _T = TypeVar("_T")
 
 class HubSpotClient:
     """Reads one HubSpot account. ``object_type`` is a name or an id, as in HubSpot's paths.
+
+    Any number of threads may use it at once.
+
+    :param limits: where the account's rate limits are kept; None: in this process alone.
+    :param rule: what this client does with its app's rate limit.
+    :param daily_quota_share: of the account's daily quota; beyond it DailyLimitError is raised.
+    :param read_token: reads the token again after HubSpot refused it: it may have been rotated.
 
     Errors: every method raises the classes of `include.errors`.
     """
@@ -48,26 +60,31 @@ class HubSpotClient:
         *,
         tenant_id: str | None = None,
         api_version: str = api.DEFAULT_API_VERSION,
-        pacer: Pacer | None = None,
+        limits: Limits | None = None,
+        rule: Rule | None = None,
+        daily_quota_share: float = DEFAULT_SHARE,
+        read_token: Callable[[], str] | None = None,
         patience_s: float = PATIENCE_S,
         timeout_s: tuple[float, float] = TIMEOUT_S,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self.tenant_id = tenant_id
-        self._token = token
+        self._token = Token(token, read_token, self._require_same_portal)
+        self._portal_id: int | None = None
         self._version = api_version
+        self._limits = limits or LocalLimits()
+        turns = partial(Turns, self._limits, sleep=sleep)
         self.transport = Transport(
             base_url,
-            token,
+            self._token,
+            turns(lambda: app_key(self._token.text), rule or Rule()),
             tenant_id=tenant_id,
-            pacer=pacer,
+            daily_share=daily_quota_share,
             patience_s=patience_s,
             timeout_s=timeout_s,
             sleep=sleep,
         )
-        self._search_pacer = Pacer(
-            requests_per_window=api.SEARCHES_PER_S, window_s=1.0, sleep=sleep
-        )
+        self._searches = turns(lambda: search_key(self._token.text, self._portal_id), search_rule())
 
     @property
     def base_url(self) -> str:
@@ -88,17 +105,34 @@ class HubSpotClient:
         """Of these, how many were answered with 429."""
         return self.transport.throttled
 
+    @property
+    def latency_s(self) -> float:
+        """How long answers took lately, on average, without the wait for one's turn."""
+        return self.transport.latency_s
+
+    @property
+    def requests_per_s(self) -> float:
+        """How many requests the rate limit lets through, as far as is known."""
+        return self.transport.requests_per_s
+
     def account(self) -> Account:
         """Ask whose token this is: GET /account-info/…/details."""
-        return self._get(api.account_path(self._version), Account)
+        account = self._get(api.account_path(self._version), Account)
+        self._portal_id = account.portal_id
+        self.transport.set_time_zone(account.time_zone)
+        return account
 
     def token_info(self) -> TokenInfo | None:
         """Ask what the token may do; None when HubSpot does not tell (OAuth tokens)."""
+        token = self._token.text
         try:
             return self.transport.call(
-                "POST", api.TOKEN_INFO_PATH, decoder_of(TokenInfo), json={"tokenKey": self._token}
+                "POST", api.TOKEN_INFO_PATH, decoder_of(TokenInfo), json={"tokenKey": token}
             )
         except ContractError:
+            if token != self._token.text:
+                # It was replaced by this very request, which asked about the old one.
+                return self.token_info()
             log.info("tenant %s: HubSpot does not introspect this kind of token", self.tenant_id)
             return None
 
@@ -136,26 +170,21 @@ class HubSpotClient:
 
     # Records
 
-    def record_pages(
-        self, object_type: str, properties: Sequence[str], *, archived: bool
-    ) -> Iterator[Page]:
-        """Yield every page of the live (or the archived) records with these properties.
+    def record_page(
+        self, object_type: str, properties: Sequence[str], after: str | None, *, archived: bool
+    ) -> ListedPage:
+        """Read the page of live (or archived) records that the cursor *after* leads to.
 
-        Many properties overflow a URL: then a page is listed without them and read again by id,
-        two requests a page instead of one. docs/api-integration.md#many-properties
+        Many properties overflow a URL: then the page is listed without them and read again by id,
+        two requests instead of one. docs/api-integration.md#many-properties
         """
         names = ",".join(properties)
         by_id = len(names) > api.URL_PROPERTIES_MAX_CHARS
-        after: str | None = None
-        while True:
-            page = self._list_page(object_type, "" if by_id else names, after, archived=archived)
-            after = page.after
-            if by_id and page.results:
-                ids = [record.id for record in page.results]
-                page = self.read_batch(object_type, ids, properties, archived=archived)
-            yield page
-            if after is None:
-                return
+        page = self._list_page(object_type, "" if by_id else names, after, archived=archived)
+        ids, following = [record.id for record in page.results], page.after
+        if by_id and ids:
+            page = self.read_batch(object_type, ids, properties, archived=archived)
+        return ListedPage(ids, following, page)
 
     def read_batch(
         self, object_type: str, ids: Sequence[str], properties: Sequence[str], *, archived: bool
@@ -187,20 +216,28 @@ class HubSpotClient:
         raise_for_problems(page.errors, path, self.tenant_id)
         return page
 
-    def search(self, object_type: str, filters: Sequence[dict[str, Any]], limit: int) -> SearchPage:
+    def search(
+        self,
+        object_type: str,
+        filters: Sequence[dict[str, Any]],
+        limit: int,
+        *,
+        descending: bool = False,
+    ) -> SearchPage:
         """Return the ids of the first *limit* records, by ascending id, that pass all filters.
 
         Ids only: what search knows of a record may be older than the record.
         """
+        direction = "DESCENDING" if descending else "ASCENDING"
         body = {
             "filterGroups": [{"filters": list(filters)}] if filters else [],
-            "sorts": [{"propertyName": "hs_object_id", "direction": "ASCENDING"}],
+            "sorts": [{"propertyName": "hs_object_id", "direction": direction}],
             "properties": ["hs_object_id"],
             "limit": limit,
         }
         path = f"{self._records_path(object_type)}/search"
         return self.transport.call(
-            "POST", path, decoder_of(SearchPage), json=body, pacer=self._search_pacer
+            "POST", path, decoder_of(SearchPage), json=body, rarer=self._searches
         )
 
     def associations(
@@ -230,6 +267,24 @@ class HubSpotClient:
         if after is not None:
             query += f"&after={quote(after, safe='')}"
         return self.transport.call("GET", f"{self._records_path(object_type)}?{query}", decode_page)
+
+    def _require_same_portal(self, token: str) -> None:
+        """Refuse a new token of another account: rows of two would be mixed."""
+        asking = HubSpotClient(
+            self.base_url,
+            token,
+            tenant_id=self.tenant_id,
+            api_version=self._version,
+            limits=self._limits,
+        )
+        found = asking.account().portal_id
+        if self._portal_id not in (None, found):
+            raise PortalMismatchError(
+                f"the token was replaced by one of HubSpot account {found} while a scan of account "
+                f"{self._portal_id} was running. Nothing of the other account was read.",
+                tenant_id=self.tenant_id,
+                remedy="Put a token of the right account into its connection, then clear the task.",
+            )
 
     def _records_path(self, object_type: str) -> str:
         return api.records_path(self._version, object_type)

@@ -7,10 +7,12 @@ import json
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from datetime import time as time_of_day
 from email.utils import parsedate_to_datetime
 from functools import cached_property
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from include.errors import (
     ContractError,
@@ -30,6 +32,12 @@ BACKOFF_START_S = 1.0
 BACKOFF_MAX_S = 30.0
 #: What HubSpot's own SDK waits per attempt when a 429 says nothing better.
 RATE_POLICY_WAIT_S = {"SECONDLY": 1.0, "TEN_SECONDLY_ROLLING": 10.0}
+#: When to come back if the account's time zone is not known, or a 477 does not say.
+COME_BACK_S = 3600.0
+#: HubSpot asks for no more after a 477.
+MIGRATION_MAX_S = 86_400.0
+#: HubSpot's clock may be behind ours, and other integrations start at midnight too.
+MIDNIGHT_JITTER_S = (60.0, 300.0)
 _MESSAGE_MAX_CHARS = 300
 
 
@@ -71,15 +79,20 @@ def seconds_to_wait(
     if failure.status == 423:
         return LOCKED_WAIT_S * attempt
     if failure.status == 429:
-        policy = rate_policy(failure)
-        if policy == "DAILY":
+        if rate_policy(failure) == "DAILY":
             return None
-        asked = retry_after_s(failure.headers)
-        pause = RATE_POLICY_WAIT_S.get(policy, 10.0) * attempt if asked is None else asked
-        return pause + uniform(0.0, 1.0)
+        return rate_pause_s(failure, attempt) + uniform(0.0, 1.0)
     if failure.status >= 500 or failure.status == 408:
         return backoff_s(attempt, uniform)
     return None
+
+
+def rate_pause_s(failure: Failure, attempt: int = 1) -> float:
+    """Return how long a 429 that is not of the day asks for: by Retry-After, else by policy."""
+    asked_s = retry_after_s(failure.headers)
+    if asked_s is not None:
+        return asked_s
+    return RATE_POLICY_WAIT_S.get(rate_policy(failure), 10.0) * attempt
 
 
 def backoff_s(attempt: int, uniform: Callable[[float, float], float] = random.uniform) -> float:
@@ -115,16 +128,35 @@ def retry_after_s(headers: Mapping[str, str], now: datetime | None = None) -> fl
     return max(0.0, (moment - (now or datetime.now(UTC))).total_seconds())
 
 
-def as_error(failure: Failure, tenant_id: str | None) -> HubSpotDealsError:
-    """Return the error to raise for an answer that is not worth waiting for, or no longer."""
+def next_midnight(
+    zone: ZoneInfo | None,
+    now: datetime | None = None,
+    uniform: Callable[[float, float], float] = random.uniform,
+) -> datetime:
+    """Return when the day's quota is refilled, a little later, in UTC; unknown zone: in an hour."""
+    now = now or datetime.now(UTC)
+    if zone is None:
+        return now + timedelta(seconds=COME_BACK_S)
+    tomorrow = now.astimezone(zone).date() + timedelta(days=1)
+    midnight = datetime.combine(tomorrow, time_of_day(), zone).astimezone(UTC)
+    return midnight + timedelta(seconds=uniform(*MIDNIGHT_JITTER_S))
+
+
+def as_error(
+    failure: Failure, tenant_id: str | None, zone: ZoneInfo | None = None
+) -> HubSpotDealsError:
+    """Return the error to raise for an answer that is not worth waiting for, or no longer.
+
+    :param zone: the account's; its midnight ends the day of the daily limit.
+    """
     if failure.status == 401:
         return _token_rejected(failure, tenant_id)
     if failure.status == 403:
         return ScopeMissingError(missing_scopes(failure.fields), tenant_id=tenant_id)
     if failure.status == 429:
-        return _out_of_quota(failure, tenant_id)
+        return _out_of_quota(failure, tenant_id, zone)
     if failure.status == 477:
-        return PortalMigratingError(retry_after_s(failure.headers) or 3600.0, tenant_id=tenant_id)
+        return _migrating(failure, tenant_id)
     if failure.status in (408, 423) or failure.status >= 500:
         return HubSpotUnavailableError(
             f"HubSpot kept answering {failure.status} to {failure.request}: {failure.message}.",
@@ -168,13 +200,25 @@ def token_place(tenant_id: str | None) -> str:
     return f"{connection} or HUBSPOT_ACCESS_TOKEN" if tenant_id == "default" else connection
 
 
-def _out_of_quota(failure: Failure, tenant_id: str | None) -> HubSpotDealsError:
+def _migrating(failure: Failure, tenant_id: str | None) -> PortalMigratingError:
+    asked_s = min(retry_after_s(failure.headers) or COME_BACK_S, MIGRATION_MAX_S)
+    return PortalMigratingError(
+        "HubSpot is moving this account to another data region (477) and asks to come back in "
+        f"{asked_s:.0f} s.",
+        resume_at=datetime.now(UTC) + timedelta(seconds=asked_s),
+        tenant_id=tenant_id,
+    )
+
+
+def _out_of_quota(
+    failure: Failure, tenant_id: str | None, zone: ZoneInfo | None
+) -> HubSpotDealsError:
     if rate_policy(failure) == "DAILY":
         return DailyLimitError(
             "the HubSpot account's daily API limit is used up (429 DAILY); it is refilled at "
             "midnight in the account's time zone.",
+            resume_at=next_midnight(zone),
             tenant_id=tenant_id,
-            remedy="Clear the task after that, or find out what else uses the quota.",
         )
     return RateLimitedError(
         f"HubSpot kept answering 429 ({rate_policy(failure)}) to {failure.request}.",

@@ -17,8 +17,9 @@ from airflow.sdk.log import mask_secret
 from include.errors import ConfigError, HubSpotDealsError, TokenMissingError
 from include.hubspot import api
 from include.hubspot.client import HubSpotClient
+from include.hubspot.daily_quota import DEFAULT_SHARE
 from include.hubspot.failures import token_place
-from include.hubspot.rate_limit import Pacer
+from include.hubspot.rate_limit import Limits, Rule
 from include.tenants import ENVIRONMENT_TENANT_ID
 
 
@@ -26,7 +27,8 @@ class HubSpotHook(BaseHook):
     """Reads one tenant's HubSpot account through the connection ``hubspot_<tenant>``.
 
     Connection: password = token; host = base URL (default https://api.hubapi.com); extra
-    ``requests_per_10_s`` (own cap below HubSpot's limit) and ``api_version`` (default 2026-03).
+    ``requests_per_10_s`` (own cap below HubSpot's limit), ``rate_limit_share`` (of that limit) and
+    ``api_version`` (default 2026-03).
     The tenant `default` may do with HUBSPOT_ACCESS_TOKEN and HUBSPOT_API_BASE_URL instead.
     """
 
@@ -42,18 +44,25 @@ class HubSpotHook(BaseHook):
         self.hubspot_conn_id = hubspot_conn_id
         self.tenant_id = tenant_id or hubspot_conn_id.removeprefix("hubspot_")
 
-    def get_conn(self) -> HubSpotClient:
-        """Return a client. Raises TokenMissingError or ConfigError; sends nothing yet."""
+    def get_conn(
+        self, limits: Limits | None = None, *, daily_quota_share: float = DEFAULT_SHARE
+    ) -> HubSpotClient:
+        """Return a client. Raises TokenMissingError or ConfigError; sends nothing yet.
+
+        :param limits: where rate limits are kept; None: in this process alone.
+        :param daily_quota_share: of the account's daily quota that may be used up, by all together.
+        """
         connection = self._connection()
-        if not connection.password:
-            raise self._token_missing()
         extra = connection.extra_dejson
         return HubSpotClient(
             base_url(connection),
-            connection.password,
+            self._token_of(connection),
             tenant_id=self.tenant_id,
             api_version=str(extra.get("api_version") or api.DEFAULT_API_VERSION),
-            pacer=Pacer(self._own_cap(extra)),
+            limits=limits,
+            rule=Rule(cap=self._own_cap(extra), share=self._share(extra)),
+            daily_quota_share=daily_quota_share,
+            read_token=lambda: self._token_of(self._connection()),
         )
 
     def test_connection(self) -> tuple[bool, str]:
@@ -83,6 +92,11 @@ class HubSpotHook(BaseHook):
                 password=token,
             )
 
+    def _token_of(self, connection: Connection) -> str:
+        if not connection.password:
+            raise self._token_missing()
+        return connection.password
+
     def _token_missing(self) -> TokenMissingError:
         place = token_place(self.tenant_id)
         return TokenMissingError(
@@ -106,6 +120,20 @@ class HubSpotHook(BaseHook):
                 remedy="It must be a whole number of at least 1.",
             )
         return cap
+
+    def _share(self, extra: Mapping[str, Any]) -> float:
+        value = extra.get("rate_limit_share", 1.0)
+        try:
+            share = float(value)
+        except (TypeError, ValueError):
+            share = 0.0
+        if not 0 < share <= 1:
+            raise ConfigError(
+                f"connection {self.hubspot_conn_id}: extra rate_limit_share is {value!r}.",
+                tenant_id=self.tenant_id,
+                remedy="It must be a number above 0, and 1 at most.",
+            )
+        return share
 
 
 def base_url(connection: Connection) -> str:

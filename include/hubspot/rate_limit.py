@@ -1,83 +1,261 @@
-"""Pacing: never send more requests in a rolling window than HubSpot allows.
+"""Deciding when requests may be sent, so that no rolling window holds more than HubSpot allows.
 
-The pacer learns the limit from the answers' headers. Headers are hints: search answers carry none,
-and a missing header means "unknown", not "unlimited". docs/api-integration.md#rate-limits
+Pure: a limiter's state, what is asked of it, and the moments ("slots") that are granted. Where the
+state is kept, and so who shares it, is up to a `Limits`. All times are seconds of one clock, that
+of whoever keeps the state. docs/api-integration.md#rate-limits, docs/adr/0002-shared-rate-limit.md
+
+Slots are evenly spaced, the limit's number of them in a window plus a margin. HubSpot counts
+arrivals: as long as the ways of two requests differ by less than the margin, those that arrive in
+one window had their slots in a window plus the margin.
 """
 
-import time
-from collections import deque
-from collections.abc import Callable, Mapping
+import math
+from dataclasses import dataclass, field, replace
+from typing import Protocol
 
-from include.hubspot.api import DEFAULT_REQUESTS_PER_WINDOW, RATE_WINDOW_S
+from include.hubspot import api
 
-#: HubSpot counts when a request arrives, we count when it leaves: the window is stretched by what
-#: the two moments may drift apart.
-WINDOW_MARGIN_S = 0.25
+#: A slot not used within this time is thrown away: used late it would meet those after it.
+LATE_S = 0.15
+#: After a window without requests, this share of the limit is granted quickly, and the rest of that
+#: window more slowly: a short scan does not wait, and a window never holds more.
+START_SHARE = 0.25
+START_HURRY = 4
+#: A clock that is set back by less has not been set back: moments are kept in whole microseconds.
+CLOCK_NOISE_S = 0.001
+#: Never let HubSpot's `Remaining` fall below this share; what others use below it is noise.
+RESERVE_SHARE = 0.02
+
+#: What was granted is counted in buckets of a window's 40th, over two and a half windows: slots may
+#: be granted ahead by as much as is not needed for looking back.
+BUCKETS_PER_WINDOW = 40
+BUCKETS = 100
 
 
-class Pacer:
-    """A sliding window over the moments at which requests were sent, for one process.
+@dataclass(frozen=True)
+class Rule:
+    """What one limiter keeps to. ``requests`` in ``window_s``: until a header says otherwise.
 
-    :param max_requests_per_window: never go above this, whatever HubSpot allows (None: no own cap).
-    :param requests_per_window: the limit until an answer's headers say otherwise.
+    :param share: of HubSpot's limit, 0 < share <= 1; the rest is for the account's other apps.
+    :param cap: never more than this in a window, whatever HubSpot allows.
     """
 
-    def __init__(
-        self,
-        max_requests_per_window: int | None = None,
-        *,
-        requests_per_window: int = DEFAULT_REQUESTS_PER_WINDOW,
-        window_s: float = RATE_WINDOW_S,
-        clock: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], None] = time.sleep,
-    ) -> None:
-        self._cap = max_requests_per_window
-        self._limit = min(requests_per_window, self._cap or requests_per_window)
-        self._window_s = window_s
-        self._sent: deque[float] = deque()
-        self._used_by_others = 0
-        self._clock = clock
-        self._sleep = sleep
+    requests: int = api.DEFAULT_REQUESTS_PER_WINDOW
+    window_s: float = api.RATE_WINDOW_S
+    margin_s: float = 0.3
+    share: float = 1.0
+    cap: int | None = None
+
+
+def search_rule() -> Rule:
+    """Return the rule of searches; their answers carry no headers that would say otherwise."""
+    return Rule(api.SEARCHES_PER_S, window_s=1.0, margin_s=0.2)
+
+
+@dataclass(frozen=True)
+class State:
+    """What is known of one limiter. The times are 0 as long as they never were."""
+
+    #: As HubSpot stated them; None: not yet.
+    requests_per_window: int | None = None
+    window_s: float | None = None
+    updated_at: float = 0.0
+    last_slot_at: float = 0.0
+    #: No slot before this: HubSpot answered 429.
+    held_until: float = 0.0
+    #: Requests of others in a window, as long as that may be believed.
+    used_by_others: int = 0
+    others_until: float = 0.0
+    #: Quick slots left, and until when the others are slower for their sake.
+    start_permits: int = 0
+    eased_until: float = 0.0
+    #: Up to here low `Remaining`s have been answered by a pause.
+    corrected_at: float = 0.0
+    #: Slots granted in each bucket, the newest last, and the newest one's number.
+    granted: list[int] = field(default_factory=list)
+    newest_bucket: int = -1
+
+
+#: Those of a state's fields that are moments.
+TIMES = (
+    "updated_at",
+    "last_slot_at",
+    "held_until",
+    "others_until",
+    "eased_until",
+    "corrected_at",
+)
+
+
+@dataclass(frozen=True)
+class News:
+    """What an answer's headers said, and how long ago it was asked for and came."""
+
+    requests_per_window: int
+    window_s: float | None
+    remaining: int | None
+    sent_ago_s: float
+    came_ago_s: float
+
+
+@dataclass(frozen=True)
+class Demand:
+    """Slots that are wanted now, and what has been learned meanwhile.
+
+    :param key: of the limiter.
+    :param not_before_s: how long from now the first slot is of use.
+    :param hold_s: nobody shall send for so long: HubSpot answered 429.
+    """
+
+    key: str
+    rule: Rule
+    permits: int
+    not_before_s: float = 0.0
+    news: News | None = None
+    hold_s: float | None = None
+
+
+class Limits(Protocol):
+    """Keeps the states of limiters."""
+
+    def reserve(self, demand: Demand) -> list[float]:
+        """Return the slots granted, ascending, as seconds from now; they may lie ahead."""
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How far apart slots are, in seconds."""
+
+    span_s: float
+    allowed: int
+
+    @classmethod
+    def of(cls, state: State, rule: Rule, now: float) -> "Pace":
+        limit = state.requests_per_window or rule.requests
+        others = state.used_by_others if now < state.others_until else 0
+        allowed = min(math.floor(limit * rule.share), limit - others, rule.cap or limit)
+        return cls((state.window_s or rule.window_s) + rule.margin_s, max(1, allowed))
 
     @property
-    def limit(self) -> int:
-        """Requests per window that are allowed now."""
-        return self._limit
+    def start_permits(self) -> int:
+        return math.floor(self.allowed * START_SHARE)
 
-    def wait_for_turn(self) -> None:
-        """Return when one more request may be sent, and count it as sent."""
-        while (pause_s := self._seconds_to_wait()) > 0:
-            self._sleep(pause_s)
-        self._sent.append(self._clock())
+    @property
+    def hurried_s(self) -> float:
+        return self.even_s / START_HURRY
 
-    def _seconds_to_wait(self) -> float:
-        now, window_s = self._clock(), self._window_s + WINDOW_MARGIN_S
-        while self._sent and now - self._sent[0] >= window_s:
-            self._sent.popleft()
-        allowed = max(1, self._limit - self._used_by_others)
-        if len(self._sent) < allowed:
-            return 0.0
-        return self._sent[len(self._sent) - allowed] + window_s - now
+    @property
+    def even_s(self) -> float:
+        return self.span_s / self.allowed
 
-    def learn(self, headers: Mapping[str, str]) -> None:
-        """Take over what an answer's headers state, if they state it.
-
-        `Remaining` also counts what other processes send with this app's tokens: what is missing
-        beyond our own requests is left to them.
-        """
-        limit = _int(headers.get("X-HubSpot-RateLimit-Max"))
-        interval_ms = _int(headers.get("X-HubSpot-RateLimit-Interval-Milliseconds"))
-        if interval_ms:
-            self._window_s = interval_ms / 1000
-        if not limit:
-            return
-        self._limit = min(limit, self._cap or limit)
-        remaining = _int(headers.get("X-HubSpot-RateLimit-Remaining"))
-        if remaining is not None:
-            since = self._clock() - self._window_s
-            ours = sum(sent_at > since for sent_at in self._sent)
-            self._used_by_others = max(0, limit - remaining - ours)
+    @property
+    def eased_s(self) -> float:
+        """While quick slots are in the window, they and these together make the limit."""
+        return self.span_s / (self.allowed - self.start_permits)
 
 
-def _int(text: str | None) -> int | None:
-    return int(text) if text and text.isascii() and text.isdigit() else None
+def decide(state: State, now: float, demand: Demand) -> tuple[State, list[float]]:
+    """Return the state after *demand*, and the slots granted, ascending."""
+    state = _informed(_by_this_clock(state, now), now, demand)
+    pace = Pace.of(state, demand.rule, now)
+    earliest = max(now + demand.not_before_s, state.held_until)
+    last, eased_until = state.last_slot_at, state.eased_until
+    starts = min(state.start_permits, pace.start_permits)
+    if demand.permits and earliest - last >= pace.span_s:
+        starts, eased_until = pace.start_permits, earliest + pace.span_s
+    slots = []
+    for _ in range(demand.permits):
+        if starts:
+            last = max(earliest, last + pace.hurried_s)
+            starts, eased_until = starts - 1, last + pace.span_s
+        else:
+            last = max(earliest, last + (pace.eased_s if last < eased_until else pace.even_s))
+        slots.append(last)
+    state = replace(
+        state,
+        updated_at=now,
+        last_slot_at=last,
+        start_permits=starts,
+        eased_until=eased_until,
+    )
+    return _counted(state, slots, demand.rule), slots
+
+
+def _by_this_clock(state: State, now: float) -> State:
+    """Return *state* by a clock that was set back, as if no time had passed meanwhile."""
+    back_s = state.updated_at - now
+    if back_s <= CLOCK_NOISE_S:
+        return state
+    times = {name: getattr(state, name) - back_s for name in TIMES}
+    return replace(state, **times, granted=[], newest_bucket=-1)
+
+
+def _informed(state: State, now: float, demand: Demand) -> State:
+    if demand.hold_s is not None:
+        until = max(state.held_until, now + demand.hold_s)
+        # No quick start after it: `last_slot_at` is what makes one.
+        state = replace(
+            state,
+            held_until=until,
+            last_slot_at=max(state.last_slot_at, until),
+            start_permits=0,
+        )
+    if demand.news is None:
+        return state
+    if state.requests_per_window != demand.news.requests_per_window:
+        state = replace(state, requests_per_window=demand.news.requests_per_window)
+    window_s = demand.news.window_s
+    if window_s and window_s != (state.window_s or demand.rule.window_s):
+        # The buckets were of another length.
+        state = replace(state, window_s=window_s, granted=[], newest_bucket=-1)
+    if demand.news.remaining is None:
+        return state
+    return _with_room_for_others(state, now, demand.rule, demand.news, demand.news.remaining)
+
+
+def _with_room_for_others(
+    state: State, now: float, rule: Rule, news: News, remaining: int
+) -> State:
+    limit, window_s = news.requests_per_window, state.window_s or rule.window_s
+    reserve = math.floor(limit * RESERVE_SHARE)
+    # Rather too many of ours than too few: what seems to be others' slows us down.
+    ours = _granted_between(
+        state, now - news.sent_ago_s - window_s - LATE_S, now - news.came_ago_s, window_s
+    )
+    if ours is not None:
+        others = limit - remaining - ours
+        state = replace(
+            state,
+            used_by_others=others if others > reserve else 0,
+            others_until=now - news.came_ago_s + window_s + rule.margin_s,
+        )
+    if remaining < reserve and now - news.sent_ago_s >= state.corrected_at:
+        pause_s = (reserve - remaining) * Pace.of(state, rule, now).even_s
+        last = max(state.last_slot_at, now) + pause_s
+        state = replace(state, last_slot_at=last, corrected_at=last, start_permits=0)
+    return state
+
+
+def _granted_between(state: State, start: float, end: float, window_s: float) -> int | None:
+    """Count slots in the buckets that lie between, in part or whole; None: not all are known."""
+    width_s = window_s / BUCKETS_PER_WINDOW
+    oldest = state.newest_bucket - len(state.granted) + 1
+    first, last = math.floor(start / width_s), math.floor(end / width_s)
+    if first < oldest and len(state.granted) == BUCKETS:
+        return None
+    return sum(state.granted[max(0, first - oldest) : max(0, last - oldest + 1)])
+
+
+def _counted(state: State, slots: list[float], rule: Rule) -> State:
+    if not slots:
+        return state
+    width_s = (state.window_s or rule.window_s) / BUCKETS_PER_WINDOW
+    granted, newest = list(state.granted), state.newest_bucket
+    for slot in slots:
+        bucket = math.floor(slot / width_s)
+        skipped = min(bucket - newest, BUCKETS)
+        if skipped > 0:
+            granted = (granted + [0] * skipped)[-BUCKETS:]
+            newest = bucket
+        granted[bucket - newest - 1] += 1
+    return replace(state, granted=granted, newest_bucket=newest)

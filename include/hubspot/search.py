@@ -39,22 +39,27 @@ def count(client: HubSpotClient, object_type: str, filters: list[Filter]) -> int
     return client.search(object_type, filters, limit=1).total
 
 
+def highest_id(client: HubSpotClient, object_type: str) -> int:
+    """Return the highest id of the live records that search knows of; 0: there is none."""
+    found = client.search(object_type, [], limit=1, descending=True).results
+    return int(found[0].id) if found else 0
+
+
 def ids_matching(
-    client: HubSpotClient, object_type: str, filters: list[Filter]
+    client: HubSpotClient, object_type: str, filters: list[Filter], *, above: int = -1
 ) -> Iterator[list[str]]:
-    """Yield the ids of all live records that pass *filters*, ascending, in pages.
+    """Yield the ids of all live records that pass *filters*, ascending from *above* on, in pages.
 
     Raises ContractError when HubSpot does not answer in ascending order: records would be lost.
     """
-    last: str | None = None
     while True:
-        above = [_filter("hs_object_id", "GT", int(last))] if last else []
-        page = client.search(object_type, [*filters, *above], limit=SEARCH_PAGE_SIZE)
+        beyond = [_filter("hs_object_id", "GT", above)] if above >= 0 else []
+        page = client.search(object_type, [*filters, *beyond], limit=SEARCH_PAGE_SIZE)
         ids = [found.id for found in page.results]
-        _require_ascending(ids, last, client.tenant_id)
+        _require_ascending(ids, above, client.tenant_id)
         if ids:
             yield ids
-            last = ids[-1]
+            above = int(ids[-1])
         if not ids or page.total <= len(ids):
             return
 
@@ -63,9 +68,9 @@ def _filter(prop: str, operator: str, value: int) -> Filter:
     return {"propertyName": prop, "operator": operator, "value": str(value)}
 
 
-def _require_ascending(ids: list[str], last: str | None, tenant_id: str | None) -> None:
+def _require_ascending(ids: list[str], above: int, tenant_id: str | None) -> None:
     try:
-        numbers = [int(last or -1), *map(int, ids)]
+        numbers = [above, *map(int, ids)]
     except ValueError:
         numbers = []
     if not numbers or any(later <= earlier for earlier, later in pairwise(numbers)):

@@ -1,20 +1,40 @@
-"""HTTP to one HubSpot account: paced, patient, and never telling the token to anybody."""
+"""HTTP to one HubSpot account, by any number of threads: paced, patient, and discreet."""
 
 import itertools
 import logging
+import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime
 from email.utils import parsedate_to_datetime
+from functools import partial
 from typing import TypeVar
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 import requests
-from requests.auth import AuthBase
 
-from include.errors import ContractError, HubSpotDealsError, HubSpotUnavailableError
-from include.hubspot.failures import Failure, as_error, backoff_s, seconds_to_wait
-from include.hubspot.rate_limit import Pacer
+from include.errors import (
+    ContractError,
+    DailyLimitError,
+    HubSpotDealsError,
+    HubSpotUnavailableError,
+)
+from include.hubspot import daily_quota
+from include.hubspot.daily_quota import DailyQuota
+from include.hubspot.failures import (
+    Failure,
+    as_error,
+    backoff_s,
+    next_midnight,
+    rate_pause_s,
+    rate_policy,
+    seconds_to_wait,
+)
+from include.hubspot.session import new_session, prepared
+from include.hubspot.token import Token
+from include.hubspot.turns import Turns
 
 log = logging.getLogger(__name__)
 
@@ -24,22 +44,16 @@ _T = TypeVar("_T")
 TIMEOUT_S = (10.0, 60.0)
 #: How long one request may go on failing before the task gives up and leaves it to Airflow.
 PATIENCE_S = 180.0
-
-
-class BearerToken(AuthBase):
-    """Sets the Authorization header; as an auth object no .netrc can replace it."""
-
-    def __init__(self, token: str) -> None:
-        self._token = token
-
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        request.headers["Authorization"] = f"Bearer {self._token}"
-        return request
+#: How much the newest answer counts in the average of how long they take.
+_NEWEST_WEIGHT = 0.1
 
 
 class Transport:
     """Sends requests and decodes their answers, waiting and retrying as HubSpot wishes.
 
+    :param turns: the limit that every request is subject to.
+    :param daily_share: of the account's daily quota: once all but the rest is used up, by whomever,
+        no more requests are sent.
     :param patience_s: how long one request may keep failing before its error is raised.
     :param sleep: replaced by tests.
 
@@ -49,10 +63,11 @@ class Transport:
     def __init__(
         self,
         base_url: str,
-        token: str,
+        token: Token,
+        turns: Turns,
         *,
         tenant_id: str | None = None,
-        pacer: Pacer | None = None,
+        daily_share: float = daily_quota.DEFAULT_SHARE,
         patience_s: float = PATIENCE_S,
         timeout_s: tuple[float, float] = TIMEOUT_S,
         sleep: Callable[[float], None] = time.sleep,
@@ -64,12 +79,17 @@ class Transport:
         self.sleep = sleep
         self._date: str | None = None
         self.base_url = base_url.rstrip("/")
-        self._pacer = pacer or Pacer(sleep=sleep)
+        self._token = token
+        self._turns = turns
+        self._daily_share = daily_share
+        self._daily: DailyQuota | None = None
+        self._zone: ZoneInfo | None = None
+        self._counting = threading.Lock()
+        #: How long answers took lately, on average.
+        self.latency_s = 0.0
         self._patience_s = patience_s
         self._timeout_s = timeout_s
-        self._session = requests.Session()
-        self._session.auth = BearerToken(token)
-        self._session.headers["User-Agent"] = "hubspot-deals-airflow"
+        self._session = new_session(self.base_url)
 
     @property
     def server_time(self) -> datetime | None:
@@ -79,6 +99,17 @@ class Transport:
         except ValueError:
             return None
 
+    @property
+    def requests_per_s(self) -> float:
+        return self._turns.per_s
+
+    def set_time_zone(self, name: str) -> None:
+        """Say where the account is: its midnight ends the day of the daily quota."""
+        try:
+            self._zone = ZoneInfo(name)
+        except (ZoneInfoNotFoundError, ValueError, OSError):
+            log.warning("tenant %s: HubSpot's time zone %r is unknown", self.tenant_id, name)
+
     def call(
         self,
         method: str,
@@ -86,63 +117,106 @@ class Transport:
         decode: Callable[[bytes], _T],
         json: object = None,
         *,
-        pacer: Pacer | None = None,
+        rarer: Turns | None = None,
     ) -> _T:
         """Send a request until it is answered well, and return the decoded answer.
 
-        :param pacer: a further limit that this request is subject to.
+        :param rarer: a further limit that this request is subject to.
         """
+        what = _Call(method, path, json, rarer)
         spent_s = 0.0
         for attempt in itertools.count(1):
             started = time.monotonic()
             try:
-                if pacer:
-                    pacer.wait_for_turn()
-                return self._attempt(method, path, decode, json, attempt)
+                return self._attempt(what, decode)
             except _Setback as setback:
                 spent_s += time.monotonic() - started
-                if setback.pause_s is None or spent_s + setback.pause_s > self._patience_s:
+                pause_s = setback.pause_s(attempt)
+                if pause_s is None or spent_s + pause_s > self._patience_s:
                     raise setback.error from None
                 log.warning(
                     "tenant %s: %s Trying again in %.1f s.",
                     self.tenant_id,
                     setback.error.what,
-                    setback.pause_s,
+                    pause_s,
                 )
-                self.sleep(setback.pause_s)
-                spent_s += setback.pause_s
+                self.sleep(pause_s)
+                spent_s += pause_s
         raise AssertionError("itertools.count does not end")
 
-    def _attempt(
-        self, method: str, path: str, decode: Callable[[bytes], _T], json: object, attempt: int
-    ) -> _T:
-        request = f"{method} {path.partition('?')[0]}"
-        self._pacer.wait_for_turn()
-        self.requests += 1
-        try:
-            # A redirect would take the token to another host: HubSpot's API has none.
-            answer = self._session.request(
-                method,
-                self.base_url + path,
-                json=json,
-                timeout=self._timeout_s,
-                allow_redirects=False,
-            )
-        except requests.RequestException as exc:
-            raise _Setback(backoff_s(attempt), self._unreachable(request, exc)) from exc
-        self._pacer.learn(answer.headers)
-        self._date = answer.headers.get("Date")
+    def _attempt(self, what: "_Call", decode: Callable[[bytes], _T]) -> _T:
+        token = self._token.text
+        answer = self._answer(what, token)
+        if answer.status_code == 401 and self._token.replaced(token):
+            log.info("tenant %s: the token was replaced: going on with it", self.tenant_id)
+            answer = self._answer(what, self._token.text)
         if answer.status_code not in (200, 207):
-            failure = Failure(answer.status_code, answer.headers, answer.content, request)
-            self.throttled += answer.status_code == 429
-            raise _Setback(seconds_to_wait(failure, attempt), as_error(failure, self.tenant_id))
+            raise self._setback(what, answer)
         try:
             return decode(answer.content)
         except msgspec.ValidationError as exc:
             # Well-formed, but not what is documented: asking again would bring the same.
-            raise _Setback(None, self._unexpected(request, exc)) from exc
+            raise _Setback(_no_use, self._unexpected(what.name, exc)) from exc
         except ValueError as exc:
-            raise _Setback(backoff_s(attempt), self._garbled(request, answer)) from exc
+            raise _Setback(backoff_s, self._garbled(what.name, answer)) from exc
+
+    def _answer(self, what: "_Call", token: str) -> requests.Response:
+        self._leave_quota_to_others()
+        request = prepared(what.method, self.base_url + what.path, token, what.json)
+        if what.rarer:
+            self._turns.wait_with(what.rarer)
+        else:
+            self._turns.wait()
+        with self._counting:
+            self.requests += 1
+        sent_at = time.monotonic()
+        try:
+            answer = self._session.send(
+                request,
+                timeout=self._timeout_s,
+                # A redirect would take the token to another host: HubSpot's API has none.
+                allow_redirects=False,
+                proxies=self._session.proxies,
+                verify=self._session.verify,
+            )
+        except requests.RequestException as exc:
+            raise _Setback(backoff_s, self._unreachable(what.name, exc)) from exc
+        self._turns.learn(answer.headers, sent_at)
+        self._learn_latency(time.monotonic() - sent_at)
+        self._daily = DailyQuota.of(answer.headers) or self._daily
+        self._date = answer.headers.get("Date")
+        return answer
+
+    def _setback(self, what: "_Call", answer: requests.Response) -> "_Setback":
+        failure = Failure(answer.status_code, answer.headers, answer.content, what.name)
+        if failure.status == 429:
+            with self._counting:
+                self.throttled += 1
+            self._hold_back(what, failure)
+        error = as_error(failure, self.tenant_id, self._zone)
+        return _Setback(partial(seconds_to_wait, failure), error)
+
+    def _hold_back(self, what: "_Call", failure: Failure) -> None:
+        """Let all who share the limit pause: one 429 shall not become one for each of them."""
+        policy = rate_policy(failure)
+        if policy != "DAILY":
+            turns = what.rarer if what.rarer and policy == "SECONDLY" else self._turns
+            turns.hold(rate_pause_s(failure))
+
+    def _learn_latency(self, took_s: float) -> None:
+        with self._counting:
+            self.latency_s += (took_s - self.latency_s) * (_NEWEST_WEIGHT if self.latency_s else 1)
+
+    def _leave_quota_to_others(self) -> None:
+        daily = self._daily
+        if daily and daily.leaves_nothing_of(self._daily_share):
+            raise DailyLimitError(
+                f"of the HubSpot account's daily API limit of {daily.limit} requests "
+                f"{daily.remaining} are left, and daily_quota_share leaves these to other "
+                "integrations; it is refilled at midnight in the account's time zone.",
+                resume_at=next_midnight(self._zone),
+                tenant_id=self.tenant_id,
+            )
 
     def _unreachable(self, request: str, exc: requests.RequestException) -> HubSpotUnavailableError:
         return HubSpotUnavailableError(
@@ -167,10 +241,27 @@ class Transport:
         )
 
 
-class _Setback(Exception):
-    """One try failed. ``pause_s``: wait this long before the next; None: there is no use in one."""
+@dataclass(frozen=True)
+class _Call:
+    method: str
+    path: str
+    json: object
+    rarer: Turns | None
 
-    def __init__(self, pause_s: float | None, error: HubSpotDealsError) -> None:
+    @property
+    def name(self) -> str:
+        """For messages: a query can hold hundreds of names."""
+        return f"{self.method} {self.path.partition('?')[0]}"
+
+
+class _Setback(Exception):
+    """One try failed. ``pause_s`` of the attempt: how long to wait before the next, if at all."""
+
+    def __init__(self, pause_s: Callable[[int], float | None], error: HubSpotDealsError) -> None:
         self.pause_s = pause_s
         self.error = error
         super().__init__(str(error))
+
+
+def _no_use(attempt: int) -> None:
+    """Don't try again."""

@@ -2,9 +2,10 @@
 
 import os
 import re
+import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 from urllib.parse import quote, urlencode
@@ -12,7 +13,12 @@ from urllib.parse import quote, urlencode
 import psycopg
 from psycopg import conninfo
 
-from include.errors import HubSpotDealsError, WarehouseConfigError, WarehouseUnavailableError
+from include.errors import (
+    HubSpotDealsError,
+    OutdatedAttemptError,
+    WarehouseConfigError,
+    WarehouseUnavailableError,
+)
 
 CONNECTION_ID = "warehouse"
 DEFAULT_SCHEMA = "hubspot_deals"
@@ -20,6 +26,8 @@ CONNECT_TIMEOUT_S = 10
 #: dlt writes names in snake case; staging slots append up to 11 characters to PostgreSQL's 63.
 _SCHEMA_PATTERN = re.compile(r"[a-z][a-z0-9_]{0,49}")
 INSUFFICIENT_PRIVILEGE = "42501"
+#: Raised by our own triggers. docs/how-scans-work.md#fences
+OUTDATED_ATTEMPT = "HD001"
 #: What libpq says when a person, not time, must mend it.
 _CONFIG_FAILURES = ("authentication failed", "does not exist", "no pg_hba.conf entry")
 
@@ -33,6 +41,7 @@ class Warehouse:
 
     parameters: Mapping[str, Any] = field(repr=False)
     schema: str = DEFAULT_SCHEMA
+    _kept: "_KeptConnections | None" = field(default=None, repr=False, compare=False)
 
     @classmethod
     def from_url(cls, url: str, schema: str = DEFAULT_SCHEMA) -> "Warehouse":
@@ -46,6 +55,23 @@ class Warehouse:
                 remedy="Write it as postgresql://user:password@host:5432/database.",
             ) from exc.with_traceback(None)
 
+    def as_attempt(self, scan_id: str, attempt: int) -> "Warehouse":
+        """Return the warehouse for one try of a scan: once a newer one began, it can't write.
+
+        The connections' name says who they are: poolers pass it on, and pg_stat_activity shows it.
+        """
+        name = f"hubspot_deals/{scan_id}/{attempt}"
+        return replace(self, parameters={**self.parameters, "application_name": name})
+
+    @contextmanager
+    def keeping_connections(self) -> Iterator["Warehouse"]:
+        """Yield a warehouse whose connections are used again, until the block ends."""
+        kept = _KeptConnections()
+        try:
+            yield replace(self, _kept=kept)
+        finally:
+            kept.close()
+
     @contextmanager
     def connect(
         self, tenant_id: str | None = None, *, autocommit: bool = False
@@ -55,14 +81,20 @@ class Warehouse:
         Raises WarehouseUnavailableError or WarehouseConfigError for what PostgreSQL's own failures
         mean; errors of a statement's content pass through.
         """
-        settings = {"connect_timeout": CONNECT_TIMEOUT_S, "application_name": "hubspot_deals"}
+        kept = None if autocommit else self._kept
         try:
-            with psycopg.connect(
-                **{**settings, **self.parameters}, autocommit=autocommit
-            ) as connection:
+            with kept.lend(self._open) if kept else self._open(autocommit) as connection:
                 yield connection
         except (psycopg.OperationalError, psycopg.errors.InsufficientPrivilege) as exc:
             raise as_warehouse_error(exc, tenant_id) from exc
+        except psycopg.DatabaseError as exc:
+            if exc.sqlstate == OUTDATED_ATTEMPT:
+                raise as_warehouse_error(exc, tenant_id) from exc
+            raise
+
+    def _open(self, autocommit: bool = False) -> psycopg.Connection:
+        settings = {"connect_timeout": CONNECT_TIMEOUT_S, "application_name": "hubspot_deals"}
+        return psycopg.connect(**{**settings, **self.parameters}, autocommit=autocommit)
 
     def clock(self, tenant_id: str | None = None) -> Callable[[], datetime]:
         """Return a clock that goes with PostgreSQL's: rows of several machines must be in order."""
@@ -80,14 +112,45 @@ class Warehouse:
             for key in ("host", "port", "dbname", "user", "password")
         )
         # dlt refuses a URL without a password; a server that asks for none ignores it.
-        query = f"?{urlencode(parts)}" if parts else ""
+        query = f"?{urlencode(parts, quote_via=quote)}" if parts else ""
         return f"postgresql://{user}:{password or 'none'}@{host}:{port}/{dbname}{query}"
+
+
+class _KeptConnections:
+    """Connections that nobody uses just now. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._idle: list[psycopg.Connection] = []
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def lend(self, open_one: Callable[[], psycopg.Connection]) -> Iterator[psycopg.Connection]:
+        """Yield a connection in a transaction; one that met an error is not used again."""
+        with self._lock:
+            connection = self._idle.pop() if self._idle else None
+        if connection is None:
+            connection = open_one()
+        with ExitStack() as on_error:
+            on_error.callback(connection.close)
+            with connection.transaction():
+                yield connection
+            on_error.pop_all()
+        with self._lock:
+            self._idle.append(connection)
+
+    def close(self) -> None:
+        with self._lock:
+            while self._idle:
+                self._idle.pop().close()
 
 
 def as_warehouse_error(exc: Exception, tenant_id: str | None) -> HubSpotDealsError:
     """Return what a failure of PostgreSQL means for an operator. libpq's text holds no password."""
     text = " ".join(str(exc).split())
-    if getattr(exc, "sqlstate", None) == INSUFFICIENT_PRIVILEGE or "permission denied" in text:
+    sqlstate = getattr(exc, "sqlstate", None) or getattr(exc, "pgcode", None)
+    if sqlstate == OUTDATED_ATTEMPT:
+        return OutdatedAttemptError(tenant_id=tenant_id)
+    if sqlstate == INSUFFICIENT_PRIVILEGE or "permission denied" in text:
         return WarehouseConfigError(
             f"PostgreSQL refuses: {text}.",
             tenant_id=tenant_id,

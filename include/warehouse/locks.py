@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import psycopg
+from psycopg import sql
 
 from include.errors import TenantBusyError
 from include.warehouse.connection import Warehouse
@@ -25,6 +26,7 @@ class TenantLock:
 
     def __init__(self, connection: psycopg.Connection, schema: str, tenant_id: str) -> None:
         self._connection = connection
+        self._writer = connection.info.get_parameters().get("application_name")
         self._schema = schema
         self._first_slot = zlib.crc32(tenant_id.encode()) % STAGING_SLOTS
 
@@ -32,10 +34,18 @@ class TenantLock:
     def staging_slot(self) -> Iterator[int]:
         """Yield the number (1 …) of a staging slot that is ours until the block ends.
 
+        Its tables take rows from nobody else, even if we lose the lock without knowing it.
+
         Raises an OperationalError when the session, and with it the tenant's lock, is gone.
         """
         slot = self._take_slot()
         try:
+            self._connection.execute(
+                sql.SQL("update {} set writer = %s where slot = %s").format(
+                    sql.Identifier(self._schema, "staging_slots")
+                ),
+                [self._writer, slot],
+            )
             yield slot
         finally:
             self._connection.execute("select pg_advisory_unlock(%s)", [self._key(slot)])

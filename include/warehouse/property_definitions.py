@@ -7,7 +7,7 @@ import msgspec
 import psycopg
 from psycopg import sql
 
-from include.hubspot.answers import PropertyDefinition
+from include.hubspot.answers import PropertyDefinition, decode_definition
 from include.scan import Scan
 from include.warehouse.connection import Warehouse
 from include.warehouse.rows import unlist, upsert
@@ -32,6 +32,20 @@ def save_definitions(
         unlist(connection, table, of)
         after = _usable_types(connection, table, of)
     return _drift(before, after) if before else {}
+
+
+def stored_definitions(
+    warehouse: Warehouse, scan: Scan, object_name: str
+) -> list[PropertyDefinition]:
+    """Return what the portal defined when it was asked last, live and archived."""
+    with warehouse.connect(scan.tenant.id) as connection:
+        rows = connection.execute(
+            sql.SQL(
+                "select definition::text from {} where _tenant_id = %s and object = %s and listed"
+            ).format(sql.Identifier(warehouse.schema, "property_definitions")),
+            [scan.tenant.id, object_name],
+        ).fetchall()
+    return [decode_definition(document.encode()) for (document,) in rows]
 
 
 def _usable_types(

@@ -3,7 +3,7 @@
 A row is live unless it is archived, vanished, or merged into another. Rows are never deleted.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -42,6 +42,7 @@ class RecordTable:
             "id": sql.Identifier(id_column),
             "merged_into": sql.Identifier(merged_into),
             "associations": sql.Identifier(schema, "associations"),
+            "chunks": sql.Identifier(schema, "scan_chunks"),
             "history_reads": sql.Identifier(schema, "history_reads"),
             "of_object": sql.SQL(of_object),
             "alike": sql.SQL(alike),
@@ -64,28 +65,48 @@ class RecordTable:
         )
         return int(count)
 
-    def live_ids(self, created_before: datetime | None = None) -> list[int]:
-        return self._ids(
-            "select row.{id} from {table} as row where {of_object} and {live}"
-            " and (%(before)s::timestamptz is null or row.created_at is null"
-            " or row.created_at < %(before)s) order by 1",
-            before=created_before,
-        )
+    def live_id_batches(
+        self,
+        size: int,
+        *,
+        above: int = -1,
+        created_before: datetime | None = None,
+        seen_by: str | None = None,
+    ) -> Iterator[list[int]]:
+        """Yield the ids of live rows, ascending from *above* on, in lists of *size*.
 
-    def live_ids_seen(self, scan_id: str) -> list[int]:
-        """Return the live records that a scan received."""
-        return self._ids(
-            "select row.{id} from {table} as row"
-            " where {of_object} and {live} and exists {seen} order by 1",
-            scan_id=scan_id,
-        )
+        :param created_before: only these, and those without a creation time.
+        :param seen_by: only those that this scan received.
+        """
+        while True:
+            ids = self._ids(
+                "select row.{id} from {table} as row where {of_object} and {live}"
+                " and row.{id} > %(above)s"
+                " and (%(before)s::timestamptz is null or row.created_at is null"
+                " or row.created_at < %(before)s)"
+                " and (%(scan_id)s::text is null or exists {seen})"
+                " order by 1 limit %(size)s",
+                above=above,
+                before=created_before,
+                scan_id=seen_by,
+                size=size,
+            )
+            if ids:
+                yield ids
+                above = ids[-1]
+            if len(ids) < size:
+                return
 
     def unseen_ids(self, scan_id: str, *, archived_only: bool) -> list[int]:
         """Return records that should be somewhere in HubSpot, and that a scan did not receive."""
         return self._ids(
             "select row.{id} from {table} as row where {of_object}"
             " and row.vanished_at is null and row.{merged_into} is null"
-            " and (row.archived or not %(archived_only)s) and not exists {seen} order by 1",
+            # `not in` is hashed whatever the planner knows: a table that was filled for the first
+            # time has no statistics, and an anti join would compare each row with each id
+            " and (row.archived or not %(archived_only)s) and row.{id} not in"
+            " (select seen.id from {chunks} as chunk, unnest(chunk.ids) as seen (id)"
+            " where chunk.scan_id = %(scan_id)s and chunk.object = %(object)s) order by 1",
             scan_id=scan_id,
             archived_only=archived_only,
         )

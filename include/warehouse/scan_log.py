@@ -3,12 +3,14 @@
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+import psycopg
 from psycopg import sql
+from psycopg.rows import dict_row
 
-from include.errors import HubSpotDealsError
+from include.errors import ComeBackLaterError, HubSpotDealsError, OutdatedAttemptError
 from include.scan import Scan
 from include.warehouse.connection import Warehouse
 from include.warehouse.rows import adapted, assignments
@@ -18,10 +20,15 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ScanLog:
-    """Writes a scan's row."""
+    """Writes a scan's row.
+
+    :param attempt: the try that writes; once a newer one has begun, nothing is written, and
+        OutdatedAttemptError raised. None: any.
+    """
 
     warehouse: Warehouse
     scan: Scan
+    attempt: int | None = None
 
     def open(self) -> None:
         """Make the row, or make it as new when this run's first task runs again."""
@@ -52,13 +59,46 @@ class ScanLog:
             ],
         )
 
+    def next_attempt(self) -> "ScanLog":
+        """Begin a new try: from now on, earlier ones can't write."""
+        ((attempt,),) = self._execute(
+            "update {scans} set attempt = attempt + 1 where scan_id = %s returning attempt",
+            [self.scan.id],
+        )
+        warehouse = self.warehouse.as_attempt(self.scan.id, attempt)
+        return replace(self, warehouse=warehouse, attempt=attempt)
+
+    def begun(self) -> dict[str, Any] | None:
+        """Return the row of an extraction that was begun and not finished, or None."""
+        with self.warehouse.connect(self.scan.tenant.id) as connection:
+            cursor = connection.cursor(row_factory=dict_row)
+            return cursor.execute(
+                sql.SQL(
+                    "select * from {} where scan_id = %s and extraction_started_at is not null"
+                    " and extraction_finished_at is null"
+                ).format(sql.Identifier(self.warehouse.schema, "scans")),
+                [self.scan.id],
+            ).fetchone()
+
     def set(self, **columns: Any) -> None:
         """Write columns of the row; dicts and lists become jsonb."""
-        self._execute(
-            "update {scans} set {assignments} where scan_id = %(scan_id)s",
-            {**adapted(columns), "scan_id": self.scan.id},
-            assignments=assignments(columns),
+        with self.warehouse.connect(self.scan.tenant.id) as connection:
+            self.set_in(connection, **columns)
+
+    def set_in(self, connection: psycopg.Connection, **columns: Any) -> None:
+        """Write columns of the row as part of a transaction."""
+        cursor = connection.execute(
+            sql.SQL(
+                "update {scans} set {assignments} where scan_id = %(scan_id)s"
+                " and attempt = coalesce(%(as_attempt)s, attempt)"
+            ).format(
+                scans=sql.Identifier(self.warehouse.schema, "scans"),
+                assignments=assignments(columns),
+            ),
+            {**adapted(columns), "scan_id": self.scan.id, "as_attempt": self.attempt},
         )
+        if not cursor.rowcount and self.attempt is not None:
+            raise OutdatedAttemptError(tenant_id=self.scan.tenant.id)
 
     def succeed(self) -> None:
         self._execute(
@@ -68,30 +108,39 @@ class ScanLog:
 
     @contextmanager
     def step(self, state: str) -> Iterator[None]:
-        """Mark the scan as being in *state*; as failed, with the message, if the block raises."""
+        """Mark the scan as being in *state*.
+
+        If the block raises, as failed, with the message; as waiting, if it shall go on later.
+        """
         self.set(state=state, error=None, finished_at=None)
         try:
             yield
+        except ComeBackLaterError as exc:
+            log.warning("%s", exc)
+            self._record("waiting", exc)
+            raise
         except Exception as exc:
-            self._record_failure(exc)
+            self._record("failed", exc)
             raise
 
-    def _record_failure(self, exc: Exception) -> None:
+    def _record(self, state: str, exc: Exception) -> None:
         # Messages of other libraries can hold rows; ours never do.
         known = isinstance(exc, HubSpotDealsError)
         error = f"{type(exc).__name__}: {exc}" if known else f"{type(exc).__name__}, see the log"
         try:
             self._execute(
-                "update {scans} set state = 'failed', error = %s, finished_at = now() "
-                "where scan_id = %s",
-                [error, self.scan.id],
+                "update {scans} set state = %s, error = %s, "
+                "finished_at = case when %s then now() end "
+                "where scan_id = %s and attempt = coalesce(%s, attempt)",
+                [state, error, state == "failed", self.scan.id, self.attempt],
             )
         except HubSpotDealsError as also:
             log.error("the failure could not be written to the scan's row: %s", also)
 
     def _execute(
         self, statement: str, values: list[Any] | dict[str, Any], **parts: sql.Composable
-    ) -> None:
+    ) -> list[tuple[Any, ...]]:
         scans = sql.Identifier(self.warehouse.schema, "scans")
         with self.warehouse.connect(self.scan.tenant.id) as connection:
-            connection.execute(sql.SQL(statement).format(scans=scans, **parts), values)
+            cursor = connection.execute(sql.SQL(statement).format(scans=scans, **parts), values)
+            return cursor.fetchall() if cursor.description else []

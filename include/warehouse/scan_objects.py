@@ -1,15 +1,25 @@
 """What a scan did about each object: `scan_objects`, and the proof of it, `scan_chunks`."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from psycopg import sql
+from psycopg.rows import dict_row
 
 from include.scan import Scan
 from include.warehouse.connection import Warehouse
-from include.warehouse.rows import assignments
+from include.warehouse.rows import adapted, assignments
+from include.warehouse.scan_log import ScanLog
+
+
+class Chunk(NamedTuple):
+    """Records that were loaded together: their ids, and in which state they were."""
+
+    ids: Sequence[int]
+    hashes: Sequence[int]
+    modified_at: Sequence[datetime | None]
 
 
 @dataclass(frozen=True)
@@ -39,6 +49,17 @@ class ScanObjects:
         )
         return (watermark, *last_full[0]) if last_full else (watermark, None, [])
 
+    def begun(self) -> dict[str, Any] | None:
+        """Return what an earlier try of this scan wrote about the object, or None."""
+        with self.warehouse.connect(self.scan.tenant.id) as connection:
+            cursor = connection.cursor(row_factory=dict_row)
+            return cursor.execute(
+                sql.SQL("select * from {} where scan_id = %s and object = %s").format(
+                    self._table("scan_objects")
+                ),
+                [self.scan.id, self.object_name],
+            ).fetchone()
+
     def open(self, **columns: Any) -> None:
         """Begin anew: whatever an earlier try of this scan wrote about the object goes."""
         names = list(columns)
@@ -64,28 +85,41 @@ class ScanObjects:
         self._execute(
             "update {objects} set {assignments} where scan_id = %(scan_id)s"
             " and object = %(object)s",
-            columns,
+            adapted(columns),
             assignments=assignments(columns),
         )
 
-    def add_chunk(
+    def checkpoint(
         self,
-        chunk: int,
-        ids: Sequence[int],
-        hashes: Sequence[int],
-        modified_at: Sequence[datetime | None],
+        scan_log: ScanLog,
+        chunk: Chunk | None,
+        figures: Mapping[str, Any],
+        progress: Mapping[str, Any],
     ) -> None:
-        """Write down which records were received, and loaded, together, and in which state."""
-        self._execute(
-            "insert into {chunks} (scan_id, object, chunk, ids, hashes, modified_at) values"
-            " (%(scan_id)s, %(object)s, %(chunk)s, %(ids)s, %(hashes)s, %(modified_at)s)",
-            {
-                "chunk": chunk,
-                "ids": list(ids),
-                "hashes": list(hashes),
-                "modified_at": list(modified_at),
-            },
-        )
+        """Write down what was received, and loaded, and how far the scan is; one transaction.
+
+        :param figures: columns of `scan_objects`, its `position` among them.
+        :param progress: columns of `scans`. First of all: its row is what tries wait for.
+        """
+        of = {"scan_id": self.scan.id, "object": self.object_name}
+        with self.warehouse.connect(self.scan.tenant.id) as connection:
+            scan_log.set_in(connection, **progress)
+            if chunk is not None:
+                connection.execute(
+                    sql.SQL(
+                        "insert into {chunks} (scan_id, object, chunk, ids, hashes, modified_at)"
+                        " select %(scan_id)s, %(object)s, coalesce(max(chunk), 0) + 1,"
+                        " %(ids)s, %(hashes)s, %(modified_at)s"
+                        " from {chunks} where scan_id = %(scan_id)s and object = %(object)s"
+                    ).format(chunks=self._table("scan_chunks")),
+                    {**of, **chunk._asdict()},
+                )
+            connection.execute(
+                sql.SQL(
+                    "update {} set {} where scan_id = %(scan_id)s and object = %(object)s"
+                ).format(self._table("scan_objects"), assignments(figures)),
+                {**adapted(figures), **of},
+            )
 
     def count_received(self) -> int:
         """Count the different records that the scan received."""
@@ -123,6 +157,18 @@ class ScanObjects:
         with self.warehouse.connect(self.scan.tenant.id) as connection:
             cursor = connection.execute(composed, {**own, **parameters})
             return cursor.fetchall() if fetch else []
+
+
+def forget_objects(warehouse: Warehouse, scan: Scan) -> None:
+    """Delete what earlier tries of a scan wrote: it begins anew."""
+    with warehouse.connect(scan.tenant.id) as connection:
+        for table in ("scan_chunks", "scan_objects"):
+            connection.execute(
+                sql.SQL("delete from {} where scan_id = %s").format(
+                    sql.Identifier(warehouse.schema, table)
+                ),
+                [scan.id],
+            )
 
 
 def forget_proofs(warehouse: Warehouse, scan: Scan) -> None:

@@ -3,15 +3,18 @@
 import os
 import subprocess
 import sys
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk import CronDataIntervalTimetable
+from airflow.sdk.exceptions import AirflowRescheduleException
 
 from include.errors import (
+    ComeBackLaterError,
     ConfigError,
     ContractError,
     DailyLimitError,
@@ -107,13 +110,34 @@ def test_only_what_waiting_can_heal_is_retried(parse: Any, error: Exception, act
     assert task.retry_delay == timedelta(seconds=30)
 
 
-@pytest.mark.parametrize("error", [DailyLimitError("no"), PortalMigratingError(60.0)])
-def test_what_takes_hours_to_heal_is_retried_after_an_hour(parse: Any, error: Exception) -> None:
-    task = parse(THREE_TENANTS).dags["hubspot_deals__acme"].get_task("extract_deals")
+@pytest.mark.parametrize("error", [DailyLimitError, PortalMigratingError])
+@pytest.mark.parametrize(
+    ("task_id", "called"),
+    [
+        ("validate_token", "include.validation.validate_token"),
+        ("extract_deals", "include.extract.pipeline.extract_deals"),
+    ],
+)
+def test_a_task_that_can_go_on_at_a_known_time_gives_its_slot_back_until_then(
+    parse: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    task_id: str,
+    called: str,
+    error: type[ComeBackLaterError],
+) -> None:
+    task = parse(THREE_TENANTS).dags["hubspot_deals__acme"].get_task(task_id)
+    resume_at = datetime(2026, 11, 25, 5, 2, tzinfo=UTC)
 
-    decision = task.retry_policy.evaluate(error, 1, 3)
+    def come_back_later(*_: object) -> None:
+        raise error("not now.", resume_at=resume_at)
 
-    assert (decision.action.value, decision.retry_delay) == ("retry", timedelta(hours=1))
+    monkeypatch.setattr(called, come_back_later)
+    run = SimpleNamespace(run_id="manual__1", run_type="manual")
+
+    with pytest.raises(AirflowRescheduleException) as caught:
+        task.python_callable(dag_run=run, params={"checkpoint_pages": 10})
+
+    assert caught.value.reschedule_date == resume_at
 
 
 def test_a_tenant_never_extracts_twice_at_once(parse: Any) -> None:

@@ -225,3 +225,19 @@ def test_a_window_that_makes_no_sense_fails_before_any_request(pipeline: Pipelin
     log = pipeline.stack.task_log(dag_id, run_id, "validate_token")
     assert "ScanRequestError: tenant windowed: window_start is 'yesterday'" in log
     assert requests.get(statistics, timeout=60).json()["requests"] == before
+
+
+def test_an_account_that_moves_gives_the_worker_slot_back_and_uses_up_no_try(
+    pipeline: Pipeline,
+) -> None:
+    dag_id = dag_of("windowed")
+    faults = [{"kind": "477", "endpoint": "owners", "retry_after_s": 3}]
+    requests.post(f"{portal_url(pipeline, 'windowed')}/faults", json=faults, timeout=60)
+
+    run_id = pipeline.stack.trigger(dag_id, {"window_start": "2026-01-01T00:00:00Z"})
+
+    require_success(pipeline, "windowed", run_id)
+    tasks = {task["task_id"]: task for task in pipeline.stack.api.tasks(dag_id, run_id)}
+    assert tasks["extract_deals"]["try_number"] == 1
+    log = pipeline.stack.task_log(dag_id, run_id, "extract_deals")
+    assert "asks to come back in 3 s" in log

@@ -382,3 +382,69 @@ def test_a_scan_cleared_after_another_one_still_proves_what_it_received(
     run(second)
 
     assert check_quality(first)["passed"], "the other scan wrote what came later"
+
+
+def test_an_incremental_scan_that_finds_nothing_sends_six_requests_at_most(
+    warehouse: Warehouse, serve: Serve
+) -> None:
+    portal = portals.generated(deals=250, archived=30, associations=True)
+    portal.quota.searches_per_second = None
+    serve(acme=portal)
+    run(scan("1", search_lag_s=0, refresh_after_s=3_600))
+    before = sum(portal.requests.values())
+
+    second = run(scan("2", search_lag_s=0, refresh_after_s=3_600))
+
+    assert (second["mode"], second["deals_extracted"]) == ("incremental", 30)
+    # the account twice, the token's scopes, what was modified, the archived ones, the live count
+    assert sum(portal.requests.values()) - before == 6
+
+
+@pytest.mark.parametrize(
+    ("what", "change"),
+    [
+        ("pipelines", lambda portal: portal.pipelines.append(portal.pipelines[0] | {"id": "new"})),
+        ("owners", lambda portal: portal.owners.append(portal.owners[0] | {"id": "99"})),
+    ],
+)
+def test_what_was_read_recently_is_read_again_only_by_a_full_scan(
+    warehouse: Warehouse, portal: Portal, what: str, change: Change
+) -> None:
+    settings = {"search_lag_s": 0, "refresh_after_s": 3_600}
+    run(scan("1", **settings))
+    requests = portal.requests[what]
+    change(portal)
+    run(scan("2", **settings))
+    assert portal.requests[what] == requests
+
+    run(scan("3", mode="full", **settings))
+
+    assert portal.requests[what] > requests
+
+
+def test_listing_everything_is_chosen_when_most_of_it_was_modified(
+    warehouse: Warehouse, portal: Portal
+) -> None:
+    portal.requests_per_window = 190
+    run(scan("1", search_lag_s=0, objects=BARE))
+    for deal_id in portal.live_ids()[:230]:
+        portal.update(deal_id, amount="9.00")
+
+    second = run(scan("2", search_lag_s=0, objects=BARE))
+
+    assert second["mode"] == "full"
+    assert "230 of 250 records were modified" in second["reason"]
+    assert_equals_the_portal(warehouse, portal)
+
+
+def test_an_incremental_scan_that_was_asked_for_never_lists_everything(
+    warehouse: Warehouse, portal: Portal
+) -> None:
+    run(scan("1", search_lag_s=0, objects=BARE))
+    for deal_id in portal.live_ids()[:230]:
+        portal.update(deal_id, amount="9.00")
+
+    second = run(scan("2", mode="incremental", search_lag_s=0, objects=BARE))
+
+    assert second["mode"] == "incremental"
+    assert_equals_the_portal(warehouse, portal)

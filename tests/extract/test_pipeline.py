@@ -159,7 +159,7 @@ def test_a_scan_outlives_a_passing_fault_and_loses_nothing(
 
 
 def test_the_own_pace_never_meets_a_429(serve: Serve) -> None:
-    portal = portals.generated(deals=900, requests_per_window=9)
+    portal = portals.generated(deals=400, requests_per_window=9)
     serve(acme=portal)
 
     extracted = run(scan())
@@ -316,15 +316,20 @@ def test_hubspot_down_is_worth_a_retry_and_says_where(
     assert scan_row(warehouse, scan())["state"] == "failed"
 
 
-def test_the_daily_limit_ends_the_scan_with_its_name(warehouse: Warehouse, serve: Serve) -> None:
+def test_at_the_daily_limit_the_scan_waits_and_says_until_when(
+    warehouse: Warehouse, serve: Serve
+) -> None:
     portal = portals.generated(deals=1_500, daily_limit=12)
     serve(acme=portal)
     validate_token(scan())
 
-    with pytest.raises(DailyLimitError, match="daily API limit"):
+    with pytest.raises(DailyLimitError, match="daily API limit") as caught:
         extract_deals(scan(), PAGES)
 
-    assert scan_row(warehouse, scan())["state"] == "failed"
+    row = scan_row(warehouse, scan())
+    assert (row["state"], row["finished_at"]) == ("waiting", None)
+    assert row["error"] == f"DailyLimitError: {caught.value}"
+    assert f"until {caught.value.resume_at:%Y-%m-%d %H:%M} UTC" in row["error"]
 
 
 def test_postgresql_down_is_worth_a_retry(

@@ -71,6 +71,26 @@ def test_a_senseless_own_limit_is_refused_or_none(
             HubSpotHook("hubspot_acme").get_conn()
 
 
+@pytest.mark.parametrize("value", ["half", 0, 1.1, -0.5, None])
+def test_a_senseless_share_of_the_limit_is_refused(
+    monkeypatch: pytest.MonkeyPatch, value: object
+) -> None:
+    set_connection(monkeypatch, extra={"rate_limit_share": value})
+
+    with pytest.raises(ConfigError, match="extra rate_limit_share is"):
+        HubSpotHook("hubspot_acme").get_conn()
+
+
+def test_the_connections_extras_slow_a_client_down(monkeypatch: pytest.MonkeyPatch) -> None:
+    set_connection(monkeypatch, extra={"rate_limit_share": 0.5})
+    half = HubSpotHook("hubspot_acme").get_conn().requests_per_s
+    set_connection(monkeypatch, extra={"rate_limit_share": 0.5, "requests_per_10_s": 20})
+    capped = HubSpotHook("hubspot_acme").get_conn().requests_per_s
+
+    assert half == pytest.approx(50 / 10.3)
+    assert capped == pytest.approx(20 / 10.3)
+
+
 def test_the_test_of_a_connection_tells_the_account_or_the_reason(
     serve: Serve,
 ) -> None:

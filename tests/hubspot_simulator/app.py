@@ -72,9 +72,13 @@ class SimulatorApp:
         if portal is None or token is None:
             await connection.answer(_edge(call) or unauthorized().answer)
             return
-        if portal.latency_s:
-            await asyncio.sleep(portal.latency_s)
-        await _serve(portal, token, call, connection)
+        portal.statistics.in_flight += 1
+        try:
+            if portal.latency_s:
+                await asyncio.sleep(portal.latency_s)
+            await _serve(portal, token, call, connection)
+        finally:
+            portal.statistics.in_flight -= 1
 
     def _owner_of(self, bearer: str) -> tuple[Portal | None, Token | None]:
         for portal in self._portals.values():

@@ -33,7 +33,7 @@ class Portal:
     data_hosting: str = "na1"
     #: "id": a plain number, last id + 1. "opaque": text that tells nothing.
     cursor: cursors.Kind = "id"
-    #: The burst limit of each app. None: no limit.
+    #: The burst limit of each app. None: no limit, and a million is announced.
     requests_per_window: int | None = None
     send_rate_headers: bool = True
     quota: Quota = field(default_factory=Quota)

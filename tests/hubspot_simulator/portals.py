@@ -12,6 +12,7 @@ from tests.hubspot_simulator.seed import (
     associate,
     ids,
     plain_deal,
+    skewed_ids,
     spread,
 )
 from tests.hubspot_simulator.tokens import Token
@@ -48,6 +49,7 @@ def generated(
     cursor: Kind = "id",
     associations: bool = False,
     lazy: bool = False,
+    skewed: bool = False,
     requests_per_window: int | None = None,
     daily_limit: int | None = None,
     modified_at: str | None = None,
@@ -57,8 +59,9 @@ def generated(
 
     ``property_count``: definitions in all, the ones beyond the standard being custom ones with long
     names, ``filled`` of which have a value in each deal. ``lazy``: deals are made when they are
-    read, so that a million of them need little memory; searching them is slow. ``modified_at``: of
-    all deals; ``modified_between``: of the first and the last change, the others evenly in between.
+    read, so that a million of them need little memory; searching them is slow. ``skewed``: ids lie
+    in a few dense clusters far apart. ``modified_at``: of all deals; ``modified_between``: of the
+    first and the last change, the others evenly in between.
     """
     portal = Portal(
         portal_id,
@@ -79,7 +82,7 @@ def generated(
     if modified_between:
         modified = spread(*modified_between, deals + archived, seed)
     plan = DealPlan(portal_id, seed, deals, custom, filled, nasty, modified)
-    deal_ids = list(ids(seed, deals + archived))
+    deal_ids = list((skewed_ids if skewed else ids)(seed, deals + archived))
     if lazy and deal_ids:
         portal.records.fill(LazyDeals(plan, deal_ids), deal_ids[:deals], deal_ids[deals:])
     else:

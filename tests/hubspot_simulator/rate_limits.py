@@ -11,6 +11,8 @@ from tests.hubspot_simulator.errors import rate_limited
 
 WINDOW_S = 10.0
 SEARCHES_PER_SECOND = 5
+#: Announced when there is no limit: a client that paces itself by what it is told is not slowed.
+NO_LIMIT = 1_000_000
 
 
 @dataclass
@@ -36,7 +38,11 @@ class App:
 
     @property
     def remaining(self) -> int:
-        return max(0, (self.requests_per_window or 0) - len(self._window))
+        return max(0, self.announced - len(self._window))
+
+    @property
+    def announced(self) -> int:
+        return NO_LIMIT if self.requests_per_window is None else self.requests_per_window
 
     def max_in_any_window(self, window_s: float = WINDOW_S) -> int:
         """Return the most accepted requests that any rolling window held."""
@@ -97,13 +103,11 @@ def headers(app: App, quota: Quota, *, with_daily: bool = True) -> dict[str, str
 
     ``with_daily``: tokens of OAuth apps get no daily ones.
     """
-    found: dict[str, str] = {}
-    if app.requests_per_window is not None:
-        found |= {
-            "X-HubSpot-RateLimit-Interval-Milliseconds": str(int(WINDOW_S * 1000)),
-            "X-HubSpot-RateLimit-Max": str(app.requests_per_window),
-            "X-HubSpot-RateLimit-Remaining": str(app.remaining),
-        }
+    found = {
+        "X-HubSpot-RateLimit-Interval-Milliseconds": str(int(WINDOW_S * 1000)),
+        "X-HubSpot-RateLimit-Max": str(app.announced),
+        "X-HubSpot-RateLimit-Remaining": str(app.remaining),
+    }
     if quota.daily is not None and with_daily:
         found |= {
             "X-HubSpot-RateLimit-Daily": str(quota.daily),

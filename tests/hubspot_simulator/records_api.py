@@ -31,7 +31,9 @@ def list_records(crm_object: CrmObject, request: Request) -> Answer:
     maximum = HISTORY_MAX if selection.history else LIST_MAX
     limit = request.limit(default=LIST_DEFAULT, maximum=maximum)
     records, after = crm_object.page(request.archived, request.one("after") or None, limit)
-    crm_object.portal.statistics.served(crm_object.type.name, records, pages=1)
+    crm_object.portal.statistics.read(
+        crm_object.type.name, records, history=bool(selection.history)
+    )
     parts = [b'{"results":[', b",".join(_written(crm_object, records, selection)), b"]"]
     if after:
         next_ = {"after": after, "link": request.next_link(after)}
@@ -64,7 +66,7 @@ def batch_read(crm_object: CrmObject, request: Request) -> Answer:
             found[record.id] = record
     # Not the order of the inputs: HubSpot does not promise it.
     records = [found[record_id] for record_id in sorted(found, reverse=True)]
-    crm_object.portal.statistics.served(crm_object.type.name, records, pages=1)
+    crm_object.portal.statistics.read(crm_object.type.name, records, history=bool(history))
     results = b",".join(_written(crm_object, records, Selection(names, history)))
     rest: dict[str, Any] = times()
     if missing:

@@ -113,6 +113,22 @@ def ids(seed: int, count: int) -> Iterator[int]:
         yield deal_id
 
 
+def skewed_ids(seed: int, count: int) -> Iterator[int]:
+    """Yield ascending ids, most of them in a few dense clusters with next to nothing in between.
+
+    Of ranges of ids that are equally wide, most hold no record, and a few hold nearly all.
+    """
+    rng, deal_id = random.Random(seed), FIRST_ID
+    left_in_cluster = 0
+    for _ in range(count):
+        if not left_in_cluster:
+            left_in_cluster = rng.choice((1, 2, 30, 400, 1_500))
+            deal_id += rng.choice((10**5, 10**8, 10**10))
+        left_in_cluster -= 1
+        deal_id += rng.choice((1, 1, 1, 2, 3))
+        yield deal_id
+
+
 def plain_deal(
     portal_id: int, deal_id: int, number: int, name: str, stage: str, amount: str
 ) -> Record:

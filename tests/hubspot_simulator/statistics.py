@@ -13,6 +13,8 @@ class Statistics:
     """``requests``: by endpoint, the names are those of `routes.ROUTES`. ``faults``: by kind.
 
     ``pages_served`` and what follows: of deals. ``records_served``: of every object, by its name.
+    ``read_pages``: the ids of each page of deals that was listed, or read as a batch, without its
+    histories. ``in_flight``: requests whose answer is not sent yet.
     """
 
     requests: Counter[str] = field(default_factory=Counter)
@@ -22,6 +24,8 @@ class Statistics:
     deals_served: int = 0
     records_served: Counter[str] = field(default_factory=Counter)
     served_ids: set[int] = field(default_factory=set)
+    read_pages: list[tuple[int, ...]] = field(default_factory=list)
+    in_flight: int = 0
 
     @property
     def throttled(self) -> int:
@@ -34,6 +38,12 @@ class Statistics:
             self.pages_served += pages
             self.deals_served += len(records)
             self.served_ids.update(record.id for record in records)
+
+    def read(self, name: str, records: Sequence[Record], *, history: bool) -> None:
+        """Count a page that was listed, or read as a batch; with histories, or without."""
+        self.served(name, records, pages=1)
+        if name == "deals" and not history:
+            self.read_pages.append(tuple(record.id for record in records))
 
     def document(self) -> dict[str, Any]:
         return {

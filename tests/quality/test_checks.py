@@ -13,7 +13,7 @@ from include.scan import Scan
 from include.tenants import Tenant
 from include.warehouse.connection import Warehouse
 from include.warehouse.scan_log import ScanLog
-from include.warehouse.scan_objects import ScanObjects
+from include.warehouse.scan_objects import Chunk, ScanObjects
 
 SCAN = Scan(Tenant(id="acme"), "manual__1")
 
@@ -37,7 +37,9 @@ def execute(warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch, database_url:
     deals = ScanObjects(warehouse, SCAN, "deals")
     deals.open(mode="full", reason="test", unexplained=0)
     modified_at = datetime(2026, 11, 1, tzinfo=UTC)
-    deals.add_chunk(1, [1, 2], [10, 20], [modified_at, modified_at])
+    deals.checkpoint(
+        log, Chunk([1, 2], [10, 20], [modified_at, modified_at]), {"pages": 1}, {"pages": 1}
+    )
     run(
         """
         insert into deal_stages values ('acme', 'default', 'won', 'Sales', 'Won', true, 1, $scan);

@@ -1,5 +1,6 @@
 """The data of ready-made accounts."""
 
+from collections import Counter
 from datetime import datetime
 
 import pytest
@@ -163,3 +164,14 @@ def test_no_deal_is_created_after_its_last_change() -> None:
     portal = portals.generated(deals=50, modified_at="2025-01-07T00:00:00Z")
 
     assert all(deal["createdAt"] <= deal["updatedAt"] for deal in portal.truth())
+
+
+def test_skewed_ids_leave_most_ranges_of_ids_empty() -> None:
+    portal = portals.generated(deals=4_000, skewed=True)
+
+    ids = portal.live_ids()
+    width = (ids[-1] - ids[0]) // 16 + 1
+    in_ranges = Counter((record_id - ids[0]) // width for record_id in ids)
+    assert len(set(ids)) == 4_000
+    assert len(in_ranges) < 10
+    assert max(in_ranges.values()) > 1_000

@@ -1,0 +1,28 @@
+"""The account's API quota of a day, and the share of it that scans leave to others."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+#: What scans may use up of a day's quota, together with everything else, before they stop.
+DEFAULT_SHARE = 0.9
+
+
+@dataclass(frozen=True)
+class DailyQuota:
+    """As an answer's headers told it; tokens of OAuth apps are told nothing."""
+
+    limit: int
+    remaining: int
+
+    @classmethod
+    def of(cls, headers: Mapping[str, str]) -> "DailyQuota | None":
+        try:
+            limit = int(headers["X-HubSpot-RateLimit-Daily"])
+            remaining = int(headers["X-HubSpot-RateLimit-Daily-Remaining"])
+        except (KeyError, ValueError):
+            return None
+        return cls(limit, remaining) if limit > 0 else None
+
+    def leaves_nothing_of(self, share: float) -> bool:
+        """Tell whether all that is left of the day is the part outside of *share*."""
+        return self.remaining < self.limit * (1 - share)

@@ -1,0 +1,191 @@
+"""A try that is broken off, and what the next one makes of it."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from include.errors import LoadError, OutdatedAttemptError
+from include.extract.pipeline import Extracted, extract_deals
+from include.quality.checks import check_quality
+from include.scan import Scan
+from include.validation import validate_token
+from include.warehouse.connection import Warehouse
+from include.warehouse.scan_log import ScanLog
+from tests.conftest import Serve
+from tests.hubspot_simulator import Portal, portals
+from tests.scans import BARE, assert_equals_the_portal, object_row, query, scan, scan_row
+
+pytestmark = pytest.mark.usefixtures("fast_searches")
+
+CHECKPOINT_PAGES = 8
+
+
+class Killed(BaseException):
+    """Nothing catches it, so nothing is tidied up: the nearest to a kill within one process."""
+
+
+@pytest.fixture(params=["id", "opaque"])
+def portal(request: pytest.FixtureRequest, serve: Serve) -> Portal:
+    portal = portals.generated(
+        deals=2_000,
+        archived=300,
+        cursor=request.param,
+        associations=True,
+        requests_per_window=1_000_000,
+    )
+    portal.quota.searches_per_second = None
+    serve(acme=portal)
+    return portal
+
+
+def killed_at(checkpoint: int) -> Callable[[dict[str, Any]], None]:
+    seen = 0
+
+    def on_checkpoint(told: dict[str, Any]) -> None:
+        nonlocal seen
+        seen += 1
+        if seen == checkpoint:
+            raise Killed
+
+    return on_checkpoint
+
+
+def extract(what: Scan, on_checkpoint: Callable[[dict[str, Any]], None] | None = None) -> Extracted:
+    return extract_deals(what, CHECKPOINT_PAGES, on_checkpoint)
+
+
+@pytest.mark.parametrize("checkpoint", [1, 3, 5])
+def test_a_retry_reads_only_what_no_checkpoint_covers(
+    warehouse: Warehouse, portal: Portal, checkpoint: int
+) -> None:
+    what = scan(objects=BARE)
+    validate_token(what)
+    with pytest.raises(Killed):
+        extract(what, killed_at(checkpoint))
+    extracted = extract(what)
+    check_quality(what)
+
+    assert extracted["went_on"]
+    assert extracted["deals_extracted"] == 2_300
+    assert_equals_the_portal(warehouse, portal)
+    # 20 pages of live deals, 3 of archived ones, and one to find out what cursors are
+    again = portal.requests["list"] - (20 + 3)
+    assert again <= CHECKPOINT_PAGES + 2
+
+
+def test_the_figures_are_those_of_all_tries_together(warehouse: Warehouse, portal: Portal) -> None:
+    what = scan(objects=BARE)
+    validate_token(what)
+    before = sum(portal.requests.values())
+    with pytest.raises(Killed):
+        extract(what, killed_at(2))
+
+    extracted = extract(what)
+
+    row = object_row(warehouse, what)
+    assert row["records_received"] == row["rows_written"] == 2_300
+    assert row["pages"] >= 23
+    # requests of pages that were read ahead when the kill came are known to nobody
+    sent = sum(portal.requests.values()) - before
+    assert sent - CHECKPOINT_PAGES - 2 <= extracted["requests"] <= sent
+
+
+def test_a_checkpoint_tells_how_far_the_scan_is(warehouse: Warehouse, portal: Portal) -> None:
+    what, told = scan(objects=BARE), []
+    validate_token(what)
+
+    extract(what, told.append)
+
+    assert [one["object"] for one in told] == ["deals"] * len(told)
+    assert told[-1]["pages"] == object_row(warehouse, what)["pages"]
+    assert told[-1]["position"]["live"]["remaining"] == []
+
+
+def test_an_extraction_that_ended_begins_anew_when_it_is_cleared(
+    warehouse: Warehouse, portal: Portal
+) -> None:
+    what = scan(objects=BARE)
+    validate_token(what)
+    extract(what)
+    lists = portal.requests["list"]
+
+    again = extract(what)
+
+    assert not again["went_on"]
+    assert abs(portal.requests["list"] - lists * 2) <= 2
+    assert again["deals_written"] == 0
+    assert scan_row(warehouse, what)["attempt"] == 3
+
+
+def test_associations_go_on_where_they_were(
+    warehouse: Warehouse, portal: Portal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("include.extract.associations.ASSOCIATIONS_BATCH_SIZE", 100)
+    what = scan(objects={**BARE, "deal_associations": ["contacts"]})
+    validate_token(what)
+    saved = 0
+
+    def kill(*arguments: object) -> None:
+        nonlocal saved
+        saved += 1
+        if saved == 8:
+            raise Killed
+        replace(*arguments)
+
+    from include.extract import associations
+
+    replace = associations.replace_associations
+    with monkeypatch.context() as patched:
+        patched.setattr(associations, "replace_associations", kill)
+        with pytest.raises(Killed):
+            extract(what)
+    asked = portal.requests["associations"]
+
+    extract(what)
+
+    # 20 batches, of which 7 were stored
+    assert portal.requests["associations"] - asked == 13
+    rows = query(warehouse, "select count(distinct from_id) as n from associations")
+    truth = portal.associations_truth()
+    assert rows == [{"n": sum("contacts" in ends for ends in truth.values())}]
+
+
+def test_an_outdated_try_writes_nothing_more(warehouse: Warehouse, portal: Portal) -> None:
+    what = scan(objects=BARE)
+    validate_token(what)
+
+    def be_overtaken(told: dict[str, Any]) -> None:
+        if not query(warehouse, "select from scans where attempt > 2"):
+            ScanLog(warehouse, what).next_attempt()
+
+    with pytest.raises((OutdatedAttemptError, LoadError)) as raised:
+        extract(what, be_overtaken)
+
+    assert isinstance(raised.value, OutdatedAttemptError)
+    held = query(warehouse, "select count(*) as n from deals")
+    assert held == [{"n": CHECKPOINT_PAGES // 2 * 100}]
+    # nor does it say of the newer try that it failed
+    assert scan_row(warehouse, what)["state"] == "extracting"
+
+
+def test_what_changed_between_two_tries_is_not_missed(warehouse: Warehouse, portal: Portal) -> None:
+    what = scan("1", search_lag_s=0, objects=BARE)
+    validate_token(what)
+    with pytest.raises(Killed):
+        extract(what, killed_at(4))
+    live = portal.live_ids()
+    for deal_id in live[:3]:
+        portal.update(deal_id, amount="1.00")
+    portal.archive(live[3])
+    portal.purge(live[4])
+    portal.create(dealname="new")
+    extract(what)
+    check_quality(what)
+
+    following = scan("2", search_lag_s=0, objects=BARE)
+    validate_token(following)
+    extract(following)
+    check_quality(following)
+
+    assert_equals_the_portal(warehouse, portal)

@@ -1,0 +1,39 @@
+import pytest
+
+from include.hubspot.session import new_session, prepared
+
+
+def test_proxies_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://proxy.local:3128")
+    monkeypatch.setenv("NO_PROXY", "hubspot.internal")
+
+    assert new_session("https://api.hubapi.com").proxies["https"] == "http://proxy.local:3128"
+    assert new_session("https://hubspot.internal").proxies == {}
+
+
+def test_a_bundle_of_certificates_comes_from_the_environment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        monkeypatch.delenv(name, raising=False)
+    assert new_session("https://api.hubapi.com").verify is True
+
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/etc/own.pem")
+
+    assert new_session("https://api.hubapi.com").verify == "/etc/own.pem"
+
+
+def test_a_request_is_what_requests_itself_would_send() -> None:
+    import requests
+
+    url = "https://api.hubapi.com/crm/objects/2026-03/deals/search?a=b%2Cc"
+    ours = prepared("POST", url, "token", {"limit": 1})
+    theirs = requests.Session().prepare_request(
+        requests.Request("POST", url, json={"limit": 1}, headers={"Authorization": "Bearer token"})
+    )
+
+    assert ours.url == theirs.url
+    assert ours.body == b'{"limit":1}'
+    assert set(ours.headers) == set(theirs.headers)
+    assert ours.headers["Authorization"] == "Bearer token"
+    assert ours.headers["Content-Length"] == str(len(ours.body))
