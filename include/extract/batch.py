@@ -1,11 +1,13 @@
-"""From HubSpot's records to one Arrow table per chunk, `properties` staying JSON text."""
+"""From HubSpot's records to Arrow tables, `properties` staying JSON text."""
 
 import json
+from array import array
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
+from itertools import accumulate
 from typing import Any
 
 import msgspec
@@ -28,16 +30,13 @@ _BIGINT_MIN = -(2**63)
 
 @dataclass(frozen=True)
 class Batch:
-    """A chunk of records ready to load, each id once.
+    """Records ready to load, each id once.
 
     ``misfits`` counts, by column, the values that are NULL in the table because they did not fit.
     ``merges``: id of a record that was merged away → the record it went into.
     """
 
     table: pa.Table
-    ids: list[int]
-    hashes: list[int]
-    modified_at: list[datetime | None]
     misfits: Counter[str]
     merges: dict[int, int]
     duplicates_dropped: int
@@ -58,7 +57,7 @@ def to_batch(
     """
     misfits: Counter[str] = Counter()
     updated = _timestamps("updated_at", (r.updated_at for r in records), misfits)
-    keep = _newest_per_id(records, updated)
+    keep = _newest_per_id([record.id for record in records], updated)
     kept = [records[index] for index in keep]
     ids = [_record_id(record.id, tenant_id) for record in kept]
     hashes = [_content_hash(record) for record in kept]
@@ -74,8 +73,7 @@ def to_batch(
         "archived": [record.archived for record in kept],
         "archived_at": _timestamps("archived_at", (r.archived_at for r in kept), misfits),
         "url": [record.url for record in kept],
-        # pa.string() takes UTF-8 bytes as they are: no decoding, no copy in Python.
-        "properties": [bytes(record.properties) for record in kept],
+        "properties": _as_they_came(kept),
         "_content_hash": hashes,
         "_scan_id": pa.repeat(pa.scalar(scan_id), len(kept)),
         "_extracted_at": pa.repeat(pa.scalar(extracted_at, TIMESTAMP), len(kept)),
@@ -87,14 +85,36 @@ def to_batch(
     ]
     return Batch(
         table=pa.Table.from_arrays(arrays, schema=shape.schema),
-        ids=ids,
-        hashes=hashes,
-        modified_at=modified_at,
         misfits=misfits,
         merges=merges_of(
             (survivor, text) for survivor, text in zip(ids, merged_ids, strict=True) if text
         ),
         duplicates_dropped=len(records) - len(kept),
+    )
+
+
+def joined(batches: Sequence[Batch], shape: Shape) -> Batch:
+    """Return one batch of several that came one after the other; each id is in it once."""
+    table = pa.concat_tables([batch.table for batch in batches])
+    ids = table[shape.id_column].to_pylist()
+    twice = len(ids) - len(set(ids))
+    if twice:
+        updated = table["updated_at"].cast(pa.int64()).to_pylist()
+        table = table.take(pa.array(_newest_per_id(ids, updated)))
+    return Batch(
+        table=table,
+        misfits=sum((batch.misfits for batch in batches), Counter()),
+        merges={gone: into for batch in batches for gone, into in batch.merges.items()},
+        duplicates_dropped=twice + sum(batch.duplicates_dropped for batch in batches),
+    )
+
+
+def _as_they_came(records: Sequence[Record]) -> pa.Array:
+    """Return HubSpot's own bytes as text. They are UTF-8: the answers' decoder saw to it."""
+    raws = [record.properties for record in records]
+    offsets = array("i", accumulate((memoryview(raw).nbytes for raw in raws), initial=0))
+    return pa.StringArray.from_buffers(
+        len(raws), pa.py_buffer(offsets), pa.py_buffer(b"".join(raws))
     )
 
 
@@ -119,17 +139,17 @@ def _content_hash(record: Record) -> int:
     return unsigned if unsigned <= _BIGINT_MAX else unsigned + 2 * _BIGINT_MIN
 
 
-def _newest_per_id(records: Sequence[Record], updated: Sequence[datetime | None]) -> list[int]:
+def _newest_per_id(ids: Sequence[Hashable], updated: Sequence[Any]) -> list[int]:
     """Return the positions to keep, in the order in which each id came first."""
-    best: dict[str, int] = {}
-    for index, record in enumerate(records):
-        other = best.get(record.id)
+    best: dict[Hashable, int] = {}
+    for index, record_id in enumerate(ids):
+        other = best.get(record_id)
         if other is None or _not_older(updated[index], updated[other]):
-            best[record.id] = index
+            best[record_id] = index
     return list(best.values())
 
 
-def _not_older(moment: datetime | None, other: datetime | None) -> bool:
+def _not_older(moment: Any, other: Any) -> bool:
     return (moment is not None and (other is None or moment >= other)) or moment is other is None
 
 

@@ -4,7 +4,8 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 from include.extract.tally import Tally
 from include.hubspot.client import HubSpotClient
@@ -15,6 +16,9 @@ from include.warehouse.connection import Warehouse
 from include.warehouse.freshness import Freshness
 from include.warehouse.locks import TenantLock
 from include.warehouse.scan_log import ScanLog
+
+if TYPE_CHECKING:
+    from include.extract.loader import Loader
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +49,15 @@ class Extraction:
     goes_on: bool = False
     tally: Tally = field(default_factory=Tally)
     on_checkpoint: Callable[[Checkpoint], None] | None = None
+
+    @cached_property
+    def loader(self) -> "Loader":
+        """One for the whole try. dlt and Arrow cost a second of CPU to import: a scan that finds
+        nothing does without them.
+        """
+        from include.extract.loader import Loader
+
+        return Loader(self.warehouse, self.tenant.id, self.lock)
 
     @property
     def tenant(self) -> Tenant:

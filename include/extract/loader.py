@@ -7,6 +7,7 @@ killed; docs/adr/0001-loading-with-dlt.md has the reasons and the figures.
 import os
 import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import psycopg2
 import psycopg2.errors
@@ -26,6 +27,10 @@ os.environ.update(
         "RUNTIME__DLTHUB_TELEMETRY": "false",
         # dlt warns at every load that `properties` is text in Arrow and json in PostgreSQL
         "RUNTIME__LOG_LEVEL": "ERROR",
+        # What loads leave in the warehouse is not needed to go on: the scans' tables are.
+        "RESTORE_FROM_DESTINATION": "false",
+        # Nobody but the same process reads the files: to compress them would cost more
+        "DATA_WRITER__COMPRESSION": "none",
         "LOAD__WORKERS": "1",
         "NORMALIZE__WORKERS": "1",
     }
@@ -37,10 +42,14 @@ from dlt.pipeline.exceptions import PipelineStepFailed
 DEFAULT_PIPELINE_NAME = "hubspot_deals"
 #: One dlt source, and so one dlt schema, for all tenants.
 SOURCE_NAME = "hubspot_deals"
+ROWS_AT_ONCE = 2_000
 
 
 class Loader:
     """Loads batches of one tenant's records; each `load` is one dlt load package.
+
+    dlt's working directory is this loader's own and goes with it: one that a killed load left
+    behind would be taken up again half done.
 
     :param lock: the tenant's lock, which also gives out staging slots.
     """
@@ -49,6 +58,8 @@ class Loader:
         self._warehouse = warehouse
         self._tenant_id = tenant_id
         self._lock = lock
+        self._working_directory = tempfile.TemporaryDirectory(prefix="hubspot_deals_dlt_")
+        self._pipelines: dict[int, dlt.Pipeline] = {}
 
     def load(self, table: pa.Table, shape: Shape) -> None:
         """Upsert *table* into the shape's table: rows whose content is the same are left alone.
@@ -58,27 +69,26 @@ class Loader:
         """
         if not table.num_rows:
             return
-        with (
-            self._lock.staging_slot() as slot,
-            # dlt's working directory of a killed load would be taken up again half done
-            tempfile.TemporaryDirectory(prefix="hubspot_deals_dlt_") as working_directory,
-        ):
+        with self._lock.staging_slot() as slot:
             try:
-                pipeline = self._pipeline(slot, working_directory)
+                pipeline = self._pipeline(slot)
                 pipeline.run(_source(table, shape)).raise_on_failed_jobs()
             except PipelineStepFailed as exc:
                 raise self._as_error(exc) from exc
 
-    def _pipeline(self, slot: int, working_directory: str) -> dlt.Pipeline:
-        name = os.environ.get("DLT_PIPELINE_NAME") or DEFAULT_PIPELINE_NAME
-        return dlt.pipeline(
-            f"{name}__{self._tenant_id}",
-            pipelines_dir=working_directory,
-            dataset_name=self._warehouse.schema,
-            destination=dlt.destinations.postgres(
-                self._warehouse.url, staging_dataset_name_layout=f"%s_stg_slot{slot}"
-            ),
-        )
+    def _pipeline(self, slot: int) -> dlt.Pipeline:
+        """Return the pipeline that loads through a slot: nearly always it is the same one."""
+        if slot not in self._pipelines:
+            name = os.environ.get("DLT_PIPELINE_NAME") or DEFAULT_PIPELINE_NAME
+            self._pipelines[slot] = dlt.pipeline(
+                f"{name}__{self._tenant_id}",
+                pipelines_dir=str(Path(self._working_directory.name, str(slot))),
+                dataset_name=self._warehouse.schema,
+                destination=dlt.destinations.postgres(
+                    self._warehouse.url, staging_dataset_name_layout=f"%s_stg_slot{slot}"
+                ),
+            )
+        return self._pipelines[slot]
 
     def _as_error(self, exc: PipelineStepFailed) -> HubSpotDealsError:
         root: BaseException = exc
@@ -112,6 +122,7 @@ def _source(table: pa.Table, shape: Shape) -> Iterator[object]:
         file_format="parquet",
     )
     def records() -> Iterator[pa.Table]:
-        yield table
+        # in pieces, as it is written and read again: less at once in memory
+        yield from table.to_batches(ROWS_AT_ONCE)
 
     yield records

@@ -1,13 +1,14 @@
-"""Loading a chunk of records: the part of a scan that needs dlt and Arrow."""
+"""Loading chunks of one object's records: the part of a scan that needs dlt and Arrow."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from include.extract.batch import to_batch
+import pyarrow as pa
+
+from include.extract.batch import Batch, joined, to_batch
 from include.extract.columns import shape_of
 from include.extract.extraction import Extraction
-from include.extract.loader import Loader
 from include.hubspot.answers import Record
 from include.warehouse.scan_objects import Chunk
 
@@ -21,23 +22,38 @@ class Loaded:
     duplicates_dropped: int
 
 
-def load_records(
-    extraction: Extraction, object_name: str, records: Sequence[Record], extracted_at: datetime
-) -> Loaded:
-    """Convert and load records of one object; all are in PostgreSQL afterwards, or it raises."""
-    shape = shape_of(object_name)
-    batch = to_batch(
-        records,
-        shape,
-        tenant_id=extraction.tenant.id,
-        object_name=object_name,
-        scan_id=extraction.scan.id,
-        extracted_at=extracted_at,
-    )
-    loader = Loader(extraction.warehouse, extraction.tenant.id, extraction.lock)
-    loader.load(batch.table, shape)
-    prefix = "" if object_name == "deals" else f"{object_name}."
-    extraction.tally.misfits.update({prefix + k: n for k, n in batch.misfits.items()})
-    return Loaded(
-        Chunk(batch.ids, batch.hashes, batch.modified_at), batch.merges, batch.duplicates_dropped
-    )
+class ChunkLoader:
+    """Collects records, as Arrow tables: answers and their objects can be forgotten meanwhile."""
+
+    def __init__(self, extraction: Extraction, object_name: str) -> None:
+        self._extraction = extraction
+        self._object_name = object_name
+        self._shape = shape_of(object_name)
+        self._batches: list[Batch] = []
+
+    def add(self, records: Sequence[Record], extracted_at: datetime) -> None:
+        batch = to_batch(
+            records,
+            self._shape,
+            tenant_id=self._extraction.tenant.id,
+            object_name=self._object_name,
+            scan_id=self._extraction.scan.id,
+            extracted_at=extracted_at,
+        )
+        prefix = "" if self._object_name == "deals" else f"{self._object_name}."
+        self._extraction.tally.misfits.update({prefix + k: n for k, n in batch.misfits.items()})
+        self._batches.append(batch)
+
+    def load(self) -> Loaded:
+        """Load what was collected; all of it is in PostgreSQL afterwards, or it raises."""
+        batch, self._batches = joined(self._batches, self._shape), []
+        self._extraction.loader.load(batch.table, self._shape)
+        return Loaded(
+            chunk=Chunk(
+                ids=batch.table[self._shape.id_column].to_pylist(),
+                hashes=batch.table["_content_hash"].to_pylist(),
+                modified_us=batch.table["updated_at"].cast(pa.int64()).to_pylist(),
+            ),
+            merges=batch.merges,
+            duplicates_dropped=batch.duplicates_dropped,
+        )

@@ -1,7 +1,7 @@
 """From pages of one object's records to rows, in chunks that are loaded and committed together."""
 
 import logging
-from datetime import datetime
+from typing import TYPE_CHECKING
 
 from include.extract.extraction import Extraction
 from include.extract.figures import Figures
@@ -10,7 +10,13 @@ from include.hubspot.answers import Page, Record
 from include.warehouse.record_table import RecordTable
 from include.warehouse.scan_objects import Chunk, ScanObjects
 
+if TYPE_CHECKING:
+    from include.extract.loading import ChunkLoader
+
 log = logging.getLogger(__name__)
+
+#: Records that are converted together: few enough that answers need little memory.
+COLLECTED_AT_ONCE = 2_000
 
 
 class RecordWriter:
@@ -29,6 +35,7 @@ class RecordWriter:
         self._scan_log = scan_log
         self._figures = figures
         self._records: list[Record] = []
+        self._collected: ChunkLoader | None = None
         self._chunk_pages = 0
         self._read_ahead_pages = 0
         self._max_chunk_pages = (extraction.checkpoint_pages + 1) // 2
@@ -43,20 +50,25 @@ class RecordWriter:
         self._figures.pages += 1
         self._extraction.tally.pages += 1
         self._extraction.tally.repairs.add(page.repairs)
+        if len(self._records) >= COLLECTED_AT_ONCE:
+            self._collect()
         if self._chunk_pages >= self._max_chunk_pages:
             self.flush()
 
     def flush(self) -> None:
         """Load what was added since the last time. All of it is in PostgreSQL afterwards."""
-        records, self._records, self._chunk_pages = self._records, [], 0
+        self._collect()
         # What is read while this is loaded counts as read when the loading began, not when it ends:
         # what somebody else reads later is newer.
-        since, self._reading_since = self._reading_since, self._extraction.clock()
-        chunk = self._load(records, since) if records else None
+        self._reading_since = self._extraction.clock()
+        self._chunk_pages = 0
+        loader, self._collected = self._collected, None
+        chunk = self._load(loader) if loader else None
         self.checkpoint(chunk)
         self.read_ahead.give_back(self._read_ahead_pages)
         self._read_ahead_pages = 0
-        self._tell(len(records))
+        if chunk:
+            self._tell()
 
     def checkpoint(self, chunk: Chunk | None = None) -> None:
         """Write down how far the object is read. Raises OutdatedAttemptError."""
@@ -64,20 +76,26 @@ class RecordWriter:
             self._extraction.scan_log, chunk, self._figures.columns(), self._extraction.progress()
         )
 
-    def _load(self, records: list[Record], since: datetime) -> Chunk:
-        # dlt and Arrow cost two seconds of CPU to import: a scan that finds nothing does without
-        from include.extract.loading import load_records
+    def _collect(self) -> None:
+        if not self._records:
+            return
+        if self._collected is None:
+            # not at module level: see `Extraction.loader`
+            from include.extract.loading import ChunkLoader
 
-        loaded = load_records(self._extraction, self._table.object_name, records, since)
+            self._collected = ChunkLoader(self._extraction, self._table.object_name)
+        self._collected.add(self._records, self._reading_since)
+        self._extraction.tally.records += len(self._records)
+        self._records = []
+
+    def _load(self, loader: "ChunkLoader") -> Chunk:
+        loaded = loader.load()
         self._figures.merged += self._table.mark_merged(loaded.merges)
         self._figures.duplicates_dropped += loaded.duplicates_dropped
-        self._extraction.tally.records += len(records)
         return loaded.chunk
 
-    def _tell(self, records: int) -> None:
+    def _tell(self) -> None:
         extraction, figures = self._extraction, self._figures
-        if not records:
-            return
         log.info(
             "tenant %s: %s: %d pages, %d records loaded, %d requests, %d throttled",
             extraction.tenant.id,

@@ -1,6 +1,6 @@
 """What a scan did about each object: `scan_objects`, and the proof of it, `scan_chunks`."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -15,11 +15,19 @@ from include.warehouse.scan_log import ScanLog
 
 
 class Chunk(NamedTuple):
-    """Records that were loaded together: their ids, and in which state they were."""
+    """Records that were loaded together: their ids, and in which state they were.
+
+    ``modified_us``: when each was modified, in microseconds since 1970.
+    """
 
     ids: Sequence[int]
     hashes: Sequence[int]
-    modified_at: Sequence[datetime | None]
+    modified_us: Sequence[int | None]
+
+
+def _array(numbers: Iterable[int | None]) -> str:
+    """Write a PostgreSQL array: psycopg takes 20 times as long for ten thousand numbers."""
+    return "{" + ",".join("NULL" if n is None else str(n) for n in numbers) + "}"
 
 
 @dataclass(frozen=True)
@@ -109,10 +117,13 @@ class ScanObjects:
                     sql.SQL(
                         "insert into {chunks} (scan_id, object, chunk, ids, hashes, modified_at)"
                         " select %(scan_id)s, %(object)s, coalesce(max(chunk), 0) + 1,"
-                        " %(ids)s, %(hashes)s, %(modified_at)s"
+                        " %(ids)s::bigint[], %(hashes)s::bigint[], array("
+                        " select timestamptz 'epoch' + us * interval '1 microsecond'"
+                        " from unnest(%(modified_us)s::bigint[]) with ordinality as at (us, n)"
+                        " order by n)"
                         " from {chunks} where scan_id = %(scan_id)s and object = %(object)s"
                     ).format(chunks=self._table("scan_chunks")),
-                    {**of, **chunk._asdict()},
+                    {**of, **{name: _array(values) for name, values in chunk._asdict().items()}},
                 )
             connection.execute(
                 sql.SQL(

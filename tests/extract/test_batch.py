@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from include.errors import ContractError
-from include.extract.batch import Batch, merges_of, to_batch
+from include.extract.batch import Batch, joined, merges_of, to_batch
 from include.extract.columns import DEALS, RECORDS
 from include.hubspot.answers import Record
 
@@ -31,6 +31,11 @@ def batch_of(*records: Record) -> Batch:
         scan_id="scan-1",
         extracted_at=NOW,
     )
+
+
+def hash_of(batch: Batch) -> int:
+    (value,) = batch.table["_content_hash"].to_pylist()
+    return value
 
 
 def test_standard_properties_become_typed_columns() -> None:
@@ -132,9 +137,9 @@ def test_the_same_content_has_the_same_hash_and_any_other_has_another() -> None:
         Record(id="1", properties=record(amount="1").properties, archived_at="2026-01-01"),
     ]
 
-    hashes = [first.hashes[0], *(batch_of(other).hashes[0] for other in others)]
+    hashes = [hash_of(first), *(hash_of(batch_of(other)) for other in others)]
 
-    assert first.hashes == again.hashes == first.table["_content_hash"].to_pylist()
+    assert [hash_of(first)] == [hash_of(again)] == first.table["_content_hash"].to_pylist()
     assert len(set(hashes)) == len(hashes)
 
 
@@ -161,3 +166,29 @@ def test_records_of_other_objects_have_no_typed_columns() -> None:
     (row,) = batch.table.to_pylist()
     assert (row["object"], row["record_id"], batch.merges) == ("contacts", 7, {5: 7})
     assert "deal_name" not in row
+
+
+def test_of_an_id_in_several_batches_the_state_modified_last_stays() -> None:
+    first = batch_of(
+        record("1", "2026-01-02T00:00:00Z", dealname="newer"),
+        record("2", "2026-01-01T00:00:00Z", dealname="older"),
+    )
+    second = batch_of(
+        record("1", "2026-01-01T00:00:00Z", dealname="older"),
+        record("2", "2026-01-02T00:00:00Z", dealname="newer"),
+        record("3", dealname="only"),
+    )
+
+    both = joined([first, second], DEALS)
+
+    names = {row["deal_id"]: row["deal_name"] for row in both.table.to_pylist()}
+    assert names == {1: "newer", 2: "newer", 3: "only"}
+    assert both.duplicates_dropped == 2
+
+
+def test_batches_that_share_no_id_are_put_one_after_the_other() -> None:
+    both = joined([batch_of(record("1", amount="1;2")), batch_of(record("2", amount="x"))], DEALS)
+
+    assert both.table["deal_id"].to_pylist() == [1, 2]
+    assert both.duplicates_dropped == 0
+    assert both.misfits == {"amount": 2}

@@ -36,9 +36,9 @@ def execute(warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch, database_url:
     log.set(portal_id=7, extraction_started_at=datetime.now(UTC))
     deals = ScanObjects(warehouse, SCAN, "deals")
     deals.open(mode="full", reason="test", unexplained=0)
-    modified_at = datetime(2026, 11, 1, tzinfo=UTC)
+    modified_us = int(datetime(2026, 11, 1, tzinfo=UTC).timestamp()) * 1_000_000
     deals.checkpoint(
-        log, Chunk([1, 2], [10, 20], [modified_at, modified_at]), {"pages": 1}, {"pages": 1}
+        log, Chunk([1, 2], [10, 20], [modified_us, modified_us]), {"pages": 1}, {"pages": 1}
     )
     run(
         """
