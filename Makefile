@@ -56,6 +56,10 @@ types: venv ## mypy, strict
 unit: venv ## The fast tests only
 	$(PYTHON) -m pytest -m "not e2e"
 
+.PHONY: bench
+bench: venv ## Benchmarks against their targets, about 15 minutes (QUICK=1: 4; NAME="cpu idle": these only)
+	$(PYTHON) -m tests.bench $(NAME) $(if $(QUICK),--quick)
+
 .PHONY: lock
 lock: venv ## Resolve requirements.in anew into requirements.txt
 	.venv/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --custom-compile-command "make lock" requirements.in -o requirements.txt

@@ -31,7 +31,8 @@ class ChunkLoader:
         self._shape = shape_of(object_name)
         self._batches: list[Batch] = []
 
-    def add(self, records: Sequence[Record], extracted_at: datetime) -> None:
+    def add(self, records: Sequence[Record], extracted_at: datetime) -> int:
+        """Take records, and return how many bytes all that was collected has."""
         batch = to_batch(
             records,
             self._shape,
@@ -43,6 +44,7 @@ class ChunkLoader:
         prefix = "" if self._object_name == "deals" else f"{self._object_name}."
         self._extraction.tally.misfits.update({prefix + k: n for k, n in batch.misfits.items()})
         self._batches.append(batch)
+        return sum(batch.table.nbytes for batch in self._batches)
 
     def load(self) -> Loaded:
         """Load what was collected; all of it is in PostgreSQL afterwards, or it raises."""

@@ -159,15 +159,15 @@ def _read(
     if crm_object.property_history:
         read_histories(extraction, crm_object, table)
     writer.checkpoint()
-    held, archived, written = table.count_seen(extraction.scan.id, extraction.started_at)
+    counts = table.counts(extraction.scan.id, extraction.started_at)
     result = ObjectScanned(
         plan=plan,
         pages=figures.pages,
         received=scan_log.count_received(),
-        held=held,
-        live=table.count_live(None),
-        archived=archived,
-        written=written,
+        held=counts.held,
+        live=counts.live,
+        archived=counts.archived,
+        written=counts.written,
     )
     scan_log.set(
         records_received=result.received,

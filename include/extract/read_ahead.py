@@ -8,7 +8,7 @@ class ReadAhead:
     """Lets readers be up to *pages* ahead of what is committed. Thread-safe."""
 
     def __init__(self, pages: int) -> None:
-        self._free = pages
+        self._pages = self._free = pages
         self._changed = threading.Condition()
 
     def take(self, given_up: Callable[[], bool]) -> bool:
@@ -25,6 +25,13 @@ class ReadAhead:
         with self._changed:
             self._free += pages
             self._changed.notify_all()
+
+    def shrink_to(self, pages: int) -> None:
+        """Allow fewer pages from now on: they turn out to be large."""
+        with self._changed:
+            if pages < self._pages:
+                self._free -= self._pages - pages
+                self._pages = pages
 
     def wake(self) -> None:
         """Let those who wait see whether they should give up."""

@@ -17,14 +17,16 @@ log = logging.getLogger(__name__)
 
 #: Records that are converted together: few enough that answers need little memory.
 COLLECTED_AT_ONCE = 2_000
+#: Of rows that are loaded at once. dlt and ADBC need several times that for a moment.
+CHUNK_BYTES = 24_000_000
 
 
 class RecordWriter:
     """Takes pages and loads them, half of ``checkpoint_pages`` at a time.
 
     The other half is how far readers may be ahead meanwhile: a kill costs ``checkpoint_pages``
-    pages at most. ``figures`` are written with each chunk, so whoever adds a page tells them
-    first how far the object is read with it.
+    pages at most. Large pages make both smaller. ``figures`` are written with each chunk, so
+    whoever adds a page tells them first how far the object is read with it.
     """
 
     def __init__(
@@ -84,9 +86,17 @@ class RecordWriter:
             from include.extract.loading import ChunkLoader
 
             self._collected = ChunkLoader(self._extraction, self._table.object_name)
-        self._collected.add(self._records, self._reading_since)
+        collected_bytes = self._collected.add(self._records, self._reading_since)
+        self._keep_small(collected_bytes)
         self._extraction.tally.records += len(self._records)
         self._records = []
+
+    def _keep_small(self, collected_bytes: int) -> None:
+        """Take fewer pages at once if they are so large that memory would not do."""
+        pages = max(1, CHUNK_BYTES * self._chunk_pages // max(1, collected_bytes))
+        if pages < self._max_chunk_pages:
+            self._max_chunk_pages = pages
+            self.read_ahead.shrink_to(2 * pages)
 
     def _load(self, loader: "ChunkLoader") -> Chunk:
         loaded = loader.load()

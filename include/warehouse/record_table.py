@@ -5,7 +5,7 @@ A row is live unless it is archived, vanished, or merged into another. Rows are 
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import psycopg
 from psycopg import sql
@@ -13,6 +13,18 @@ from psycopg import sql
 from include.warehouse.connection import Warehouse
 
 LIVE, ARCHIVED, GONE = "live", "archived", "gone"
+
+
+class Counts(NamedTuple):
+    """Rows of the records that a scan received: all, the archived ones, and those it wrote.
+
+    ``live``: of all rows, whoever received them.
+    """
+
+    held: int
+    archived: int
+    written: int
+    live: int
 
 
 class RecordTable:
@@ -121,19 +133,20 @@ class RecordTable:
         )
         return dict(rows)
 
-    def count_seen(self, scan_id: str, since: datetime) -> tuple[int, int, int]:
-        """Count the rows that a scan received: all, the archived ones, and those it wrote.
-
-        ``since``: when its extraction began; earlier tries of the scan are not meant.
-        """
-        ((held, archived, written),) = self.query(
-            "select count(*), count(*) filter (where row.archived), count(*) filter"
-            " (where row._scan_id = %(scan_id)s and row._extracted_at >= %(since)s)"
-            " from {table} as row where {of_object} and exists {seen}",
+    def counts(self, scan_id: str, since: datetime) -> "Counts":
+        """Count rows, as a scan sees them that began its extraction at *since*."""
+        (row,) = self.query(
+            "select count(seen.id), count(seen.id) filter (where row.archived),"
+            " count(seen.id) filter (where row._scan_id = %(scan_id)s"
+            " and row._extracted_at >= %(since)s), count(*) filter (where {live})"
+            " from {table} as row left join"
+            " (select distinct id from {chunks} as chunk, unnest(chunk.ids) as id"
+            " where chunk.scan_id = %(scan_id)s and chunk.object = %(object)s) as seen"
+            " on seen.id = row.{id} where {of_object}",
             scan_id=scan_id,
             since=since,
         )
-        return held, archived, written
+        return Counts(*row)
 
     def mark_vanished(self, ids: Sequence[int], at: datetime) -> int:
         """Mark records that HubSpot no longer knows, and return how many were not marked yet."""

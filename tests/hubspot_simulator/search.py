@@ -75,10 +75,8 @@ def _matching(
     if cache is not None and cache[:2] == (asked, crm_object.records.version):
         return cache[2]
     now, passes = time.time(), filters.predicate(groups)
-    seen_of_each = [
-        (crm_object.by_id[record_id], _indexed(crm_object.by_id[record_id], now))
-        for record_id in crm_object.records.ids(archived=False)
-    ]
+    records = [crm_object.by_id[record_id] for record_id in crm_object.records.ids(archived=False)]
+    seen_of_each = [(record, _indexed(record, now)) for record in records]
     found = [
         (record, seen)
         for record, seen in seen_of_each

@@ -13,6 +13,7 @@ import pytest
 import requests
 
 from tests.hubspot_simulator import Portal
+from tests.hubspot_simulator.__main__ import accounts, parsed
 from tests.simulator.caller import DEALS, TOKEN, Caller
 
 READY_TIMEOUT_S = 20
@@ -170,3 +171,19 @@ def test_the_demo_serves_once_it_is_ready_and_ends_cleanly(
     assert base_url.startswith("http://127.0.0.1:")
     assert accounts == [1_000_001, 1_000_002, 1_000_003]
     assert process.wait(READY_TIMEOUT_S) == 0
+
+
+def test_accounts_are_described_on_the_command_line() -> None:
+    described = [
+        {"portal_id": 7, "token": "pat-7", "deals": 3, "property_count": 60},
+        {"portal_id": 8, "token": "pat-8", "deals": 2, "lazy": True},
+    ]
+
+    made = accounts(parsed(["--accounts", json.dumps(described)]))
+
+    assert [(portal.portal_id, portal.tokens[0].text) for portal in made] == [
+        (7, "pat-7"),
+        (8, "pat-8"),
+    ]
+    assert [len(portal.live_ids()) for portal in made] == [3, 2]
+    assert len(made[0].definitions) == 60

@@ -1,0 +1,91 @@
+"""Two tenants that are scanned at the same time, and struck at, over and over."""
+
+import os
+import random
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from include.local.simulator import connections
+from include.warehouse.connection import Warehouse
+from tests.chaos import accounts
+from tests.chaos.budget import Budget
+from tests.chaos.ordeal import Ordeal, StoppedError
+from tests.chaos.proof import nothing_is_locked
+from tests.chaos.tally import Tally
+from tests.chaos.victims import Nursery
+from tests.hubspot_simulator import HubSpotSimulator, Portal
+
+#: Their entries in the tenants file. One reads everything around its deals in each scan.
+TIDY: dict[str, Any] = {"id": "chaos_tidy", "search_lag_s": 0, "refresh_after_s": 0}
+NASTY: dict[str, Any] = {
+    "id": "chaos_nasty",
+    "search_lag_s": 0,
+    "objects": {"deal_property_history": False},
+}
+
+
+def run_chaos(
+    warehouse: Warehouse, directory: Path, budget: Budget, say: Callable[[str], None]
+) -> Tally:
+    """Do it until the budget (of each tenant) is spent; raise if something does not hold.
+
+    :param directory: for working directories and logs.
+    :param say: told in a line what became of each scan.
+    """
+    rng = random.Random(budget.seed)
+    portals = [(TIDY, accounts.tidy(rng)), (NASTY, accounts.nasty(rng))]
+    stop = threading.Event()
+    with ExitStack() as stack:
+        simulator = stack.enter_context(HubSpotSimulator(portal for _, portal in portals))
+        environment = _environment(warehouse, simulator, portals)
+        nurseries = [
+            stack.enter_context(Nursery(environment, directory / entry["id"]))
+            for entry, _ in portals
+        ]
+        ordeals = [
+            Ordeal(entry, portal, warehouse, nursery, budget, stop, say)
+            for (entry, portal), nursery in zip(portals, nurseries, strict=True)
+        ]
+        _run_all(ordeals, stop)
+    nothing_is_locked(warehouse)
+    first, second = (ordeal.tally for ordeal in ordeals)
+    return first + second
+
+
+def _run_all(ordeals: list[Ordeal], stop: threading.Event) -> None:
+    def run(ordeal: Ordeal) -> None:
+        try:
+            ordeal.run()
+        except BaseException:
+            stop.set()
+            raise
+
+    with ThreadPoolExecutor(len(ordeals)) as pool:
+        try:
+            running = [pool.submit(run, ordeal) for ordeal in ordeals]
+            errors = [error for future in running if (error := future.exception())]
+            errors = [error for error in errors if not isinstance(error, StoppedError)]
+        finally:
+            # also when Ctrl-C ends the waiting
+            stop.set()
+    if errors:
+        raise BaseExceptionGroup("scans did not survive", errors)
+
+
+def _environment(
+    warehouse: Warehouse,
+    simulator: HubSpotSimulator,
+    portals: list[tuple[dict[str, Any], Portal]],
+) -> dict[str, str]:
+    """Return the environment in which a task finds the warehouse and the accounts."""
+    tokens = {entry["id"]: portal.tokens[0].text for entry, portal in portals}
+    return {
+        **os.environ,
+        "DATABASE_URL": warehouse.url,
+        "DLT_DATABASE_SCHEMA": warehouse.schema,
+        **connections(simulator.base_url, tokens, tokens),
+    }

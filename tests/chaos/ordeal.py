@@ -1,0 +1,213 @@
+"""One tenant's scans, and what is done to them."""
+
+import random
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from include.scan import scan_id
+from include.tenants import Tenant
+from include.warehouse.connection import Warehouse
+from tests.chaos import promise
+from tests.chaos.accounts import change, change_little
+from tests.chaos.budget import Budget
+from tests.chaos.moments import SPANS, After, Moment, Scene, Span, any_moment
+from tests.chaos.orphans import Orphans
+from tests.chaos.phases import phase_of
+from tests.chaos.proof import Proof
+from tests.chaos.story import Story
+from tests.chaos.tally import Tally
+from tests.chaos.victims import Nursery, Victim
+from tests.hubspot_simulator import Portal
+
+#: How often to look whether the moment has come.
+GLANCE_S = 0.003
+ATTEMPT_TIMEOUT_S = 150.0
+#: The most strikes at one scan.
+STRIKES = 7
+#: Every so many scans a full one is asked for.
+FULL_EACH = 3
+#: What else than kills may happen to a scan, and how likely that is: the account changes while it
+#: is retried; a victim is only stopped, and goes on beside its retry.
+DISTURBANCES = {"": 5, "changes": 2, "orphans": 2, "changes and orphans": 1}
+#: How likely it is, where it may happen, that a victim is only stopped; that a scan is given up
+#: after a strike, for the next one.
+ORPHANED, GIVEN_UP = 0.4, 0.05
+#: And that one of the tasks around the extraction is killed, which take about so long.
+SMALL_TASKS_KILLED, SMALL_TASK_S = 0.15, 0.2
+
+
+class StoppedError(Exception):
+    """Somebody else has failed."""
+
+
+class Ordeal:
+    """Runs scans of one tenant, strikes at them, and proves each that gets through.
+
+    :param tenant: its entry in the tenants file.
+    :param stop: set when somebody else has failed.
+    :param say: told in a line what became of each scan.
+    """
+
+    def __init__(
+        self,
+        tenant: dict[str, Any],
+        portal: Portal,
+        warehouse: Warehouse,
+        nursery: Nursery,
+        budget: Budget,
+        stop: threading.Event,
+        say: Callable[[str], None],
+    ) -> None:
+        self._tenant = Tenant.model_validate(tenant)
+        self._entry = tenant
+        self._portal = portal
+        self._nursery = nursery
+        self._budget = budget
+        self._stop = stop
+        self._say = say
+        self._rng = random.Random(f"{budget.seed} {self._tenant.id}")
+        self.tally = Tally()
+        self._orphans = Orphans(warehouse, nursery, self.tally, self._rng)
+        self._proof = Proof(warehouse, portal, self._tenant)
+        self._spans = dict(SPANS)
+        self._succeeded: list[str] = []
+        self._scans = 0
+
+    def run(self) -> None:
+        """Go on until the budget is spent; end with a full scan that nothing happens to."""
+        self._nursery.wait()
+        while not self._budget.spent(self.tally.kills):
+            strikes = self._budget.kills_left(self.tally.kills, self._rng.randint(2, STRIKES))
+            self._scan("full" if self._scans % FULL_EACH == FULL_EACH - 1 else "auto", strikes)
+            change(self._portal, self._rng)
+        self._scan("full", 0)
+
+    def _scan(self, mode: str, strikes: int) -> None:
+        self._scans += 1
+        run_id = f"run {self._scans}"
+        disturbances = self._rng.choices(list(DISTURBANCES), list(DISTURBANCES.values()))[0]
+        story = Story(
+            scan_id(self._tenant.dag_id, run_id),
+            run_id,
+            mode,
+            self._portal,
+            strikes,
+            restless="changes" in disturbances,
+            may_leave_orphans="orphans" in disturbances,
+        )
+        try:
+            self._do("validate_token", story)
+            if self._extract(story):
+                self._orphans.settle(story)
+                self._do("check_quality", story)
+                self._prove(story)
+                self._say(f"{self._tenant.id}: {story.summary}")
+            else:
+                self.tally.given_up += 1
+                self._say(f"{self._tenant.id}: {story.summary}, given up")
+        except BaseException as exc:
+            exc.add_note(f"tenant {self._tenant.id}, seed {self._budget.seed}, {story}")
+            exc.add_note(f"{self._nursery.log} ends with\n{self._nursery.last_lines()}")
+            raise
+
+    def _extract(self, story: Story) -> bool:
+        """Try until it succeeds; say False if it was given up."""
+        while True:
+            story.attempt_begins()
+            moment = self._moment(story)
+            victim = self._begin("extract_deals", story)
+            scene = Scene(victim, self._portal, lambda: self._proof.chunks(story.scan_id))
+            if not self._watch(scene, moment) or not self._nursery.stop(victim):
+                self._require_success(victim, story)
+                story.extracted = victim.returned
+                if not story.kills and not story.orphans:
+                    chunks = self._proof.chunks(story.scan_id)
+                    self._spans[self._kind(story)] = Span(scene.requests, scene.seconds, chunks)
+                return True
+            phase = phase_of(scene)
+            self.tally.phases[phase] += 1
+            story.tell(f"attempt {victim.number}: {moment}, struck in {phase!r}")
+            self._strike(victim, story)
+            if story.restless:
+                change_little(self._portal, self._rng)
+                story.changed = True
+            # An account belongs to a tenant once a scan has succeeded: the first one must.
+            may_be_given_up = self._succeeded and not self._orphans
+            if may_be_given_up and self._rng.random() < GIVEN_UP:
+                return False
+
+    def _moment(self, story: Story) -> Moment | None:
+        if story.strikes_left <= 0:
+            return None
+        span = self._spans[self._kind(story)]
+        return any_moment(self._rng, span.left(self._proof.chunks(story.scan_id)))
+
+    def _kind(self, story: Story) -> str:
+        return "full" if story.mode == "full" or not self._succeeded else "incremental"
+
+    def _watch(self, scene: Scene, moment: Moment | None) -> bool:
+        """Wait for the moment; say False if the victim ends before that."""
+        while not self._nursery.ended(scene.victim, GLANCE_S):
+            if self._stop.is_set():
+                raise StoppedError
+            if scene.seconds > ATTEMPT_TIMEOUT_S:
+                self._nursery.show_stacks(scene.victim)
+                raise AssertionError("an attempt does not end")
+            self._orphans.wake()
+            if moment is not None:
+                scene.look()
+                if moment.reached(scene):
+                    return True
+        return False
+
+    def _strike(self, victim: Victim, story: Story) -> None:
+        """Kill a stopped victim, or leave it to itself."""
+        story.strikes_left -= 1
+        may_be_orphaned = story.may_leave_orphans and not self._orphans
+        if may_be_orphaned and self._rng.random() < ORPHANED:
+            self._orphans.adopt(victim, story)
+        else:
+            self._nursery.kill(victim)
+            self.tally.kills += 1
+            story.kills += 1
+
+    def _do(self, task: str, story: Story) -> None:
+        """Do one of the small tasks around the extraction; sometimes it takes two attempts."""
+        victim = self._begin(task, story)
+        if story.strikes_left and self._rng.random() < SMALL_TASKS_KILLED:
+            scene = Scene(victim, self._portal, lambda: 0)
+            if self._watch(scene, After(self._rng.uniform(0.0, SMALL_TASK_S))):
+                self._nursery.kill(victim)
+                self.tally.phases[task] += 1
+                story.tell(f"attempt {victim.number} at {task}: killed")
+                victim = self._begin(task, story)
+        assert self._nursery.ended(victim, ATTEMPT_TIMEOUT_S), f"{task} does not end"
+        self._require_success(victim, story)
+
+    def _begin(self, task: str, story: Story) -> Victim:
+        return self._nursery.begin(
+            task,
+            tenant=self._entry,
+            run_id=story.run_id,
+            mode=story.mode,
+            checkpoint_pages=promise.CHECKPOINT_PAGES,
+        )
+
+    def _require_success(self, victim: Victim, story: Story) -> None:
+        story.tell(f"attempt {victim.number} ended: {victim.report}")
+        assert victim.report
+        assert victim.succeeded, f"an attempt ended with {victim.outcome}"
+        assert victim.report["threads"] == ["MainThread"]
+        assert not list(victim.working_directory.iterdir()), "it has left files behind"
+
+    def _prove(self, story: Story) -> None:
+        self._succeeded.append(story.scan_id)
+        self.tally.scans += 1
+        if not story.changed:
+            self._proof.equals_the_account(full=story.was_full)
+        self._proof.is_clean(story.scan_id, self._succeeded)
+        if story.kills and not story.disturbed:
+            self.tally.reread.append(story.pages_reread / story.kills)
+            if promise.IS_KEPT:
+                assert story.pages_reread <= promise.pages_allowed(story.kills)

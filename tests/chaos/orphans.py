@@ -1,0 +1,86 @@
+"""Attempts that were given up and live on: stopped, cut off, and later beside their successors."""
+
+import random
+import time
+from dataclasses import dataclass
+
+import psycopg
+
+from include.warehouse.connection import Warehouse
+from tests.chaos.sessions import sever
+from tests.chaos.story import Story
+from tests.chaos.tally import Tally
+from tests.chaos.victims import Nursery, Victim
+
+#: How likely each kind of estrangement is.
+STOPPED, NO_LOCKS, NO_SESSIONS = "stopped", "lost its locks", "lost all its sessions"
+ESTRANGED = {STOPPED: 3, NO_LOCKS: 4, NO_SESSIONS: 4}
+#: Of those without any session, how many sleep until the next scan: others hold locks of rows.
+LONG_SLEEPERS = 0.5
+WAKES_WITHIN_S = 1.5
+END_TIMEOUT_S = 150.0
+
+
+@dataclass
+class Orphan:
+    """``wakes_at``: by the monotonic clock; None: in the next scan."""
+
+    victim: Victim
+    wakes_at: float | None
+    sleeps_long: bool
+    awake: bool = False
+
+
+class Orphans:
+    """A tenant's orphans: one at a time."""
+
+    def __init__(
+        self, warehouse: Warehouse, nursery: Nursery, tally: Tally, rng: random.Random
+    ) -> None:
+        self._warehouse = warehouse
+        self._nursery = nursery
+        self._tally = tally
+        self._rng = rng
+        self._all: list[Orphan] = []
+
+    def __bool__(self) -> bool:
+        return bool(self._all)
+
+    def adopt(self, victim: Victim, story: Story) -> None:
+        """Estrange a stopped victim from what it held, and wake it later."""
+        kind = self._rng.choices(list(ESTRANGED), weights=list(ESTRANGED.values()))[0]
+        wakes_at: float | None = time.monotonic() + self._rng.uniform(0.0, WAKES_WITHIN_S)
+        if kind != STOPPED:
+            with psycopg.connect(**self._warehouse.parameters, autocommit=True) as connection:
+                ended = sever(connection, victim, only_locks=kind == NO_LOCKS)
+            story.tell(f"  it {kind}: {ended}")
+        sleeps_long = kind == NO_SESSIONS and self._rng.random() < LONG_SLEEPERS
+        if sleeps_long:
+            kind, wakes_at = f"{kind}, woke in the next scan", None
+        self._all.append(Orphan(victim, wakes_at, sleeps_long))
+        self._tally.orphans[kind] += 1
+        story.orphans += 1
+
+    def wake(self) -> None:
+        """Let those go on whose time has come."""
+        for orphan in self._all:
+            due = orphan.wakes_at is not None and time.monotonic() >= orphan.wakes_at
+            if due and not orphan.awake:
+                self._nursery.go_on(orphan.victim)
+                orphan.awake = True
+
+    def settle(self, story: Story) -> None:
+        """Wait for the end of those that go on in this scan; the others do so in the next one."""
+        for orphan in list(self._all):
+            if orphan.wakes_at is None:
+                orphan.wakes_at = time.monotonic()
+                continue
+            orphan.wakes_at = time.monotonic()
+            self.wake()
+            assert self._nursery.ended(orphan.victim, END_TIMEOUT_S), "an orphan does not end"
+            self._all.remove(orphan)
+            self._tally.orphans_ended[orphan.victim.outcome] += 1
+            story.tell(f"orphan {orphan.victim.number} ended: {orphan.victim.report}")
+            story.orphans += 1
+            # Its scan has ended without it.
+            assert not (orphan.sleeps_long and orphan.victim.succeeded)

@@ -1,0 +1,23 @@
+"""Scans that are killed again and again still end with what HubSpot has."""
+
+from pathlib import Path
+
+from include.warehouse.connection import Warehouse
+from tests.chaos.budget import Budget
+from tests.chaos.chaos import run_chaos
+
+SEED = 20_260_712
+KILLS_OF_EACH_TENANT = 15
+
+
+def test_scans_that_are_killed_at_any_moment_end_with_what_the_accounts_hold(
+    warehouse: Warehouse, tmp_path: Path
+) -> None:
+    tally = run_chaos(
+        warehouse, tmp_path / "chaos", Budget(SEED, kills=KILLS_OF_EACH_TENANT), print
+    )
+
+    print(tally)
+    assert tally.kills == 2 * KILLS_OF_EACH_TENANT
+    assert {phase.partition(":")[0] for phase in tally.phases} >= {"load", "records"}
+    assert len(tally.phases) >= 5
