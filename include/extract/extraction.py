@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -32,7 +33,8 @@ class Extraction:
 
     ``clock`` goes with PostgreSQL's. ``started_at`` is read from it, when the extraction began
     anew; ``hubspot_now`` is the same moment by HubSpot's clock if that is behind: modification
-    times are HubSpot's. ``goes_on``: an earlier try left a checkpoint.
+    times are HubSpot's. ``goes_on``: an earlier try left a checkpoint. ``resources`` are given
+    back when the try ends.
     """
 
     scan: Scan
@@ -40,6 +42,7 @@ class Extraction:
     client: HubSpotClient
     identity: Identity
     lock: TenantLock
+    resources: ExitStack
     scan_log: ScanLog
     freshness: Freshness
     clock: Callable[[], datetime]
@@ -57,7 +60,7 @@ class Extraction:
         """
         from include.extract.loader import Loader
 
-        return Loader(self.warehouse, self.tenant.id, self.lock)
+        return self.resources.enter_context(Loader(self.warehouse, self.tenant.id, self.lock))
 
     @property
     def tenant(self) -> Tenant:

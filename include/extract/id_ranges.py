@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from include.extract.position import Interval
 
 #: A range with fewer records left, as far as one can tell, is not worth a second reader.
-SPLIT_MIN_RECORDS = 300
+SPLIT_MIN_RECORDS = 200
 
 
 @dataclass(eq=False)

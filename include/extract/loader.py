@@ -8,6 +8,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from types import TracebackType
 
 import psycopg2
 import psycopg2.errors
@@ -31,6 +32,9 @@ os.environ.update(
         "RESTORE_FROM_DESTINATION": "false",
         # Nobody but the same process reads the files: to compress them would cost more
         "DATA_WRITER__COMPRESSION": "none",
+        "LOAD__DELETE_COMPLETED_JOBS": "true",
+        # Airflow retries, from the last checkpoint
+        "LOAD__RAISE_ON_MAX_RETRIES": "1",
         "LOAD__WORKERS": "1",
         "NORMALIZE__WORKERS": "1",
     }
@@ -48,8 +52,8 @@ ROWS_AT_ONCE = 2_000
 class Loader:
     """Loads batches of one tenant's records; each `load` is one dlt load package.
 
-    dlt's working directory is this loader's own and goes with it: one that a killed load left
-    behind would be taken up again half done.
+    A context manager: dlt's working directory is this loader's own and goes with it. One that a
+    killed load left behind would be taken up again half done.
 
     :param lock: the tenant's lock, which also gives out staging slots.
     """
@@ -60,6 +64,17 @@ class Loader:
         self._lock = lock
         self._working_directory = tempfile.TemporaryDirectory(prefix="hubspot_deals_dlt_")
         self._pipelines: dict[int, dlt.Pipeline] = {}
+
+    def __enter__(self) -> "Loader":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._working_directory.cleanup()
 
     def load(self, table: pa.Table, shape: Shape) -> None:
         """Upsert *table* into the shape's table: rows whose content is the same are left alone.

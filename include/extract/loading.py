@@ -10,7 +10,8 @@ from include.extract.batch import Batch, joined, to_batch
 from include.extract.columns import shape_of
 from include.extract.extraction import Extraction
 from include.hubspot.answers import Record
-from include.warehouse.scan_objects import Chunk
+from include.warehouse.chunk import Chunk
+from include.warehouse.record_table import RecordTable
 
 
 @dataclass(frozen=True)
@@ -25,10 +26,11 @@ class Loaded:
 class ChunkLoader:
     """Collects records, as Arrow tables: answers and their objects can be forgotten meanwhile."""
 
-    def __init__(self, extraction: Extraction, object_name: str) -> None:
+    def __init__(self, extraction: Extraction, table: RecordTable) -> None:
         self._extraction = extraction
-        self._object_name = object_name
-        self._shape = shape_of(object_name)
+        self._table = table
+        self._object_name = table.object_name
+        self._shape = shape_of(table.object_name)
         self._batches: list[Batch] = []
 
     def add(self, records: Sequence[Record], extracted_at: datetime) -> int:
@@ -49,13 +51,19 @@ class ChunkLoader:
     def load(self) -> Loaded:
         """Load what was collected; all of it is in PostgreSQL afterwards, or it raises."""
         batch, self._batches = joined(self._batches, self._shape), []
-        self._extraction.loader.load(batch.table, self._shape)
+        chunk = Chunk(
+            ids=batch.table[self._shape.id_column].to_pylist(),
+            hashes=batch.table["_content_hash"].to_pylist(),
+            modified_us=batch.table["updated_at"].cast(pa.int64()).to_pylist(),
+        )
+        # What is held as it came is not sent at all: to look is ten times cheaper than to merge.
+        changed = self._table.changed_among(chunk)
+        if changed:
+            whole = len(changed) == len(chunk.ids)
+            table = batch.table if whole else batch.table.take(pa.array(changed))
+            self._extraction.loader.load(table, self._shape)
         return Loaded(
-            chunk=Chunk(
-                ids=batch.table[self._shape.id_column].to_pylist(),
-                hashes=batch.table["_content_hash"].to_pylist(),
-                modified_us=batch.table["updated_at"].cast(pa.int64()).to_pylist(),
-            ),
+            chunk=chunk,
             merges=batch.merges,
             duplicates_dropped=batch.duplicates_dropped,
         )

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TypedDict
@@ -81,13 +82,17 @@ def _extract(
     on_checkpoint: Callable[[Checkpoint], None] | None,
 ) -> Extracted:
     scan, warehouse, tenant = scan_log.scan, scan_log.warehouse, scan_log.scan.tenant
-    with scan_log.step("extracting"), hold_tenant(warehouse, tenant.id) as lock:
+    with (
+        scan_log.step("extracting"),
+        hold_tenant(warehouse, tenant.id) as lock,
+        ExitStack() as resources,
+    ):
         client = HubSpotHook(tenant.connection_id).get_conn(
             SharedLimits(warehouse, tenant.id), daily_quota_share=tenant.daily_quota_share
         )
         identity = Identity(client)
         require_same_portal(warehouse, scan, identity.account.portal_id)
-        extraction = _start(scan_log, client, identity, lock, checkpoint_pages)
+        extraction = _start(scan_log, client, identity, lock, resources, checkpoint_pages)
         extraction.on_checkpoint = on_checkpoint
         _read_surroundings(extraction)
         deals, *others = tenant.crm_objects
@@ -106,6 +111,7 @@ def _start(
     client: HubSpotClient,
     identity: Identity,
     lock: TenantLock,
+    resources: ExitStack,
     checkpoint_pages: int,
 ) -> Extraction:
     scan, warehouse = scan_log.scan, scan_log.warehouse
@@ -133,6 +139,7 @@ def _start(
         client=client,
         identity=identity,
         lock=lock,
+        resources=resources,
         scan_log=scan_log,
         freshness=Freshness(warehouse, scan.tenant.id),
         clock=clock,

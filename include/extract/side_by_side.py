@@ -15,7 +15,7 @@ MAX_READERS = 20
 #: About as many pages of 100 records as one process can digest: more readers would only wait.
 PAGES_PER_S = 200.0
 #: More than it takes on average: answers don't all take the same time.
-RESERVE = 1.3
+RESERVE = 1.5
 
 
 def readers_wanted(latency_s: float, requests_per_s: float) -> int:

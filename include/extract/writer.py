@@ -7,8 +7,9 @@ from include.extract.extraction import Extraction
 from include.extract.figures import Figures
 from include.extract.read_ahead import ReadAhead
 from include.hubspot.answers import Page, Record
+from include.warehouse.chunk import Chunk
 from include.warehouse.record_table import RecordTable
-from include.warehouse.scan_objects import Chunk, ScanObjects
+from include.warehouse.scan_objects import ScanObjects
 
 if TYPE_CHECKING:
     from include.extract.loading import ChunkLoader
@@ -85,7 +86,7 @@ class RecordWriter:
             # not at module level: see `Extraction.loader`
             from include.extract.loading import ChunkLoader
 
-            self._collected = ChunkLoader(self._extraction, self._table.object_name)
+            self._collected = ChunkLoader(self._extraction, self._table)
         collected_bytes = self._collected.add(self._records, self._reading_since)
         self._keep_small(collected_bytes)
         self._extraction.tally.records += len(self._records)

@@ -49,7 +49,7 @@ RULES = (
             select count(*)
             from (
                 select object, record_id, array_agg(content_hash) as hashes,
-                       max(modified_at) as modified_at
+                       max(modified_at) as modified_at, max(loaded_at) as loaded_at
                 from received
                 group by object, record_id
             ) as sent
@@ -70,9 +70,10 @@ RULES = (
             ) as scan
             where held._content_hash is null
                or (held._content_hash <> all (sent.hashes)
-                   -- neither newer than what was sent, nor written by a later scan
+                   -- neither newer than what was sent, nor read after it: by a later scan, or by a
+                   -- try that was killed before it could write down what it had received
                    and (held.updated_at > sent.modified_at) is not true
-                   and held._extracted_at <= scan.finished_at)
+                   and held._extracted_at <= least(scan.finished_at, sent.loaded_at))
         """,
         severity=Severity.BLOCK,
         why="every record HubSpot sent must be a row with exactly the content that was sent",

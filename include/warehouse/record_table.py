@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import psycopg
 from psycopg import sql
 
+from include.warehouse.chunk import Chunk, number_array
 from include.warehouse.connection import Warehouse
 
 LIVE, ARCHIVED, GONE = "live", "archived", "gone"
@@ -121,6 +122,18 @@ class RecordTable:
             " where chunk.scan_id = %(scan_id)s and chunk.object = %(object)s) order by 1",
             scan_id=scan_id,
             archived_only=archived_only,
+        )
+
+    def changed_among(self, chunk: Chunk) -> list[int]:
+        """Return the positions in a chunk of the records whose rows are not held as they came."""
+        return self._ids(
+            "select (came.n - 1)::integer"
+            " from unnest(%(ids)s::bigint[], %(hashes)s::bigint[]) with ordinality"
+            " as came (id, hash, n)"
+            " left join {table} as row on {of_object} and row.{id} = came.id"
+            " where row._content_hash is distinct from came.hash order by came.n",
+            ids=number_array(chunk.ids),
+            hashes=number_array(chunk.hashes),
         )
 
     def states(self, ids: Sequence[int]) -> dict[int, str]:

@@ -1,33 +1,18 @@
 """What a scan did about each object: `scan_objects`, and the proof of it, `scan_chunks`."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 from psycopg import sql
 from psycopg.rows import dict_row
 
 from include.scan import Scan
+from include.warehouse.chunk import Chunk, number_array
 from include.warehouse.connection import Warehouse
 from include.warehouse.rows import adapted, assignments
 from include.warehouse.scan_log import ScanLog
-
-
-class Chunk(NamedTuple):
-    """Records that were loaded together: their ids, and in which state they were.
-
-    ``modified_us``: when each was modified, in microseconds since 1970.
-    """
-
-    ids: Sequence[int]
-    hashes: Sequence[int]
-    modified_us: Sequence[int | None]
-
-
-def _array(numbers: Iterable[int | None]) -> str:
-    """Write a PostgreSQL array: psycopg takes 20 times as long for ten thousand numbers."""
-    return "{" + ",".join("NULL" if n is None else str(n) for n in numbers) + "}"
 
 
 @dataclass(frozen=True)
@@ -123,7 +108,10 @@ class ScanObjects:
                         " order by n)"
                         " from {chunks} where scan_id = %(scan_id)s and object = %(object)s"
                     ).format(chunks=self._table("scan_chunks")),
-                    {**of, **{name: _array(values) for name, values in chunk._asdict().items()}},
+                    {
+                        **of,
+                        **{name: number_array(values) for name, values in chunk._asdict().items()},
+                    },
                 )
             connection.execute(
                 sql.SQL(
@@ -182,20 +170,38 @@ def forget_objects(warehouse: Warehouse, scan: Scan) -> None:
             )
 
 
+#: After so long nobody goes on with a scan that was begun and neither ended nor failed.
+GIVEN_UP_AFTER = "7 days"
+
+
 def forget_proofs(warehouse: Warehouse, scan: Scan) -> None:
-    """Delete what earlier scans of the tenant received: the last one's proof is kept."""
+    """Delete what other scans of the tenant received: the last one's proof is kept.
+
+    A scan that was broken off has no checkpoint any more then: cleared, it begins anew. One that
+    waits, or may be retried at any moment, keeps its own.
+    """
     with warehouse.connect(scan.tenant.id) as connection:
         connection.execute(
             sql.SQL(
                 """
-                delete from {chunks} where scan_id in (
-                    select scan_id from {scans} where tenant_id = %s and scan_id <> %s
-                    and state in ('succeeded', 'failed')
+                with others as (
+                    select scan_id from {scans} where tenant_id = %(tenant_id)s
+                    and scan_id <> %(scan_id)s and scan_id in (select scan_id from {chunks})
+                    and (state in ('succeeded', 'failed')
+                         or started_at < now() - %(given_up_after)s::interval)
+                ), broken_off as (
+                    update {scans} set extraction_started_at = null
+                    where scan_id in (select scan_id from others) and extraction_finished_at is null
                 )
+                delete from {chunks} where scan_id in (select scan_id from others)
                 """
             ).format(
                 chunks=sql.Identifier(warehouse.schema, "scan_chunks"),
                 scans=sql.Identifier(warehouse.schema, "scans"),
             ),
-            [scan.tenant.id, scan.id],
+            {
+                "tenant_id": scan.tenant.id,
+                "scan_id": scan.id,
+                "given_up_after": GIVEN_UP_AFTER,
+            },
         )

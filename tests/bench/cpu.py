@@ -12,8 +12,9 @@ from typing import Any
 from psycopg import sql
 
 from include.warehouse.connection import Warehouse
+from tests.bench.ask import Ask
 from tests.bench.bench import Bench
-from tests.bench.extraction import Ask, Measured
+from tests.bench.extraction import Measured
 from tests.bench.floor import ALL_COLUMNS
 from tests.bench.report import Line, at_least, at_most
 from tests.bench.shape import PROPERTIES, SETTINGS, SHAPE, asked_names

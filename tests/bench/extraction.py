@@ -1,41 +1,20 @@
 """Scans as a DAG run does them: `extract_deals`, which is measured, in a process of its own."""
 
-import itertools
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
-from datetime import datetime
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from include.scan import Scan, Window
-from include.tenants import Tenant
 from include.warehouse.connection import Warehouse
+from tests.bench.ask import Ask
 from tests.bench.child import Child, Usage
 from tests.bench.postgres import BenchPostgres
 
-EXTRACT_JOB = f"{__name__}:extract"
-IDLE_JOB = f"{__name__}:extract_imports_included"
-
-
-@dataclass(frozen=True)
-class Ask:
-    """What is asked of a scan, as values that can be handed to another process."""
-
-    tenant_id: str
-    run_id: str
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    mode: str = "auto"
-    #: ISO 8601: modified from, and before.
-    window: tuple[str, str] | None = None
-
-    @property
-    def scan(self) -> Scan:
-        tenant = Tenant.model_validate({"id": self.tenant_id, **self.settings})
-        window = Window(*map(datetime.fromisoformat, self.window)) if self.window else None
-        return Scan(tenant, self.run_id, self.mode, window)
+EXTRACT_JOB = "tests.bench.jobs:extract"
+IDLE_JOB = "tests.bench.jobs:extract_imports_included"
 
 
 @dataclass(frozen=True)
@@ -48,27 +27,6 @@ class Measured:
     @property
     def client_cpu_s(self) -> float:
         return self.usage.cpu_s
-
-
-def extract(**ask: Any) -> Callable[[], Any]:
-    """Job: the extraction of a scan whose `validate_token` has run."""
-    from include.extract.pipeline import extract_deals
-
-    scan = Ask(**ask).scan
-    return lambda: extract_deals(scan, scan.tenant.checkpoint_pages)
-
-
-def extract_imports_included(**ask: Any) -> Callable[[], Any]:
-    """Job: the same, counted from where a task process is when it begins its task.
-
-    Airflow's own modules are there by then; the package's, and what they import, are not.
-    """
-    import airflow.sdk.execution_time.task_runner  # noqa: F401
-
-    def work() -> Any:
-        return extract(**ask)()
-
-    return work
 
 
 class Scans:
@@ -124,10 +82,6 @@ class Scans:
         """Validate, and measure the extraction."""
         self.validate(ask)
         return self.measure(EXTRACT_JOB, late_modules, **asdict(ask))
-
-
-def run_ids() -> Iterator[str]:
-    return (f"manual__{number}" for number in itertools.count(1))
 
 
 @contextmanager

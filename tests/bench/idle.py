@@ -7,8 +7,9 @@ from typing import Any
 
 from psycopg import sql
 
+from tests.bench.ask import Ask
 from tests.bench.bench import Bench
-from tests.bench.extraction import IDLE_JOB, Ask, Scans
+from tests.bench.extraction import IDLE_JOB, Scans
 from tests.bench.report import Line, at_most
 from tests.bench.simulator import Account, simulated
 from tests.scans import BARE

@@ -1,7 +1,7 @@
 """The memory of a task process does not depend on how many deals an account has."""
 
+from tests.bench.ask import Ask
 from tests.bench.bench import Bench
-from tests.bench.extraction import Ask
 from tests.bench.report import Line, at_most
 from tests.bench.simulator import simulated
 from tests.scans import BARE

@@ -8,9 +8,10 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import asdict
 
+from tests.bench.ask import Ask
 from tests.bench.bench import Bench
 from tests.bench.child import Child
-from tests.bench.extraction import EXTRACT_JOB, Ask, Scans
+from tests.bench.extraction import EXTRACT_JOB, Scans
 from tests.bench.report import Line
 from tests.bench.simulator import Account, simulated
 from tests.scans import BARE

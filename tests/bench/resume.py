@@ -5,9 +5,10 @@ from dataclasses import asdict
 
 from psycopg import sql
 
+from tests.bench.ask import Ask
 from tests.bench.bench import Bench
 from tests.bench.child import Child
-from tests.bench.extraction import EXTRACT_JOB, Ask, Scans
+from tests.bench.extraction import EXTRACT_JOB, Scans
 from tests.bench.report import Line, at_most
 from tests.bench.simulator import Account, simulated
 from tests.scans import BARE

@@ -93,7 +93,8 @@ class Holdings:
     def scans_with_chunks(self) -> Rows:
         return self._rows(
             "select distinct scan_id from scan_chunks join scans using (scan_id)"
-            " where tenant_id = %s",
+            # one that was given up could still be retried
+            " where tenant_id = %s and state in ('succeeded', 'failed')",
             self._tenant,
         )
 

@@ -11,9 +11,10 @@ from include.quality.checks import check_quality, status_of
 from include.quality.rules import RULES, Rule, Severity
 from include.scan import Scan
 from include.tenants import Tenant
+from include.warehouse.chunk import Chunk
 from include.warehouse.connection import Warehouse
 from include.warehouse.scan_log import ScanLog
-from include.warehouse.scan_objects import Chunk, ScanObjects
+from include.warehouse.scan_objects import ScanObjects
 
 SCAN = Scan(Tenant(id="acme"), "manual__1")
 

@@ -192,3 +192,13 @@ def test_one_deal_is_found_in_the_list_it_is_in_only(caller: Caller, portal: Por
     ]
 
     assert statuses == [200, 404, 404, 200, 404, 404]
+
+
+def test_which_deals_each_page_held_is_known_afterwards(caller: Caller, portal: Portal) -> None:
+    listed = caller.pages()
+    caller.post(f"{DEALS}/batch/read", {"inputs": [{"id": str(portal.live_ids()[0])}]})
+
+    pages = portal.statistics.read_pages
+    assert pages[:-1] == [tuple(int(deal["id"]) for deal in page) for page in listed]
+    assert pages[-1] == (portal.live_ids()[0],)
+    assert portal.statistics.in_flight == 0

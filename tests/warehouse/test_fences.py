@@ -1,0 +1,138 @@
+"""What an outdated try of a scan may not do, whatever it believes."""
+
+from collections.abc import Callable
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from include.errors import OutdatedAttemptError
+from include.warehouse.connection import Warehouse
+from include.warehouse.locks import hold_tenant
+from include.warehouse.scan_log import ScanLog
+from tests.scans import scan
+
+SCAN = scan()
+FENCED = (
+    "associations",
+    "deal_pipelines",
+    "deal_stages",
+    "deals",
+    "history_reads",
+    "owners",
+    "property_definitions",
+    "property_history",
+    "records",
+    "scan_chunks",
+    "scan_objects",
+)
+
+
+@pytest.fixture
+def attempt(warehouse: Warehouse) -> ScanLog:
+    """The newest try of a scan."""
+    log = ScanLog(warehouse, SCAN)
+    log.open()
+    return log.next_attempt()
+
+
+def delete_all(warehouse: Warehouse, table: str) -> None:
+    with warehouse.connect() as connection:
+        connection.execute(
+            sql.SQL("delete from {}").format(sql.Identifier(warehouse.schema, table))
+        )
+
+
+@pytest.mark.parametrize("table", FENCED)
+def test_an_outdated_try_cannot_write_to_any_table_of_a_scan(
+    attempt: ScanLog, warehouse: Warehouse, table: str
+) -> None:
+    delete_all(attempt.warehouse, table)
+    attempt.next_attempt()
+
+    with pytest.raises(OutdatedAttemptError):
+        delete_all(attempt.warehouse, table)
+
+
+def test_every_table_that_a_scan_fills_is_fenced(warehouse: Warehouse) -> None:
+    with warehouse.connect() as connection:
+        rows = connection.execute(
+            "select relname from pg_trigger join pg_class on pg_class.oid = tgrelid"
+            " where tgname = 'refuse_outdated' and relnamespace = %s::regnamespace",
+            [warehouse.schema],
+        ).fetchall()
+
+    assert sorted(name for (name,) in rows) == sorted(FENCED)
+
+
+def test_an_outdated_try_cannot_write_to_its_own_row(attempt: ScanLog) -> None:
+    newer = attempt.next_attempt()
+    newer.set(pages=5)
+
+    with pytest.raises(OutdatedAttemptError):
+        attempt.set(pages=9)
+
+    assert (newer.begun() or {"pages": 5})["pages"] == 5
+
+
+def test_a_person_may_write_whatever_tries_there_are(
+    attempt: ScanLog, warehouse: Warehouse
+) -> None:
+    attempt.next_attempt()
+
+    delete_all(warehouse, "deals")
+
+
+def test_a_try_is_named_in_its_connections(attempt: ScanLog) -> None:
+    with attempt.warehouse.connect() as connection:
+        row = connection.execute("select current_setting('application_name')").fetchone()
+
+    assert row == (f"hubspot_deals/{SCAN.id}/{attempt.attempt}",)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "insert into {} default values",
+        "delete from {}",
+        "truncate {}",
+    ],
+)
+def test_a_staging_slot_that_somebody_else_took_is_out_of_reach(
+    attempt: ScanLog, warehouse: Warehouse, statement: str
+) -> None:
+    with hold_tenant(attempt.warehouse, "acme") as lock, lock.staging_slot() as slot:
+        taken_over(warehouse, slot)
+        staging = sql.Identifier(f"{warehouse.schema}_stg_slot{slot}", "deals")
+
+        with pytest.raises(OutdatedAttemptError):
+            execute(attempt.warehouse, sql.SQL(statement).format(staging))
+
+
+def execute(warehouse: Warehouse, statement: sql.Composed) -> None:
+    with warehouse.connect() as connection:
+        connection.execute(statement)
+
+
+def taken_over(warehouse: Warehouse, slot: int) -> None:
+    with warehouse.connect() as connection:
+        connection.execute(
+            f"update {warehouse.schema}.staging_slots set writer = 'somebody else' where slot = %s",
+            [slot],
+        )
+
+
+def test_connections_that_are_kept_are_used_again_and_those_with_errors_are_not(
+    warehouse: Warehouse,
+) -> None:
+    def backend(warehouse: Warehouse, also: Callable[[psycopg.Connection], object] = id) -> int:
+        with warehouse.connect() as connection:
+            also(connection)
+            return connection.info.backend_pid
+
+    with warehouse.keeping_connections() as keeping:
+        first = backend(keeping)
+        assert backend(keeping) == first
+        with pytest.raises(psycopg.errors.DivisionByZero):
+            backend(keeping, lambda connection: connection.execute("select 1/0"))
+        assert backend(keeping) != first
