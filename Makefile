@@ -60,6 +60,10 @@ unit: venv ## The fast tests only
 bench: venv ## Benchmarks against their targets, about 15 minutes (QUICK=1: 4; NAME="cpu idle": these only)
 	$(PYTHON) -m tests.bench $(NAME) $(if $(QUICK),--quick)
 
+.PHONY: chaos
+chaos: venv ## Kill scans at random moments for 15 minutes (MINUTES=5, SEED=77)
+	$(PYTHON) -m tests.chaos $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED))
+
 .PHONY: lock
 lock: venv ## Resolve requirements.in anew into requirements.txt
 	.venv/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --custom-compile-command "make lock" requirements.in -o requirements.txt

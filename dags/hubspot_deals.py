@@ -98,8 +98,9 @@ def build_dag(tenant: Tenant) -> None:
                 type="integer",
                 minimum=1,
                 maximum=1000,
-                title="Pages per chunk",
-                description="Pages of 100 deals that are loaded and committed together.",
+                title="Pages between checkpoints",
+                description="Pages of 100 deals that a kill costs at most; half of them are "
+                "loaded and committed together.",
             ),
         },
         tags=["hubspot", f"tenant:{tenant.id}"],

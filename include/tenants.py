@@ -126,7 +126,7 @@ class Tenant(BaseModel):
     enabled: bool = True
     #: HubSpot account id; binds the tenant before its first scan does.
     portal_id: Annotated[int, Field(gt=0)] | None = None
-    #: Pages (of 100 deals) that are loaded and committed together.
+    #: Pages (of 100 deals) that a kill costs at most; half of them are loaded together.
     checkpoint_pages: Annotated[int, Field(ge=1, le=1000)] = 100
     #: "all" properties of the portal, or just these besides the standard ones.
     properties: Literal["all"] | tuple[PropertyName, ...] = "all"

@@ -35,18 +35,21 @@ def read_associations(
     Whether a new association moves its record's modification time is not known: so all are read
     again where that is cheap. docs/how-scans-work.md#associations
 
-    :param done: object type → the last record whose associations were read; moved on.
+    :param done: object type, with ":all" if all records' are read → the last one's id; moved on.
     """
-    what = f"associations:{crm_object.name}"
-    everything = mode == "full" or (
-        mode == "incremental"
-        and not extraction.is_fresh(what)
-        and table.count_live(None) <= ALL_ASSOCIATIONS_MAX_RECORDS
-    )
-    seen_by = None if everything else extraction.scan.id
     for to_type in crm_object.associations:
+        what = f"associations:{crm_object.name}:{to_type}"
+        everything = mode == "full" or (
+            mode == "incremental"
+            and not extraction.is_fresh(what)
+            and table.count_live(None) <= ALL_ASSOCIATIONS_MAX_RECORDS
+        )
+        # of two tries, one may read all and the other not
+        pass_name = f"{to_type}:all" if everything else to_type
         batches = table.live_id_batches(
-            ASSOCIATIONS_BATCH_SIZE, above=done.get(to_type, -1), seen_by=seen_by
+            ASSOCIATIONS_BATCH_SIZE,
+            above=done.get(pass_name, -1),
+            seen_by=None if everything else extraction.scan.id,
         )
         try:
             for ids, links in in_order(
@@ -55,15 +58,16 @@ def read_associations(
                 replace_associations(
                     extraction.warehouse, extraction.scan, crm_object.name, to_type, ids, links
                 )
-                done[to_type] = ids[-1]
+                done[pass_name] = ids[-1]
                 writer.checkpoint()
         except ScopeMissingError as exc:
             extraction.warn(
                 f"{crm_object.name}: associations with {to_type} were not read: "
                 f"the token lacks {', '.join(exc.scopes) or 'a scope'}."
             )
-    if everything:
-        extraction.freshness.note(what)
+        else:
+            if everything:
+                extraction.freshness.note(what)
     drop_associations_of_the_gone(table)
     return count_associations(extraction.warehouse, extraction.scan, crm_object.name)
 

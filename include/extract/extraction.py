@@ -66,12 +66,16 @@ class Extraction:
     def tenant(self) -> Tenant:
         return self.scan.tenant
 
-    def is_fresh(self, what: str) -> bool:
+    def is_fresh(self, what: str, at_most_s: int | None = None) -> bool:
         """Tell whether something was read so recently that this scan may do without it.
 
         A scan that was asked to read everything does read everything.
+
+        :param at_most_s: an age that is too old in any case.
         """
         max_age_s = 0 if self.scan.mode == "full" else self.tenant.refresh_after_s
+        if at_most_s is not None:
+            max_age_s = min(max_age_s, at_most_s)
         return self.freshness.is_fresh(what, max_age_s)
 
     def warn(self, sentence: str) -> None:

@@ -14,7 +14,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import NamedTuple
 
-from include.errors import ContractError
+from include.errors import ContractError, HubSpotDealsError
 from include.extract.id_ranges import IdRange, IdRanges
 from include.extract.position import Interval, ListPosition
 from include.extract.read_ahead import ReadAhead
@@ -178,7 +178,6 @@ class ListReader:
         except ContractError as exc:
             if exc.status != 400:
                 raise
-            self._read_ahead.give_back()
         else:
             if probe is None or _follows(_ids(probe), tail):
                 return probe
@@ -227,12 +226,11 @@ class ListReader:
     def _deliver(self, ranges: IdRanges, part: IdRange, listed: ListedPage) -> bool:
         """Hand on a page of a range, and tell whether it was the last. Verifies its order."""
         ids = _ids(listed)
-        # a cursor made of an id may or may not bring that id itself
-        if len(ids) != len(listed.ids) or not _ascend(ids, part.position - 2):
-            raise _CursorsAreOpaque("a page begins before its cursor, or is not in order")
-        position = _position_after(listed, ids)
-        if position is not None and position <= part.position:
-            raise _CursorsAreOpaque("a page does not lead on")
+        try:
+            position = _verified(listed, ids, part.position)
+        except _CursorsAreOpaque:
+            self._read_ahead.give_back()
+            raise
         with self._lock:
             covers = ranges.advance(part, ids, position)
             ended = position is None or covers[1] == part.end
@@ -243,9 +241,14 @@ class ListReader:
         """Read one page; None when nothing is wanted any more."""
         if not self._read_ahead.take(self._stopped.is_set):
             return None
-        return self._client.record_page(
-            self._object_type, self._properties, after, archived=self._archived
-        )
+        try:
+            return self._client.record_page(
+                self._object_type, self._properties, after, archived=self._archived
+            )
+        except HubSpotDealsError:
+            # no page came: another reader may ask for one
+            self._read_ahead.give_back()
+            raise
 
     def _ask_at(self, after: str | None) -> ListedPage | None:
         """Read a page at a cursor that was good once, or should be if cursors are ids."""
@@ -287,6 +290,20 @@ def _follows(ids: list[int], tail: list[int]) -> bool:
     """
     again = [record_id for record_id in ids if record_id <= tail[-1]]
     return again in (tail, tail[1:]) and _ascend(ids, tail[0] - 1)
+
+
+def _verified(listed: ListedPage, ids: list[int], start: int) -> int | None:
+    """Return the id below which all has been read with a page that begins at *start*.
+
+    None: to the end of the list. Raises _CursorsAreOpaque if it can't be such a page.
+    """
+    # a cursor made of an id may or may not bring that id itself
+    if len(ids) != len(listed.ids) or not _ascend(ids, start - 2):
+        raise _CursorsAreOpaque("a page begins before its cursor, or is not in order")
+    position = _position_after(listed, ids)
+    if position is not None and position <= start:
+        raise _CursorsAreOpaque("a page does not lead on")
+    return position
 
 
 def _position_after(listed: ListedPage, ids: list[int]) -> int | None:

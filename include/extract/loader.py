@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from include.errors import HubSpotDealsError, LoadError
 from include.extract.columns import Shape
-from include.warehouse.connection import Warehouse, as_warehouse_error
+from include.warehouse.connection import OUTDATED_ATTEMPT, Warehouse, as_warehouse_error
 from include.warehouse.locks import TenantLock
 
 # dlt reads its settings from the environment. Its Airflow and Google providers would ask Airflow
@@ -110,6 +110,8 @@ class Loader:
         while (cause := root.__cause__ or root.__context__) is not None:
             root = cause
         if isinstance(root, psycopg2.OperationalError | psycopg2.errors.InsufficientPrivilege):
+            return as_warehouse_error(root, self._tenant_id)
+        if isinstance(root, Exception) and getattr(root, "sqlstate", None) == OUTDATED_ATTEMPT:
             return as_warehouse_error(root, self._tenant_id)
         # Not the original message: PostgreSQL quotes values in it. The log has it as the cause.
         sqlstate = getattr(root, "pgcode", None) or getattr(root, "sqlstate", None)

@@ -16,6 +16,7 @@ from include.extract.reconciliation import Reconciler
 from include.extract.writer import RecordWriter
 from include.hubspot import search
 from include.hubspot.api import SEARCH_PAGE_SIZE
+from include.hubspot.client import requests_a_page
 from include.objects import CrmObject
 from include.warehouse.property_definitions import save_definitions, stored_definitions
 from include.warehouse.record_table import RecordTable
@@ -124,7 +125,7 @@ def _plan(
     if extraction.scan.mode != "auto" or modified <= SEARCH_PAGE_SIZE:
         return plan
     total = search.count(client, object_type, [])
-    return cheaper_plan(plan, total, client.requests_per_s)
+    return cheaper_plan(plan, total, client.requests_per_s, requests_a_page=requests_a_page(names))
 
 
 def _read(
@@ -178,9 +179,13 @@ def _read(
 
 
 def _definitions(extraction: Extraction, crm_object: CrmObject) -> Definitions:
-    """Return what the portal defines; not asked again if it was asked recently."""
-    what = f"properties:{crm_object.name}"
-    if extraction.tenant.objects.deal_properties and extraction.is_fresh(what):
+    """Return what the portal defines; not asked again if it was asked recently.
+
+    Who fills in a property that nobody knows of yet modifies the record, and what was modified in
+    the last `search_lag_s` is read again: by then the property must be known.
+    """
+    what, lag_s = f"properties:{crm_object.name}", extraction.tenant.search_lag_s
+    if extraction.tenant.objects.deal_properties and extraction.is_fresh(what, lag_s):
         stored = stored_definitions(extraction.warehouse, extraction.scan, crm_object.name)
         return Definitions.of_stored(stored)
     return _read_definitions(extraction, crm_object)

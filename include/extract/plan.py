@@ -93,18 +93,20 @@ def plan_scan(
     )
 
 
-def cheaper_plan(plan: Plan, total: int, requests_per_s: float) -> Plan:
+def cheaper_plan(
+    plan: Plan, total: int, requests_per_s: float, *, requests_a_page: int = 1
+) -> Plan:
     """Read all *total* records instead of the modified ones, if that takes less time.
 
     A search finds 200 records and has a limit of its own; each 100 are a request more to read. A
-    list brings 100 a request.
+    list brings 100 in *requests_a_page*.
     """
     modified = plan.modified or 0
     searching_s = max(
         modified / SEARCH_PAGE_SIZE / SEARCHES_PER_S,
         (modified / SEARCH_PAGE_SIZE + modified / READ_BATCH_SIZE) / requests_per_s,
     )
-    listing_s = total / LIST_PAGE_SIZE / requests_per_s
+    listing_s = total / LIST_PAGE_SIZE * requests_a_page / requests_per_s
     if searching_s <= listing_s:
         return plan
     reason = (

@@ -68,7 +68,7 @@ class ListPosition:
 
 @dataclass
 class Position:
-    """The parts of one object's scan. ``associations``: object type → the last record id done."""
+    """The parts of one object's scan. ``associations``: what is read → the last record id done."""
 
     live: ListPosition = field(default_factory=ListPosition)
     archived: ListPosition = field(default_factory=ListPosition)

@@ -42,7 +42,7 @@ class RecordWriter:
         self._chunk_pages = 0
         self._read_ahead_pages = 0
         self._max_chunk_pages = (extraction.checkpoint_pages + 1) // 2
-        self._reading_since = extraction.clock()
+        self._reading_since = self._loading_since = extraction.clock()
         self.read_ahead = ReadAhead(extraction.checkpoint_pages)
 
     def add(self, page: Page, *, read_ahead: bool = False) -> None:
@@ -61,9 +61,9 @@ class RecordWriter:
     def flush(self) -> None:
         """Load what was added since the last time. All of it is in PostgreSQL afterwards."""
         self._collect()
-        # What is read while this is loaded counts as read when the loading began, not when it ends:
-        # what somebody else reads later is newer.
-        self._reading_since = self._extraction.clock()
+        # What comes next may have been read, and waited, since the last loading began. Rather too
+        # early than too late: what somebody else reads later is newer.
+        self._reading_since, self._loading_since = self._loading_since, self._extraction.clock()
         self._chunk_pages = 0
         loader, self._collected = self._collected, None
         chunk = self._load(loader) if loader else None

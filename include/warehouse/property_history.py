@@ -1,6 +1,6 @@
 """Earlier values of properties, as `property_history`, and for which records they are known."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from psycopg import sql
 
@@ -14,25 +14,33 @@ from include.warehouse.values import to_moment
 Unread = tuple[int, int]
 
 
-def unread_histories(table: RecordTable, properties: str) -> list[Unread]:
-    """Return the live records whose content changed since the history of *properties* was read."""
-    return [
+def unread_histories(table: RecordTable, properties: str, size: int) -> Iterator[list[Unread]]:
+    """Yield the live records whose content changed since the history of *properties* was read.
+
+    In lists of *size*, by ascending id.
+    """
+    above = -1
+    while unread := [
         (record_id, content_hash)
         for record_id, content_hash in table.query(
             """
             select row.{id}, row._content_hash from {table} as row
-            where {of_object} and {live} and not exists (
+            where {of_object} and {live} and row.{id} > %(above)s and not exists (
                 select from {history_reads} as done
                 where done._tenant_id = %(tenant_id)s and done.object = %(object)s
                   and done.record_id = row.{id}
                   and done.content_hash = row._content_hash
                   and done.properties = %(properties)s
             )
-            order by 1
+            order by 1 limit %(size)s
             """,
             properties=properties,
+            above=above,
+            size=size,
         )
-    ]
+    ]:
+        yield unread
+        above = unread[-1][0]
 
 
 def save_histories(

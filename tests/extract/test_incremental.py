@@ -390,10 +390,10 @@ def test_an_incremental_scan_that_finds_nothing_sends_six_requests_at_most(
     portal = portals.generated(deals=250, archived=30, associations=True)
     portal.quota.searches_per_second = None
     serve(acme=portal)
-    run(scan("1", search_lag_s=0, refresh_after_s=3_600))
+    run(scan("1", refresh_after_s=3_600))
     before = sum(portal.requests.values())
 
-    second = run(scan("2", search_lag_s=0, refresh_after_s=3_600))
+    second = run(scan("2", refresh_after_s=3_600))
 
     assert (second["mode"], second["deals_extracted"]) == ("incremental", 30)
     # the account twice, the token's scopes, what was modified, the archived ones, the live count
@@ -420,6 +420,18 @@ def test_what_was_read_recently_is_read_again_only_by_a_full_scan(
     run(scan("3", mode="full", **settings))
 
     assert portal.requests[what] > requests
+
+
+def test_a_property_is_known_before_what_was_filled_in_is_read_for_the_last_time(
+    warehouse: Warehouse, portal: Portal
+) -> None:
+    settings = {"search_lag_s": 0, "refresh_after_s": 3_600, "objects": {"owners": False}}
+    run(scan("1", **settings))
+    portal.definitions["new_one"] = portal.definitions["dealname"] | {"name": "new_one"}
+    portal.update(live(portal), new_one="filled in at once")
+    run(scan("2", **settings))
+
+    assert_equals_the_portal(warehouse, portal)
 
 
 def test_listing_everything_is_chosen_when_most_of_it_was_modified(

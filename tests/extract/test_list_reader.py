@@ -28,10 +28,11 @@ def read(
     archived: bool = False,
     stop_after: int | None = None,
     each: Callable[[int], object] = lambda pages: None,
+    pages_ahead: int = PAGES_AHEAD,
 ) -> list[int]:
     """Read what is left of a portal's list, and return the ids as they came."""
     ids: list[int] = []
-    ahead = ReadAhead(PAGES_AHEAD)
+    ahead = ReadAhead(pages_ahead)
     with HubSpotSimulator([portal]) as simulator:
         client = HubSpotClient(simulator.base_url, portal.tokens[0].text, tenant_id="acme")
         reader = ListReader(
@@ -128,6 +129,14 @@ def test_a_cursor_that_has_become_void_means_reading_from_the_start() -> None:
     position = ListPosition(after="made by somebody else")
 
     assert read(portal, position) == portal.live_ids()
+
+
+@pytest.mark.parametrize("pages_ahead", [1, 2])
+def test_giving_up_a_cursor_leaves_room_to_read_on(pages_ahead: int) -> None:
+    portal = portal_of(deals=1_000, cursor="opaque")
+    position = ListPosition(after="made by somebody else")
+
+    assert read(portal, position, pages_ahead=pages_ahead) == portal.live_ids()
 
 
 def test_cursors_that_stop_being_ids_mean_reading_from_the_start_by_one_reader() -> None:
