@@ -88,6 +88,8 @@ class Loader:
             try:
                 pipeline = self._pipeline(slot)
                 pipeline.run(_source(table, shape)).raise_on_failed_jobs()
+                # or each load keeps a little: Arrow would use it again, nobody else could
+                pa.default_memory_pool().release_unused()
             except PipelineStepFailed as exc:
                 raise self._as_error(exc) from exc
 

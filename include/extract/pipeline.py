@@ -44,7 +44,7 @@ class Extracted(TypedDict):
     pages: int
     deals_extracted: int
     deals_loaded: int
-    deals_live: int
+    deals_live: int | None
     deals_archived: int
     deals_written: int
     objects: list[str]

@@ -5,7 +5,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TextIO
+from typing import Any, TextIO
 
 from include.local.runs import TASKS, Change, Run
 
@@ -89,13 +89,18 @@ def _task(task_id: str, state: str) -> str:
     return f"{SYMBOLS.get(state, '·')} {task_id}"
 
 
+def _held(extracted: dict[str, Any]) -> str:
+    # a scan of a window counts what it received only
+    if extracted["deals_live"] is None:
+        return f"{extracted['deals_loaded']:,}"
+    return f"{extracted['deals_live'] + extracted['deals_archived']:,}"
+
+
 def _cells(run: Run) -> tuple[str, ...]:
     return (
         run.tenant_id,
         str(run.extracted.get("scan_id", "-")),
-        f"{run.extracted['deals_live'] + run.extracted['deals_archived']:,}"
-        if run.extracted
-        else "-",
+        _held(run.extracted) if run.extracted else "-",
         f"{run.extracted['deals_archived']:,}" if run.extracted else "-",
         _checks(run),
         f"{run.duration_s:.1f}",

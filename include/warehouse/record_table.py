@@ -17,15 +17,11 @@ LIVE, ARCHIVED, GONE = "live", "archived", "gone"
 
 
 class Counts(NamedTuple):
-    """Rows of the records that a scan received: all, the archived ones, and those it wrote.
-
-    ``live``: of all rows, whoever received them.
-    """
+    """Rows of the records that a scan received: all, the archived ones, and those it wrote."""
 
     held: int
     archived: int
     written: int
-    live: int
 
 
 class RecordTable:
@@ -147,15 +143,11 @@ class RecordTable:
         return dict(rows)
 
     def counts(self, scan_id: str, since: datetime) -> "Counts":
-        """Count rows, as a scan sees them that began its extraction at *since*."""
+        """Count the rows that a scan received; its extraction began at *since*."""
         (row,) = self.query(
-            "select count(seen.id), count(seen.id) filter (where row.archived),"
-            " count(seen.id) filter (where row._scan_id = %(scan_id)s"
-            " and row._extracted_at >= %(since)s), count(*) filter (where {live})"
-            " from {table} as row left join"
-            " (select distinct id from {chunks} as chunk, unnest(chunk.ids) as id"
-            " where chunk.scan_id = %(scan_id)s and chunk.object = %(object)s) as seen"
-            " on seen.id = row.{id} where {of_object}",
+            "select count(*), count(*) filter (where row.archived), count(*) filter"
+            " (where row._scan_id = %(scan_id)s and row._extracted_at >= %(since)s)"
+            " from {table} as row where {of_object} and exists {seen}",
             scan_id=scan_id,
             since=since,
         )

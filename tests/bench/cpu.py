@@ -40,7 +40,7 @@ Way = Callable[[Bench, Account, list[str]], Loaded]
 
 def run(bench: Bench) -> list[Line]:
     deals = 20_000 if bench.quick else 50_000
-    rounds, naive_rounds = (2, 1) if bench.quick else (3, 2)
+    rounds, naive_rounds = (1, 1) if bench.quick else (3, 2)
     accounts = [
         {"deals": number, "archived": ARCHIVED_DEALS, **SHAPE} for number in (FEW_DEALS, deals)
     ]

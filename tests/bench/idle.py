@@ -20,7 +20,7 @@ PLAN = {"deals": 2_000, "archived": 20, "associations": True}
 
 
 def run(bench: Bench) -> list[Line]:
-    rounds = 3 if bench.quick else 5
+    rounds = 2 if bench.quick else 5
     with simulated(bench.folder, PLAN) as (account,):
         bare = _Idle(bench, account, {"objects": BARE}, rounds)
         default = _Idle(bench, account, {}, rounds=1)

@@ -18,18 +18,19 @@ KILL_AT, MOST_SENT_AGAIN = 0.8, 0.25
 LOOK_EVERY_S = 0.02
 #: So that there is time to look, and requests are under way when the process dies.
 LATENCY_S, REQUESTS_PER_10_S = 0.05, 600
-DEALS = 50_000
+DEALS, DEALS_QUICK = 50_000, 30_000
 
 
 def run(bench: Bench) -> list[Line]:
-    with simulated(bench.folder, {"deals": DEALS}) as (account,):
+    deals = DEALS_QUICK if bench.quick else DEALS
+    with simulated(bench.folder, {"deals": deals}) as (account,):
         account.set(latency_s=LATENCY_S, requests_per_window=REQUESTS_PER_10_S)
         whole = _requests_of_whole_scan(bench, account)
-        killed_at, again = _requests_after_kill(bench, account, whole)
+        killed_at, again = _requests_after_kill(bench, account, deals, whole)
     share = again / whole
     return [
         at_most(
-            f"resume after SIGKILL at {killed_at / whole:.0%}, {DEALS:,} deals",
+            f"resume after SIGKILL at {killed_at / whole:.0%}, {deals:,} deals",
             f"{share:.0%} ({again} of {whole} requests)",
             share * 100,
             MOST_SENT_AGAIN * 100,
@@ -49,7 +50,7 @@ def _requests_of_whole_scan(bench: Bench, account: Account) -> int:
     return account.request_count() - before
 
 
-def _requests_after_kill(bench: Bench, account: Account, whole: int) -> tuple[int, int]:
+def _requests_after_kill(bench: Bench, account: Account, deals: int, whole: int) -> tuple[int, int]:
     """Return how many requests were sent before the kill, and by the try after it."""
     scans = bench.scans(account.connection(TENANT))
     scans.validate(_ask())
@@ -70,8 +71,8 @@ def _requests_after_kill(bench: Bench, account: Account, whole: int) -> tuple[in
     held = bench.server.figure(
         sql.SQL("select count(*) from {}").format(sql.Identifier(scans.warehouse.schema, "deals"))
     )
-    if held != DEALS:
-        raise RuntimeError(f"{held} of {DEALS} deals are there after the second try")
+    if held != deals:
+        raise RuntimeError(f"{held} of {deals} deals are there after the second try")
     bench.server.drop(scans.warehouse)
     return sent, again
 

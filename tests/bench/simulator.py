@@ -53,5 +53,5 @@ def simulated(folder: Path, *plans: Mapping[str, Any]) -> Iterator[list[Account]
             for account in accounts
         ]
         for account in served:
-            account.set(searches_per_second=None)
+            account.set(searches_per_second=None, requests_per_window=1_000_000)
         yield served

@@ -48,6 +48,20 @@ def test_each_task_hands_on_what_it_found(pipeline: Pipeline, first_runs: dict[s
     assert checked["passed"]
 
 
+def test_airflow_shows_how_far_an_extraction_is(
+    pipeline: Pipeline, first_runs: dict[str, str]
+) -> None:
+    path = f"dags/{dag_of('globex')}/dagRuns/{first_runs['globex']}/taskInstances/extract_deals"
+
+    entries = pipeline.stack.api._get(f"{path}/state-store")["task_state_store"]
+
+    (checkpoint,) = [entry["value"] for entry in entries if entry["key"] == "checkpoint"]
+    checkpoint = json.loads(checkpoint) if isinstance(checkpoint, str) else checkpoint
+    assert checkpoint["object"] == "deals"
+    assert checkpoint["pages"] >= 25
+    assert checkpoint["position"]["live"]["remaining"] == []
+
+
 @pytest.mark.parametrize("tenant", TENANTS)
 def test_the_table_holds_exactly_what_the_account_has(
     pipeline: Pipeline, first_runs: dict[str, str], tenant: str

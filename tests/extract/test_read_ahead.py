@@ -35,13 +35,15 @@ def test_who_waits_can_be_told_to_give_up() -> None:
 
 
 def test_it_can_shrink_and_does_not_grow_again() -> None:
-    ahead = ReadAhead(5)
+    ahead, taken = ReadAhead(5), threading.Event()
     assert ahead.take(never)
-
     ahead.shrink_to(1)
     ahead.shrink_to(3)
+    second = threading.Thread(target=lambda: ahead.take(never) and taken.set())
+    second.start()
+    assert not taken.is_set()
+
     ahead.give_back()
 
-    assert ahead.take(never)
-    given_up = iter([False, True, True])
-    assert not ahead.take(lambda: next(given_up, True))
+    assert taken.wait(10)
+    second.join()
