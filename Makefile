@@ -57,7 +57,7 @@ unit: venv ## The fast tests only
 	$(PYTHON) -m pytest -m "not e2e"
 
 .PHONY: bench
-bench: venv ## Benchmarks against their targets, about 15 minutes (QUICK=1: 4; NAME="cpu idle": these only)
+bench: venv ## Benchmarks against their targets, about 15 minutes (QUICK=1: 5; NAME="cpu idle": these only)
 	$(PYTHON) -m tests.bench $(NAME) $(if $(QUICK),--quick)
 
 .PHONY: chaos

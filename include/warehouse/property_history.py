@@ -56,50 +56,57 @@ def save_histories(
     Nothing is taken away: HubSpot may send less of an old history than it once did. Returns how
     many values came.
     """
-    values = [
-        (
-            scan.tenant.id,
-            object_name,
-            int(history.id),
-            name,
-            moment,
-            past.value,
-            past.source_type,
-            past.source_id,
-        )
+    values = {
+        (int(history.id), name, moment): (past.value, past.source_type, past.source_id)
         for history in histories
         for name, pasts in history.properties_with_history.items()
         # the newest comes first, and of several at one moment it is the one that stays
         for past in reversed(pasts)
         if (moment := to_moment(past.timestamp)) is not None
-    ]
-    with warehouse.connect(scan.tenant.id) as connection, connection.cursor() as cursor:
-        cursor.executemany(
+    }
+    of = {"tenant_id": scan.tenant.id, "object": object_name}
+    with warehouse.connect(scan.tenant.id) as connection:
+        # one statement for all: a row each costs PostgreSQL ten times as much
+        connection.execute(
             sql.SQL(
                 """
                 insert into {} (_tenant_id, object, record_id, property, changed_at, value,
                                 source_type, source_id)
-                values (%s, %s, %s, %s, %s, %s, %s, %s)
+                select %(tenant_id)s, %(object)s, past.*
+                from unnest(%(ids)s::bigint[], %(properties)s::text[], %(moments)s::timestamptz[],
+                            %(values)s::text[], %(source_types)s::text[], %(source_ids)s::text[])
+                    as past
                 on conflict (_tenant_id, object, record_id, property, changed_at) do update
                 set value = excluded.value,
                     source_type = excluded.source_type,
                     source_id = excluded.source_id
                 """
             ).format(sql.Identifier(warehouse.schema, "property_history")),
-            values,
+            of
+            | {
+                "ids": [record_id for record_id, _, _ in values],
+                "properties": [name for _, name, _ in values],
+                "moments": [moment for _, _, moment in values],
+                "values": [value for value, _, _ in values.values()],
+                "source_types": [source_type for _, source_type, _ in values.values()],
+                "source_ids": [source_id for _, _, source_id in values.values()],
+            },
         )
-        cursor.executemany(
+        connection.execute(
             sql.SQL(
                 """
                 insert into {} (_tenant_id, object, record_id, content_hash, properties)
-                values (%s, %s, %s, %s, %s)
+                select %(tenant_id)s, %(object)s, done.id, done.hash, %(properties)s
+                from unnest(%(ids)s::bigint[], %(hashes)s::bigint[]) as done (id, hash)
                 on conflict (_tenant_id, object, record_id) do update
                 set content_hash = excluded.content_hash, properties = excluded.properties
                 """
             ).format(sql.Identifier(warehouse.schema, "history_reads")),
-            [
-                (scan.tenant.id, object_name, record_id, content_hash, properties)
-                for record_id, content_hash in unread
-            ],
+            of
+            | {
+                "properties": properties,
+                "ids": [record_id for record_id, _ in unread],
+                "hashes": [content_hash for _, content_hash in unread],
+            },
         )
     return len(values)

@@ -13,6 +13,9 @@ from psycopg import sql
 from include.warehouse.chunk import Chunk, number_array
 from include.warehouse.connection import Warehouse
 
+#: Ids that are fetched at once: a table that was just filled has no statistics yet, and each fetch
+#: may look at all of it.
+FETCHED_AT_ONCE = 10_000
 LIVE, ARCHIVED, GONE = "live", "archived", "gone"
 
 
@@ -87,6 +90,7 @@ class RecordTable:
         :param created_before: only these, and those without a creation time.
         :param seen_by: only those that this scan received.
         """
+        step = max(size, FETCHED_AT_ONCE // size * size)
         while True:
             ids = self._ids(
                 "select row.{id} from {table} as row where {of_object} and {live}"
@@ -98,13 +102,13 @@ class RecordTable:
                 above=above,
                 before=created_before,
                 scan_id=seen_by,
-                size=size,
+                size=step,
             )
-            if ids:
-                yield ids
-                above = ids[-1]
-            if len(ids) < size:
+            for start in range(0, len(ids), size):
+                yield ids[start : start + size]
+            if len(ids) < step:
                 return
+            above = ids[-1]
 
     def unseen_ids(self, scan_id: str, *, archived_only: bool) -> list[int]:
         """Return records that should be somewhere in HubSpot, and that a scan did not receive."""
