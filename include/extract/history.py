@@ -4,13 +4,9 @@ from include.extract.extraction import Extraction
 from include.extract.side_by_side import in_order
 from include.hubspot.answers import HistoryPage
 from include.hubspot.api import HISTORY_BATCH_SIZE
-from include.hubspot.batches import batches
 from include.objects import CrmObject
 from include.warehouse.property_history import Unread, save_histories, unread_histories
 from include.warehouse.record_table import RecordTable
-
-#: Records that are looked for at once.
-FOUND_AT_ONCE = 10_000
 
 
 def read_histories(extraction: Extraction, crm_object: CrmObject, table: RecordTable) -> None:
@@ -22,11 +18,7 @@ def read_histories(extraction: Extraction, crm_object: CrmObject, table: RecordT
         ids = [str(record_id) for record_id, _ in unread]
         return unread, extraction.client.read_history(crm_object.object_type, ids, names)
 
-    every = (
-        batch
-        for unread in unread_histories(table, asked, FOUND_AT_ONCE)
-        for batch in batches(unread, HISTORY_BATCH_SIZE)
-    )
+    every = unread_histories(table, asked, HISTORY_BATCH_SIZE)
     for unread, page in in_order(extraction.client, ask, every):
         extraction.tally.repairs.add(page.repairs)
         save_histories(

@@ -19,28 +19,21 @@ def unread_histories(table: RecordTable, properties: str, size: int) -> Iterator
 
     In lists of *size*, by ascending id.
     """
-    above = -1
-    while unread := [
-        (record_id, content_hash)
-        for record_id, content_hash in table.query(
-            """
-            select row.{id}, row._content_hash from {table} as row
-            where {of_object} and {live} and row.{id} > %(above)s and not exists (
-                select from {history_reads} as done
-                where done._tenant_id = %(tenant_id)s and done.object = %(object)s
-                  and done.record_id = row.{id}
-                  and done.content_hash = row._content_hash
-                  and done.properties = %(properties)s
-            )
-            order by 1 limit %(size)s
-            """,
-            properties=properties,
-            above=above,
-            size=size,
+    yield from table.query_in_batches(
+        """
+        select row.{id}, row._content_hash from {table} as row
+        where {of_object} and {live} and not exists (
+            select from {history_reads} as done
+            where done._tenant_id = %(tenant_id)s and done.object = %(object)s
+              and done.record_id = row.{id}
+              and done.content_hash = row._content_hash
+              and done.properties = %(properties)s
         )
-    ]:
-        yield unread
-        above = unread[-1][0]
+        order by 1
+        """,
+        size,
+        properties=properties,
+    )
 
 
 def save_histories(

@@ -13,9 +13,6 @@ from psycopg import sql
 from include.warehouse.chunk import Chunk, number_array
 from include.warehouse.connection import Warehouse
 
-#: Ids that are fetched at once: a table that was just filled has no statistics yet, and each fetch
-#: may look at all of it.
-FETCHED_AT_ONCE = 10_000
 LIVE, ARCHIVED, GONE = "live", "archived", "gone"
 
 
@@ -90,25 +87,18 @@ class RecordTable:
         :param created_before: only these, and those without a creation time.
         :param seen_by: only those that this scan received.
         """
-        step = max(size, FETCHED_AT_ONCE // size * size)
-        while True:
-            ids = self._ids(
-                "select row.{id} from {table} as row where {of_object} and {live}"
-                " and row.{id} > %(above)s"
-                " and (%(before)s::timestamptz is null or row.created_at is null"
-                " or row.created_at < %(before)s)"
-                " and (%(scan_id)s::text is null or exists {seen})"
-                " order by 1 limit %(size)s",
-                above=above,
-                before=created_before,
-                scan_id=seen_by,
-                size=step,
-            )
-            for start in range(0, len(ids), size):
-                yield ids[start : start + size]
-            if len(ids) < step:
-                return
-            above = ids[-1]
+        statement = (
+            "select row.{id} from {table} as row where {of_object} and {live}"
+            " and row.{id} > %(above)s"
+            " and (%(before)s::timestamptz is null or row.created_at is null"
+            " or row.created_at < %(before)s)"
+            " and (%(scan_id)s::text is null or exists {seen})"
+            " order by 1"
+        )
+        for rows in self.query_in_batches(
+            statement, size, above=above, before=created_before, scan_id=seen_by
+        ):
+            yield [record_id for (record_id,) in rows]
 
     def unseen_ids(self, scan_id: str, *, archived_only: bool) -> list[int]:
         """Return records that should be somewhere in HubSpot, and that a scan did not receive."""
@@ -212,6 +202,23 @@ class RecordTable:
         """Run a statement that is composed of `parts`, and return its rows."""
         with self._warehouse.connect(self.tenant_id) as connection:
             return self._execute(connection, statement, parameters).fetchall()
+
+    def query_in_batches(
+        self, statement: str, size: int, **parameters: Any
+    ) -> Iterator[list[tuple[Any, ...]]]:
+        """Run a statement as `query` does, once, and yield its rows in lists of *size*.
+
+        They stay with PostgreSQL until they are fetched. What changes meanwhile is not seen.
+        """
+        with (
+            self._warehouse.connect(self.tenant_id) as connection,
+            connection.cursor(name="batches") as cursor,
+        ):
+            cursor.execute(
+                sql.SQL(statement).format(**self.parts), {**self._parameters, **parameters}
+            )
+            while rows := cursor.fetchmany(size):
+                yield rows
 
     def change(self, statement: str, **parameters: Any) -> int:
         """Run a statement that is composed of `parts`, and return how many rows it changed."""

@@ -231,7 +231,7 @@ def test_an_account_that_moves_gives_the_worker_slot_back_and_uses_up_no_try(
     pipeline: Pipeline,
 ) -> None:
     dag_id = dag_of("windowed")
-    faults = [{"kind": "477", "endpoint": "owners", "retry_after_s": 3}]
+    faults = [{"kind": "477", "endpoint": "list", "retry_after_s": 3}]
     requests.post(f"{portal_url(pipeline, 'windowed')}/faults", json=faults, timeout=60)
 
     run_id = pipeline.stack.trigger(dag_id, {"window_start": "2026-01-01T00:00:00Z"})

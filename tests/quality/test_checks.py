@@ -47,7 +47,8 @@ def execute(warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch, database_url:
         insert into deals (_tenant_id, deal_id, pipeline_id, stage_id, created_at, updated_at,
                            archived, properties, _content_hash, _scan_id, _extracted_at)
         select 'acme', id, 'default', 'won', timestamptz '2026-10-31Z', timestamptz '2026-11-01Z',
-               false, jsonb_build_object('hs_object_id', id::text), id * 10, $scan, now()
+               false, jsonb_build_object('hs_object_id', id::text), id * 10, $scan,
+               now() - interval '1 minute'
         from generate_series(1, 2) as id
         """
     )
