@@ -32,6 +32,7 @@ def unread_histories(table: RecordTable, properties: str, size: int) -> Iterator
         order by 1
         """,
         size,
+        nested_loops=False,
         properties=properties,
     )
 

@@ -204,16 +204,21 @@ class RecordTable:
             return self._execute(connection, statement, parameters).fetchall()
 
     def query_in_batches(
-        self, statement: str, size: int, **parameters: Any
+        self, statement: str, size: int, *, nested_loops: bool = True, **parameters: Any
     ) -> Iterator[list[tuple[Any, ...]]]:
         """Run a statement as `query` does, once, and yield its rows in lists of *size*.
 
         They stay with PostgreSQL until they are fetched. What changes meanwhile is not seen.
+
+        :param nested_loops: False where the statement joins a table that grows meanwhile: each turn
+            of a loop would read again what it may not even see.
         """
         with (
             self._warehouse.connect(self.tenant_id) as connection,
             connection.cursor(name="batches") as cursor,
         ):
+            if not nested_loops:
+                connection.execute("set local enable_nestloop = off")
             cursor.execute(
                 sql.SQL(statement).format(**self.parts), {**self._parameters, **parameters}
             )
