@@ -71,7 +71,6 @@ def scan_object(extraction: Extraction, crm_object: CrmObject) -> ObjectScanned:
     if begun and begun["mode"] != "skipped":
         definitions = _definitions(extraction, crm_object)
         plan, figures, names = Plan.of_row(begun), Figures.of_row(begun), begun["properties_asked"]
-        log.info("tenant %s: %s: goes on", extraction.tenant.id, crm_object.name)
     else:
         definitions, names, plan = _decide(extraction, crm_object, scan_log)
         figures = Figures()

@@ -4,6 +4,8 @@ import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from heapq import merge
+from itertools import groupby
 
 from include.extract.extraction import Extraction
 from include.extract.reader import LookedUp, RecordReader
@@ -107,18 +109,9 @@ class Reconciler:
 
 def in_one_only(left: Iterable[int], right: Iterable[int]) -> Iterator[int]:
     """Yield the numbers that only one of two ascending sequences has. Keeps nothing in memory."""
-    lefts, rights = iter(left), iter(right)
-    a, b = next(lefts, None), next(rights, None)
-    while a is not None or b is not None:
-        if a == b:
-            a, b = next(lefts, None), next(rights, None)
-        elif b is None or (a is not None and a < b):
-            assert a is not None  # noqa: S101 - not both are None, for mypy
-            yield a
-            a = next(lefts, None)
-        else:
-            yield b
-            b = next(rights, None)
+    for number, same in groupby(merge(left, right)):
+        if len(list(same)) == 1:
+            yield number
 
 
 def _state(found: LookedUp, record_id: int) -> str:
