@@ -10,7 +10,7 @@ AFTERWARDS := $(if $(DETACH),--detach,$(if $(ONCE),--once))
 
 .PHONY: help
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: venv
 venv: ## Make .venv with all pinned packages; nothing to do if it is up to date
@@ -32,9 +32,21 @@ down: venv ## Stop what demo or run have started
 status: venv ## Show what of it runs, and where
 	@$(STACK) status
 
+.PHONY: token
+token: venv ## Print a token for the REST API, valid for a day
+	@$(STACK) token
+
 .PHONY: psql
 psql: venv ## Look into the local warehouse (SQL="select …": one statement)
 	@$(STACK) psql $(if $(SQL),'$(subst ','\'',$(SQL))')
+
+.PHONY: seed-test-deals
+seed-test-deals: venv ## Create five deals in your HubSpot test account (TENANT=id: of this connection; YES=1: don't ask)
+	@$(STACK) seed-test-deals $(if $(TENANT),--tenant $(TENANT)) $(if $(YES),--yes)
+
+.PHONY: mail
+mail: venv ## Show the newest mails that make demo's mail server has taken (NEWEST=10)
+	@$(STACK) mail $(if $(NEWEST),--newest $(NEWEST))
 
 .PHONY: test
 test: venv ## The whole test suite, with real Airflow processes

@@ -4,19 +4,27 @@
 
 **What a run does.** It asks HubSpot whose token this is, reads what changed since the last
 successful scan (or everything, if that is due) into PostgreSQL, and checks what PostgreSQL holds
-against what HubSpot sent. Rows of the tables `scans` and `scan_objects` and the tasks' XComs tell
-the figures.
+against what HubSpot sent. A run that succeeds updates the asset `hubspot_deals/<tenant>/deals`:
+other DAGs can be scheduled on it.
 
-**Modes.** `auto` reads what is due. `full` reads everything. `incremental` never reads more than
-what changed. With `window_start` and `window_end` a run reads what was modified in `[start, end)`,
-and so does each run of a backfill, whose window is its data interval. Windows never move the point
-from which the next scan goes on.
+**Where the figures are.** Each task has a link *Status of this scan*; the same figures are in the
+tasks' XComs, and in rows of the tables `scans` and `scan_objects`.
+
+**What you can ask for.** The form of *Trigger* explains itself. Nothing filled in is right nearly
+always. Each run of a backfill reads what was modified in its data interval. Windows never move the
+point from which the next scan goes on.
 
 **When it fails.** The failed task's log ends with one sentence that says what happened, why and
-what to do; `docs/runbook.md` has a heading for each. A wrong token, a missing scope or a token of
-another account fail at once; what waiting can heal is retried. If HubSpot's quota of the day is
-used up, or it moves the account, the task sleeps until there is use in going on ("up for
-reschedule"). Clearing a task is always safe.
+what to do, and names its heading in `docs/runbook.md`.
+
+- *Failed* at the first try: a person must act, on a token, a scope or a setting. Do what the
+  sentence says, then clear the failed task.
+- *Up for retry*: nobody must act. The next try goes on from the last checkpoint.
+- *Up for reschedule*: HubSpot's quota of the day is used up, or it moves the account. The task
+  sleeps until there is use in going on.
+- `check_quality` failed: the rows are there to look at, but the scan does not count as successful.
+
+Clearing a task is always safe.
 """
 
 from collections.abc import Iterator
@@ -28,7 +36,6 @@ from typing import Any
 from airflow.sdk import (
     CronDataIntervalTimetable,
     ExceptionRetryPolicy,
-    Param,
     RetryAction,
     RetryRule,
     dag,
@@ -37,23 +44,32 @@ from airflow.sdk import (
 )
 from airflow.sdk.exceptions import AirflowRescheduleException
 
+from include.alerts.callbacks import Callbacks
+from include.dag_params import params_of
+from include.deals_asset import deals_asset, emit
 from include.errors import ComeBackLaterError, ConfigError, ContractError, QualityError
-from include.scan import MODES, Scan
+from include.metrics import counted
+from include.scan import Scan
+from include.scan_link import ScanLink
 from include.tenants import Tenant, load_tenants
 
+SCAN_LINK = ScanLink()
 NO_USE_IN_RETRYING = RetryRule([ConfigError, ContractError, QualityError], RetryAction.FAIL)
 
 
 @contextmanager
-def given_back_until_later() -> Iterator[None]:
+def given_back_until_later(alerts: Callbacks) -> Iterator[None]:
     """Give the worker slot back if it is known when to go on: it may be a day, and is no retry."""
     try:
         yield
     except ComeBackLaterError as exc:
+        alerts.scan_waits(exc)
         raise AirflowRescheduleException(exc.resume_at) from exc  # type: ignore[no-untyped-call]
 
 
 def build_dag(tenant: Tenant) -> None:
+    alerts = Callbacks(tenant)
+
     @dag(
         dag_id=tenant.dag_id,
         schedule=CronDataIntervalTimetable(tenant.schedule, timezone=tenant.timezone)
@@ -63,6 +79,9 @@ def build_dag(tenant: Tenant) -> None:
         start_date=datetime(2006, 1, 1, tzinfo=UTC),
         catchup=False,
         max_active_runs=1,
+        # also called when a task was killed on its last try; the task's own callback is not
+        on_failure_callback=alerts.run_failed,
+        deadline=alerts.deadlines,
         default_args={
             "owner": tenant.owner,
             "retries": tenant.retries,
@@ -70,72 +89,69 @@ def build_dag(tenant: Tenant) -> None:
             "retry_exponential_backoff": 2.0,
             "max_retry_delay": timedelta(minutes=15),
             "retry_policy": ExceptionRetryPolicy([NO_USE_IN_RETRYING]),
+            "pre_execute": SCAN_LINK.show,
+            "on_failure_callback": alerts.task_failed,
         },
-        params={
-            "mode": Param(
-                "auto",
-                enum=list(MODES),
-                title="Mode",
-                description="auto: what is due. incremental: what changed since the last scan. "
-                "full: everything again.",
-            ),
-            "window_start": Param(
-                None,
-                type=["null", "string"],
-                format="date-time",
-                title="Window start",
-                description="Read what was modified from here on (included). Empty: no window.",
-            ),
-            "window_end": Param(
-                None,
-                type=["null", "string"],
-                format="date-time",
-                title="Window end",
-                description="Read what was modified before this. Empty: until now.",
-            ),
-            "checkpoint_pages": Param(
-                tenant.checkpoint_pages,
-                type="integer",
-                minimum=1,
-                maximum=1000,
-                title="Pages between checkpoints",
-                description="Pages of 100 deals that a kill costs at most; half of them are "
-                "loaded and committed together.",
-            ),
-        },
+        owner_links={tenant.owner: tenant.owner_link} if tenant.owner_link else {},
+        params=params_of(tenant),
         tags=["hubspot", f"tenant:{tenant.id}"],
         doc_md=__doc__,
     )
     def hubspot_deals() -> None:
         @task
         def validate_token(dag_run: Any = None, params: Any = None) -> Any:
+            """Ask HubSpot whose token this is and what it may do; make PostgreSQL's tables.
+
+            **When it fails:** the token is wrong, lacks `crm.objects.deals.read`, or belongs to
+            another account than this tenant's. Nothing was read. Correct the connection, then
+            clear this task.
+            """
             from include.validation import validate_token
 
-            with given_back_until_later():
-                return validate_token(Scan.of_run(tenant, dag_run, params))
+            scan = Scan.of_run(tenant, dag_run, params)
+            with given_back_until_later(alerts), counted(scan):
+                return validate_token(scan)
 
         # one extraction of a tenant at a time, backfills included
         @task(max_active_tis_per_dag=1)
         def extract_deals(
             dag_run: Any = None, params: Any = None, task_state_store: Any = None
         ) -> Any:
+            """Read deals, what lies around them and the tenant's other objects into PostgreSQL.
+
+            **When it fails:** what was loaded stays, and is of use. Clear this task: it goes on
+            from its last checkpoint.
+            """
             from include.extract.pipeline import extract_deals
 
             scan = Scan.of_run(tenant, dag_run, params)
             # shown in the UI; what a retry goes on from is in PostgreSQL, with the rows
             show = partial(task_state_store.set, "checkpoint") if task_state_store else None
-            with given_back_until_later():
+            with given_back_until_later(alerts), counted(scan):
                 return extract_deals(scan, params["checkpoint_pages"], show)
 
-        @task
-        def check_quality(dag_run: Any = None, params: Any = None) -> Any:
+        @task(outlets=[deals_asset(tenant)], on_success_callback=alerts.scan_succeeded)
+        def check_quality(
+            dag_run: Any = None, params: Any = None, outlet_events: Any = None
+        ) -> Any:
+            """Check what PostgreSQL holds against what HubSpot sent; then the scan has succeeded.
+
+            **When it fails:** its log and the table `quality_results` say which check, with the
+            figures. Clearing this task checks again; clearing `extract_deals` too reads again.
+            """
             from include.quality.checks import check_quality
 
-            return check_quality(Scan.of_run(tenant, dag_run, params))
+            scan = Scan.of_run(tenant, dag_run, params)
+            with counted(scan):
+                checked = check_quality(scan)
+            if outlet_events is not None:
+                emit(outlet_events, tenant, checked["scan"])
+            return checked
 
         validate_token() >> extract_deals() >> check_quality()
 
-    hubspot_deals()
+    for built in hubspot_deals().tasks:
+        built.operator_extra_links = [SCAN_LINK]
 
 
 # A task process builds only its own DAG: with 1,000 tenants the others would cost seconds.

@@ -3,14 +3,15 @@
     HubSpotDealsError
     ├── ConfigError       a person must change something: never retried
     │   ├── TenantsFileError, ScanRequestError, TokenMissingError, TokenRejectedError,
-    │   └── ScopeMissingError, PortalMismatchError, WarehouseConfigError
+    │   └── ScopeMissingError, PortalMismatchError, WarehouseConfigError, ScanCancelledError
     ├── TransientError    waiting helps: retried by Airflow
     │   ├── HubSpotUnavailableError, RateLimitedError, WarehouseUnavailableError,
-    │   ├── TenantBusyError, LoadError
+    │   ├── TenantBusyError, LoadError, ScanKilledError
     │   └── ComeBackLaterError      when is known: the task sleeps until then, without a retry
     │       └── DailyLimitError, PortalMigratingError
     ├── ContractError     HubSpot answered something we do not understand: a developer must look
-    └── QualityError      the data is loaded but a blocking check failed: never retried
+    ├── QualityError      the data is loaded but a blocking check failed: never retried
+    └── DeadlineMissedError, AlertNotDeliveredError     never raised by a task: what alerts tell
 
 A message says what happened, to which tenant, why, and what to do, and ends with the heading of
 docs/runbook.md that says more. It never holds a token, a header or a property's value.
@@ -65,6 +66,19 @@ class ScanRequestError(ConfigError):
     """What a run was asked for (mode, window) makes no sense."""
 
     runbook_heading = "scan-request"
+
+
+class ScanCancelledError(ConfigError):
+    """A person has cancelled the scan; its row takes nothing more from its tasks."""
+
+    runbook_heading = "scan-cancelled"
+
+    def __init__(self, *, tenant_id: str | None = None) -> None:
+        super().__init__(
+            "this scan was cancelled.",
+            tenant_id=tenant_id,
+            remedy="Start another one; or clear the whole run, from its first task on.",
+        )
 
 
 class TokenMissingError(ConfigError):
@@ -197,3 +211,21 @@ class QualityError(HubSpotDealsError):
     """A blocking data-quality check failed; the message holds the figures."""
 
     runbook_heading = "quality-check-failed"
+
+
+class ScanKilledError(TransientError):
+    """A scan's task ended without a word: its process was killed, or a person ended it."""
+
+    runbook_heading = "scan-killed"
+
+
+class DeadlineMissedError(HubSpotDealsError):
+    """A scan is not done by its tenant's `deadline_s`."""
+
+    runbook_heading = "deadline-missed"
+
+
+class AlertNotDeliveredError(HubSpotDealsError):
+    """A channel did not take an alert; it is tried again with the tenant's next event."""
+
+    runbook_heading = "alert-not-delivered"

@@ -67,7 +67,7 @@ def warehouse(empty_warehouse: Warehouse) -> Warehouse:
     return empty_warehouse
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def project_root() -> Path:
     return Path(__file__).parent.parent
 

@@ -13,8 +13,13 @@ ROOT = Path(__file__).parent.parent
 MAY_IMPORT = {
     "include.errors": set(),
     "include.objects": set(),
-    "include.tenants": {"include.errors", "include.objects"},
+    "include.tenants": {"include.errors", "include.objects", "include.tenants"},
     "include.scan": {"include.errors", "include.tenants"},
+    "include.dag_params": {"include.scan", "include.tenants"},
+    "include.deals_asset": {"include.tenants"},
+    "include.metrics": {"include.errors", "include.scan"},
+    "include.scan_link": {"include.scan"},
+    "include.airflow_provider": set(),
     "include.hubspot": {"include.errors", "include.tenants", "include.hubspot"},
     "include.warehouse": {
         "include.errors",
@@ -25,6 +30,7 @@ MAY_IMPORT = {
     },
     "include.extract": {
         "include.errors",
+        "include.metrics",
         "include.objects",
         "include.scan",
         "include.tenants",
@@ -32,20 +38,53 @@ MAY_IMPORT = {
         "include.warehouse",
         "include.extract",
     },
-    "include.quality": {"include.errors", "include.scan", "include.warehouse", "include.quality"},
+    "include.quality": {
+        "include.errors",
+        "include.metrics",
+        "include.scan",
+        "include.warehouse",
+        "include.quality",
+    },
+    "include.alerts": {
+        "include.errors",
+        "include.scan",
+        "include.tenants",
+        "include.warehouse",
+        "include.alerts",
+    },
+    "include.status": {"include.status", "include.warehouse"},
+    "include.web": {
+        "include.errors",
+        "include.scan",
+        "include.status",
+        "include.tenants",
+        "include.warehouse",
+        "include.web",
+    },
     "include.validation": {
         "include.scan",
         "include.hubspot",
         "include.warehouse",
     },
+    # the one thing that writes to HubSpot, for people who try the pipeline on
+    "include.local.seed": {"include.errors", "include.hubspot", "include.local"},
+    "include.local.__main__": {"include.errors", "include.hubspot.answers", "include.local"},
     "include.local": {"include.local", "include.tenants", "include.errors"},
     "dags": {
+        "include.alerts.callbacks",
+        "include.dag_params",
+        "include.deals_asset",
         "include.errors",
+        "include.metrics",
         "include.scan",
+        "include.scan_link",
         "include.tenants",
         "include.validation",
         "include.extract.pipeline",
         "include.quality.checks",
+        # of the example
+        "include.warehouse.connection",
+        "include.warehouse.view_columns",
     },
 }
 
@@ -110,7 +149,14 @@ def test_only_the_extraction_imports_dlt() -> None:
 
 
 @pytest.mark.parametrize(
-    "module", ["include.tenants", "include.objects", "include.scan", "include.errors"]
+    "module",
+    [
+        "include.tenants",
+        "include.objects",
+        "include.scan",
+        "include.errors",
+        "include.alerts.callbacks",
+    ],
 )
 def test_what_a_dag_file_imports_is_light(module: str) -> None:
     heavy = "{'dlt', 'pyarrow', 'psycopg', 'requests', 'airflow'}"

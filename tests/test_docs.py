@@ -7,11 +7,19 @@ import pytest
 from pydantic import BaseModel
 
 from include import errors
+from include.alerts.message import Message
 from include.objects import STANDARD_OBJECTS
 from include.quality.rules import RULES
-from include.tenants import Objects, OtherObject, Tenant
+from include.tenants import AlertSettings, Objects, OtherObject, Tenant
+from include.tenants.alerts import AppriseChannel, SlackChannel, SmtpChannel, WebhookChannel
 from include.warehouse.migrations import _CREATE_HISTORY, migrations
 
+CHANNELS = {
+    "smtp": SmtpChannel,
+    "slack": SlackChannel,
+    "webhook": WebhookChannel,
+    "apprise": AppriseChannel,
+}
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 PAGES = sorted(
@@ -176,6 +184,7 @@ def test_every_key_of_a_tenant_is_documented_with_its_default() -> None:
     [
         pytest.param("What is loaded besides deals", Objects, id="objects"),
         pytest.param("Other objects", OtherObject, id="another-object"),
+        pytest.param("Alerts", AlertSettings, id="alerts"),
     ],
 )
 def test_every_key_of_objects_is_documented_with_its_default(
@@ -184,6 +193,24 @@ def test_every_key_of_objects_is_documented_with_its_default(
     rows = {row[0]: row[1] for row in table_rows(section(DOCS / "configuration.md", heading))}
 
     assert rows == {name: as_yaml(field.default) for name, field in model.model_fields.items()}
+
+
+def test_every_key_of_a_channel_is_documented_with_its_default() -> None:
+    rows = {row[0]: row[1] for row in table_rows(section(DOCS / "configuration.md", "Channels"))}
+
+    assert rows == {
+        f"{kind}.{field.alias or name}": "required"
+        if field.is_required()
+        else as_yaml(field.default)
+        for kind, model in CHANNELS.items()
+        for name, field in model.model_fields.items()
+    }
+
+
+def test_every_field_of_the_webhooks_json_is_documented() -> None:
+    rows = [row[0] for row in table_rows(section(DOCS / "alerts.md", "Webhook JSON"))]
+
+    assert rows == ["version", *Message.__dataclass_fields__]
 
 
 def test_every_standard_object_is_documented() -> None:

@@ -48,6 +48,10 @@ def test_a_disabled_tenant_is_left_out(tmp_path: Path) -> None:
         pytest.param("{schedule: null}", "key 'id' is missing", id="no id"),
         pytest.param("{id: acme, schedule: daily}", "'daily' is not a cron", id="no cron"),
         pytest.param("{id: acme, timezone: Mars/Base}", "IANA time zone", id="no time zone"),
+        pytest.param("{id: acme, owner_link: 'javascript:x()'}", "neither mailto", id="script"),
+        pytest.param("{id: acme, owner_link: 'http://x.example'}", "neither mailto", id="no TLS"),
+        pytest.param("{id: acme, owner_link: 'mailto:crm'}", "neither mailto", id="no address"),
+        pytest.param("{id: acme, owner_link: 'https:///x'}", "neither mailto", id="no host"),
         pytest.param("{id: acme, checkpoint_pages: 0}", "greater than or equal to 1", id="bound"),
         pytest.param("{id: acme, properties: [Amount!]}", "key 'properties'", id="property name"),
         pytest.param(

@@ -24,6 +24,9 @@ MERGED_IDS = "hs_merged_object_ids"
 
 _as_tuple: Callable[[Any], tuple[str | None, ...]] = msgspec.structs.astuple
 
+#: A jsonb value in a binary COPY is this and its text. Staged as jsonb, it is parsed only once.
+JSONB_VERSION = b"\x01"
+
 _BIGINT_MAX = 2**63 - 1
 _BIGINT_MIN = -(2**63)
 
@@ -112,10 +115,10 @@ def joined(batches: Sequence[Batch], shape: Shape) -> Batch:
 def _as_they_came(records: Sequence[Record]) -> pa.Array:
     """Return HubSpot's own bytes as text. They are UTF-8: the answers' decoder saw to it."""
     raws = [record.properties for record in records]
-    offsets = array("i", accumulate((memoryview(raw).nbytes for raw in raws), initial=0))
-    return pa.StringArray.from_buffers(
-        len(raws), pa.py_buffer(offsets), pa.py_buffer(b"".join(raws))
-    )
+    sizes = (len(JSONB_VERSION) + memoryview(raw).nbytes for raw in raws)
+    offsets = array("i", accumulate(sizes, initial=0))
+    texts = JSONB_VERSION.join([b"", *raws])
+    return pa.StringArray.from_buffers(len(raws), pa.py_buffer(offsets), pa.py_buffer(texts))
 
 
 def merges_of(pairs: Iterable[tuple[int, str]]) -> dict[int, int]:

@@ -86,4 +86,11 @@ class Extraction:
 
     def progress(self) -> dict[str, Any]:
         """Return the columns of the scan's row that tell how far it is."""
-        return self.tally.columns(self.client.requests, self.client.throttled)
+        quota = self.client.daily_quota
+        return {
+            **self.tally.columns(self.client.requests, self.client.throttled),
+            "figures_at": self.clock(),
+            "quota_limit": quota.limit if quota else None,
+            "quota_remaining": quota.remaining if quota else None,
+            "quota_resets_at": self.client.quota_resets_at if quota else None,
+        }

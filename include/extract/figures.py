@@ -12,6 +12,8 @@ class Figures:
     """Counts, named as the columns of `scan_objects`, and how far the object is read."""
 
     pages: int = 0
+    #: One that came twice counts twice, until the object is done.
+    records_received: int = 0
     duplicates_dropped: int = 0
     restored: int = 0
     merged: int = 0

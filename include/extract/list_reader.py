@@ -89,6 +89,11 @@ class ListReader:
         self._read_ahead.wake()
         self._executor.shutdown(wait=True)
 
+    @property
+    def waits(self) -> bool:
+        """Whether the next page has yet to come."""
+        return self._came.empty()
+
     def _pages(self) -> Iterator[Page]:
         while not self._position.done:
             try:

@@ -4,6 +4,7 @@ The configuration is the one that loses nothing when tenants load at once or the
 killed; docs/adr/0001-loading-with-dlt.md has the reasons and the figures.
 """
 
+import gc
 import os
 import tempfile
 from collections.abc import Iterator
@@ -66,6 +67,9 @@ class Loader:
         self._pipelines: dict[int, dlt.Pipeline] = {}
 
     def __enter__(self) -> "Loader":
+        # A quarter of a million objects that imports made and that stay: not to be looked through
+        # again each time garbage is collected
+        gc.freeze()
         return self
 
     def __exit__(
@@ -74,6 +78,7 @@ class Loader:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        gc.unfreeze()
         self._working_directory.cleanup()
 
     def load(self, table: pa.Table, shape: Shape) -> None:
@@ -88,7 +93,9 @@ class Loader:
             try:
                 pipeline = self._pipeline(slot)
                 pipeline.run(_source(table, shape)).raise_on_failed_jobs()
-                # or each load keeps a little: Arrow would use it again, nobody else could
+                # Or each load keeps a little: what dlt leaves behind refers to itself, which is
+                # noticed late; and what Arrow has to spare nobody else can use.
+                gc.collect()
                 pa.default_memory_pool().release_unused()
             except PipelineStepFailed as exc:
                 raise self._as_error(exc) from exc

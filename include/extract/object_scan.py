@@ -17,6 +17,7 @@ from include.extract.writer import RecordWriter
 from include.hubspot import search
 from include.hubspot.api import SEARCH_PAGE_SIZE
 from include.hubspot.client import requests_a_page
+from include.metrics import count
 from include.objects import CrmObject
 from include.warehouse.property_definitions import save_definitions, stored_definitions
 from include.warehouse.record_table import RecordTable
@@ -118,16 +119,25 @@ def _plan(
         names,
         definitions.live,
     )
+    live, archived = scan_log.last_known()
+    if plan.mode == "full":
+        return replace(plan, expected=_sum(live, archived))
     if plan.mode != "incremental" or plan.window_start is None:
         return plan
     client, object_type = extraction.client, crm_object.object_type
     filters = search.modified_between(crm_object.modified_property, plan.window_start, None)
     modified = search.count(client, object_type, filters)
-    plan = replace(plan, modified=modified)
+    plan = replace(plan, modified=modified, expected=_sum(modified, archived))
     if extraction.scan.mode != "auto" or modified <= SEARCH_PAGE_SIZE:
         return plan
     total = search.count(client, object_type, [])
-    return cheaper_plan(plan, total, client.requests_per_s, requests_a_page=requests_a_page(names))
+    plan = cheaper_plan(plan, total, client.requests_per_s, requests_a_page=requests_a_page(names))
+    return replace(plan, expected=_sum(total, archived)) if plan.mode == "full" else plan
+
+
+def _sum(live: int | None, archived: int | None) -> int | None:
+    """Return what will come: every scan reads all archived records, too."""
+    return None if live is None or archived is None else live + archived
 
 
 def _read(
@@ -177,6 +187,13 @@ def _read(
         records_received=result.received,
         records_archived=result.archived,
         rows_written=result.written,
+    )
+    count(
+        "records_written",
+        result.written,
+        tenant=extraction.tenant.id,
+        mode=extraction.scan.mode,
+        object=crm_object.name,
     )
     return result
 

@@ -9,12 +9,14 @@ from typing import TypedDict
 
 from include.errors import ScopeMissingError
 from include.extract.extraction import Checkpoint, Extraction
+from include.extract.lineage import report_lineage
 from include.extract.object_scan import ObjectScanned, scan_object, scan_optional_object
 from include.extract.tally import Tally
 from include.extract.typed_columns import TYPED_COLUMNS
 from include.hubspot.client import HubSpotClient
 from include.hubspot.hook import HubSpotHook
 from include.hubspot.identity import Identity
+from include.metrics import count
 from include.scan import Scan
 from include.warehouse.binding import require_same_portal
 from include.warehouse.connection import open_warehouse
@@ -87,9 +89,11 @@ def _extract(
         hold_tenant(warehouse, tenant.id) as lock,
         ExitStack() as resources,
     ):
-        client = HubSpotHook(tenant.connection_id).get_conn(
+        hook = HubSpotHook(tenant.connection_id)
+        client = hook.get_conn(
             SharedLimits(warehouse, tenant.id), daily_quota_share=tenant.daily_quota_share
         )
+        resources.callback(_count_requests, scan, client)
         identity = Identity(client)
         require_same_portal(warehouse, scan, identity.account.portal_id)
         extraction = _start(scan_log, client, identity, lock, resources, checkpoint_pages)
@@ -103,6 +107,7 @@ def _extract(
         # Also those that could not be read now: their rows are still there.
         _publish(extraction, [crm_object.name for crm_object in tenant.crm_objects])
         scan_log.set(**extraction.progress(), extraction_finished_at=extraction.clock())
+    report_lineage(hook, warehouse, tenant.id, identity.account.portal_id)
     return _handed_on(extraction, scanned, names)
 
 
@@ -190,6 +195,12 @@ def _read_surroundings(extraction: Extraction) -> None:
     else:
         save_owners(extraction.warehouse, extraction.scan, owners)
         extraction.freshness.note("owners")
+
+
+def _count_requests(scan: Scan, client: HubSpotClient) -> None:
+    tags = {"tenant": scan.tenant.id, "mode": scan.mode}
+    count("requests", client.requests, **tags)
+    count("requests_throttled", client.throttled, **tags)
 
 
 def _publish(extraction: Extraction, object_names: list[str]) -> None:

@@ -42,7 +42,8 @@ class Plan:
     """``[window_start, window_end)`` of modification times; an end of None is open.
 
     ``watermark``: what `Past.watermark` becomes if the scan succeeds; None: it does not move.
-    ``modified``: how many records are in the window, where that was asked.
+    ``modified``: how many records are in the window, where that was asked. ``expected``: how many
+    the scan will receive, where that is known.
     """
 
     mode: Literal["full", "incremental", "window"]
@@ -51,6 +52,7 @@ class Plan:
     window_end: datetime | None = None
     watermark: datetime | None = None
     modified: int | None = None
+    expected: int | None = None
 
     def columns(self) -> dict[str, Any]:
         """Return what of it is kept in `scan_objects`."""

@@ -106,16 +106,19 @@ class RecordReader:
         self.mark_gone(found.gone)
 
     def _list(self, position: ListPosition, *, archived: bool) -> None:
-        with ListReader(
+        reader = ListReader(
             self._extraction.client,
             self._object.object_type,
             self._properties,
             position,
             self._writer.read_ahead,
             archived=archived,
-        ) as pages:
+        )
+        with reader as pages:
             for page in pages:
                 self._writer.add(page, read_ahead=True)
+                if reader.waits:
+                    self._writer.use_pause()
 
     def _read_modified(self, position: ListPosition, start: datetime, end: datetime | None) -> None:
         if position.done:

@@ -7,6 +7,7 @@ from include.extract.extraction import Extraction
 from include.extract.figures import Figures
 from include.extract.read_ahead import ReadAhead
 from include.hubspot.answers import Page, Record
+from include.metrics import count
 from include.warehouse.chunk import Chunk
 from include.warehouse.record_table import RecordTable
 from include.warehouse.scan_objects import ScanObjects
@@ -20,13 +21,15 @@ log = logging.getLogger(__name__)
 COLLECTED_AT_ONCE = 2_000
 #: Of rows that are loaded at once. dlt and ADBC need several times that for a moment.
 CHUNK_BYTES = 24_000_000
+#: Of a chunk's pages: worth a load when nothing more has come yet.
+WORTH_A_LOAD = 0.4
 
 
 class RecordWriter:
-    """Takes pages and loads them, half of ``checkpoint_pages`` at a time.
+    """Takes pages and loads them, a fifth to half of ``checkpoint_pages`` at a time.
 
-    The other half is how far readers may be ahead meanwhile: a kill costs ``checkpoint_pages``
-    pages at most. Large pages make both smaller. ``figures`` are written with each chunk, so
+    The rest is how far readers may be ahead meanwhile: a kill costs ``checkpoint_pages`` pages at
+    most. Large pages make both smaller. ``figures`` are written with each chunk, so
     whoever adds a page tells them first how far the object is read with it.
     """
 
@@ -41,6 +44,7 @@ class RecordWriter:
         self._collected: ChunkLoader | None = None
         self._chunk_pages = 0
         self._read_ahead_pages = 0
+        self._counted = extraction.tally.records
         self._max_chunk_pages = (extraction.checkpoint_pages + 1) // 2
         self._reading_since = self._loading_since = extraction.clock()
         self.read_ahead = ReadAhead(extraction.checkpoint_pages)
@@ -58,6 +62,14 @@ class RecordWriter:
         if self._chunk_pages >= self._max_chunk_pages:
             self.flush()
 
+    def use_pause(self) -> None:
+        """Load what was added if it is worth it: nothing more has come yet.
+
+        So chunks are small where reading takes the time, and large where loading does.
+        """
+        if self._chunk_pages >= WORTH_A_LOAD * self._max_chunk_pages:
+            self.flush()
+
     def flush(self) -> None:
         """Load what was added since the last time. All of it is in PostgreSQL afterwards."""
         self._collect()
@@ -68,6 +80,7 @@ class RecordWriter:
         loader, self._collected = self._collected, None
         chunk = self._load(loader) if loader else None
         self.checkpoint(chunk)
+        self._count()
         self.read_ahead.give_back(self._read_ahead_pages)
         self._read_ahead_pages = 0
         if chunk:
@@ -103,7 +116,16 @@ class RecordWriter:
         loaded = loader.load()
         self._figures.merged += self._table.mark_merged(loaded.merges)
         self._figures.duplicates_dropped += loaded.duplicates_dropped
+        self._figures.records_received += len(loaded.chunk.ids)
         return loaded.chunk
+
+    def _count(self) -> None:
+        """Send what was received since the last time."""
+        scan, received = self._extraction.scan, self._extraction.tally.records
+        tags = {"tenant": scan.tenant.id, "mode": scan.mode, "object": self._table.object_name}
+        count("records_received", received - self._counted, **tags)
+        count("checkpoints", 1, **tags)
+        self._counted = received
 
     def _tell(self) -> None:
         extraction, figures = self._extraction, self._figures

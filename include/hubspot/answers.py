@@ -166,6 +166,8 @@ class Account(msgspec.Struct, rename="camel"):
 
     portal_id: int
     time_zone: str = "UTC"
+    #: STANDARD, DEVELOPER_TEST, SANDBOX or APP_DEVELOPER.
+    account_type: str = ""
 
 
 class TokenInfo(msgspec.Struct, rename="camel"):

@@ -40,6 +40,17 @@ ASSOCIATIONS_BATCH_SIZE: Final = 1_000
 #: Without this scope nothing can be read. docs/api-integration.md#scopes
 DEALS_READ_SCOPE: Final = "crm.objects.deals.read"
 
+#: What else a tenant with default settings reads; of each, any one will do. Without: a warning.
+USEFUL_SCOPES: Final = (
+    ("crm.objects.owners.read",),
+    ("crm.objects.companies.read",),
+    ("crm.objects.contacts.read",),
+    ("crm.objects.line_items.read",),
+    ("crm.objects.tickets.read", "tickets"),
+)
+#: For `make seed-test-deals` alone: scans write nothing. docs/api-integration.md#scopes
+DEALS_WRITE_SCOPE: Final = "crm.objects.deals.write"
+
 #: Kinds of properties that HubSpot lists only when asked for, and only with a scope.
 SENSITIVITIES: Final = ("sensitive", "highly_sensitive")
 
@@ -53,6 +64,10 @@ def account_path(version: str) -> str:
 
 def records_path(version: str, object_type: str) -> str:
     return f"{_crm_path('objects', version)}/{object_type}"
+
+
+def create_path(version: str, object_type: str) -> str:
+    return f"{records_path(version, object_type)}/batch/create"
 
 
 def properties_path(version: str, object_type: str) -> str:

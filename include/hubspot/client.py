@@ -29,7 +29,7 @@ from include.hubspot.answers import (
     decoder_of,
     raise_for_problems,
 )
-from include.hubspot.daily_quota import DEFAULT_SHARE
+from include.hubspot.daily_quota import DEFAULT_SHARE, DailyQuota
 from include.hubspot.rate_limit import Limits, Rule, search_rule
 from include.hubspot.token import Token
 from include.hubspot.transport import PATIENCE_S, TIMEOUT_S, Transport
@@ -87,6 +87,10 @@ class HubSpotClient:
         self._searches = turns(lambda: search_key(self._token.text, self._portal_id), search_rule())
 
     @property
+    def api_version(self) -> str:
+        return self._version
+
+    @property
     def base_url(self) -> str:
         return self.transport.base_url
 
@@ -114,6 +118,16 @@ class HubSpotClient:
     def requests_per_s(self) -> float:
         """How many requests the rate limit lets through, as far as is known."""
         return self.transport.requests_per_s
+
+    @property
+    def daily_quota(self) -> DailyQuota | None:
+        """The account's, as the last answer told it; None: it was not told."""
+        return self.transport.daily_quota
+
+    @property
+    def quota_resets_at(self) -> datetime | None:
+        """When the day of the quota ends; None: nobody knows where the account is."""
+        return self.transport.quota_resets_at
 
     def account(self) -> Account:
         """Ask whose token this is: GET /account-info/…/details."""

@@ -137,9 +137,13 @@ def next_midnight(
     now = now or datetime.now(UTC)
     if zone is None:
         return now + timedelta(seconds=COME_BACK_S)
+    return midnight_after(now, zone) + timedelta(seconds=uniform(*MIDNIGHT_JITTER_S))
+
+
+def midnight_after(now: datetime, zone: ZoneInfo) -> datetime:
+    """Return the next midnight in *zone*, in UTC."""
     tomorrow = now.astimezone(zone).date() + timedelta(days=1)
-    midnight = datetime.combine(tomorrow, time_of_day(), zone).astimezone(UTC)
-    return midnight + timedelta(seconds=uniform(*MIDNIGHT_JITTER_S))
+    return datetime.combine(tomorrow, time_of_day(), zone).astimezone(UTC)
 
 
 def as_error(

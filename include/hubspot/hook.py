@@ -2,8 +2,8 @@
 
 A `BaseHook`, not a subclass of the http provider's `HttpHook`: that one opens a session per
 request, has no default timeout, turns unknown extras into request headers, logs error bodies and
-loses status and Retry-After in its exception. The connection type is the provider's (`http`), so
-that the connection can be made in Airflow's form.
+loses status and Retry-After in its exception. The connection's type is `hubspot`, which
+include/airflow_provider adds to Airflow's form; any other type, such as `http`, will do as well.
 """
 
 import os
@@ -14,13 +14,21 @@ from airflow.sdk import BaseHook, Connection
 from airflow.sdk.exceptions import AirflowNotFoundException
 from airflow.sdk.log import mask_secret
 
-from include.errors import ConfigError, HubSpotDealsError, TokenMissingError
+from include.errors import RUNBOOK, ConfigError, HubSpotDealsError, TokenMissingError
 from include.hubspot import api
 from include.hubspot.client import HubSpotClient
+from include.hubspot.connection_test import description_of
 from include.hubspot.daily_quota import DEFAULT_SHARE
 from include.hubspot.failures import token_place
 from include.hubspot.rate_limit import Limits, Rule
+from include.hubspot.transport import PATIENCE_S, TIMEOUT_S
 from include.tenants import ENVIRONMENT_TENANT_ID
+
+#: A person waits for the answer, and with him a thread of the API server.
+TEST_PATIENCE_S = 10.0
+TEST_TIMEOUT_S = (5.0, 10.0)
+#: What Airflow's form keeps of a field that was left alone, or emptied.
+_NOT_FILLED_IN = (None, "")
 
 
 class HubSpotHook(BaseHook):
@@ -34,7 +42,7 @@ class HubSpotHook(BaseHook):
 
     conn_name_attr = "hubspot_conn_id"
     default_conn_name = f"hubspot_{ENVIRONMENT_TENANT_ID}"
-    conn_type = "http"
+    conn_type = "hubspot"
     hook_name = "HubSpot"
 
     def __init__(
@@ -42,15 +50,21 @@ class HubSpotHook(BaseHook):
     ) -> None:
         super().__init__()
         self.hubspot_conn_id = hubspot_conn_id
-        self.tenant_id = tenant_id or hubspot_conn_id.removeprefix("hubspot_")
+        self.tenant_id = tenant_id or _tenant_of(hubspot_conn_id)
 
     def get_conn(
-        self, limits: Limits | None = None, *, daily_quota_share: float = DEFAULT_SHARE
+        self,
+        limits: Limits | None = None,
+        *,
+        daily_quota_share: float = DEFAULT_SHARE,
+        patience_s: float = PATIENCE_S,
+        timeout_s: tuple[float, float] = TIMEOUT_S,
     ) -> HubSpotClient:
         """Return a client. Raises TokenMissingError or ConfigError; sends nothing yet.
 
         :param limits: where rate limits are kept; None: in this process alone.
         :param daily_quota_share: of the account's daily quota that may be used up, by all together.
+        :param patience_s: how long one request may go on failing.
         """
         connection = self._connection()
         extra = connection.extra_dejson
@@ -62,16 +76,20 @@ class HubSpotHook(BaseHook):
             limits=limits,
             rule=Rule(cap=self._own_cap(extra), share=self._share(extra)),
             daily_quota_share=daily_quota_share,
+            patience_s=patience_s,
+            timeout_s=timeout_s,
             read_token=lambda: self._token_of(self._connection()),
         )
 
     def test_connection(self) -> tuple[bool, str]:
-        """Ask HubSpot whose token this is, in the words of Airflow's test of a connection."""
+        """Ask HubSpot about the token, for the button *Test* of Airflow's connection form."""
         try:
-            account = self.get_conn().account()
+            return True, description_of(
+                self.get_conn(patience_s=TEST_PATIENCE_S, timeout_s=TEST_TIMEOUT_S)
+            )
         except HubSpotDealsError as exc:
-            return False, str(exc)
-        return True, f"HubSpot account {account.portal_id}, time zone {account.time_zone}"
+            # The remedy speaks of a task that failed: here none did.
+            return False, f"{exc.what} See {RUNBOOK}#{exc.runbook_heading}"
 
     @property
     def _may_use_environment(self) -> bool:
@@ -107,7 +125,7 @@ class HubSpotHook(BaseHook):
 
     def _own_cap(self, extra: Mapping[str, Any]) -> int | None:
         value = extra.get("requests_per_10_s")
-        if value is None:
+        if value in _NOT_FILLED_IN:
             return None
         try:
             cap = int(value)
@@ -122,7 +140,9 @@ class HubSpotHook(BaseHook):
         return cap
 
     def _share(self, extra: Mapping[str, Any]) -> float:
-        value = extra.get("rate_limit_share", 1.0)
+        value = extra.get("rate_limit_share")
+        if value in _NOT_FILLED_IN:
+            return 1.0
         try:
             share = float(value)
         except (TypeError, ValueError):
@@ -134,6 +154,12 @@ class HubSpotHook(BaseHook):
                 remedy="It must be a number above 0, and 1 at most.",
             )
         return share
+
+
+def _tenant_of(conn_id: str) -> str | None:
+    """Airflow tests a connection under an id that it makes up: then no tenant is known."""
+    tenant_id = conn_id.removeprefix("hubspot_")
+    return tenant_id if tenant_id != conn_id else None
 
 
 def base_url(connection: Connection) -> str:

@@ -1,10 +1,13 @@
 """The HTTP session with HubSpot: what `requests` would do anew for each request, done once."""
 
 import os
+from collections.abc import Mapping
 from http.cookiejar import DefaultCookiePolicy
+from typing import NamedTuple
 
 import msgspec
 import requests
+import urllib3
 from requests.adapters import HTTPAdapter
 from requests.hooks import default_hooks
 from requests.structures import CaseInsensitiveDict
@@ -13,6 +16,14 @@ from requests.utils import default_headers, get_environ_proxies
 #: As many requests as threads may be under way at once without opening connections anew.
 CONNECTIONS = 32
 _HEADERS = {**default_headers(), "User-Agent": "hubspot-deals-airflow"}
+
+
+class Answer(NamedTuple):
+    """An answer that has come as a whole."""
+
+    status_code: int
+    headers: Mapping[str, str]
+    content: bytes
 
 
 def new_session(base_url: str) -> requests.Session:
@@ -46,3 +57,27 @@ def prepared(method: str, url: str, token: str, json: object = None) -> requests
     if method != "GET":
         request.headers["Content-Length"] = str(len(request.body or b""))
     return request
+
+
+def answer_to(
+    request: requests.PreparedRequest, session: requests.Session, timeout_s: tuple[float, float]
+) -> Answer:
+    """Send a request and read its answer. Raises requests.RequestException.
+
+    :param timeout_s: to connect, and between two packets of the answer.
+    """
+    answer = session.send(
+        request,
+        timeout=timeout_s,
+        # A redirect would take the token to another host: HubSpot's API has none.
+        allow_redirects=False,
+        proxies=session.proxies,
+        verify=session.verify,
+        stream=True,
+    )
+    try:
+        # At once: `requests` would read it in pieces of 10 kB, which costs more than all the rest.
+        content = answer.raw.read(decode_content=True)
+    except urllib3.exceptions.HTTPError as exc:
+        raise requests.ConnectionError(exc) from exc
+    return Answer(answer.status_code, answer.headers, content)

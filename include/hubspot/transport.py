@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import partial
 from typing import TypeVar
@@ -27,12 +27,13 @@ from include.hubspot.failures import (
     Failure,
     as_error,
     backoff_s,
+    midnight_after,
     next_midnight,
     rate_pause_s,
     rate_policy,
     seconds_to_wait,
 )
-from include.hubspot.session import new_session, prepared
+from include.hubspot.session import Answer, answer_to, new_session, prepared
 from include.hubspot.token import Token
 from include.hubspot.turns import Turns
 
@@ -103,6 +104,15 @@ class Transport:
     def requests_per_s(self) -> float:
         return self._turns.per_s
 
+    @property
+    def daily_quota(self) -> DailyQuota | None:
+        """What the last answer that told it said of the account's daily quota."""
+        return self._daily
+
+    @property
+    def quota_resets_at(self) -> datetime | None:
+        return midnight_after(datetime.now(UTC), self._zone) if self._zone else None
+
     def set_time_zone(self, name: str) -> None:
         """Say where the account is: its midnight ends the day of the daily quota."""
         try:
@@ -150,7 +160,7 @@ class Transport:
         if answer.status_code == 401 and self._token.replaced(token):
             log.info("tenant %s: the token was replaced: going on with it", self.tenant_id)
             answer = self._answer(what, self._token.text)
-        if answer.status_code not in (200, 207):
+        if answer.status_code not in (200, 201, 207):
             raise self._setback(what, answer)
         try:
             return decode(answer.content)
@@ -160,7 +170,7 @@ class Transport:
         except ValueError as exc:
             raise _Setback(backoff_s, self._garbled(what.name, answer)) from exc
 
-    def _answer(self, what: "_Call", token: str) -> requests.Response:
+    def _answer(self, what: "_Call", token: str) -> Answer:
         self._leave_quota_to_others()
         request = prepared(what.method, self.base_url + what.path, token, what.json)
         if what.rarer:
@@ -171,14 +181,7 @@ class Transport:
             self.requests += 1
         sent_at = time.monotonic()
         try:
-            answer = self._session.send(
-                request,
-                timeout=self._timeout_s,
-                # A redirect would take the token to another host: HubSpot's API has none.
-                allow_redirects=False,
-                proxies=self._session.proxies,
-                verify=self._session.verify,
-            )
+            answer = answer_to(request, self._session, self._timeout_s)
         except requests.RequestException as exc:
             raise _Setback(backoff_s, self._unreachable(what.name, exc)) from exc
         self._turns.learn(answer.headers, sent_at)
@@ -187,7 +190,7 @@ class Transport:
         self._date = answer.headers.get("Date")
         return answer
 
-    def _setback(self, what: "_Call", answer: requests.Response) -> "_Setback":
+    def _setback(self, what: "_Call", answer: Answer) -> "_Setback":
         failure = Failure(answer.status_code, answer.headers, answer.content, what.name)
         if failure.status == 429:
             with self._counting:
@@ -225,7 +228,7 @@ class Transport:
             remedy="Check the connection's host and the network; the task is retried.",
         )
 
-    def _garbled(self, request: str, answer: requests.Response) -> HubSpotUnavailableError:
+    def _garbled(self, request: str, answer: Answer) -> HubSpotUnavailableError:
         kind = answer.headers.get("Content-Type", "no content type")
         return HubSpotUnavailableError(
             f"HubSpot's answer to {request} is no JSON ({kind}, {len(answer.content)} bytes).",

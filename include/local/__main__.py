@@ -1,20 +1,26 @@
-"""`python -m include.local demo|run|down|status|psql|clean`: what the Makefile calls."""
+"""`python -m include.local demo|run|down|status|…`: what the Makefile calls."""
 
 import argparse
 import os
 import shutil
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from include.errors import HubSpotDealsError
 from include.local.airflow_settings import PROJECT_ROOT
 from include.local.demo import demo
+from include.local.dotenv_file import airflow_port, read_dotenv
 from include.local.errors import LocalError
 from include.local.launcher import Stopped, down
-from include.local.own import run_own
+from include.local.mails import print_mails
+from include.local.own import own_environment, run_own
 from include.local.postgres import EmbeddedPostgres
 from include.local.report import Report
-from include.local.status import open_psql, print_status
+from include.local.status import open_psql, print_status, print_token
+
+if TYPE_CHECKING:
+    from include.hubspot.answers import Account
 
 STATE_DIR = PROJECT_ROOT / ".run"
 SIGNAL_EXIT = 128  # shells report the signal on top of it
@@ -48,11 +54,23 @@ def _down(options: argparse.Namespace, report: Report) -> None:
 
 
 def _status(options: argparse.Namespace, report: Report) -> int:
-    return 0 if print_status(STATE_DIR, report) else 1
+    return 0 if print_status(STATE_DIR, _port(), report) else 1
+
+
+def _token(options: argparse.Namespace, report: Report) -> None:
+    print_token(STATE_DIR, _port(), report)
+
+
+def _port() -> int:
+    return airflow_port({**read_dotenv(PROJECT_ROOT / ".env"), **os.environ})
 
 
 def _psql(options: argparse.Namespace, report: Report) -> None:
     open_psql(STATE_DIR, options.sql)
+
+
+def _mail(options: argparse.Namespace, report: Report) -> None:
+    print_mails(STATE_DIR, report, options.newest)
 
 
 def _clean(options: argparse.Namespace, report: Report) -> None:
@@ -61,13 +79,35 @@ def _clean(options: argparse.Namespace, report: Report) -> None:
     shutil.rmtree(STATE_DIR, ignore_errors=True)
 
 
+def _seed_test_deals(options: argparse.Namespace, report: Report) -> None:
+    from include.local.seed import client_of, seed_test_deals
+
+    def agreed(account: "Account") -> bool:
+        if options.yes:
+            return True
+        report.line(
+            f"HubSpot account {account.portal_id} is no test account "
+            f"({account.account_type or 'of unknown type'})."
+        )
+        try:
+            return input("Create the test deals there all the same? [y/N] ").lower() == "y"
+        except EOFError:
+            return False
+
+    env = own_environment(read_dotenv(PROJECT_ROOT / ".env"), os.environ)
+    seed_test_deals(client_of(env, options.tenant), report, agreed)
+
+
 _COMMANDS = {
     "demo": _demo,
     "run": _run,
     "down": _down,
     "status": _status,
+    "token": _token,
     "psql": _psql,
+    "mail": _mail,
     "clean": _clean,
+    "seed-test-deals": _seed_test_deals,
 }
 
 
@@ -83,9 +123,15 @@ def _parser() -> argparse.ArgumentParser:
         _add_afterwards(starting)
     commands.add_parser("down", help="stop everything")
     commands.add_parser("status", help="what runs, and where; exit status 1 if nothing does")
+    commands.add_parser("token", help="for the REST API, valid for a day")
     psql_parser = commands.add_parser("psql", help="look into the embedded warehouse")
     psql_parser.add_argument("sql", nargs="?", default="", help="a statement; without: a prompt")
+    mail = commands.add_parser("mail", help="the newest mails of the demo's mail server")
+    mail.add_argument("--newest", type=int, default=3, help="how many")
     commands.add_parser("clean", help="stop everything and delete all state, deals included")
+    seed = commands.add_parser("seed-test-deals", help="five deals in a HubSpot test account")
+    seed.add_argument("--tenant", help="use the token of this tenant's connection")
+    seed.add_argument("--yes", action="store_true", help="don't ask, whatever account it is")
     return parser
 
 

@@ -8,6 +8,7 @@ import requests
 TIMEOUT_S = 30
 NOT_FOUND = 404
 UNAUTHORIZED = 401
+CONFLICT = 409
 
 
 class AirflowApi:
@@ -18,6 +19,14 @@ class AirflowApi:
         self._login = {"username": user, "password": password}
         self._session = requests.Session()
         self._session.trust_env = False  # no proxy between us and 127.0.0.1
+
+    def token(self) -> str:
+        """Log in; return what later requests are authorized with."""
+        answer = self._session.post(
+            f"{self._base_url}/auth/token", json=self._login, timeout=TIMEOUT_S
+        )
+        token: str = _content(answer)["access_token"]
+        return token
 
     def unhealthy(self) -> list[str]:
         """Return the components that are not healthy; all of them while there is no answer."""
@@ -37,6 +46,14 @@ class AirflowApi:
     def import_errors(self) -> list[dict[str, Any]]:
         errors: list[dict[str, Any]] = self._get("importErrors")["import_errors"]
         return errors
+
+    def save_connection(self, connection_id: str, fields: dict[str, Any]) -> None:
+        """Make a connection in Airflow's own store, or give it other values."""
+        body = {"connection_id": connection_id, **fields}
+        answer = self._send("POST", "connections", json=body)
+        if answer.status_code == CONFLICT:
+            answer = self._send("PATCH", f"connections/{connection_id}", json=body)
+        _content(answer)
 
     def unpause(self, dag_id: str) -> None:
         _content(self._send("PATCH", f"dags/{dag_id}", json={"is_paused": False}))
@@ -125,10 +142,7 @@ class AirflowApi:
         return answer
 
     def _log_in(self) -> None:
-        answer = self._session.post(
-            f"{self._base_url}/auth/token", json=self._login, timeout=TIMEOUT_S
-        )
-        self._session.headers["Authorization"] = f"Bearer {_content(answer)['access_token']}"
+        self._session.headers["Authorization"] = f"Bearer {self.token()}"
 
 
 def errors_in(events: list[dict[str, Any]]) -> Iterator[str]:

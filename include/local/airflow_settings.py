@@ -1,12 +1,15 @@
 """Airflow's settings in the local stack, as environment variables."""
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
 from include.local.credentials import Credentials, write_private
 
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
+#: Makes "HubSpot" a connection type: include/airflow_provider.
+PROVIDER_METADATA = PROJECT_ROOT / "include" / "airflow_provider" / "site"
 
 #: Settings that the caller's environment may override.
 DEFAULTS = {
@@ -15,6 +18,8 @@ DEFAULTS = {
     # A new or changed tenants file shows within seconds, not minutes.
     "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "10",
     "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "10",
+    # The Test button of the connection form: tokens are judged by the API server.
+    "AIRFLOW__CORE__TEST_CONNECTION": "Enabled",
     "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
     "SCARF_ANALYTICS": "false",
     # macOS kills forked children that touch Objective-C, as Airflow's would.
@@ -40,7 +45,7 @@ def airflow_environment(
         **base,
         "AIRFLOW_HOME": str(home),
         # `include` has to be importable in every component, plugins and callbacks too.
-        "PYTHONPATH": str(PROJECT_ROOT),
+        "PYTHONPATH": os.pathsep.join([str(PROJECT_ROOT), str(PROVIDER_METADATA)]),
         "AIRFLOW__CORE__DAGS_FOLDER": str(PROJECT_ROOT / "dags"),
         "AIRFLOW__CORE__PLUGINS_FOLDER": str(PROJECT_ROOT / "plugins"),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",

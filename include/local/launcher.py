@@ -22,6 +22,7 @@ DOWN_TIMEOUT_S = 90
 WATCH_INTERVAL_S = 1.0
 #: What happens after the table: stay until Ctrl-C, leave everything running, or stop everything.
 Afterwards = Literal["stay", "detach", "once"]
+NOTHING_ELSE: Mapping[str, str] = {}
 HOW_TO_STOP: Mapping[Afterwards, str] = {
     "stay": "Ctrl-C, or in another terminal: make down",
     "detach": "make down",
@@ -80,13 +81,20 @@ def scan(stack: LocalStack, tenants: Sequence[Tenant], report: Report) -> bool:
 
 
 def scan_and_show(
-    stack: LocalStack, tenants: Sequence[Tenant], report: Report, afterwards: Afterwards
+    stack: LocalStack,
+    tenants: Sequence[Tenant],
+    report: Report,
+    afterwards: Afterwards,
+    also: Mapping[str, str] = NOTHING_ELSE,
 ) -> None:
-    """Scan, show where to look, and stay if so asked. Raises LocalError when a scan fails."""
+    """Scan, show where to look, and stay if so asked. Raises LocalError when a scan fails.
+
+    :param also: more to show at the end.
+    """
     if not scan(stack, tenants, report):
         raise LocalError("Not every scan succeeded; the reasons are above.")
     if afterwards in HOW_TO_STOP:
-        report.addresses({**addresses(stack), "Stop": HOW_TO_STOP[afterwards]})
+        report.addresses({**addresses(stack), **also, "Stop": HOW_TO_STOP[afterwards]})
     if afterwards == "stay":
         stay(stack)
 

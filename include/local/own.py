@@ -18,7 +18,7 @@ NOTHING_TO_SCAN_REMEDY = """\
 Do one of these:
   - one HubSpot account: write HUBSPOT_ACCESS_TOKEN=<token> into .env (start from .env.example)
   - several: for each tenant of the tenants file a line in .env such as
-      AIRFLOW_CONN_HUBSPOT_ACME='{"conn_type": "http", "password": "<token>"}'
+      AIRFLOW_CONN_HUBSPOT_ACME='{"conn_type": "hubspot", "password": "<token>"}'
   - no account at hand: make demo"""
 
 

@@ -4,6 +4,8 @@ import json
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
 from include.local.airflow_settings import PROJECT_ROOT
 from include.local.errors import LocalError
@@ -46,10 +48,17 @@ def connections(
     """Return Airflow connections of tenants to the simulator, as environment variables."""
     return {
         f"AIRFLOW_CONN_HUBSPOT_{tenant_id.upper()}": json.dumps(
-            {"conn_type": "http", "host": base_url, "password": tokens[tenant_id]}
+            connection_to(base_url, tokens[tenant_id])
         )
         for tenant_id in tenant_ids
     }
+
+
+def connection_to(base_url: str, token: str) -> dict[str, Any]:
+    """Return the fields of an Airflow connection to the simulator."""
+    # Airflow's Test button wants a port, though the host is a whole URL
+    port = urlsplit(base_url).port
+    return {"conn_type": "hubspot", "host": base_url, "port": port, "password": token}
 
 
 def _text_of(path: Path) -> str:

@@ -4,6 +4,10 @@ import os
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import requests
+
+from include.local.airflow_api import AirflowApi
+from include.local.credentials import Credentials
 from include.local.errors import LocalError
 from include.local.lock import launcher_pid
 from include.local.postgres import EmbeddedPostgres
@@ -16,11 +20,7 @@ EXAMPLE_QUERY = "select _tenant_id, count(*) from hubspot_deals.deals group by 1
 
 def addresses(stack: LocalStack) -> dict[str, str]:
     """Return where a person finds what the stack offers."""
-    login = stack.credentials
-    found = {
-        "Airflow UI": stack.url,
-        "  log in as": f"{login.admin_user} / {login.admin_password}",
-    }
+    found = _airflow(stack.url, stack.credentials)
     if stack.uses_embedded_warehouse:
         found["Warehouse"] = stack.postgres.dsn("warehouse")
         found["  look inside"] = f'make psql SQL="{EXAMPLE_QUERY}"'
@@ -30,8 +30,8 @@ def addresses(stack: LocalStack) -> dict[str, str]:
     return {**found, "Logs": str(stack.programs.logs)}
 
 
-def print_status(state_dir: Path, report: Report) -> bool:
-    """Print every program with its state; False if none runs."""
+def print_status(state_dir: Path, port: int, report: Report) -> bool:
+    """Print every program with its state, and where Airflow is; False if not all of it runs."""
     programs = Programs(state_dir).on_record()
     for program in sorted(programs, key=lambda program: program.name):
         state = f"running, process {program.pid}" if program.process else "ended"
@@ -41,7 +41,27 @@ def print_status(state_dir: Path, report: Report) -> bool:
     report.line(f"  {'postgresql':<14} {f'running, process {pid}' if pid else 'not running'}")
     if launcher := launcher_pid(state_dir):
         report.line(f"  {'launcher':<14} running, process {launcher}")
-    return bool(pid) and all(program.process for program in programs)
+    runs = bool(pid) and bool(programs) and all(program.process for program in programs)
+    if runs:
+        report.line()
+        report.addresses(_airflow(f"http://localhost:{port}", Credentials.of(state_dir)))
+    return runs
+
+
+def _airflow(url: str, login: Credentials) -> dict[str, str]:
+    return {"Airflow UI": url, "  log in as": f"{login.admin_user} / {login.admin_password}"}
+
+
+def print_token(state_dir: Path, port: int, report: Report) -> None:
+    """Print a token for Airflow's REST API and ours. Raises LocalError."""
+    login = Credentials.of(state_dir)
+    api = AirflowApi(f"http://127.0.0.1:{port}", login.admin_user, login.admin_password)
+    try:
+        report.line(api.token())
+    except requests.RequestException as exc:
+        raise LocalError(
+            f"No Airflow of this checkout answers on port {port}.", "Start it with: make demo"
+        ) from exc
 
 
 def open_psql(state_dir: Path, statement: str) -> None:

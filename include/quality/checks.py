@@ -9,11 +9,13 @@ import psycopg
 from psycopg import sql
 
 from include.errors import QualityError
+from include.metrics import count, gauge, timed
 from include.quality.rules import RULES, Rule, Severity
 from include.scan import Scan
 from include.warehouse.binding import bind
 from include.warehouse.connection import Warehouse, open_warehouse
 from include.warehouse.received import OF_THIS_SCAN, received_records
+from include.warehouse.scan_facts import ScanFacts, scan_facts
 from include.warehouse.scan_log import ScanLog
 from include.warehouse.scan_objects import forget_proofs
 
@@ -24,6 +26,7 @@ class Checked(TypedDict):
     """What `check_quality` hands on through XCom.
 
     ``passed``: no blocking check failed. ``no_rows``: how many checks had nothing to look at.
+    ``scan``: what the asset event carries on.
     """
 
     scan_id: str
@@ -32,6 +35,7 @@ class Checked(TypedDict):
     failed: int
     warned: int
     no_rows: int
+    scan: ScanFacts
 
 
 @dataclass(frozen=True)
@@ -67,10 +71,13 @@ def check_quality(scan: Scan) -> Checked:
         results = _run(warehouse, scan)
         for result in results:
             log.log(_LEVELS[result.status], "%s: %s", result.status, result)
+        _count(scan, results)
         _raise_if_blocked(scan, results)
         bind(warehouse, scan)
         scan_log.succeed()
         forget_proofs(warehouse, scan)
+    facts = scan_facts(warehouse, scan)
+    _count_success(scan, facts)
     return {
         "scan_id": scan.id,
         "passed": True,
@@ -78,6 +85,7 @@ def check_quality(scan: Scan) -> Checked:
         "failed": 0,
         "warned": sum(result.status == "warned" for result in results),
         "no_rows": sum(result.status == "no_rows" for result in results),
+        "scan": facts,
     }
 
 
@@ -147,6 +155,21 @@ def _store(
                 for result in results
             ],
         )
+
+
+def _count(scan: Scan, results: list[CheckResult]) -> None:
+    for status in ("failed", "warned"):
+        found = sum(result.status == status for result in results)
+        count(f"quality_{status}", found, tenant=scan.tenant.id, mode=scan.mode)
+
+
+def _count_success(scan: Scan, facts: ScanFacts) -> None:
+    tags = {"tenant": scan.tenant.id, "mode": scan.mode}
+    count("scans_succeeded", 1, **tags)
+    timed("scan_duration", facts["seconds"], **tags)
+    gauge("freshness_s", facts["freshness_s"], tenant=scan.tenant.id)
+    if facts["deals_live"] is not None:
+        gauge("deals_live", facts["deals_live"], tenant=scan.tenant.id)
 
 
 def _raise_if_blocked(scan: Scan, results: list[CheckResult]) -> None:

@@ -19,6 +19,7 @@ STAGING_SLOTS = 8
 #: How long to wait for another run of the tenant. A task whose supervisor was killed goes on beside
 #: its retry for up to half a minute or so.
 TENANT_WAIT_S = 120
+START_TIMEOUT = "20s"
 
 
 class TenantLock:
@@ -93,3 +94,16 @@ def hold_tenant(
             ) from None
         connection.execute("set lock_timeout = 0")
         yield TenantLock(connection, warehouse.schema, tenant_id)
+
+
+@contextmanager
+def starting(warehouse: Warehouse, tenant_id: str) -> Iterator[None]:
+    """Be the only one who starts a scan of the tenant, until the block ends.
+
+    Raises WarehouseUnavailableError if somebody else takes too long about it.
+    """
+    with warehouse.connect(tenant_id) as connection:
+        connection.execute(sql.SQL("set local lock_timeout = {}").format(START_TIMEOUT))
+        key = lock_key(f"{warehouse.schema}:start:{tenant_id}")
+        connection.execute("select pg_advisory_xact_lock(%s)", [key])
+        yield

@@ -10,7 +10,12 @@ import psycopg
 from psycopg import sql
 from psycopg.rows import dict_row
 
-from include.errors import ComeBackLaterError, HubSpotDealsError, OutdatedAttemptError
+from include.errors import (
+    ComeBackLaterError,
+    HubSpotDealsError,
+    OutdatedAttemptError,
+    ScanCancelledError,
+)
 from include.scan import Scan
 from include.warehouse.connection import Warehouse
 from include.warehouse.rows import adapted, assignments
@@ -46,7 +51,8 @@ class ScanLog:
                 attempt = {scans}.attempt + 1,
                 started_at = now(),
                 finished_at = null,
-                error = null
+                error = null,
+                remedy = null
             """,
             [
                 self.scan.id,
@@ -60,11 +66,16 @@ class ScanLog:
         )
 
     def next_attempt(self) -> "ScanLog":
-        """Begin a new try: from now on, earlier ones can't write."""
-        ((attempt,),) = self._execute(
-            "update {scans} set attempt = attempt + 1 where scan_id = %s returning attempt",
+        """Begin a new try: from now on, earlier ones can't write. Raises ScanCancelledError."""
+        begun = self._execute(
+            "update {scans} set attempt = attempt + 1 where scan_id = %s and state <> 'cancelled'"
+            " returning attempt",
             [self.scan.id],
         )
+        if not begun:
+            with self.warehouse.connect(self.scan.tenant.id) as connection:
+                self._refuse(connection)
+        ((attempt,),) = begun
         warehouse = self.warehouse.as_attempt(self.scan.id, attempt)
         return replace(self, warehouse=warehouse, attempt=attempt)
 
@@ -90,21 +101,40 @@ class ScanLog:
         cursor = connection.execute(
             sql.SQL(
                 "update {scans} set {assignments} where scan_id = %(scan_id)s"
-                " and attempt = coalesce(%(as_attempt)s, attempt)"
+                " and attempt = coalesce(%(as_attempt)s, attempt) and state <> 'cancelled'"
             ).format(
                 scans=sql.Identifier(self.warehouse.schema, "scans"),
                 assignments=assignments(columns),
             ),
             {**adapted(columns), "scan_id": self.scan.id, "as_attempt": self.attempt},
         )
-        if not cursor.rowcount and self.attempt is not None:
-            raise OutdatedAttemptError(tenant_id=self.scan.tenant.id)
+        if not cursor.rowcount:
+            self._refuse(connection)
 
     def succeed(self) -> None:
-        self._execute(
-            "update {scans} set state = 'succeeded', finished_at = now() where scan_id = %s",
+        with self.warehouse.connect(self.scan.tenant.id) as connection:
+            cursor = connection.execute(
+                sql.SQL(
+                    "update {} set state = 'succeeded', finished_at = now()"
+                    " where scan_id = %s and state <> 'cancelled'"
+                ).format(sql.Identifier(self.warehouse.schema, "scans")),
+                [self.scan.id],
+            )
+            if not cursor.rowcount:
+                self._refuse(connection)
+
+    def _refuse(self, connection: psycopg.Connection) -> None:
+        """Say why the row could not be written."""
+        row = connection.execute(
+            sql.SQL("select state from {} where scan_id = %s").format(
+                sql.Identifier(self.warehouse.schema, "scans")
+            ),
             [self.scan.id],
-        )
+        ).fetchone()
+        if row == ("cancelled",):
+            raise ScanCancelledError(tenant_id=self.scan.tenant.id)
+        if self.attempt is not None:
+            raise OutdatedAttemptError(tenant_id=self.scan.tenant.id)
 
     @contextmanager
     def step(self, state: str) -> Iterator[None]:
@@ -112,7 +142,7 @@ class ScanLog:
 
         If the block raises, as failed, with the message; as waiting, if it shall go on later.
         """
-        self.set(state=state, error=None, finished_at=None)
+        self.set(state=state, error=None, remedy=None, finished_at=None)
         try:
             yield
         except ComeBackLaterError as exc:
@@ -127,12 +157,13 @@ class ScanLog:
         # Messages of other libraries can hold rows; ours never do.
         known = isinstance(exc, HubSpotDealsError)
         error = f"{type(exc).__name__}: {exc}" if known else f"{type(exc).__name__}, see the log"
+        remedy = (exc.remedy or None) if isinstance(exc, HubSpotDealsError) else None
         try:
             self._execute(
-                "update {scans} set state = %s, error = %s, "
+                "update {scans} set state = %s, error = %s, remedy = %s, "
                 "finished_at = case when %s then now() end "
-                "where scan_id = %s and attempt = coalesce(%s, attempt)",
-                [state, error, state == "failed", self.scan.id, self.attempt],
+                "where scan_id = %s and attempt = coalesce(%s, attempt) and state <> 'cancelled'",
+                [state, error, remedy, state == "failed", self.scan.id, self.attempt],
             )
         except HubSpotDealsError as also:
             log.error("the failure could not be written to the scan's row: %s", also)

@@ -42,6 +42,20 @@ class ScanObjects:
         )
         return (watermark, *last_full[0]) if last_full else (watermark, None, [])
 
+    def last_known(self) -> tuple[int | None, int | None]:
+        """Return how many records HubSpot had when a successful scan counted them: live, archived.
+
+        None: none has.
+        """
+        known = self._query(
+            "select object.portal_live, object.records_archived from {objects} as object"
+            " join {scans} as scan using (scan_id)"
+            " where scan.tenant_id = %(tenant_id)s and object.object = %(object)s"
+            " and scan.state = 'succeeded' and object.portal_live is not null"
+            " order by scan.started_at desc limit 1"
+        )
+        return known[0] if known else (None, None)
+
     def begun(self) -> dict[str, Any] | None:
         """Return what an earlier try of this scan wrote about the object, or None."""
         with self.warehouse.connect(self.scan.tenant.id) as connection:

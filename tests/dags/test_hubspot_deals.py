@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk import CronDataIntervalTimetable
-from airflow.sdk.exceptions import AirflowRescheduleException
+from airflow.sdk.exceptions import AirflowRescheduleException, ParamValidationError
 
 from include.errors import (
     ComeBackLaterError,
@@ -23,6 +23,7 @@ from include.errors import (
     QualityError,
     TokenRejectedError,
 )
+from include.scan import scan_id
 
 THREE_TENANTS = """
 tenants:
@@ -161,6 +162,7 @@ def test_a_run_can_be_given_a_mode_and_a_window(parse: Any) -> None:
 
     mode = dag.params.get_param("mode")
     assert (mode.value, mode.schema["enum"]) == ("auto", ["auto", "incremental", "full"])
+    assert mode.schema["values_display"].keys() == set(mode.schema["enum"])
     for name in ("window_start", "window_end"):
         param = dag.params.get_param(name)
         assert param.value is None
@@ -172,6 +174,103 @@ def test_the_dag_explains_itself(parse: Any) -> None:
 
     assert "When it fails" in dag.doc_md
     assert dag.tags == {"hubspot", "tenant:acme"}
+    for task in dag.tasks:
+        assert "When it fails" in task.doc_md, task.task_id
+
+
+def test_the_owner_leads_to_the_tenants_link(parse: Any) -> None:
+    bag = parse("tenants: [{id: acme, owner: sales, owner_link: 'mailto:s@example.com'}, {id: b}]")
+
+    assert bag.dags["hubspot_deals__acme"].owner_links == {"sales": "mailto:s@example.com"}
+    assert bag.dags["hubspot_deals__b"].owner_links == {}
+
+
+@pytest.mark.parametrize("window_start", ["yesterday", "2026-01-31", "2026-01-31 10:00", "", 7])
+def test_the_form_refuses_a_window_that_is_no_date_and_time(
+    parse: Any, window_start: object
+) -> None:
+    param = parse(THREE_TENANTS).dags["hubspot_deals__acme"].params.get_param("window_start")
+
+    with pytest.raises(ParamValidationError):
+        param.resolve(window_start)
+
+
+@pytest.mark.parametrize("window_start", ["2026-01-31T10:00:00Z", "2026-01-31T10:00:00+01:00"])
+def test_the_form_takes_a_date_and_time_with_a_zone(parse: Any, window_start: str) -> None:
+    param = parse(THREE_TENANTS).dags["hubspot_deals__acme"].params.get_param("window_start")
+
+    assert param.resolve(window_start) == window_start
+
+
+def test_every_task_links_to_the_page_of_its_scan(parse: Any) -> None:
+    dag = parse(THREE_TENANTS).dags["hubspot_deals__acme"]
+    run = SimpleNamespace(dag_id=dag.dag_id, run_id="manual__1")
+
+    for task in dag.tasks:
+        (link,) = task.operator_extra_links
+        assert link.name == "Status of this scan"
+        page = link.get_link(task, ti_key=run)
+        assert page == f"/plugin/hubspot-scans/hubspot-deals/ui?scan={scan_id(dag.dag_id, 'manual__1')}"
+
+
+def test_the_link_is_there_while_the_task_runs(parse: Any) -> None:
+    dag = parse(THREE_TENANTS).dags["hubspot_deals__acme"]
+    pushed: dict[str, str] = {}
+    ti = SimpleNamespace(dag_id=dag.dag_id, run_id="manual__1", xcom_push=pushed.__setitem__)
+    task = dag.get_task("extract_deals")
+
+    task._pre_execute_hook({"ti": ti})
+
+    (link,) = task.operator_extra_links
+    assert pushed == {link.xcom_key: link.get_link(task, ti_key=ti)}
+
+
+def test_only_the_last_task_updates_the_tenants_asset(parse: Any) -> None:
+    dag = parse(THREE_TENANTS).dags["hubspot_deals__acme"]
+
+    outlets = {task.task_id: [asset.name for asset in task.outlets] for task in dag.tasks}
+
+    assert outlets == {
+        "validate_token": [],
+        "extract_deals": [],
+        "check_quality": ["hubspot_deals/acme/deals"],
+    }
+
+
+def test_the_asset_event_carries_what_the_scan_came_to(
+    parse: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = parse(THREE_TENANTS).dags["hubspot_deals__acme"].get_task("check_quality")
+    (asset,) = task.outlets
+    events = {asset: SimpleNamespace(extra={})}
+    monkeypatch.setattr(
+        "include.quality.checks.check_quality", lambda scan: {"scan": {"scan_id": scan.id}}
+    )
+    run = SimpleNamespace(run_id="manual__1", run_type="manual")
+
+    task.python_callable(dag_run=run, params={}, outlet_events=events)
+
+    assert events[asset].extra == {"scan_id": scan_id("hubspot_deals__acme", "manual__1")}
+
+
+@pytest.mark.parametrize(
+    ("setting", "dags"),
+    [
+        pytest.param(None, [], id="not set"),
+        pytest.param("1", [], id="something else"),
+        pytest.param("true", ["example_deals_report"], id="wanted"),
+    ],
+)
+def test_the_example_is_only_there_if_it_is_wanted(
+    parse: Any, monkeypatch: pytest.MonkeyPatch, setting: str | None, dags: list[str]
+) -> None:
+    if setting is not None:
+        monkeypatch.setenv("HUBSPOT_DEALS_EXAMPLE_DAGS", setting)
+
+    bag = parse("tenants: [{id: acme}]")
+
+    assert bag.import_errors == {}
+    assert [dag_id for dag_id in bag.dags if dag_id.startswith("example")] == dags
 
 
 def test_parsing_imports_neither_dlt_nor_what_it_loads_with(

@@ -67,7 +67,7 @@ def test_the_demo_loads_three_tenants_and_down_finds_all_of_it_even_without_its_
 
     launcher.kill()
     launcher.wait()
-    assert len(Programs(state_dir).running()) == 5
+    assert len(Programs(state_dir).running()) == 6
 
     down(state_dir, Report())
 

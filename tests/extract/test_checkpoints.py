@@ -102,6 +102,18 @@ def test_a_checkpoint_tells_how_far_the_scan_is(warehouse: Warehouse, portal: Po
     assert told[-1]["position"]["live"]["remaining"] == []
 
 
+def test_what_comes_slowly_is_stored_before_a_chunk_is_full(
+    warehouse: Warehouse, portal: Portal
+) -> None:
+    portal.latency_s = 0.05
+    what, told = scan(objects=BARE), []
+    validate_token(what)
+
+    extract(what, told.append)
+
+    assert told[0]["pages"] < CHECKPOINT_PAGES // 2
+
+
 def test_an_extraction_that_ended_begins_anew_when_it_is_cleared(
     warehouse: Warehouse, portal: Portal
 ) -> None:

@@ -1,4 +1,5 @@
 import json
+import os
 
 import pytest
 
@@ -64,14 +65,14 @@ def test_a_senseless_own_limit_is_refused_or_none(
 ) -> None:
     set_connection(monkeypatch, extra={"requests_per_10_s": value})
 
-    if value is None:
+    if value in (None, ""):  # Airflow's form keeps what was not filled in
         assert HubSpotHook("hubspot_acme").get_conn() is not None
     else:
         with pytest.raises(ConfigError, match="extra requests_per_10_s is"):
             HubSpotHook("hubspot_acme").get_conn()
 
 
-@pytest.mark.parametrize("value", ["half", 0, 1.1, -0.5, None])
+@pytest.mark.parametrize("value", ["half", 0, 1.1, -0.5])
 def test_a_senseless_share_of_the_limit_is_refused(
     monkeypatch: pytest.MonkeyPatch, value: object
 ) -> None:
@@ -91,20 +92,65 @@ def test_the_connections_extras_slow_a_client_down(monkeypatch: pytest.MonkeyPat
     assert capped == pytest.approx(20 / 10.3)
 
 
-def test_the_test_of_a_connection_tells_the_account_or_the_reason(
-    serve: Serve,
+@pytest.mark.parametrize("conn_type", ["hubspot", "http"])
+def test_a_connection_of_any_type_leads_to_hubspot(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, conn_type: str
 ) -> None:
+    simulator = serve(acme=portals.getting_started())
+    set_connection(monkeypatch, conn_type=conn_type, host=simulator.base_url)
+
+    assert HubSpotHook("hubspot_acme").get_conn().account().portal_id == 1_000_001
+
+
+def test_the_test_of_a_connection_tells_account_scopes_and_quota(serve: Serve) -> None:
     portal = portals.getting_started()
+    portal.quota.daily, portal.requests_per_window = 250_000, 190
     serve(acme=portal)
 
-    assert HubSpotHook("hubspot_acme").test_connection() == (
-        True,
-        "HubSpot account 1000001, time zone US/Eastern",
-    )
-    portal.tokens[0].state = "revoked"
     good, message = HubSpotHook("hubspot_acme").test_connection()
+
+    assert good
+    assert message == (
+        "HubSpot account 1000001, time zone US/Eastern. "
+        "Deals, owners and associations can be read. "
+        "249,998 of 250,000 API requests are left today."
+    )
+
+
+def test_the_test_of_a_connection_names_the_scopes_that_scans_will_miss(serve: Serve) -> None:
+    portal = portals.getting_started()
+    portal.tokens[0].scopes = ("crm.objects.deals.read", "crm.objects.companies.read", "tickets")
+    serve(acme=portal)
+
+    good, message = HubSpotHook("hubspot_acme").test_connection()
+
+    assert good
+    assert message.endswith(
+        "Scans will do without what these scopes open: crm.objects.owners.read, "
+        "crm.objects.contacts.read, crm.objects.line_items.read."
+    )
+
+
+def test_the_test_of_a_connection_says_why_a_token_is_of_no_use(serve: Serve) -> None:
+    portal = portals.getting_started()
+    portal.tokens[0].state = "revoked"
+    serve(acme=portal)
+
+    good, message = HubSpotHook("hubspot_acme").test_connection()
+
     assert not good
-    assert "HubSpot refused the token (401)" in message
+    assert message.startswith("HubSpot refused the token (401): it is wrong")
+    assert message.endswith("See docs/runbook.md#token-rejected")
+
+
+def test_the_test_of_a_connection_that_airflow_names_by_chance_names_no_tenant(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    serve(acme=portals.getting_started())
+    monkeypatch.setenv("AIRFLOW_CONN_XQZT7", os.environ["AIRFLOW_CONN_HUBSPOT_ACME"])
+
+    assert HubSpotHook("XQZT7").test_connection()[0]
+    assert HubSpotHook("XQZT7").tenant_id is None
 
 
 def test_a_client_gives_up_a_request_after_its_patience(serve: Serve) -> None:

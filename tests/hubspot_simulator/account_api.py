@@ -41,7 +41,7 @@ def account(portal: Portal, request: Request) -> Answer:
     return json_answer(
         {
             "portalId": portal.portal_id,
-            "accountType": "STANDARD",
+            "accountType": portal.account_type,
             "timeZone": portal.time_zone,
             "companyCurrency": portal.currency,
             "additionalCurrencies": [],

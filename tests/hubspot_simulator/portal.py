@@ -28,6 +28,7 @@ class Portal:
 
     portal_id: int
     tokens: list[Token]
+    account_type: Literal["STANDARD", "DEVELOPER_TEST", "SANDBOX", "APP_DEVELOPER"] = "STANDARD"
     time_zone: str = "US/Eastern"
     currency: str = "USD"
     data_hosting: str = "na1"

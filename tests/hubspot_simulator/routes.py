@@ -10,6 +10,7 @@ from tests.hubspot_simulator import (
     definitions_api,
     records_api,
     search,
+    writes_api,
 )
 from tests.hubspot_simulator.changes import CrmObject
 from tests.hubspot_simulator.errors import Answer, not_found
@@ -65,6 +66,10 @@ def _read(portal: Portal, variables: dict[str, str]) -> Required:
     return (_object(portal, variables).type.scopes,)
 
 
+def _write(portal: Portal, variables: dict[str, str]) -> Required:
+    return ((f"crm.objects.{_object(portal, variables).type.scope_name}.write",),)
+
+
 def _define(portal: Portal, variables: dict[str, str]) -> Required:
     return (_object(portal, variables).type.schema_scopes,)
 
@@ -92,6 +97,14 @@ def _account(rest: str) -> str:
 
 _TABLE: tuple[tuple[str, str, str, Needs, Handler], ...] = (
     ("list", "GET", _crm("objects", f"/{_TYPE}"), _read, _of_object(records_api.list_records)),
+    ("create", "POST", _crm("objects", f"/{_TYPE}"), _write, _of_object(writes_api.create)),
+    (
+        "batch_create",
+        "POST",
+        _crm("objects", f"/{_TYPE}/batch/create"),
+        _write,
+        _of_object(writes_api.batch_create),
+    ),
     (
         "batch_read",
         "POST",

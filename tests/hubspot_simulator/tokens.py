@@ -22,6 +22,9 @@ ALL_SCOPES = (
     "oauth",
 )
 
+#: No token has it unless a test gives it: scans write nothing.
+DEALS_WRITE = "crm.objects.deals.write"
+
 
 @dataclass
 class Token:

@@ -67,8 +67,9 @@ def statuses(warehouse: Warehouse) -> dict[str, str]:
 
 @pytest.mark.usefixtures("execute")
 def test_a_good_scan_passes_every_check_and_succeeds(warehouse: Warehouse) -> None:
-    checked = check_quality(SCAN)
+    checked = {**check_quality(SCAN)}
 
+    assert checked.pop("scan")["scan_id"] == SCAN.id
     assert checked == {
         "scan_id": SCAN.id,
         "passed": True,

@@ -8,6 +8,7 @@ import jsonschema
 import pytest
 
 from tests.hubspot_simulator import HubSpotSimulator, portals
+from tests.hubspot_simulator.tokens import ALL_SCOPES, DEALS_WRITE
 from tests.simulator.caller import TOKEN, Caller
 
 SPECIFICATIONS = Path(__file__).parents[3] / "shared" / "hubspot-openapi"
@@ -23,12 +24,14 @@ def account(simulator: HubSpotSimulator) -> None:
     """Histories, associations, short lists of everything; nothing that no client could read."""
     portal = simulator.add(portals.generated(deals=120, archived=3, associations=True))
     portal.quota.daily = 1_000
+    portal.tokens[0].scopes = (*ALL_SCOPES, DEALS_WRITE)
 
 
 def cases() -> list[Any]:
     """File, path in it, method, query or body, status."""
     history = f"{FIRST}?propertiesWithHistory=amount&associations=companies,contacts"
     one, missing = {"inputs": [{"id": str(FIRST)}]}, {"inputs": [{"id": "1"}]}
+    new = {"properties": {"dealname": "New", "amount": "7"}, "associations": []}
     deals = []
     for file, base, deal in (
         ("deals.v3.json", "/crm/v3/objects/0-3", "/{dealId}"),
@@ -41,6 +44,8 @@ def cases() -> list[Any]:
             (file, base + "/batch/read", "POST", one, 200),
             (file, base + "/batch/read", "POST", {**one, "propertiesWithHistory": ["amount"]}, 200),
             (file, base + "/search", "POST", {"limit": 5}, 200),
+            (file, base, "POST", new, 201),
+            (file, base + "/batch/create", "POST", {"inputs": [new]}, 201),
         ]
     associations = "/crm/v4/associations/{fromObjectType}/{toObjectType}/batch/read"
     return [

@@ -1,0 +1,59 @@
+"""### Example: a report each time a tenant's deals were brought up to date
+
+Scheduled on the asset `hubspot_deals/<tenant>/deals` of the first tenant in the tenants file; it is
+here to be copied. It only exists with `HUBSPOT_DEALS_EXAMPLE_DAGS=true`. How to schedule DAGs of
+your own on a scan: `docs/how-to/use-in-other-dags.md`.
+"""
+
+import os
+from datetime import UTC, datetime
+from typing import Any
+
+from airflow.sdk import dag, task
+
+from include.deals_asset import deals_asset
+from include.tenants import Tenant, load_tenants
+
+
+def build_dag(tenant: Tenant) -> None:
+    @dag(
+        dag_id="example_deals_report",
+        schedule=[deals_asset(tenant)],
+        start_date=datetime(2026, 1, 1, tzinfo=UTC),
+        max_active_runs=1,
+        tags=["hubspot", "example"],
+        doc_md=__doc__,
+    )
+    def example_deals_report() -> None:
+        @task
+        def report(triggering_asset_events: Any = None) -> Any:
+            """What the scan said of itself, and what the tenant's view `deals` holds now."""
+            from psycopg import sql
+
+            from include.warehouse.connection import open_warehouse
+            from include.warehouse.view_columns import tenant_schema
+
+            # Several scans may have ended since the last report: the newest one counts.
+            event = max(triggering_asset_events[deals_asset(tenant)], key=lambda e: e.timestamp)
+            warehouse = open_warehouse(tenant.id)
+            with warehouse.connect(tenant.id) as connection:
+                view = sql.Identifier(tenant_schema(warehouse.schema, tenant.id), "deals")
+                by_stage = connection.execute(
+                    sql.SQL(
+                        "select properties ->> 'dealstage', count(*) from {} group by 1 order by 1"
+                    ).format(view)
+                ).fetchall()
+            return {
+                "scan_id": event.extra["scan_id"],
+                "deals_written": event.extra["deals_written"],
+                "live_deals_by_stage": {stage or "none": deals for stage, deals in by_stage},
+            }
+
+        report()
+
+    example_deals_report()
+
+
+if os.environ.get("HUBSPOT_DEALS_EXAMPLE_DAGS") == "true":
+    for first in load_tenants().enabled[:1]:
+        build_dag(first)

@@ -1,0 +1,67 @@
+"""The connection form, and what OpenLineage calls HubSpot's data, in the words of Airflow."""
+
+from typing import Any, Final
+
+#: The name in METADATA: Airflow refuses a provider that calls itself otherwise.
+PACKAGE: Final = "airflow-provider-hubspot-deals"
+
+
+def get_provider_info() -> dict[str, Any]:
+    """Return what the entry point `apache_airflow_provider` promises."""
+    return {
+        "package-name": PACKAGE,
+        "name": "HubSpot deals",
+        "description": "HubSpot deals into PostgreSQL",
+        "versions": ["0.1.0"],
+        "connection-types": [
+            {
+                "connection-type": "hubspot",
+                "hook-name": "HubSpot",
+                "hook-class-name": "include.hubspot.hook.HubSpotHook",
+                "ui-field-behaviour": {
+                    # Not the port: Airflow 3.3.2 refuses to test a stored connection without one
+                    # (apache/airflow#73298).
+                    "hidden-fields": ["login", "schema"],
+                    "relabeling": {"password": "Token", "host": "Base URL"},
+                    "placeholders": {
+                        "password": "of a service key or private app: pat-na1-…",
+                        "host": "empty: https://api.hubapi.com",
+                        "port": "443 (Airflow's Test button wants one)",
+                    },
+                },
+                "conn-fields": _FIELDS,
+            }
+        ],
+        "asset-uris": [
+            {
+                "schemes": ["hubspot"],
+                "handler": "include.airflow_provider.lineage.checked_uri",
+                "to_openlineage_converter": "include.airflow_provider.lineage.dataset_of",
+            }
+        ],
+    }
+
+
+_FIELDS: Final = {
+    "requests_per_10_s": {
+        "label": "Requests in 10 s, at most",
+        "description": "Empty: as many as HubSpot allows. Set it if other integrations use the "
+        "same app.",
+        "schema": {"type": ["integer", "null"], "minimum": 1},
+    },
+    "rate_limit_share": {
+        "label": "Share of the rate limit",
+        "description": "Above 0, and 1 at most; empty: 1. The rest is left to other integrations "
+        "with the same app.",
+        "schema": {"type": ["number", "null"], "exclusiveMinimum": 0, "maximum": 1},
+    },
+    "api_version": {
+        "label": "API version",
+        "description": "Empty: 2026-03.",
+        "schema": {
+            "type": ["string", "null"],
+            "pattern": r"^(v3|20\d\d-0[39])?$",
+            "examples": ["2026-03", "v3"],
+        },
+    },
+}

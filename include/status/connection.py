@@ -1,0 +1,57 @@
+"""Connections that only read, and give up before a caller does."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psycopg
+from psycopg import sql
+
+from include.warehouse.connection import Warehouse
+
+#: A page that takes longer is of no use to whoever waits for it.
+STATEMENT_TIMEOUT = "20s"
+
+
+class WarehouseNotReadyError(Exception):
+    """The schema is older than this code; ``is_empty``: it has no tables at all."""
+
+    def __init__(self, *, is_empty: bool) -> None:
+        super().__init__("the warehouse's tables are missing or too old")
+        self.is_empty = is_empty
+
+
+@contextmanager
+def reading(warehouse: Warehouse) -> Iterator[psycopg.Connection]:
+    """Yield a connection in a read-only transaction whose times are UTC.
+
+    Raises what `Warehouse.connect` raises, and WarehouseNotReadyError.
+    """
+    try:
+        with warehouse.connect() as connection:
+            connection.execute(
+                sql.SQL(
+                    "set transaction read only; set local time zone 'UTC';"
+                    " set local statement_timeout = {}"
+                ).format(STATEMENT_TIMEOUT)
+            )
+            yield connection
+    except (
+        psycopg.errors.UndefinedTable,
+        psycopg.errors.UndefinedColumn,
+        psycopg.errors.InvalidSchemaName,
+    ):
+        raise WarehouseNotReadyError(is_empty=not _has_tables(warehouse)) from None
+
+
+def _has_tables(warehouse: Warehouse) -> bool:
+    with warehouse.connect() as connection:
+        row = connection.execute(
+            "select from pg_catalog.pg_tables where schemaname = %s and tablename = 'scans'",
+            [warehouse.schema],
+        ).fetchone()
+    return row is not None
+
+
+def tables(warehouse: Warehouse, *names: str) -> dict[str, sql.Identifier]:
+    """Return the schema-qualified names of tables, for `sql.SQL.format`."""
+    return {name: sql.Identifier(warehouse.schema, name) for name in names}

@@ -1,0 +1,1 @@
+"""The REST API and the page "HubSpot scans": an app at /hubspot-deals on Airflow's API server."""

@@ -1,0 +1,278 @@
+"""What the routes take and give, for validation and for OpenAPI."""
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+
+from include.tenants.tenant import TENANT_ID_PATTERN
+
+TenantId = Annotated[str, StringConstraints(pattern=TENANT_ID_PATTERN)]
+Mode = Literal["auto", "incremental", "full"]
+ScanState = Literal[
+    "queued",
+    "validating",
+    "extracting",
+    "checking",
+    "waiting",
+    "succeeded",
+    "failed",
+    "cancelled",
+]
+TenantState = Literal["failing", "running", "late", "ok", "never"]
+
+
+class ScanSummary(BaseModel):
+    """One scan in a line."""
+
+    scan_id: str
+    tenant: str
+    dag_id: str
+    run_id: str
+    mode: str = Field(description="What was asked for; what was done: `objects`.")
+    state: ScanState
+    started_at: datetime = Field(description="Of a queued scan: when it was asked for.")
+    finished_at: datetime | None
+    seconds: float | None
+    deals_received: int
+    deals_written: int
+    requests: int
+    throttled: int = Field(description="Requests that HubSpot answered with 429.")
+    attempt: int
+    warnings: int
+    error_type: str | None
+
+
+class ScanList(BaseModel):
+    scans: list[ScanSummary]
+    next_cursor: str | None = Field(description="null: this was the last page.")
+
+
+class Quality(BaseModel):
+    """How many checks ended so, in the last scan that was checked."""
+
+    passed: int
+    warned: int
+    failed: int
+    no_rows: int
+
+
+class Quota(BaseModel):
+    """The account's daily API quota, as HubSpot told it last: all its apps together."""
+
+    used_today: int | None = Field(description="null: nobody has asked today.")
+    daily_limit: int
+    share: float = Field(description="The tenant's `daily_quota_share`.")
+
+
+class Incident(BaseModel):
+    """What is wrong and not over yet."""
+
+    kind: str
+    since: datetime
+    error_type: str | None
+
+
+class Tenant(BaseModel):
+    """One tenant, and where it stands."""
+
+    id: str
+    dag_id: str
+    state: TenantState
+    schedule: str | None
+    timezone: str
+    paused: bool
+    next_run_at: datetime | None
+    portal_id: int | None
+    last_scan: ScanSummary | None
+    running_scan_id: str | None
+    last_success_at: datetime | None
+    freshness_s: float | None = Field(
+        description="Seconds since the last successful scan started: how old the deals are at most."
+    )
+    deals_live: int | None
+    deals_archived: int | None
+    quality: Quality | None
+    quota: Quota | None
+    incident: Incident | None
+
+
+class TenantList(BaseModel):
+    tenants: list[Tenant]
+    next_cursor: str | None = Field(description="null: this was the last page.")
+    total: int = Field(description="Of all pages.")
+
+
+class HistoryEntry(BaseModel):
+    """One scan of a chart."""
+
+    scan_id: str
+    started_at: datetime
+    state: ScanState
+    mode: str = Field(description="How deals were read.")
+    deals_received: int
+    deals_written: int
+    seconds: float | None
+
+
+class TenantDetail(Tenant):
+    history: list[HistoryEntry] = Field(description="The last 60 scans, the newest last.")
+
+
+class Progress(BaseModel):
+    """Counted at checkpoints. null wherever nothing is known."""
+
+    pages: int
+    records_received: int
+    expected: int | None
+    fraction: float | None = Field(description="0 to 1.")
+    records_per_s: float | None = Field(description="Over the last few checkpoints.")
+    requests_per_s: float | None = Field(description="Since the extraction began.")
+    time_left_s: float | None
+    updated_at: datetime | None
+
+
+class ScanObject(BaseModel):
+    """What the scan did about one object."""
+
+    object: str
+    mode: str
+    reason: str
+    pages: int
+    expected: int | None
+    records_received: int
+    records_archived: int
+    duplicates_dropped: int
+    rows_written: int
+    restored: int
+    merged: int
+    vanished: int
+    associations: int | None
+    portal_live: int | None
+    warehouse_live: int | None
+    difference: int | None
+    unexplained: int | None
+
+
+class QualityResult(BaseModel):
+    check: str
+    status: str
+    severity: str
+    observed: float | None
+    at_most: float
+    why: str
+
+
+class ScanError(BaseModel):
+    """Why a scan failed, or waits."""
+
+    type: str
+    message: str
+    remedy: str | None
+    runbook: str | None = Field(description="Heading in the runbook.")
+
+
+class ScanLinks(BaseModel):
+    self: str
+    deals: str
+    cancel: str
+    page: str
+    airflow_run: str
+    runbook: str | None
+
+
+class ScanDetail(BaseModel):
+    """All that is known of a scan."""
+
+    scan_id: str
+    tenant: str
+    dag_id: str
+    run_id: str
+    mode: str
+    state: ScanState
+    started_at: datetime
+    finished_at: datetime | None
+    seconds: float | None
+    deals_received: int
+    deals_written: int
+    requests: int
+    throttled: int
+    attempt: int
+    warnings: list[str]
+    error_type: str | None
+    window_start: datetime | None
+    window_end: datetime | None
+    progress: Progress
+    objects: list[ScanObject]
+    quality: list[QualityResult]
+    error: ScanError | None
+    links: ScanLinks
+
+
+class StartScan(BaseModel):
+    """What to scan."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    tenant: TenantId
+    mode: Mode = "auto"
+    window_start: AwareDatetime | None = Field(
+        None, description="Read what was modified from here on. Not with mode full."
+    )
+    window_end: AwareDatetime | None = Field(
+        None, description="Read what was modified before this; null: until now."
+    )
+    checkpoint_pages: Annotated[int, Field(strict=True, ge=1, le=1000)] | None = Field(
+        None, description="null: the tenant's setting."
+    )
+    force: Annotated[bool, Field(strict=True)] = Field(
+        False, description="Queue it even though a scan of the tenant is running or queued."
+    )
+
+
+class Started(BaseModel):
+    scan_id: str
+    run_id: str
+    tenant: str
+    state: Literal["queued"] = "queued"
+    links: ScanLinks
+
+
+class Cancelled(BaseModel):
+    scan_id: str
+    state: Literal["cancelled"] = "cancelled"
+
+
+class Deal(BaseModel):
+    """A deal as the warehouse holds it. `properties` has every value as HubSpot sent it."""
+
+    deal_id: int
+    deal_name: str | None
+    deal_type: str | None
+    pipeline_id: str | None
+    stage_id: str | None
+    owner_id: str | None
+    amount: float | None
+    amount_in_home_currency: float | None
+    currency: str | None
+    probability: float | None
+    forecast_category: str | None
+    priority: str | None
+    is_closed: bool | None
+    is_won: bool | None
+    close_date: datetime | None
+    stage_entered_at: datetime | None
+    created_at: datetime | None
+    updated_at: datetime | None
+    archived: bool
+    archived_at: datetime | None
+    vanished_at: datetime | None
+    merged_into_deal_id: int | None
+    url: str | None
+    extracted_at: datetime
+    properties: dict[str, str | None]
+
+
+class DealList(BaseModel):
+    deals: list[Deal]
+    next_cursor: str | None = Field(description="null: this was the last page.")

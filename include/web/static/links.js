@@ -1,0 +1,38 @@
+// Addresses: of this page's views, and of Airflow's pages around it.
+
+export const tenantsHref = () => "ui";
+export const tenantHref = (tenant) => `ui?tenant=${encodeURIComponent(tenant)}`;
+export const scanHref = (scan) => `ui?scan=${encodeURIComponent(scan)}`;
+
+export const dagHref = (dagId) => `/dags/${encodeURIComponent(dagId)}`;
+export const runHref = (dagId, runId) => `${dagHref(dagId)}/runs/${encodeURIComponent(runId)}`;
+
+/** The task whose log tells of *scan* what there is to know. */
+export function logHref(scan) {
+  return `${runHref(scan.dag_id, scan.run_id)}/tasks/${taskOf(scan)}`;
+}
+
+function taskOf(scan) {
+  if (scan.state === "validating") return "validate_token";
+  if (scan.state === "checking" || scan.quality.length) return "check_quality";
+  if (scan.state === "failed" && !scan.objects.length) return "validate_token";
+  return "extract_deals";
+}
+
+/** Airflow's page at *path*, wherever Airflow is served. */
+export const airflowUrl = (path) => new URL(`..${path}`, document.baseURI).href;
+
+/**
+ * Open an Airflow page in the window around us: its frame may neither navigate that window nor open
+ * one, but being of the same origin we can click a link there.
+ */
+export function openInAirflow(event) {
+  if (parent === window || event.defaultPrevented) return;
+  event.preventDefault();
+  const link = parent.document.createElement("a");
+  link.href = event.currentTarget.href;
+  if (event.ctrlKey || event.metaKey || event.shiftKey || event.button === 1) link.target = "_blank";
+  parent.document.body.append(link);
+  link.click();
+  link.remove();
+}

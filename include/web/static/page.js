@@ -1,0 +1,19 @@
+// Mounts the view that the page's address asks for.
+import { render } from "preact";
+import { html } from "./html.js";
+import { ScanView } from "./views/scan.js";
+import { TenantView } from "./views/tenant.js";
+import { TenantsView } from "./views/tenants.js";
+
+const page = document.getElementById("page");
+const { tenant, scan, dag, run } = page.dataset;
+
+page.replaceChildren();
+render(
+  scan
+    ? html`<${ScanView} id=${scan} dag=${dag} run=${run} />`
+    : tenant
+      ? html`<${TenantView} id=${tenant} dag=${dag} />`
+      : html`<${TenantsView} />`,
+  page,
+);

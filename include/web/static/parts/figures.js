@@ -1,0 +1,18 @@
+// Figures side by side: a name, a value, and what else there is to say.
+import { html } from "../html.js";
+
+/** @param items `[name, value, note?]`; items that are null are left out */
+export function Figures({ items, label }) {
+  return html`
+    <dl class="figures" aria-label=${label}>
+      ${items.filter(Boolean).map(
+        ([name, value, note]) => html`
+          <div>
+            <dt>${name}</dt>
+            <dd>${value}${note && html`<small>${note}</small>`}</dd>
+          </div>
+        `,
+      )}
+    </dl>
+  `;
+}

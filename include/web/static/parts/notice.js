@@ -1,0 +1,67 @@
+// Something the reader should know: what happened, and what to do.
+import { html } from "../html.js";
+import { Moment } from "./moment.js";
+
+export function Notice({ tone = "quiet", title, children }) {
+  return html`
+    <section class="notice ${tone}" role=${tone === "bad" ? "alert" : "note"}>
+      ${title && html`<strong>${title}</strong>`}
+      ${children}
+    </section>
+  `;
+}
+
+const TITLES = {
+  unreachable: "Airflow can't be reached",
+  forbidden: "You may not see this",
+  "not-found": "There is nothing here",
+  "warehouse-unavailable": "The warehouse can't be reached",
+  "warehouse-not-ready": "The warehouse is not ready",
+  "scan-running": "A scan is running already",
+  "dag-paused": "The DAG is paused",
+  "scan-finished": "The scan has ended",
+};
+
+/** A problem of the API. */
+export function ProblemNotice({ problem, children }) {
+  if (problem.status === 401) {
+    return html`
+      <${Notice} tone="bad" title="You are signed out">
+        <p>Sign in to Airflow again, then reload this page.</p>
+      <//>
+    `;
+  }
+  const tone = problem.code === "warehouse-not-ready" ? "quiet" : "bad";
+  return html`
+    <${Notice} tone=${tone} title=${TITLES[problem.code] ?? problem.title ?? "That did not work"}>
+      <p>${problem.message}</p>
+      ${problem.remedy && html`<p class="remedy">${problem.remedy}</p>`}
+      ${children}
+    <//>
+  `;
+}
+
+/** Above what an earlier answer told, when there is no newer one. */
+export function Outdated({ problem }) {
+  if (!problem) return null;
+  return html`
+    <div class="notice warn" role="status">
+      <strong>${TITLES[problem.code] ?? "What is shown may be out of date"}.</strong> ${" "}
+      <span>${problem.unreachable ? "What is shown is from before. Trying again." : problem.message}</span>
+    </div>
+  `;
+}
+
+export function Incident({ incident }) {
+  if (!incident) return null;
+  return html`
+    <${Notice} tone=${incident.kind === "warning" ? "warn" : "bad"}>
+      <strong>${incident.error_type || incident.kind}</strong> since <${Moment} at=${incident.since} />.${" "}
+      The last scan tells why, and what to do.
+    <//>
+  `;
+}
+
+export function Empty({ title, children }) {
+  return html`<section class="empty"><h2>${title}</h2>${children}</section>`;
+}

@@ -1,0 +1,40 @@
+// What the checks of a scan's data gave, in few words and in full.
+import { html } from "../html.js";
+import { decimal, NOTHING, number } from "../format.js";
+import { Sign } from "./state.js";
+import { Table } from "./table.js";
+
+const STATUS = {
+  passed: ["Passed", "good", "m5.2 8.2 2 2 3.6-4.2"],
+  warned: ["Warned", "warn", "M8 4.8v4M8 11.2h.01"],
+  failed: ["Failed", "bad", "m5.8 5.8 4.4 4.4m0-4.4-4.4 4.4"],
+  no_rows: ["Nothing to check", "quiet", "M5.4 8h5.2"],
+};
+
+export function QualitySummary({ quality }) {
+  if (!quality) return NOTHING;
+  const worst = ["failed", "warned", "passed"].find((status) => quality[status]) ?? "no_rows";
+  const [label, tone, path] = STATUS[worst];
+  const count = worst === "no_rows" ? "" : `${number(quality[worst])} `;
+  return html`<span class="state ${tone}"><${Sign} path=${path} />${count}${label.toLowerCase()}</span>`;
+}
+
+function Status({ status }) {
+  const [label, tone, path] = STATUS[status] ?? [status, "quiet", ""];
+  return html`<span class="state ${tone}"><${Sign} path=${path} />${label}</span>`;
+}
+
+const COLUMNS = [
+  { label: "Check", head: true, cell: (row) => html`<code>${row.check}</code>` },
+  { label: "Result", cell: (row) => html`<${Status} status=${row.status} />` },
+  { label: "If it fails", cell: (row) => (row.severity === "block" ? "stops the run" : "is noted") },
+  { label: "Found", number: true, cell: (row) => decimal(row.observed) },
+  { label: "Allowed", number: true, cell: (row) => decimal(row.at_most) },
+  { label: "Why", cell: (row) => html`<span class="prose">${row.why}</span>` },
+];
+const ORDER = ["failed", "warned", "passed", "no_rows"];
+
+export function QualityTable({ results }) {
+  const rows = [...results].sort((a, b) => ORDER.indexOf(a.status) - ORDER.indexOf(b.status));
+  return html`<${Table} label="Quality checks" columns=${COLUMNS} rows=${rows} rowKey=${(row) => row.check} />`;
+}

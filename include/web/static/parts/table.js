@@ -1,0 +1,55 @@
+// A table that becomes a list of cards where it does not fit. The roles are named because browsers
+// forget them once a table is displayed as something else.
+import { html } from "../html.js";
+
+/**
+ * @param columns `{ label, cell: row => content, number?: aligned as one, head?: names the row }`
+ * @param rowKey row => its key
+ * @param rowClass row => class name
+ */
+export function Table({ label, columns, rows, rowKey, rowClass = () => "", busy = false }) {
+  return html`
+    <div class="scroll"><table class="table" role="table" aria-label=${label} aria-busy=${busy} onKeyDown=${walkRows}>
+      <thead role="rowgroup">
+        <tr role="row">
+          ${columns.map(
+            (column) => html`
+              <th role="columnheader" scope="col" class=${column.number ? "number" : ""}>${column.label}</th>
+            `,
+          )}
+        </tr>
+      </thead>
+      <tbody role="rowgroup">
+        ${rows.map(
+          (row) => html`
+            <tr role="row" key=${rowKey(row)} class=${rowClass(row)} onClick=${openRow}>
+              ${columns.map((column) => html`<${Cell} column=${column} row=${row} />`)}
+            </tr>
+          `,
+        )}
+      </tbody>
+    </table></div>
+  `;
+}
+
+function Cell({ column, row }) {
+  const kind = column.number ? "number" : "";
+  if (column.head) return html`<th role="rowheader" scope="row" class="head ${kind}">${column.cell(row)}</th>`;
+  return html`<td role="cell" class=${kind} data-label=${column.label}>${column.cell(row)}</td>`;
+}
+
+/** What tells more when pointed at lies above the row's link, so a click there is passed on. */
+function openRow(event) {
+  if (!event.target.closest("a")) event.currentTarget.querySelector("a.row")?.click();
+}
+
+/** Arrow keys go from one row's link to the next. */
+function walkRows(event) {
+  const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+  if (!step || !event.target.matches("a.row")) return;
+  const links = [...event.currentTarget.querySelectorAll("a.row")];
+  const next = links[links.indexOf(event.target) + step];
+  if (!next) return;
+  event.preventDefault();
+  next.focus();
+}

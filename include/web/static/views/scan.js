@@ -1,0 +1,147 @@
+// One scan: how far it is or how it ended, what it read, and what its checks found.
+import { html } from "../html.js";
+import { decimal, duration, number, percent } from "../format.js";
+import { logHref, runHref, tenantHref, tenantsHref } from "../links.js";
+import { AirflowLink } from "../parts/airflow_link.js";
+import { CancelButton } from "../parts/cancel_button.js";
+import { Figures } from "../parts/figures.js";
+import { Heading } from "../parts/heading.js";
+import { Moment } from "../parts/moment.js";
+import { Empty, Notice, Outdated, ProblemNotice } from "../parts/notice.js";
+import { ObjectsTable } from "../parts/objects.js";
+import { Progress } from "../parts/progress.js";
+import { QualityTable } from "../parts/quality.js";
+import { isRunning, State, stateLabel } from "../parts/state.js";
+import { usePolled } from "../polled.js";
+
+const ROOT = ["HubSpot scans", tenantsHref()];
+
+export function ScanView({ id, dag, run }) {
+  const { data: scan, problem, reload } = usePolled(
+    `scans/${encodeURIComponent(id)}`,
+    (answer) => isRunning(answer.state),
+  );
+  if (!scan) {
+    return html`
+      <${Heading} path=${[ROOT]} title="Scan" />
+      ${problem
+        ? html`<${Missing} problem=${problem} dag=${dag} run=${run} />`
+        : html`<p class="loading" role="status">Loading …</p>`}
+    `;
+  }
+  return html`<${Outdated} problem=${problem} /><${Scan} scan=${scan} reload=${reload} />`;
+}
+
+function Missing({ problem, dag, run }) {
+  if (problem.status !== 404 || !run) return html`<${ProblemNotice} problem=${problem} />`;
+  return html`
+    <${Empty} title="This run has left no scan">
+      <p>Either it has not begun, or it ended before it could: the log of its first task says why.</p>
+      <p><${AirflowLink} to=${runHref(dag, run)}>Open the run<//></p>
+    <//>
+  `;
+}
+
+function Scan({ scan, reload }) {
+  const running = isRunning(scan.state);
+  return html`
+    <${Heading} path=${[ROOT, [scan.tenant, tenantHref(scan.tenant)]]} title="Scan of ${scan.tenant}">
+      <${AirflowLink} className="button" to=${runHref(scan.dag_id, scan.run_id)}>Open run<//>
+      <${AirflowLink} className="button" to=${logHref(scan)}>Logs<//>
+      ${running && html`<${CancelButton} scan=${scan} onDone=${reload} />`}
+    <//>
+    <p class="facts">
+      <${State} state=${scan.state} />
+      <span>${inWords(scan)}</span>
+      <span>started <${Moment} at=${scan.started_at} /></span>
+      ${scan.finished_at && html`<span>ended <${Moment} at=${scan.finished_at} /></span>`}
+      <code class="run">${scan.run_id}</code>
+    </p>
+    <p class="unseen" role="status">${announcement(scan)}</p>
+    <${Failure} scan=${scan} />
+    <${HowFar} scan=${scan} running=${running} />
+    <${Warnings} warnings=${scan.warnings} />
+    <${Part} title="Objects" rows=${scan.objects} none=${running ? "Nothing has been read yet." : "Nothing was read."}>
+      <${ObjectsTable} objects=${scan.objects} />
+    <//>
+    <${Part} title="Quality" rows=${scan.quality} none=${running ? "The checks come after the reading." : "No check ran."}>
+      <${QualityTable} results=${scan.quality} />
+    <//>
+  `;
+}
+
+function inWords(scan) {
+  if (!scan.window_start) return `${scan.mode} scan`;
+  return html`
+    ${scan.mode} scan of what was modified from <${Moment} at=${scan.window_start} /> until
+    ${" "}<${Moment} at=${scan.window_end} />
+  `;
+}
+
+/** Heard, not seen: the state, and each quarter that is done. */
+function announcement(scan) {
+  const quarters = Math.floor((scan.progress.fraction ?? 0) * 4);
+  const done = isRunning(scan.state) && quarters > 0 ? `, ${quarters * 25} % done` : "";
+  return `${stateLabel(scan.state)}${done}`;
+}
+
+function Failure({ scan }) {
+  if (!scan.error) return null;
+  const waits = scan.state === "waiting";
+  return html`
+    <${Notice} tone=${waits ? "warn" : "bad"} title=${waits ? "Waiting for HubSpot" : scan.error.type}>
+      <p>${scan.error.message}</p>
+      ${scan.error.remedy && html`<p class="remedy">${scan.error.remedy}</p>`}
+      ${scan.error.runbook && html`<p>More: <code>${scan.error.runbook}</code></p>`}
+    <//>
+  `;
+}
+
+function HowFar({ scan, running }) {
+  const { progress } = scan;
+  const label = stateLabel(scan.state);
+  return html`
+    <section class="panel" aria-label="Progress">
+      ${running &&
+      html`
+        <div class="how-far">
+          <${Progress} fraction=${progress.fraction} label=${label} />
+          <span class="big">${percent(progress.fraction)}</span>
+        </div>
+      `}
+      <${Figures}
+        label="Progress"
+        items=${[
+          ["Records", number(progress.records_received), progress.expected && `of ${number(progress.expected)}`],
+          ["Pages", number(progress.pages)],
+          ["Deals received", number(scan.deals_received)],
+          ["Deals written", number(scan.deals_written)],
+          running && ["Records a second", decimal(progress.records_per_s)],
+          running && ["Time left", duration(progress.time_left_s)],
+          !running && ["Time taken", duration(scan.seconds)],
+          ["Requests", number(scan.requests), progress.requests_per_s && `${decimal(progress.requests_per_s)} a second`],
+          ["Throttled", number(scan.throttled), "429 answers"],
+          scan.attempt > 1 && ["Attempt", number(scan.attempt)],
+        ]}
+      />
+    </section>
+  `;
+}
+
+function Warnings({ warnings }) {
+  if (!warnings.length) return null;
+  return html`
+    <${Notice} tone="warn" title="Not everything could be read">
+      <ul>${warnings.map((warning) => html`<li>${warning}</li>`)}</ul>
+    <//>
+  `;
+}
+
+function Part({ title, rows, none, children }) {
+  return html`
+    <section class="panel" aria-label=${title}>
+      <h2>${title}</h2>
+      ${rows.length ? children : html`<p class="none">${none}</p>`}
+    </section>
+  `;
+}

@@ -1,0 +1,189 @@
+// All tenants that the user may see.
+import { useEffect, useRef, useState } from "preact/hooks";
+import { html } from "../html.js";
+import { duration, number, plural } from "../format.js";
+import { tenantHref } from "../links.js";
+import { Heading } from "../parts/heading.js";
+import { Moment } from "../parts/moment.js";
+import { Empty, Outdated, ProblemNotice } from "../parts/notice.js";
+import { QualitySummary } from "../parts/quality.js";
+import { Quota } from "../parts/quota.js";
+import { isRunning, State, stateOf } from "../parts/state.js";
+import { Table } from "../parts/table.js";
+import { usePolled } from "../polled.js";
+
+const PAGE_SIZE = 50;
+const TYPING_MS = 200;
+const FILTERS = [
+  ["", "All states"],
+  ["failing", "Failing"],
+  ["running", "Running"],
+  ["late", "Late"],
+  ["ok", "OK"],
+  ["never", "Never scanned"],
+];
+
+const COLUMNS = [
+  {
+    label: "Tenant",
+    head: true,
+    cell: (tenant) => html`
+      <a class="row" href=${tenantHref(tenant.id)}>${tenant.id}</a>
+      ${tenant.paused && html`<span class="tag" title="Its DAG is paused: no scan starts by itself">paused</span>`}
+    `,
+  },
+  { label: "State", cell: (tenant) => html`<${State} state=${stateOf(tenant)} />` },
+  { label: "Last scan", cell: (tenant) => html`<${Moment} at=${tenant.last_scan?.started_at} />` },
+  {
+    label: "Freshness",
+    number: true,
+    cell: (tenant) => html`
+      ${tenant.state === "late" && html`<span class="tag late" title="A scan is overdue">late</span> `}
+      ${duration(tenant.freshness_s)}
+    `,
+  },
+  { label: "Deals live", number: true, cell: (tenant) => number(tenant.deals_live) },
+  { label: "Archived", number: true, cell: (tenant) => number(tenant.deals_archived) },
+  { label: "Quality", cell: (tenant) => html`<${QualitySummary} quality=${tenant.quality} />` },
+  { label: "Quota today", number: true, cell: (tenant) => html`<${Quota} quota=${tenant.quota} />` },
+  {
+    label: "Next run",
+    cell: (tenant) => (tenant.paused ? "paused" : html`<${Moment} at=${tenant.next_run_at} />`),
+  },
+];
+
+const anyRuns = (answer) => answer.tenants.some((tenant) => isRunning(stateOf(tenant)));
+
+export function TenantsView() {
+  const [asked, ask] = useAsked();
+  const cursor = asked.cursors.at(-1);
+  const query = new URLSearchParams({ limit: PAGE_SIZE });
+  if (asked.search) query.set("search", asked.search);
+  if (asked.state) query.set("state", asked.state);
+  if (cursor) query.set("cursor", cursor);
+  const { data, problem, settled } = usePolled(`tenants?${query}`, anyRuns);
+  const shown = useRef(null); // while the next page comes, the last one stays
+  if (settled) shown.current = data && { ...data, first: (asked.cursors.length - 1) * PAGE_SIZE + 1 };
+  const answer = shown.current;
+
+  return html`
+    <${Heading} title="HubSpot scans" />
+    <${Filters} asked=${asked} ask=${ask} />
+    ${answer && html`<${Outdated} problem=${problem} />`}
+    ${!answer && problem && html`<${ProblemNotice} problem=${problem} />`}
+    ${!answer && !problem && html`<p class="loading" role="status">Loading …</p>`}
+    ${answer && html`<${Tenants} answer=${answer} asked=${asked} ask=${ask} busy=${!settled} />`}
+  `;
+}
+
+function Tenants({ answer, asked, ask, busy }) {
+  const last = answer.first + answer.tenants.length - 1;
+  if (!answer.tenants.length) return html`<${NoTenants} filtered=${asked.search || asked.state} ask=${ask} />`;
+  return html`
+    <${Table}
+      label="Tenants"
+      columns=${COLUMNS}
+      rows=${answer.tenants}
+      rowKey=${(tenant) => tenant.id}
+      rowClass=${(tenant) => (tenant.incident && tenant.incident.kind !== "warning" ? "incident" : "")}
+      busy=${busy}
+    />
+    <nav class="pages" aria-label="Pages">
+      <p role="status">${number(answer.first)}–${number(last)} of ${plural(answer.total, "tenant", "tenants")}</p>
+      <button
+        disabled=${asked.cursors.length === 1}
+        onClick=${() => ask({ cursors: asked.cursors.slice(0, -1) })}
+      >Previous</button>
+      <button
+        disabled=${!answer.next_cursor || busy}
+        onClick=${() => ask({ cursors: [...asked.cursors, answer.next_cursor] })}
+      >Next</button>
+    </nav>
+  `;
+}
+
+function NoTenants({ filtered, ask }) {
+  if (filtered) {
+    return html`
+      <${Empty} title="No tenant matches">
+        <p><button onClick=${() => ask({ search: "", state: "", cursors: [null] })}>Show all tenants</button></p>
+      <//>
+    `;
+  }
+  return html`
+    <${Empty} title="No tenants yet">
+      <p>Tenants are entries of the tenants file; each one is a DAG. You see those whose DAG you may see.</p>
+    <//>
+  `;
+}
+
+function Filters({ asked, ask }) {
+  const [text, setText] = useState(asked.search);
+  const input = useRef(null);
+
+  useEffect(() => setText(asked.search), [asked.search]);
+  useEffect(() => {
+    if (text === asked.search) return;
+    const timer = setTimeout(() => ask({ search: text, cursors: [null] }), TYPING_MS);
+    return () => clearTimeout(timer);
+  }, [text]);
+  useEffect(() => {
+    const focus = (event) => {
+      if (event.key !== "/" || event.ctrlKey || event.metaKey || event.altKey) return;
+      if (event.target.closest?.("input, select, textarea")) return;
+      event.preventDefault();
+      input.current.focus();
+    };
+    addEventListener("keydown", focus);
+    return () => removeEventListener("keydown", focus);
+  }, []);
+  const toRows = (event) => {
+    if (event.key === "ArrowDown") document.querySelector("a.row")?.focus();
+  };
+
+  return html`
+    <search class="filters">
+      <label>
+        <span class="unseen">Search tenants</span>
+        <input
+          type="search"
+          ref=${input}
+          value=${text}
+          placeholder="Search tenants"
+          aria-keyshortcuts="/"
+          autocomplete="off"
+          spellcheck=${false}
+          onInput=${(event) => setText(event.currentTarget.value)}
+          onKeyDown=${toRows}
+        />
+        <kbd aria-hidden="true">/</kbd>
+      </label>
+      <label>
+        <span class="unseen">State</span>
+        <select value=${asked.state} onChange=${(event) => ask({ state: event.currentTarget.value, cursors: [null] })}>
+          ${FILTERS.map(([value, label]) => html`<option value=${value}>${label}</option>`)}
+        </select>
+      </label>
+    </search>
+  `;
+}
+
+/** What was asked for: search and state are in the address, the page is kept beside it. */
+function useAsked() {
+  const given = new URLSearchParams(location.search);
+  const [asked, setAsked] = useState({
+    search: given.get("search") ?? "",
+    state: given.get("state") ?? "",
+    cursors: history.state?.cursors ?? [null],
+  });
+  function ask(changes) {
+    const next = { ...asked, ...changes };
+    const query = new URLSearchParams();
+    if (next.search) query.set("search", next.search);
+    if (next.state) query.set("state", next.state);
+    history.replaceState({ ...history.state, cursors: next.cursors }, "", `ui${query.size ? `?${query}` : ""}`);
+    setAsked(next);
+    scrollTo(0, 0);
+  }
+  return [asked, ask];
+}

@@ -1,0 +1,220 @@
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+import requests
+
+from include.scan import scan_id
+from tests.scans import query
+from tests.status_rows import add_scan, run_of
+from tests.web.api.conftest import DEALS, Site
+from tests.web.api.servers import Server
+
+pytestmark = pytest.mark.usefixtures("nothing_runs")
+
+
+def start(server: Server, tenant: str = "globex", **wish: Any) -> requests.Response:
+    return server.post("/scans", json={"tenant": tenant, **wish})
+
+
+def code(answer: requests.Response) -> tuple[int, str]:
+    return answer.status_code, answer.json()["code"]
+
+
+def test_a_scan_with_its_objects_and_checks(simple: Server, acme_scan: str) -> None:
+    scan = simple.get(f"/scans/{acme_scan}").json()
+
+    assert (scan["state"], scan["mode"], scan["attempt"]) == ("succeeded", "auto", 2)
+    assert (scan["requests"], scan["throttled"]) == (40, 2)
+    assert [part["object"] for part in scan["objects"]] == ["deals", "contacts"]
+    assert scan["objects"][0]["expected"] == 1_190
+    assert [(check["check"], check["status"]) for check in scan["quality"]] == [
+        ("values_fit", "warned"),
+        ("every_deal_is_there", "passed"),
+    ]
+    assert scan["warnings"] == ["owners were not read"]
+    assert scan["progress"]["records_received"] == DEALS + 7
+    assert (scan["progress"]["expected"], scan["progress"]["time_left_s"]) == (None, None)
+    assert scan["links"]["airflow_run"] == "/dags/hubspot_deals__acme/runs/manual__1"
+
+
+def test_a_failed_scan_says_why_and_what_to_do(simple: Server, failed_scan: str) -> None:
+    error = simple.get(f"/scans/{failed_scan}").json()["error"]
+
+    assert error == {
+        "type": "TokenRejectedError",
+        "message": "tenant acme: HubSpot refused the token (401).",
+        "remedy": "Rotate it.",
+        "runbook": "docs/runbook.md#token-rejected",
+    }
+
+
+def test_a_list_of_scans_in_pages_is_the_whole_list(simple: Server) -> None:
+    whole = [scan["scan_id"] for scan in simple.get("/scans?limit=1000").json()["scans"]]
+
+    pages, cursor = [], ""
+    while cursor is not None:
+        page = simple.get(f"/scans?limit=1{f'&cursor={cursor}' if cursor else ''}").json()
+        pages += [scan["scan_id"] for scan in page["scans"]]
+        cursor = page["next_cursor"]
+
+    assert pages == whole
+    assert len(whole) >= 3
+
+
+def test_lists_are_filtered_by_tenant_and_state(simple: Server, failed_scan: str) -> None:
+    scans = simple.get("/scans?tenant=acme&state=failed").json()["scans"]
+
+    assert [scan["scan_id"] for scan in scans] == [failed_scan]
+
+
+def test_a_start_is_a_run_of_the_tenants_dag(simple: Server) -> None:
+    answer = start(
+        simple, mode="incremental", window_start="2026-01-01T02:00:00+02:00", checkpoint_pages=7
+    )
+
+    started = answer.json()
+    run = simple.airflow("GET", f"/dags/hubspot_deals__globex/dagRuns/{started['run_id']}").json()
+    assert answer.status_code == 201
+    assert answer.headers["Location"] == f"/hubspot-deals/scans/{started['scan_id']}"
+    assert started["scan_id"] == scan_id("hubspot_deals__globex", started["run_id"])
+    assert started["run_id"].startswith("api__")
+    assert run["conf"] == {
+        "mode": "incremental",
+        "window_start": "2026-01-01T00:00:00+00:00",
+        "checkpoint_pages": 7,
+    }
+    assert run["triggering_user_name"] == "admin"
+
+
+def test_a_started_scan_is_queued_until_its_first_task_runs(simple: Server) -> None:
+    started = start(simple, mode="full").json()
+
+    scan = simple.get(f"/scans/{started['scan_id']}").json()
+    first, *_ = simple.get("/scans").json()["scans"]
+    queued = simple.get("/scans?state=queued&tenant=globex").json()["scans"]
+    tenant = simple.get("/tenants/globex").json()
+
+    assert (scan["state"], scan["mode"], scan["objects"]) == ("queued", "full", [])
+    assert first["scan_id"] == started["scan_id"]
+    assert [entry["scan_id"] for entry in queued] == [started["scan_id"]]
+    assert (tenant["state"], tenant["running_scan_id"]) == ("running", started["scan_id"])
+
+
+def test_a_second_start_is_409_and_names_the_first(simple: Server) -> None:
+    first = start(simple).json()
+
+    second = start(simple)
+
+    assert code(second) == (409, "scan-running")
+    assert (second.json()["scan_id"], second.json()["run_id"]) == (
+        first["scan_id"],
+        first["run_id"],
+    )
+
+
+def test_force_queues_behind_the_running_one(simple: Server) -> None:
+    first = start(simple).json()
+
+    second = start(simple, force=True)
+
+    assert second.status_code == 201
+    assert second.json()["scan_id"] != first["scan_id"]
+
+
+def test_of_many_starts_at_once_one_is_made(simple: Server) -> None:
+    simple.token("admin")
+    with ThreadPoolExecutor(6) as pool:
+        answers = list(pool.map(lambda _: start(simple).status_code, range(6)))
+
+    assert sorted(answers) == [201, 409, 409, 409, 409, 409]
+
+
+def test_a_paused_dag_is_409_with_what_to_do(simple: Server) -> None:
+    answer = start(simple, "paused")
+
+    assert code(answer) == (409, "dag-paused")
+    assert "Unpause" in answer.json()["remedy"]
+
+
+@pytest.mark.parametrize(
+    "wish",
+    [
+        pytest.param({"mode": "everything"}, id="mode"),
+        pytest.param({"mode": "full", "window_start": "2026-01-01T00:00:00Z"}, id="full-window"),
+        pytest.param({"window_end": "2026-01-01T00:00:00Z"}, id="end-alone"),
+        pytest.param({"window_start": "2026-01-01T00:00:00"}, id="no-zone"),
+        pytest.param({"window_start": "yesterday"}, id="no-moment"),
+        pytest.param({"window_start": "2999-01-01T00:00:00Z"}, id="future"),
+        pytest.param({"checkpoint_pages": 0}, id="no-pages"),
+        pytest.param({"checkpoint_pages": "7"}, id="text"),
+        pytest.param({"force": "yes"}, id="force"),
+        pytest.param({"conf": {"mode": "full"}}, id="unknown-key"),
+    ],
+)
+def test_a_wish_that_makes_no_sense_is_refused_at_once(
+    simple: Server, wish: dict[str, Any]
+) -> None:
+    assert code(start(simple, **wish)) == (422, "invalid-request")
+
+
+def test_an_unknown_tenant_can_not_be_started(simple: Server) -> None:
+    assert code(start(simple, "hooli")) == (404, "not-found")
+
+
+def test_a_queued_scan_is_cancelled_with_its_run(simple: Server) -> None:
+    started = start(simple).json()
+
+    answer = simple.post(f"/scans/{started['scan_id']}/cancel")
+
+    run = simple.airflow("GET", f"/dags/hubspot_deals__globex/dagRuns/{started['run_id']}").json()
+    assert (answer.status_code, answer.json()) == (
+        202,
+        {"scan_id": started["scan_id"], "state": "cancelled"},
+    )
+    assert run["state"] == "failed"
+    assert simple.get(f"/scans/{started['scan_id']}").json()["state"] == "cancelled"
+    assert start(simple).status_code == 201
+
+
+def test_cancelling_raises_the_attempt_so_that_the_running_try_writes_no_more(site: Site) -> None:
+    started = start(site.simple).json()
+    before = datetime.now(UTC) - timedelta(seconds=5)
+    query(
+        site.warehouse,
+        "insert into scans (scan_id, tenant_id, dag_id, run_id, mode, state, attempt, started_at)"
+        " values (%s, 'globex', 'hubspot_deals__globex', %s, 'auto', 'extracting', 5, %s)"
+        " returning scan_id",
+        started["scan_id"],
+        started["run_id"],
+        before,
+    )
+
+    site.simple.post(f"/scans/{started['scan_id']}/cancel").raise_for_status()
+
+    (row,) = query(
+        site.warehouse,
+        "select state, attempt, started_at, finished_at from scans where scan_id = %s",
+        started["scan_id"],
+    )
+    assert row["state"] == "cancelled"
+    assert row["attempt"] > 5
+    assert row["finished_at"] > row["started_at"] == before
+
+
+def test_a_row_whose_run_is_gone_can_be_cancelled(site: Site) -> None:
+    scan = add_scan(site.warehouse, "globex", 99, state="extracting")
+
+    first = site.simple.post(f"/scans/{scan}/cancel")
+    again = site.simple.post(f"/scans/{scan}/cancel")
+
+    assert first.status_code == 202
+    assert code(again) == (409, "scan-finished")
+
+
+@pytest.mark.parametrize("number", [1, 2], ids=["succeeded", "failed"])
+def test_a_scan_that_has_ended_is_409(simple: Server, number: int) -> None:
+    scan = run_of("acme", number)[0]
+
+    assert code(simple.post(f"/scans/{scan}/cancel")) == (409, "scan-finished")

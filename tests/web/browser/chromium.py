@@ -1,0 +1,45 @@
+"""Chromium as Debian has it, without a screen and without any wish to call home."""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+FLAGS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+#: Airflow's login page and its UI take a while on a busy machine.
+PATIENCE_MS = 20_000
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    """Yield a browser; skip the test where none is installed."""
+    program = next(filter(None, map(shutil.which, NAMES)), None)
+    if program is None:
+        pytest.skip("Chromium is not installed (Debian: apt-get install chromium)")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=list(FLAGS))
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+@contextmanager
+def chromium_page(base_url: str) -> Iterator[Page]:
+    """Yield a page of a new browser."""
+    with chromium() as browser:
+        page = browser.new_context(base_url=base_url).new_page()
+        page.set_default_timeout(PATIENCE_MS)
+        yield page

@@ -1,0 +1,133 @@
+"""One Airflow with the page, filled with 1,000 tenants, and Chromium, for all tests in here."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    Page,
+    StorageState,
+    sync_playwright,
+)
+
+from tests.web.browser.data import fill, other_tenants
+from tests.web.browser.stack import REAL_TENANTS, PageStack, page_stack, start
+
+FLAGS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+#: Airflow's login page and its UI take a while on a busy machine.
+PATIENCE_MS = 20_000
+
+#: Chromium's opinion of the frame that Airflow puts around every plugin's page.
+ABOUT_AIRFLOWS_FRAME = "can escape its sandboxing"
+
+SignIn = Callable[..., Page]
+#: Kept after the first time: signing in takes seconds.
+_signed_in: dict[str, StorageState] = {}
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PageStack]:
+    stack = page_stack(tmp_path_factory.mktemp("page_stack"))
+    tenants = other_tenants(REAL_TENANTS)
+    try:
+        start(stack, tenants)
+        fill(stack.warehouse, [*REAL_TENANTS, *tenants])
+        yield stack
+    finally:
+        stack.stop()
+        stack.postgres.remove()
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    program = next(filter(None, map(shutil.which, NAMES)), None)
+    if program is None:
+        pytest.skip("Chromium is not installed (Debian: apt-get install chromium)")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=list(FLAGS))
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def complaints() -> list[str]:
+    """What pages of this test have to complain about: filled while they are used."""
+    return []
+
+
+@pytest.fixture
+def sign_in(stack: PageStack, browser: Browser, complaints: list[str]) -> Iterator[SignIn]:
+    """Open a window of somebody who has signed in; of the administrator, if nobody is named."""
+    windows: list[BrowserContext] = []
+
+    def sign_in(user: str = "", password: str = "", **options: Any) -> Page:
+        user = user or stack.credentials.admin_user
+        if user not in _signed_in:
+            password = password or stack.credentials.admin_password
+            _signed_in[user] = signed_in_by_hand(browser, stack, user, password)
+        context = browser.new_context(base_url=stack.url, storage_state=_signed_in[user], **options)
+        windows.append(context)
+        context.set_default_timeout(PATIENCE_MS)
+        page = context.new_page()
+        _listen(context, page, stack, complaints)
+        return page
+
+    yield sign_in
+    for window in windows:
+        window.close()
+
+
+@pytest.fixture
+def page(sign_in: SignIn) -> Page:
+    return sign_in()
+
+
+def signed_in_by_hand(browser: Browser, stack: PageStack, user: str, password: str) -> StorageState:
+    """Go through Airflow's own login page."""
+    context = browser.new_context(base_url=stack.url)
+    page = context.new_page()
+    page.set_default_timeout(PATIENCE_MS)
+    page.goto("/")
+    page.fill("input[name=username]", user)
+    page.fill("input[name=password]", password)
+    page.click("button[type=submit]")
+    page.wait_for_url(lambda url: "/login" not in url)
+    state = context.storage_state()
+    context.close()
+    return state
+
+
+def _listen(context: BrowserContext, page: Page, stack: PageStack, complaints: list[str]) -> None:
+    """Note errors of our own page, violations of its policy, and requests that go elsewhere."""
+    context.on(
+        "request",
+        lambda request: (
+            None
+            if request.url.startswith((stack.url, "data:", "blob:"))
+            else complaints.append(f"request to {request.url}")
+        ),
+    )
+    page.on("pageerror", lambda error: complaints.append(f"exception: {error}"))
+    page.on("console", lambda message: _note(message, complaints))
+
+
+def _note(message: ConsoleMessage, complaints: list[str]) -> None:
+    # Chromium names no address with a violation of the policy.
+    address = message.location["url"]
+    ours = not address or "/hubspot-deals/" in address
+    if ours and message.type in ("error", "warning") and ABOUT_AIRFLOWS_FRAME not in message.text:
+        complaints.append(f"console: {message.text}")

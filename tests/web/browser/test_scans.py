@@ -1,0 +1,226 @@
+"""One tenant and one scan in a browser: what they show, starting and cancelling."""
+
+import itertools
+import re
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.web.browser.conftest import SignIn
+from tests.web.browser.data import UNTOUCHED, add_scan
+from tests.web.browser.stack import PageStack, dag_of
+from tests.web.browser.test_tenants import PAGE, scan_of
+
+pytestmark = pytest.mark.e2e
+
+HOSTILE = "<img src=x onerror=window.pwned=1>"
+_numbers = itertools.count(1)
+
+
+def new_scan(stack: PageStack, tenant: str = "initech", **columns: Any) -> str:
+    with stack.warehouse.connect() as connection:
+        return add_scan(
+            connection,
+            "hubspot_deals",
+            tenant,
+            columns.pop("run_id", f"manual__{next(_numbers)}"),
+            checks=False,
+            **{"started_at": datetime.now(UTC), **columns},
+        )
+
+
+def progress(stack: PageStack, scan_id: str, received: int) -> None:
+    with stack.warehouse.connect() as connection:
+        connection.execute(
+            "update hubspot_deals.scan_objects set records_received = %s, pages = %s"
+            " where scan_id = %s",
+            [received, received // 100, scan_id],
+        )
+        connection.execute(
+            "update hubspot_deals.scans set figures_at = now() where scan_id = %s", [scan_id]
+        )
+
+
+def test_a_running_scans_bar_moves_by_itself(page: Page, stack: PageStack) -> None:
+    deals = {"pages": 100, "records_received": 10_000, "expected": 40_000}
+    scan_id = new_scan(stack, state="extracting", deals=deals)
+    page.goto(f"{PAGE}?scan={scan_id}")
+    bar = page.get_by_role("progressbar")
+    expect(bar).to_have_attribute("aria-valuenow", "25")
+
+    progress(stack, scan_id, 30_000)
+
+    expect(bar).to_have_attribute("aria-valuenow", "75", timeout=6_000)
+    expect(page.get_by_label("Progress").first).to_contain_text("30,000")
+
+
+def test_a_scan_that_ends_shows_its_end_without_a_bar(page: Page, stack: PageStack) -> None:
+    scan_id = new_scan(stack, state="checking", deals={"records_received": 10})
+    page.goto(f"{PAGE}?scan={scan_id}")
+    expect(page.get_by_text("Checking quality").first).to_be_visible()
+
+    with stack.warehouse.connect() as connection:
+        connection.execute(
+            "update hubspot_deals.scans set state = 'succeeded', finished_at = now()"
+            " where scan_id = %s",
+            [scan_id],
+        )
+
+    expect(page.locator(".facts")).to_contain_text("Succeeded", timeout=6_000)
+    expect(page.get_by_role("progressbar")).to_have_count(0)
+    expect(page.get_by_role("button", name="Cancel scan")).to_have_count(0)
+
+
+def test_a_failed_scan_says_what_to_do(page: Page) -> None:
+    page.goto(f"{PAGE}{scan_of(page, 'hooli')}")
+
+    alert = page.get_by_role("alert")
+
+    expect(alert).to_contain_text("HubSpot refused the token (401)")
+    expect(alert).to_contain_text("Put a valid token into the password")
+    expect(alert).to_contain_text("docs/runbook.md#token-rejected")
+
+
+def test_a_waiting_scan_says_until_when(page: Page) -> None:
+    page.goto(f"{PAGE}{scan_of(page, 'umbrella')}")
+
+    expect(page.locator(".facts")).to_contain_text("Waiting")
+    expect(page.get_by_text("until 2030-01-01 05:00 UTC")).to_be_visible()
+
+
+def test_a_tenant_without_a_scan_says_so(page: Page) -> None:
+    page.goto(f"{PAGE}?tenant={UNTOUCHED}")
+
+    expect(page.get_by_role("heading", name="No scan yet")).to_be_visible()
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        pytest.param("?dag_id=other", "This DAG scans no HubSpot account", id="dag"),
+        pytest.param("?dag_id=other&run_id=x", "This run has left no scan", id="run"),
+    ],
+)
+def test_a_dag_that_is_none_of_ours_is_explained(page: Page, address: str, said: str) -> None:
+    page.goto(f"{PAGE}{address}")
+
+    expect(page.get_by_role("heading", name=said)).to_be_visible()
+
+
+def test_the_charts_figures_are_in_a_table_too(page: Page) -> None:
+    page.goto(f"{PAGE}?tenant=acme")
+    chart = page.get_by_role("img", name=re.compile("Chart of the last 60 scans"))
+    expect(chart.locator("canvas")).to_be_visible()
+
+    page.get_by_role("button", name="Show all 60").click()
+
+    expect(page.get_by_role("table", name="Scans").locator("a.row")).to_have_count(60)
+
+
+def test_a_scan_is_started_and_cancelled_by_buttons(page: Page, stack: PageStack) -> None:
+    page.goto(f"{PAGE}?tenant=acme")
+
+    page.get_by_role("button", name="Start a scan").click()
+    page.get_by_label("Full").check()
+    page.get_by_role("button", name="Start scan").click()
+    expect(page.locator(".facts")).to_contain_text("Queued")
+    (started,) = stack.api.runs(dag_of("acme"))
+    page.get_by_role("button", name="Cancel scan").click()
+    page.get_by_role("button", name="Yes, cancel it").click()
+
+    expect(page.locator(".facts")).to_contain_text("Cancelled")
+    assert started["dag_run_id"].startswith("api__")
+    assert started["conf"]["mode"] == "full"
+    assert stack.api.run(dag_of("acme"), started["dag_run_id"])["state"] == "failed"
+
+
+def test_a_second_start_is_refused_until_it_may_queue(page: Page, stack: PageStack) -> None:
+    running = stack.api.trigger(dag_of("initech"))
+    page.goto(f"{PAGE}?tenant=initech")
+    page.get_by_role("button", name="Start a scan").click()
+
+    page.get_by_role("button", name="Start scan").click()
+    expect(page.get_by_role("alert")).to_contain_text("A scan is running already")
+    page.get_by_label("Queue it behind the one that runs").check()
+    page.get_by_role("button", name="Start scan").click()
+
+    expect(page.locator(".facts")).to_contain_text("Queued")
+    assert len(stack.api.runs(dag_of("initech"))) == 2
+    for run in stack.api.runs(dag_of("initech")):
+        stack.api.fail(dag_of("initech"), run["dag_run_id"])
+    assert running in {run["dag_run_id"] for run in stack.api.runs(dag_of("initech"))}
+
+
+def test_a_paused_dag_is_not_started_and_the_page_says_what_to_do(
+    page: Page, stack: PageStack
+) -> None:
+    stack.api.pause(dag_of("globex"))
+    before = stack.api.runs(dag_of("globex"))
+    page.goto(f"{PAGE}?tenant=globex")
+    page.get_by_role("button", name="Start a scan").click()
+
+    page.get_by_role("button", name="Start scan").click()
+
+    expect(page.get_by_role("alert")).to_contain_text(re.compile("paused", re.IGNORECASE))
+    assert stack.api.runs(dag_of("globex")) == before
+    stack.api.unpause(dag_of("globex"))
+
+
+def test_a_window_is_sent_in_utc_whatever_the_readers_time_zone(sign_in: SignIn) -> None:
+    page = sign_in(timezone_id="America/New_York")
+    page.goto(f"{PAGE}?tenant=acme")
+    page.get_by_role("button", name="Start a scan").click()
+    page.get_by_label("from").fill("2026-01-31T20:00")
+
+    page.route("**/hubspot-deals/scans", lambda route: route.abort())
+    with page.expect_request("**/hubspot-deals/scans") as sent:
+        page.get_by_role("button", name="Start scan").click()
+
+    body = sent.value.post_data_json or {}
+    assert body["window_start"] == "2026-02-01T01:00:00.000Z"
+
+
+def test_times_are_the_readers_and_tell_the_exact_one(sign_in: SignIn, stack: PageStack) -> None:
+    at = datetime(2026, 1, 31, 23, 30, tzinfo=UTC)
+    scan_id = new_scan(stack, started_at=at, finished_at=at)
+    page = sign_in(timezone_id="Asia/Tokyo", locale="en-GB")
+
+    page.goto(f"{PAGE}?scan={scan_id}")
+
+    shown = page.locator(".facts time").first
+    expect(shown).to_have_text(re.compile("1 Feb.*08:30"))
+    expect(shown).to_have_attribute("title", re.compile("2026-01-31T23:30:00"))
+
+
+def test_hostile_text_stays_text(page: Page, stack: PageStack, complaints: list[str]) -> None:
+    scan_id = new_scan(
+        stack,
+        tenant="tenant_0200",
+        run_id=f"manual__{HOSTILE}",
+        state="failed",
+        mode=HOSTILE,
+        finished_at=datetime.now(UTC),
+        error=f"ScanRequestError: tenant x: {HOSTILE}. {HOSTILE} See docs/runbook.md#scan-request",
+        deals={"reason": HOSTILE, "records_received": 1},
+    )
+
+    page.goto(f"{PAGE}?scan={scan_id}")
+    expect(page.get_by_text(HOSTILE).first).to_be_visible()
+    page.goto(f"{PAGE}?tenant=tenant_0200")
+    expect(page.get_by_role("heading", name="tenant_0200")).to_be_visible()
+
+    assert page.locator("img").count() == 0
+    assert page.evaluate("window.pwned") is None
+    assert complaints == []
+
+
+@pytest.mark.parametrize("name", ["tenant", "scan", "dag_id", "run_id"])
+def test_hostile_addresses_are_text_too(page: Page, name: str) -> None:
+    page.goto(f'{PAGE}?dag_id=x&{name}="><script>window.pwned=1</script>{HOSTILE}')
+
+    expect(page.get_by_role("heading", level=1)).to_be_visible()
+
+    assert page.locator("img").count() == 0
+    assert page.evaluate("window.pwned") is None
