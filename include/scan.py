@@ -2,7 +2,7 @@
 
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
@@ -24,6 +24,7 @@ class DagRun(Protocol):
     run_type: Any
     data_interval_start: datetime | None
     data_interval_end: datetime | None
+    start_date: datetime | None
 
 
 @dataclass(frozen=True)
@@ -36,12 +37,16 @@ class Window:
 
 @dataclass(frozen=True)
 class Scan:
-    """What identifies a scan, and what it was asked for. Its id is the same for every try."""
+    """What identifies a scan, and what it was asked for. Its id is the same for every try.
+
+    ``run_started_at``: when Airflow began the run, or began it anew after it was cleared.
+    """
 
     tenant: Tenant
     run_id: str
     mode: str = "auto"
     window: Window | None = None
+    run_started_at: datetime | None = field(default=None, compare=False)
 
     @property
     def id(self) -> str:
@@ -69,7 +74,7 @@ class Scan:
         run_type = getattr(run.run_type, "value", run.run_type)
         if window is None and mode != "full" and run_type == "backfill":
             window = _data_interval(tenant, run)
-        return cls(tenant, run.run_id, mode, window)
+        return cls(tenant, run.run_id, mode, window, run.start_date)
 
 
 def scan_id(dag_id: str, run_id: str) -> str:

@@ -19,6 +19,7 @@ class Run:
     run_type: Any = "manual"
     data_interval_start: datetime | None = None
     data_interval_end: datetime | None = None
+    start_date: datetime | None = None
     run_id: str = "run"
 
 

@@ -1,4 +1,4 @@
-"""A scan's row as alerts see it: its state, its figures, and its end if nobody else ended it."""
+"""A scan's row as alerts see it: its state and its figures."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,10 +9,7 @@ from psycopg import sql
 from psycopg.rows import dict_row
 
 from include.alerts.message import FIGURES
-from include.errors import HubSpotDealsError
-
-#: States in which a scan is over.
-FINAL_STATES = frozenset({"succeeded", "failed", "cancelled"})
+from include.warehouse.scan_end import FINAL_STATES
 
 
 @dataclass(frozen=True)
@@ -67,24 +64,6 @@ def scan_row(connection: psycopg.Connection, schema: str, scan_id: str) -> ScanR
         **{f"checks_{status}": len(names) for status, names in checks.items()},
     }
     return ScanRow(row["state"], row["error"], row["remedy"], row["warnings"], figures, checks)
-
-
-def end_scan(
-    connection: psycopg.Connection, schema: str, scan_id: str, error: HubSpotDealsError
-) -> bool:
-    """Set a scan that is in no final state to failed; False: it is in one.
-
-    Its attempt is raised: should its process live on, it can't write any more.
-    """
-    cursor = connection.execute(
-        _composed(
-            "update {scans} set state = 'failed', finished_at = now(), error = %s,"
-            " remedy = %s, attempt = attempt + 1 where scan_id = %s and state <> all (%s)",
-            schema,
-        ),
-        [f"{type(error).__name__}: {error}", error.remedy, scan_id, sorted(FINAL_STATES)],
-    )
-    return cursor.rowcount > 0
 
 
 def _composed(statement: str, schema: str) -> sql.Composed:

@@ -22,7 +22,7 @@ from include.alerts.incident import Incident, Incidents
 from include.alerts.message import Message
 from include.alerts.outbox import Outbox
 from include.alerts.run import Run
-from include.alerts.scan_row import ScanRow, end_scan, scan_row
+from include.alerts.scan_row import ScanRow, scan_row
 from include.errors import (
     RUNBOOK,
     ComeBackLaterError,
@@ -33,6 +33,7 @@ from include.errors import (
 from include.tenants import Tenant
 from include.warehouse.connection import Warehouse, open_warehouse
 from include.warehouse.migrations import migrate
+from include.warehouse.scan_end import end_scan
 
 log = logging.getLogger(__name__)
 
@@ -104,11 +105,16 @@ class Teller:
         self._bookkept(lambda ledger: self._record(ledger, trouble_of(error)))
 
     def deadline_missed(self) -> None:
-        """The scan is late, unless it is over: runs that failed have told why already."""
+        """The scan is late, unless it is over: runs that failed have told why already.
+
+        Between two tries its row says failed, but nobody has told of it.
+        """
         trouble = trouble_of(late(self.tenant.id, self.tenant.deadline_s))
 
         def record(ledger: Ledger) -> None:
-            if ledger.row is None or not ledger.row.is_over:
+            row = ledger.row
+            is_told = ledger.incidents.knows(self.run.scan_id)
+            if row is None or not row.is_over or (row.state == "failed" and not is_told):
                 self._record(ledger, trouble)
 
         if self.run.state not in ("success", "failed") and not self._bookkept(record):
@@ -116,18 +122,21 @@ class Teller:
 
     def _record_failed_run(self, ledger: Ledger) -> None:
         row = ledger.row
+        error = killed(self.tenant.id, self.run.task_id, self.run.reason)
         if row is None:
             # the task's own callback knew why: before there is a row only exceptions end a task
             if not ledger.incidents.knows(self.run.scan_id):
                 self._record(ledger, trouble_of(unknown(self.tenant.id, self.run.task_id)))
         elif not row.is_over:
-            error = killed(self.tenant.id, self.run.task_id, self.run.reason)
             # false: another callback was faster, and tells
             if end_scan(ledger.connection, ledger.warehouse.schema, self.run.scan_id, error):
                 self._record(ledger, trouble_of(error))
         elif row.state == "failed" and not ledger.incidents.knows(self.run.scan_id):
-            failed = row.checks.get("failed", ())
-            self._record(ledger, trouble_on_record(row.error or "", row.remedy or "", failed))
+            failed, said = row.checks.get("failed", ()), row.error or ""
+            # of a killed task the REST API may have noticed the end first, and knows less
+            ended_by_others = said.startswith(type(error).__name__)
+            on_record = trouble_on_record(said, row.remedy or "", failed)
+            self._record(ledger, trouble_of(error) if ended_by_others else on_record)
 
     def _record(self, ledger: Ledger, trouble: Trouble) -> None:
         ledger.incidents.record(

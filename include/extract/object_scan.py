@@ -119,12 +119,14 @@ def _plan(
         names,
         definitions.live,
     )
+    client, object_type = extraction.client, crm_object.object_type
     live, archived = scan_log.last_known()
     if plan.mode == "full":
+        if live is None:
+            live = search.count(client, object_type, [])
         return replace(plan, expected=_sum(live, archived))
     if plan.mode != "incremental" or plan.window_start is None:
         return plan
-    client, object_type = extraction.client, crm_object.object_type
     filters = search.modified_between(crm_object.modified_property, plan.window_start, None)
     modified = search.count(client, object_type, filters)
     plan = replace(plan, modified=modified, expected=_sum(modified, archived))
@@ -135,9 +137,11 @@ def _plan(
     return replace(plan, expected=_sum(total, archived)) if plan.mode == "full" else plan
 
 
-def _sum(live: int | None, archived: int | None) -> int | None:
-    """Return what will come: every scan reads all archived records, too."""
-    return None if live is None or archived is None else live + archived
+def _sum(live: int, archived: int | None) -> int:
+    """Return what will come. Archived records come with every scan; a first one can't count them:
+    HubSpot's search finds live ones only.
+    """
+    return live + (archived or 0)
 
 
 def _read(

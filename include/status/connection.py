@@ -10,6 +10,8 @@ from include.warehouse.connection import Warehouse
 
 #: A page that takes longer is of no use to whoever waits for it.
 STATEMENT_TIMEOUT = "20s"
+#: Of a stream that nobody reads: its transaction would hold up migrations, and scans with them.
+IDLE_TIMEOUT = "5min"
 
 
 class WarehouseNotReadyError(Exception):
@@ -31,8 +33,9 @@ def reading(warehouse: Warehouse) -> Iterator[psycopg.Connection]:
             connection.execute(
                 sql.SQL(
                     "set transaction read only; set local time zone 'UTC';"
-                    " set local statement_timeout = {}"
-                ).format(STATEMENT_TIMEOUT)
+                    " set local statement_timeout = {};"
+                    " set local idle_in_transaction_session_timeout = {}"
+                ).format(STATEMENT_TIMEOUT, IDLE_TIMEOUT)
             )
             yield connection
     except (

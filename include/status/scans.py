@@ -13,18 +13,6 @@ from include.status.connection import reading, tables
 from include.status.cursor import InvalidCursorError, cursor_of, position_of
 from include.warehouse.connection import Warehouse
 
-#: What a row of `scans` can say; a run that has none yet is queued.
-STATES = (
-    "validating",
-    "extracting",
-    "checking",
-    "waiting",
-    "succeeded",
-    "failed",
-    "cancelled",
-)
-FINAL_STATES = ("succeeded", "failed", "cancelled")
-
 
 class ScanSummary(TypedDict):
     """One line of a list. ``mode``: what was asked for. ``seconds``: of a scan that has ended."""

@@ -33,7 +33,7 @@ def cancel(warehouse: Warehouse, run: CancelledRun) -> None:
                 on conflict (scan_id) do update
                 set state = 'cancelled',
                     attempt = scan.attempt + 1,
-                    finished_at = coalesce(scan.finished_at, now()),
+                    finished_at = now(),
                     error = null,
                     remedy = null
                 """

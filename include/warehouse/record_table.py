@@ -58,10 +58,12 @@ class RecordTable:
             "live": sql.SQL(
                 "not row.archived and row.vanished_at is null and row.{} is null"
             ).format(sql.Identifier(merged_into)),
+            # Not correlated with a row: a scan receives a million ids, of which the planner knows
+            # nothing while the table is filled for the first time.
             "seen": sql.SQL(
-                "(select from {} as chunk, unnest(chunk.ids) as seen (id) where"
-                " chunk.scan_id = %(scan_id)s and chunk.object = %(object)s and seen.id = row.{})"
-            ).format(sql.Identifier(schema, "scan_chunks"), sql.Identifier(id_column)),
+                "(select distinct seen.id from {} as chunk, unnest(chunk.ids) as seen (id)"
+                " where chunk.scan_id = %(scan_id)s and chunk.object = %(object)s)"
+            ).format(sql.Identifier(schema, "scan_chunks")),
         }
 
     def count_live(self, created_before: datetime | None) -> int:
@@ -92,7 +94,7 @@ class RecordTable:
             " and row.{id} > %(above)s"
             " and (%(before)s::timestamptz is null or row.created_at is null"
             " or row.created_at < %(before)s)"
-            " and (%(scan_id)s::text is null or exists {seen})"
+            " and (%(scan_id)s::text is null or row.{id} in {seen})"
             " order by 1"
         )
         for rows in self.query_in_batches(
@@ -105,11 +107,9 @@ class RecordTable:
         return self._ids(
             "select row.{id} from {table} as row where {of_object}"
             " and row.vanished_at is null and row.{merged_into} is null"
-            # `not in` is hashed whatever the planner knows: a table that was filled for the first
-            # time has no statistics, and an anti join would compare each row with each id
-            " and (row.archived or not %(archived_only)s) and row.{id} not in"
-            " (select seen.id from {chunks} as chunk, unnest(chunk.ids) as seen (id)"
-            " where chunk.scan_id = %(scan_id)s and chunk.object = %(object)s) order by 1",
+            # `not in` is hashed whatever the planner knows; an anti join might compare each row
+            # with each id
+            " and (row.archived or not %(archived_only)s) and row.{id} not in {seen} order by 1",
             scan_id=scan_id,
             archived_only=archived_only,
         )
@@ -139,9 +139,10 @@ class RecordTable:
     def counts(self, scan_id: str, since: datetime) -> "Counts":
         """Count the rows that a scan received; its extraction began at *since*."""
         (row,) = self.query(
-            "select count(*), count(*) filter (where row.archived), count(*) filter"
+            "with seen as materialized {seen}"
+            " select count(*), count(*) filter (where row.archived), count(*) filter"
             " (where row._scan_id = %(scan_id)s and row._extracted_at >= %(since)s)"
-            " from {table} as row where {of_object} and exists {seen}",
+            " from seen join {table} as row on {of_object} and row.{id} = seen.id",
             scan_id=scan_id,
             since=since,
         )
@@ -188,9 +189,10 @@ class RecordTable:
         A live record is neither vanished nor merged away; an archived one is not vanished.
         """
         return self.change(
-            "update {table} as row set vanished_at = null, {merged_into} ="
+            "with seen as materialized {seen}"
+            " update {table} as row set vanished_at = null, {merged_into} ="
             " case when row.archived then row.{merged_into} end"
-            " where {of_object} and exists {seen} and (row.vanished_at is not null"
+            " from seen where {of_object} and row.{id} = seen.id and (row.vanished_at is not null"
             " or (row.{merged_into} is not null and not row.archived))",
             scan_id=scan_id,
         )

@@ -36,9 +36,13 @@ class ScanLog:
     attempt: int | None = None
 
     def open(self) -> None:
-        """Make the row, or make it as new when this run's first task runs again."""
+        """Make the row, or make it as new when this run's first task runs again.
+
+        Raises ScanCancelledError if the scan was cancelled after the run had begun: Airflow ends
+        this task too. A run that is cleared after that begins anew.
+        """
         tenant, window = self.scan.tenant, self.scan.window
-        self._execute(
+        opened = self._execute(
             """
             insert into {scans} (scan_id, tenant_id, dag_id, run_id, mode, window_start, window_end,
                                  state, attempt)
@@ -53,6 +57,9 @@ class ScanLog:
                 finished_at = null,
                 error = null,
                 remedy = null
+            where {scans}.state <> 'cancelled'
+               or {scans}.finished_at < coalesce(%s::timestamptz, 'infinity')
+            returning attempt
             """,
             [
                 self.scan.id,
@@ -62,8 +69,11 @@ class ScanLog:
                 self.scan.mode,
                 window.start if window else None,
                 window.end if window else None,
+                self.scan.run_started_at,
             ],
         )
+        if not opened:
+            raise ScanCancelledError(tenant_id=tenant.id)
 
     def next_attempt(self) -> "ScanLog":
         """Begin a new try: from now on, earlier ones can't write. Raises ScanCancelledError."""

@@ -8,11 +8,12 @@ from typing import Any
 from airflow.models.dag import DagModel
 from airflow.models.dagrun import DagRun
 from airflow.utils.session import create_session
-from sqlalchemy import select
+from sqlalchemy import select, tuple_
 
 from include.scan import MODES, scan_id
 
 ACTIVE_STATES = ("queued", "running")
+ENDED_STATES = ("success", "failed")
 #: Active runs that are looked at; more of them are a backfill of years.
 MAX_ACTIVE_RUNS = 5_000
 
@@ -69,6 +70,16 @@ def active_runs(dag_ids: Collection[str]) -> list[ActiveRun]:
         for dag_id, run_id, state, conf, queued_at, after in rows
     ]
     return sorted(runs, key=lambda run: run.state != "running")
+
+
+def ended_runs(runs: Collection[tuple[str, str]]) -> dict[tuple[str, str], str]:
+    """Return those of the runs, (DAG id, run id), that have ended → their state."""
+    statement = select(DagRun.dag_id, DagRun.run_id, DagRun.state).where(
+        DagRun.state.in_(ENDED_STATES), tuple_(DagRun.dag_id, DagRun.run_id).in_(list(runs))
+    )
+    with create_session() as session:
+        rows = session.execute(statement).all()
+    return {(dag_id, run_id): str(state) for dag_id, run_id, state in rows}
 
 
 def first_of_each(runs: Iterable[ActiveRun]) -> dict[str, ActiveRun]:

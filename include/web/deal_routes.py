@@ -1,6 +1,7 @@
 """`/scans/{id}/deals`: what a scan brought, as pages or as one stream."""
 
 from collections.abc import Iterator
+from itertools import chain
 from typing import Annotated, Literal
 
 import msgspec
@@ -14,7 +15,7 @@ from include.web.access import User
 from include.web.found_scan import found_scan
 from include.web.problems import Code, answers
 from include.web.scan_routes import ScanId
-from include.web.warehouse import CurrentWarehouse
+from include.web.warehouse import CurrentWarehouse, StreamedWarehouse
 
 NDJSON = "application/x-ndjson"
 
@@ -48,6 +49,7 @@ def read_deals(
     request: Request,
     user: User,
     warehouse: CurrentWarehouse,
+    streamed: StreamedWarehouse,
     scan_id: ScanId,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     cursor: Annotated[str | None, Query(max_length=2000)] = None,
@@ -57,7 +59,10 @@ def read_deals(
 ) -> Response:
     found = found_scan(user, warehouse, scan_id)
     if format == "ndjson" or (format is None and NDJSON in request.headers.get("accept", "")):
-        return StreamingResponse(_lines(warehouse, scan_id), media_type=NDJSON)
+        lines = _lines(streamed, scan_id)
+        # here what goes wrong is still a problem, later it can only break the answer off
+        first = next(lines, b"")
+        return StreamingResponse(chain([first], lines), media_type=NDJSON)
     if found.row is None:
         return _json({"deals": [], "next_cursor": None})
     page = deals_page(warehouse, scan_id, limit, cursor)

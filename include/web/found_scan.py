@@ -5,11 +5,13 @@ from dataclasses import dataclass
 from airflow.api_fastapi.auth.managers.models.base_user import BaseUser
 
 from include.status.connection import WarehouseNotReadyError
-from include.status.scans import FINAL_STATES, Scan, find_scan, known_scans
+from include.status.scans import Scan, find_scan, known_scans
 from include.warehouse.cancellation import CancelledRun
 from include.warehouse.connection import Warehouse
+from include.warehouse.scan_end import FINAL_STATES
 from include.web.access import not_found, require, visible_dag_ids
 from include.web.airflow_dags import ActiveRun, active_runs
+from include.web.ended_runs import settle
 from include.web.tenants_file import tenants_by_id
 
 
@@ -52,6 +54,8 @@ def found_scan(user: BaseUser, warehouse: Warehouse, scan_id: str) -> FoundScan:
     row = _row(warehouse, scan_id)
     if row is not None:
         require(user, "GET", row["dag_id"], "scan")
+        if settle(warehouse, [row]):
+            row = _row(warehouse, scan_id) or row
         run = next((r for r in active_runs([row["dag_id"]]) if r.scan_id == scan_id), None)
         return FoundScan(row["tenant"], row, run)
     tenant_of = {tenant.dag_id: tenant.id for tenant in tenants_by_id().values()}

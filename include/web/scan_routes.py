@@ -1,6 +1,7 @@
 """`/scans`: what was scanned, what is being scanned, and starting and ending it."""
 
 from datetime import UTC, datetime
+from functools import partial
 from typing import Annotated, Any
 
 from airflow.api_fastapi.auth.managers.models.base_user import BaseUser
@@ -21,6 +22,7 @@ from include.web import models
 from include.web.access import SameOrigin, User, require, visible_dag_ids
 from include.web.airflow_api import fail_run, trigger_run
 from include.web.airflow_dags import ActiveRun, active_runs, dags
+from include.web.ended_runs import settle
 from include.web.found_scan import FoundScan, found_scan, queued_runs
 from include.web.problems import Code, Problem, answers
 from include.web.scan_view import links, queued_detail, queued_view, scan_detail
@@ -154,10 +156,12 @@ def _page(
     limit: int,
     cursor: str | None,
 ) -> ScanPage:
+    read = partial(
+        list_scans, warehouse, visible, tenant_id=tenant, state=state, limit=limit, cursor=cursor
+    )
     try:
-        return list_scans(
-            warehouse, visible, tenant_id=tenant, state=state, limit=limit, cursor=cursor
-        )
+        page = read()
+        return read() if settle(warehouse, page["scans"]) else page
     except WarehouseNotReadyError as exc:
         if exc.is_empty:
             return {"scans": [], "next_cursor": None}
@@ -201,6 +205,7 @@ class _Wished:
     run_type = "manual"
     data_interval_start: datetime | None = None
     data_interval_end: datetime | None = None
+    start_date: datetime | None = None
 
 
 def _conf(wish: models.StartScan) -> dict[str, Any]:

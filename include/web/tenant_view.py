@@ -9,6 +9,7 @@ from include.tenants import Tenant
 from include.warehouse.connection import Warehouse
 from include.web import models
 from include.web.airflow_dags import ActiveRun, Dag, active_runs, dags, first_of_each
+from include.web.ended_runs import settle
 
 #: Airflow makes runs a moment after they are due; much later means that it does not work.
 LATE_AFTER = timedelta(minutes=15)
@@ -73,7 +74,9 @@ def tenant_state(
 
 def _statuses(warehouse: Warehouse, tenant_ids: Collection[str]) -> dict[str, TenantStatus]:
     try:
-        return tenant_statuses(warehouse, tenant_ids)
+        statuses = tenant_statuses(warehouse, tenant_ids)
+        last = [status["last_scan"] for status in statuses.values() if status["last_scan"]]
+        return tenant_statuses(warehouse, tenant_ids) if settle(warehouse, last) else statuses
     except WarehouseNotReadyError as exc:
         if exc.is_empty:  # the first scan of all makes the tables
             return {}

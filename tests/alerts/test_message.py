@@ -58,7 +58,9 @@ def test_html_escapes_what_is_not_ours_and_links_what_is() -> None:
 
     assert "<script>" not in page
     assert "&lt;script&gt;" in page
-    assert '<a href="http://localhost:5200/plugin/hubspot-scans/hubspot-deals/ui?scan=5f0e">' in page
+    assert (
+        '<a href="http://localhost:5200/plugin/hubspot-scans/hubspot-deals/ui?scan=5f0e">' in page
+    )
 
 
 def test_slack_gets_no_mentions_from_a_message() -> None:

@@ -24,6 +24,7 @@ from include.errors import (
     DailyLimitError,
     OutdatedAttemptError,
     QualityError,
+    ScanKilledError,
     ScanRequestError,
     TokenRejectedError,
     WarehouseUnavailableError,
@@ -31,6 +32,7 @@ from include.errors import (
 from include.scan import Scan
 from include.tenants import Channel, Tenant
 from include.warehouse.connection import Warehouse
+from include.warehouse.scan_end import end_scan
 from include.warehouse.scan_log import ScanLog
 from tests.scans import query, scan_row
 
@@ -152,6 +154,22 @@ def test_a_killed_task_is_told_by_the_dags_callback_which_ends_its_scan(
     assert [message.error_type for message in sent.messages] == ["ScanKilledError"]
 
 
+def test_a_killed_task_is_told_though_the_rest_api_has_noticed_its_end_first(
+    warehouse: Warehouse, sent: Sent
+) -> None:
+    scan = begun(warehouse)
+    noticed = ScanKilledError("Airflow has ended the run (failed).", tenant_id="acme")
+    with warehouse.connect() as connection:
+        end_scan(connection, warehouse.schema, scan.id, noticed)
+
+    teller(run(reason="timed_out")).run_failed()
+    teller(run(reason="timed_out")).run_failed()
+
+    (message,) = sent.messages
+    assert message.error_type == "ScanKilledError"
+    assert message.why == "The run took longer than its time-out, and Airflow ended it."
+
+
 def test_a_killed_try_that_lives_on_cannot_write_any_more(warehouse: Warehouse, sent: Sent) -> None:
     attempt = ScanLog(warehouse, begun(warehouse)).next_attempt()
 
@@ -249,7 +267,7 @@ def test_a_scan_that_waits_is_told_once_however_often_it_asks_again(
 
 def test_a_late_scan_is_told_and_one_that_is_over_is_not(warehouse: Warehouse, sent: Sent) -> None:
     begun(warehouse)
-    begun(warehouse, "manual__2", state="failed")
+    begun(warehouse, "manual__2", state="succeeded")
     late = {"dag_id": "hubspot_deals__acme", "state": "running"}
 
     teller(Run.of_late_run({**late, "dag_run_id": "manual__2"})).deadline_missed()
@@ -258,6 +276,27 @@ def test_a_late_scan_is_told_and_one_that_is_over_is_not(warehouse: Warehouse, s
 
     assert sent.events == ["deadline"]
     assert "within 60 s" in sent.messages[0].why
+
+
+def test_a_deadline_between_two_tries_is_told(warehouse: Warehouse, sent: Sent) -> None:
+    begun(warehouse, state="failed")
+    late = {"dag_id": "hubspot_deals__acme", "dag_run_id": "manual__1", "state": "running"}
+
+    teller(Run.of_late_run(late)).deadline_missed()
+
+    assert sent.events == ["deadline"]
+
+
+def test_a_deadline_of_a_scan_that_is_known_to_have_failed_is_not_told(
+    warehouse: Warehouse, sent: Sent
+) -> None:
+    begun(warehouse, state="failed")
+    teller(run(error=REJECTED)).task_failed()
+    late = {"dag_id": "hubspot_deals__acme", "dag_run_id": "manual__1", "state": "running"}
+
+    teller(Run.of_late_run(late)).deadline_missed()
+
+    assert sent.events == ["failure"]
 
 
 def succeed(warehouse: Warehouse, run_id: str, warned: tuple[str, ...] = ()) -> None:

@@ -133,7 +133,7 @@ def test_a_task_that_can_go_on_at_a_known_time_gives_its_slot_back_until_then(
         raise error("not now.", resume_at=resume_at)
 
     monkeypatch.setattr(called, come_back_later)
-    run = SimpleNamespace(run_id="manual__1", run_type="manual")
+    run = SimpleNamespace(run_id="manual__1", run_type="manual", start_date=None)
 
     with pytest.raises(AirflowRescheduleException) as caught:
         task.python_callable(dag_run=run, params={"checkpoint_pages": 10})
@@ -210,7 +210,10 @@ def test_every_task_links_to_the_page_of_its_scan(parse: Any) -> None:
         (link,) = task.operator_extra_links
         assert link.name == "Status of this scan"
         page = link.get_link(task, ti_key=run)
-        assert page == f"/plugin/hubspot-scans/hubspot-deals/ui?scan={scan_id(dag.dag_id, 'manual__1')}"
+        assert (
+            page
+            == f"/plugin/hubspot-scans/hubspot-deals/ui?scan={scan_id(dag.dag_id, 'manual__1')}"
+        )
 
 
 def test_the_link_is_there_while_the_task_runs(parse: Any) -> None:
@@ -246,7 +249,7 @@ def test_the_asset_event_carries_what_the_scan_came_to(
     monkeypatch.setattr(
         "include.quality.checks.check_quality", lambda scan: {"scan": {"scan_id": scan.id}}
     )
-    run = SimpleNamespace(run_id="manual__1", run_type="manual")
+    run = SimpleNamespace(run_id="manual__1", run_type="manual", start_date=None)
 
     task.python_callable(dag_run=run, params={}, outlet_events=events)
 

@@ -14,7 +14,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from include.local.ports import free_port
-from tests.web.browser.chromium import chromium_page
+from tests.web.browser.chromium import chromium_page, sign_in_by_hand
 
 pytestmark = pytest.mark.e2e
 
@@ -83,10 +83,7 @@ def page(checkout: Checkout) -> Iterator[Page]:
     assert login is not None
     with chromium_page(checkout.url) as page:
         page.goto("/")
-        page.fill("input[name=username]", login[1])
-        page.fill("input[name=password]", login[2])
-        page.click("button[type=submit]")
-        page.wait_for_url(lambda url: "/login" not in url)
+        sign_in_by_hand(page, login[1], login[2])
         yield page
 
 

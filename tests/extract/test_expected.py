@@ -28,14 +28,14 @@ def portal(serve: Serve) -> Portal:
     return portal
 
 
-def test_the_first_scan_expects_nothing_it_can_not_know(
+def test_the_first_scan_expects_the_live_records_that_search_counts(
     portal: Portal, warehouse: Warehouse
 ) -> None:
     first = a_scan("manual__1")
 
     run(first)
 
-    assert object_row(warehouse, first)["expected"] is None
+    assert object_row(warehouse, first)["expected"] == len(portal.live_ids())
 
 
 def test_the_next_full_scan_expects_what_the_last_one_counted(

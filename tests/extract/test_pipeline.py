@@ -15,7 +15,7 @@ from include.errors import (
     WarehouseUnavailableError,
 )
 from include.extract.pipeline import extract_deals
-from include.hubspot.client import HubSpotClient
+from include.hubspot.hook import HubSpotHook
 from include.quality.checks import check_quality
 from include.validation import validate_token
 from include.warehouse.connection import Warehouse
@@ -159,7 +159,7 @@ def test_a_scan_outlives_a_passing_fault_and_loses_nothing(
 
 
 def test_the_own_pace_never_meets_a_429(serve: Serve) -> None:
-    portal = portals.generated(deals=400, requests_per_window=9)
+    portal = portals.generated(deals=200, requests_per_window=9)
     serve(acme=portal)
 
     extracted = run(scan())
@@ -307,7 +307,7 @@ def test_hubspot_down_is_worth_a_retry_and_says_where(
 ) -> None:
     simulator = serve(acme=portals.getting_started())
     simulator.portal(1_000_001).faults = [Fault("reset", count=1_000)]
-    monkeypatch.setitem(HubSpotClient.__init__.__kwdefaults__, "patience_s", 0.1)
+    monkeypatch.setitem(HubSpotHook.get_conn.__kwdefaults__, "patience_s", 0.1)
 
     with pytest.raises(HubSpotUnavailableError, match=simulator.base_url):
         validate_token(scan())

@@ -6,7 +6,7 @@ import pytest
 
 from include.errors import HubSpotUnavailableError
 from include.extract.pipeline import extract_deals
-from include.hubspot.client import HubSpotClient
+from include.hubspot.hook import HubSpotHook
 from include.validation import validate_token
 from include.warehouse.connection import Warehouse
 from tests.conftest import Serve
@@ -237,7 +237,7 @@ def test_a_problem_with_associations_that_is_not_their_absence_is_no_empty_answe
     run(scan("1"))
     before = links(warehouse)
     portal.faults = [Fault("500", endpoint="associations", count=1_000)]
-    monkeypatch.setitem(HubSpotClient.__init__.__kwdefaults__, "patience_s", 0.1)
+    monkeypatch.setitem(HubSpotHook.get_conn.__kwdefaults__, "patience_s", 0.1)
     validate_token(scan("2"))
 
     with pytest.raises(HubSpotUnavailableError):

@@ -1,8 +1,10 @@
 import json
 
 import msgspec
+import psycopg
 import pytest
 
+from include.errors import WarehouseUnavailableError
 from include.status.cursor import InvalidCursorError
 from include.status.deals import deals_page, deals_stream
 from include.warehouse.connection import Warehouse
@@ -53,21 +55,41 @@ def test_a_stream_shows_the_moment_at_which_it_began(filled: Warehouse) -> None:
     assert first + rest == 1_234
 
 
+def open_streams(warehouse: Warehouse) -> int:
+    """Return how many transactions of streams PostgreSQL holds open."""
+    return len(
+        query(
+            warehouse,
+            "select pid from pg_stat_activity where state = 'idle in transaction'"
+            " and query ilike %s and datname = current_database()",
+            "fetch forward%",
+        )
+    )
+
+
 def test_a_stream_that_is_not_read_to_its_end_gives_its_connection_back(
     filled: Warehouse,
 ) -> None:
     stream = deals_stream(filled, SCAN)
     next(stream)
+    before = open_streams(filled)
+
     stream.close()
 
-    waiting = query(
-        filled,
-        "select pid from pg_stat_activity where state = 'idle in transaction'"
-        " and query like %s and datname = current_database()",
-        f"%{filled.schema}%",
-    )
+    assert (before, open_streams(filled)) == (1, 0)
 
-    assert waiting == []
+
+def test_a_stream_that_nobody_reads_on_is_ended_by_postgresql(
+    filled: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("include.status.connection.IDLE_TIMEOUT", "1ms")
+    stream = deals_stream(filled, SCAN)
+    next(stream)
+    while open_streams(filled):
+        pass
+
+    with pytest.raises((WarehouseUnavailableError, psycopg.Error)):
+        next(stream)
 
 
 def test_properties_are_passed_on_as_postgresql_holds_them(filled: Warehouse) -> None:

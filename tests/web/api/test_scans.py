@@ -1,5 +1,4 @@
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -16,6 +15,20 @@ pytestmark = pytest.mark.usefixtures("nothing_runs")
 
 def start(server: Server, tenant: str = "globex", **wish: Any) -> requests.Response:
     return server.post("/scans", json={"tenant": tenant, **wish})
+
+
+def working(site: Site) -> tuple[str, str]:
+    """Start a scan whose row says that it extracts; return its id, and its run's path."""
+    started = start(site.simple).json()
+    query(
+        site.warehouse,
+        "insert into scans (scan_id, tenant_id, dag_id, run_id, mode, state, attempt)"
+        " values (%s, 'globex', 'hubspot_deals__globex', %s, 'auto', 'extracting', 5)"
+        " returning scan_id",
+        started["scan_id"],
+        started["run_id"],
+    )
+    return started["scan_id"], f"/dags/hubspot_deals__globex/dagRuns/{started['run_id']}"
 
 
 def code(answer: requests.Response) -> tuple[int, str]:
@@ -179,28 +192,18 @@ def test_a_queued_scan_is_cancelled_with_its_run(simple: Server) -> None:
 
 
 def test_cancelling_raises_the_attempt_so_that_the_running_try_writes_no_more(site: Site) -> None:
-    started = start(site.simple).json()
-    before = datetime.now(UTC) - timedelta(seconds=5)
-    query(
-        site.warehouse,
-        "insert into scans (scan_id, tenant_id, dag_id, run_id, mode, state, attempt, started_at)"
-        " values (%s, 'globex', 'hubspot_deals__globex', %s, 'auto', 'extracting', 5, %s)"
-        " returning scan_id",
-        started["scan_id"],
-        started["run_id"],
-        before,
-    )
+    scan, _ = working(site)
 
-    site.simple.post(f"/scans/{started['scan_id']}/cancel").raise_for_status()
+    site.simple.post(f"/scans/{scan}/cancel").raise_for_status()
 
     (row,) = query(
         site.warehouse,
         "select state, attempt, started_at, finished_at from scans where scan_id = %s",
-        started["scan_id"],
+        scan,
     )
     assert row["state"] == "cancelled"
     assert row["attempt"] > 5
-    assert row["finished_at"] > row["started_at"] == before
+    assert row["finished_at"] > row["started_at"]
 
 
 def test_a_row_whose_run_is_gone_can_be_cancelled(site: Site) -> None:
@@ -211,6 +214,30 @@ def test_a_row_whose_run_is_gone_can_be_cancelled(site: Site) -> None:
 
     assert first.status_code == 202
     assert code(again) == (409, "scan-finished")
+
+
+@pytest.mark.parametrize("path", ["/scans/{scan}", "/scans?tenant=globex", "/tenants/globex"])
+@pytest.mark.parametrize("state", ["failed", "success"])
+def test_a_run_that_a_person_has_ended_in_airflow_is_a_failed_scan(
+    site: Site, path: str, state: str
+) -> None:
+    scan, run = working(site)
+    site.simple.airflow("PATCH", run, json={"state": state}).raise_for_status()
+
+    answer = site.simple.get(path.format(scan=scan)).json()
+
+    (row,) = query(site.warehouse, "select * from scans where scan_id = %s", scan)
+    shown = answer.get("last_scan") or next(iter(answer.get("scans", [])), answer)
+    assert (shown["scan_id"], shown["state"]) == (scan, "failed")
+    assert (shown["error_type"], shown["seconds"] > 0) == ("ScanKilledError", True)
+    assert (row["state"], row["attempt"]) == ("failed", 6)
+    assert start(site.simple).status_code == 201
+
+
+def test_a_scan_whose_run_is_going_on_is_left_alone(site: Site) -> None:
+    scan, _ = working(site)
+
+    assert site.simple.get(f"/scans/{scan}").json()["state"] == "extracting"
 
 
 @pytest.mark.parametrize("number", [1, 2], ids=["succeeded", "failed"])

@@ -43,3 +43,11 @@ def chromium_page(base_url: str) -> Iterator[Page]:
         page = browser.new_context(base_url=base_url).new_page()
         page.set_default_timeout(PATIENCE_MS)
         yield page
+
+
+def sign_in_by_hand(page: Page, user: str, password: str) -> None:
+    """Go through Airflow's own login page, which has come up."""
+    page.fill("input[name=username]", user)
+    page.fill("input[name=password]", password)
+    page.click("button[type=submit]")
+    page.wait_for_url(lambda url: "/login" not in url)

@@ -1,6 +1,5 @@
 """One Airflow with the page, filled with 1,000 tenants, and Chromium, for all tests in here."""
 
-import shutil
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -11,25 +10,11 @@ from playwright.sync_api import (
     ConsoleMessage,
     Page,
     StorageState,
-    sync_playwright,
 )
 
+from tests.web.browser.chromium import PATIENCE_MS, chromium, sign_in_by_hand
 from tests.web.browser.data import fill, other_tenants
 from tests.web.browser.stack import REAL_TENANTS, PageStack, page_stack, start
-
-FLAGS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
-NAMES = ("chromium", "chromium-browser", "google-chrome")
-#: Airflow's login page and its UI take a while on a busy machine.
-PATIENCE_MS = 20_000
 
 #: Chromium's opinion of the frame that Airflow puts around every plugin's page.
 ABOUT_AIRFLOWS_FRAME = "can escape its sandboxing"
@@ -54,13 +39,8 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PageStack]:
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
-    program = next(filter(None, map(shutil.which, NAMES)), None)
-    if program is None:
-        pytest.skip("Chromium is not installed (Debian: apt-get install chromium)")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=list(FLAGS))
+    with chromium() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture
@@ -102,10 +82,7 @@ def signed_in_by_hand(browser: Browser, stack: PageStack, user: str, password: s
     page = context.new_page()
     page.set_default_timeout(PATIENCE_MS)
     page.goto("/")
-    page.fill("input[name=username]", user)
-    page.fill("input[name=password]", password)
-    page.click("button[type=submit]")
-    page.wait_for_url(lambda url: "/login" not in url)
+    sign_in_by_hand(page, user, password)
     state = context.storage_state()
     context.close()
     return state

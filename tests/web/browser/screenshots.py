@@ -1,13 +1,13 @@
 """Takes the screenshots of docs/images: python -m tests.web.browser.screenshots"""
 
-import shutil
 import tempfile
 from pathlib import Path
 
-from playwright.sync_api import Browser, Page, ViewportSize, sync_playwright
+from playwright.sync_api import Browser, Page, ViewportSize
 
 from include.local.airflow_settings import PROJECT_ROOT
-from tests.web.browser.conftest import FLAGS, signed_in_by_hand
+from tests.web.browser.chromium import chromium
+from tests.web.browser.conftest import signed_in_by_hand
 from tests.web.browser.data import fill, other_tenants
 from tests.web.browser.stack import REAL_TENANTS, PageStack, page_stack, start
 
@@ -27,9 +27,7 @@ def take_from(stack: PageStack) -> None:
     try:
         start(stack, tenants)
         fill(stack.warehouse, [*REAL_TENANTS, *tenants])
-        with sync_playwright() as playwright:
-            program = shutil.which("chromium")
-            browser = playwright.chromium.launch(executable_path=program, args=list(FLAGS))
+        with chromium() as browser:
             take_all(browser, stack)
     finally:
         stack.stop()

@@ -4,8 +4,9 @@ import re
 from urllib.parse import quote
 
 import pytest
-from playwright.sync_api import FrameLocator, Page, expect
+from playwright.sync_api import Browser, FrameLocator, Page, expect
 
+from tests.web.browser.chromium import sign_in_by_hand
 from tests.web.browser.stack import PageStack, dag_of
 
 pytestmark = pytest.mark.e2e
@@ -83,6 +84,18 @@ def test_the_logs_of_a_scan_open_around_the_frame(page: Page, stack: PageStack) 
 
     page.wait_for_url(re.compile("/tasks/extract_deals"))
     stack.api.fail(dag_of("globex"), run_id)
+
+
+def test_a_link_of_a_mail_asks_who_is_signed_out_to_sign_in_first(
+    browser: Browser, stack: PageStack
+) -> None:
+    page = browser.new_context(base_url=stack.url).new_page()
+    page.goto(f"{NAV}/hubspot-deals/ui?tenant=globex")
+
+    sign_in_by_hand(page, stack.credentials.admin_user, stack.credentials.admin_password)
+
+    expect(inside(page).get_by_role("heading", name="globex")).to_be_visible()
+    page.context.close()
 
 
 def test_a_link_opens_a_tab_of_its_own_when_asked_to(page: Page) -> None:

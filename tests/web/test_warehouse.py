@@ -1,0 +1,38 @@
+import threading
+from contextlib import ExitStack
+
+import pytest
+
+from include.errors import WarehouseUnavailableError
+from include.warehouse.connection import Warehouse
+from include.web import warehouse as web_warehouse
+from include.web.warehouse import MAX_STREAMS, BoundedWarehouse, of_streams
+
+
+def test_streams_that_nobody_reads_leave_connections_to_pages(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(web_warehouse, "WAIT_S", 0.01)
+    pages = BoundedWarehouse(
+        warehouse.parameters, warehouse.schema, slots=threading.BoundedSemaphore(1)
+    )
+    streams = of_streams(pages)
+
+    with ExitStack() as open_streams:
+        for _ in range(MAX_STREAMS):
+            open_streams.enter_context(streams.connect())
+
+        with pytest.raises(WarehouseUnavailableError), streams.connect():
+            pass
+        with pages.connect() as connection:
+            assert connection.execute("select 1").fetchone() == (1,)
+
+
+def test_a_connection_that_is_closed_can_be_had_again(warehouse: Warehouse) -> None:
+    pages = BoundedWarehouse(
+        warehouse.parameters, warehouse.schema, slots=threading.BoundedSemaphore(1)
+    )
+
+    for _ in range(2):
+        with pages.connect() as connection:
+            assert connection.execute("select 1").fetchone() == (1,)
