@@ -126,7 +126,7 @@ def _moment(tenant: Tenant, name: str, text: object) -> datetime | None:
         raise _refused(
             tenant,
             f"{name} is {str(text)[:60]!r}, which is no date and time",
-            "Write it as 2026-01-31T00:00:00Z; without a zone it is UTC.",
+            "Write it as 2026-01-31T00:00:00Z.",
         ) from None
     if moment.tzinfo is None:
         return moment.replace(tzinfo=UTC)

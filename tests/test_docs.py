@@ -1,18 +1,33 @@
 """The documentation says what the code does: what can be compared is compared."""
 
+import ast
 import re
 from pathlib import Path
+from textwrap import dedent
+from typing import Any, get_args
 
 import pytest
 from pydantic import BaseModel
 
 from include import errors
+from include.alerts import delivery, outbox
 from include.alerts.message import Message
+from include.dag_params import params_of
+from include.extract.pipeline import Extracted
 from include.objects import STANDARD_OBJECTS
+from include.quality.checks import Checked
 from include.quality.rules import RULES
-from include.tenants import AlertSettings, Objects, OtherObject, Tenant
-from include.tenants.alerts import AppriseChannel, SlackChannel, SmtpChannel, WebhookChannel
+from include.tenants import AlertSettings, Objects, OtherObject, Tenant, load_tenants
+from include.tenants.alerts import (
+    AlertKind,
+    AppriseChannel,
+    SlackChannel,
+    SmtpChannel,
+    WebhookChannel,
+)
 from include.warehouse.migrations import _CREATE_HISTORY, migrations
+from include.warehouse.scan_facts import ScanFacts
+from include.web.models import ScanState
 
 CHANNELS = {
     "smtp": SmtpChannel,
@@ -32,6 +47,7 @@ SOURCES = sorted(
     if path.suffix in {".py", ".sql", ".yaml"}
 )
 
+_BLOCK = re.compile(r"^( *)```(\w+)\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
 _FENCE = re.compile(r"^ *```.*?^ *```", re.MULTILINE | re.DOTALL)
 _HEADING = re.compile(r"^#{1,6} +(.+?) *$", re.MULTILINE)
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
@@ -121,6 +137,22 @@ def environment_variables() -> set[str]:
     if example.exists():
         named |= set(re.findall(r"^#? ?([A-Z][A-Z0-9_]+)=", example.read_text(), re.MULTILINE))
     return {name for name in named if not _NOT_OURS.fullmatch(name)}
+
+
+def blocks(language: str) -> list[Any]:
+    """Every block of code in a language, as parameters of a test."""
+    return [
+        pytest.param(dedent(code), id=f"{page.relative_to(ROOT)}-{number}")
+        for page in PAGES
+        for number, (_, found, code) in enumerate(_BLOCK.findall(page.read_text()), start=1)
+        if found == language
+    ]
+
+
+def keys_in_code(text: str) -> list[str]:
+    """The names in the first cells of a table, in which some cells have several."""
+    rows = [line.split("|")[1] for line in text.splitlines() if line.startswith("| `")]
+    return [name for cell in rows for name in re.findall(r"`(\w+)`", cell)]
 
 
 def make_targets() -> set[str]:
@@ -213,6 +245,58 @@ def test_every_field_of_the_webhooks_json_is_documented() -> None:
     assert rows == ["version", *Message.__dataclass_fields__]
 
 
+def test_every_event_that_alerts_tell_is_documented() -> None:
+    rows = [row[0] for row in table_rows(section(DOCS / "alerts.md", "What is told"))]
+
+    assert sorted(rows) == sorted(get_args(AlertKind))
+
+
+def test_the_limits_of_alerts_are_those_of_the_code() -> None:
+    text = section(DOCS / "configuration.md", "Fixed values")
+
+    assert f"| time for the delivery of alerts | {delivery.PATIENCE_S:.0f} s |" in text
+    assert f"| attempts to deliver an alert | {outbox.MAX_ATTEMPTS} |" in text
+
+
+def test_every_param_of_a_dag_is_documented_with_its_default() -> None:
+    rows = {row[0]: row[1] for row in table_rows(section(DOCS / "configuration.md", "DAG params"))}
+
+    params = params_of(Tenant(id="acme"))
+
+    said = {None: "empty", "auto": "auto", 100: "the tenant's"}
+    assert rows == {name: said[param.value] for name, param in params.items()}
+
+
+def test_every_key_of_the_xcoms_is_documented() -> None:
+    text = section(DOCS / "how-scans-work.md", "XCom")
+    of_tasks, _, of_extract = text.partition("Of `extract_deals`")
+    checked = of_tasks.partition("| `check_quality` | ")[2].partition(": what")[0]
+
+    assert re.findall(r"`(\w+)`", checked) == list(Checked.__annotations__)
+    assert set(keys_in_code(of_extract)) == set(Extracted.__annotations__)
+
+
+def test_every_key_of_an_asset_event_is_documented() -> None:
+    page = DOCS / "how-to" / "use-in-other-dags.md"
+
+    documented = keys_in_code(section(page, "What the event carries"))
+
+    assert set(documented) == set(ScanFacts.__annotations__)
+
+
+def test_every_state_of_a_scans_row_is_documented() -> None:
+    documented = keys_in_code(section(DOCS / "how-scans-work.md", "States"))
+
+    # a queued run has no row
+    assert set(documented) == set(get_args(ScanState)) - {"queued"}
+
+
+def test_the_migrations_that_setup_shows_are_all() -> None:
+    numbers = [number for number, _ in migrations()]
+
+    assert f"applied: {numbers}`" in (DOCS / "setup.md").read_text()
+
+
 def test_every_standard_object_is_documented() -> None:
     rows = table_rows(section(DOCS / "api-integration.md", "Objects"))
 
@@ -297,6 +381,35 @@ def test_relative_links_lead_somewhere(page: Path) -> None:
     assert broken == []
 
 
+def test_every_picture_is_shown() -> None:
+    shown = {
+        (page.parent / link).resolve()
+        for page in PAGES
+        for link in _LINK.findall(prose(page))
+        if link.endswith(".png")
+    }
+
+    assert set((DOCS / "images").iterdir()) - shown == set()
+
+
+@pytest.mark.parametrize("code", blocks("python"))
+def test_python_in_the_docs_can_be_parsed(code: str) -> None:
+    ast.parse(code)
+
+
+@pytest.mark.parametrize(
+    "text", [block for block in blocks("yaml") if "tenants:" in block.values[0]]
+)
+def test_tenants_in_the_docs_are_accepted(text: str, tmp_path: Path) -> None:
+    file = tmp_path / "tenants.yaml"
+    file.write_text(text)
+
+    tenants = load_tenants({"HUBSPOT_DEALS_TENANTS_FILE": str(file)})
+
+    assert tenants.problems == ()
+    assert tenants.enabled != ()
+
+
 def test_every_package_and_dag_file_is_in_the_layout() -> None:
     parts = {f"include/{path.parent.name}/" for path in ROOT.glob("include/*/__init__.py")}
     parts |= {f"include/{path.name}" for path in ROOT.glob("include/*.py")} - {
@@ -327,3 +440,25 @@ def test_every_make_target_mentioned_exists(page: Path) -> None:
     }
 
     assert not mentioned or mentioned - make_targets() == set()
+
+
+def test_every_make_target_is_mentioned() -> None:
+    text = "\n".join(page.read_text() for page in PAGES)
+
+    unheard_of = {name for name in make_targets() if not re.search(rf"\bmake {name}\b", text)}
+
+    assert unheard_of == set()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_variable_of_make_that_is_mentioned_exists(page: Path) -> None:
+    makefile = (ROOT / "Makefile").read_text()
+
+    calls = re.findall(r"make(?: -s)? [a-z][\w-]*((?: [A-Z]+=\S+)+)", page.read_text())
+
+    mentioned = {name for call in calls for name in re.findall(r"([A-Z]+)=", call)}
+    assert {name for name in mentioned if f"$({name})" not in makefile} == set()
+
+
+def test_readme_counts_the_quality_checks() -> None:
+    assert f"{len(RULES)} checks" in (ROOT / "README.md").read_text()

@@ -26,7 +26,7 @@ def print_mails(state_dir: Path, report: Report, newest: int) -> None:
             report.line(f"{name}: {mail[name]}")
         report.line(f"\n{text_of(mail)}")
     if len(files) > newest:
-        report.line(f"{len(files) - newest} older mails are in {state_dir / FOLDER}.")
+        report.line(f"Older ones, {len(files) - newest} in number, are in {state_dir / FOLDER}.")
 
 
 def text_of(mail: EmailMessage) -> str:

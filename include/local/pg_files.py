@@ -45,16 +45,23 @@ class PostgresFiles:
 
     @classmethod
     def below(cls, state_dir: Path, account: Account) -> "PostgresFiles":
-        """Choose the places for *state_dir*, the same at each call."""
+        """Choose the places for *state_dir*. Raises LocalError where there are data in another one.
+
+        Permissions may change between two starts: data that are there are never left behind.
+        """
         state = state_dir.resolve() / "postgres"
         state.mkdir(parents=True, exist_ok=True)
         package = _package_dir()
-        home = state if account.can_read(state) else _relocated(state)
-        if not account.can_read(package / "pginstall" / "bin" / "postgres"):
-            if home == state:
-                home = _relocated(state)
-            package = home / package.name
-        return cls(state, home, package, account)
+        own_package = account.can_read(package / "pginstall" / "bin" / "postgres")
+        if own_package and account.can_read(state) and not _is_relocated(state, account):
+            return cls(state, state, package, account)
+        if (state / "data").exists():
+            raise LocalError(
+                f"The databases are in {state}, which PostgreSQL's user can't reach any more.",
+                "Let others pass through all the directories above it (chmod o+x).",
+            )
+        home = _relocated(state)
+        return cls(state, home, package if own_package else home / package.name, account)
 
     @property
     def binaries(self) -> Path:
@@ -151,6 +158,10 @@ def _package_dir() -> Path:
 def _relocated(state: Path) -> Path:
     parent = next(path for path in SYSTEM_DIRS if path.is_dir())
     return parent / (RELOCATED_PREFIX + hashlib.sha256(str(state).encode()).hexdigest()[:12])
+
+
+def _is_relocated(state: Path, account: Account) -> bool:
+    return account.uid is not None and (_relocated(state) / "data").exists()
 
 
 def _copy_package(original: Path, copy: Path) -> None:

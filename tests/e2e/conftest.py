@@ -17,8 +17,8 @@ from include.local.stack import LocalStack
 TENANTS = ("acme", "globex", "initech")
 #: A tenant whose token HubSpot has never seen.
 STRANGER = "hooli"
-#: Tenants of test_scans.py → whose account they read.
-SCANNED = {"paused": "initech", "backfilled": "globex", "windowed": "globex"}
+#: Tenants of test_scans.py and test_api.py → whose account they read.
+SCANNED = {"paused": "initech", "backfilled": "globex", "windowed": "globex", "asked": "globex"}
 RUN_TIMEOUT_S = 300
 
 

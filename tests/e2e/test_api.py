@@ -1,6 +1,8 @@
 """The REST API over real runs: start, progress, result, cancel."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -12,7 +14,7 @@ from tests.truth import as_stored
 
 pytestmark = pytest.mark.e2e
 
-TENANT = "windowed"
+TENANT = "asked"
 
 
 class Api:
@@ -48,11 +50,16 @@ def api(pipeline: Pipeline) -> Api:
     return Api(pipeline)
 
 
-def slow_down(pipeline: Pipeline, seconds: float, times: int) -> None:
+@contextmanager
+def slow_lists(pipeline: Pipeline, seconds: float) -> Iterator[None]:
     """Have HubSpot take its time over pages of the list."""
-    faults = [{"kind": "slow", "endpoint": "list", "seconds": seconds, "count": times}]
     url = f"{pipeline.simulator_url}/_simulator/portals/1000002/faults"
+    faults = [{"kind": "slow", "endpoint": "list", "seconds": seconds, "count": 1_000}]
     requests.post(url, json=faults, timeout=60).raise_for_status()
+    try:
+        yield
+    finally:
+        requests.post(url, json=[], timeout=60).raise_for_status()
 
 
 def test_a_scan_is_started_watched_and_its_result_read(pipeline: Pipeline, api: Api) -> None:
@@ -91,18 +98,20 @@ def test_a_scan_is_started_watched_and_its_result_read(pipeline: Pipeline, api: 
 
 
 def test_a_running_scan_is_cancelled_for_good(pipeline: Pipeline, api: Api) -> None:
-    slow_down(pipeline, seconds=2.0, times=60)
-    started = api.post("/scans", {"tenant": TENANT, "mode": "full", "checkpoint_pages": 2}).json()
-    scan_id, run_id = started["scan_id"], started["run_id"]
-    until(lambda: api.get(f"/scans/{scan_id}")["state"] == "extracting", RUN_TIMEOUT_S)
-    (before,) = query(pipeline, "select attempt from scans where scan_id = %s", scan_id)
+    with slow_lists(pipeline, seconds=2.0):
+        started = api.post(
+            "/scans", {"tenant": TENANT, "mode": "full", "checkpoint_pages": 2}
+        ).json()
+        scan_id, run_id = started["scan_id"], started["run_id"]
+        until(lambda: api.get(f"/scans/{scan_id}")["state"] == "extracting", RUN_TIMEOUT_S)
+        (before,) = query(pipeline, "select attempt from scans where scan_id = %s", scan_id)
 
-    cancelled = api.post(f"/scans/{scan_id}/cancel")
-    again = api.post(f"/scans/{scan_id}/cancel")
+        cancelled = api.post(f"/scans/{scan_id}/cancel")
+        again = api.post(f"/scans/{scan_id}/cancel")
 
-    assert (cancelled.status_code, again.status_code) == (202, 409)
-    assert pipeline.stack.wait(dag_of(TENANT), run_id, RUN_TIMEOUT_S) == "failed"
-    until(lambda: not connections_of(pipeline, scan_id), RUN_TIMEOUT_S)
+        assert (cancelled.status_code, again.status_code) == (202, 409)
+        assert pipeline.stack.wait(dag_of(TENANT), run_id, RUN_TIMEOUT_S) == "failed"
+        until(lambda: not connections_of(pipeline, scan_id), RUN_TIMEOUT_S)
     (after,) = query(pipeline, "select state, attempt from scans where scan_id = %s", scan_id)
     assert after["state"] == "cancelled"
     assert after["attempt"] > before["attempt"]

@@ -126,7 +126,7 @@ def test_look_start_break_and_mend_as_the_readme_says(checkout: Checkout, page: 
     scans = inside.get_by_role("table", name="Scans").get_by_role("row").filter(has_text="ucceeded")
     expect(scans).to_have_count(2, timeout=RUN_TIMEOUT_S * 1000)
 
-    commands = checkout.block("--json").strip().splitlines()
+    commands = checkout.block("scan.json").strip().splitlines()
     before, read_deals = commands[:-1], commands[-1]
     first = checkout.run("\n".join(before))
     assert '"id":"globex"' in first.replace(" ", "")

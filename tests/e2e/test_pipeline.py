@@ -43,7 +43,8 @@ def test_each_task_hands_on_what_it_found(pipeline: Pipeline, first_runs: dict[s
     assert {"scan_id", "pages", "deals_extracted", "deals_loaded", "deals_archived"} <= set(
         extracted
     )
-    assert set(checked) == {"scan_id", "passed", "checks", "failed", "warned", "no_rows"}
+    figures = {"checks", "failed", "warned", "no_rows"}
+    assert set(checked) == {"scan_id", "passed", "scan", *figures}
     assert validated["scan_id"] == extracted["scan_id"] == checked["scan_id"]
     assert checked["passed"]
 

@@ -8,6 +8,7 @@ import psutil  # type: ignore[import-untyped]
 import psycopg
 import pytest
 
+from include.local.errors import LocalError
 from include.local.postgres import EmbeddedPostgres
 
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root has a user to change to")
@@ -138,3 +139,27 @@ def test_data_lies_elsewhere_when_nobody_cant_get_to_the_state_directory(tmp_pat
     assert EmbeddedPostgres(closed).data_dir == place
     server.remove()
     assert not place.exists()
+
+
+@AS_ROOT
+def test_data_that_lie_elsewhere_stay_there_when_the_directory_is_opened(tmp_path: Path) -> None:
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o700)
+    with EmbeddedPostgres(closed) as server:
+        place = server.data_dir
+    for directory in (closed, *closed.parents[:3]):
+        directory.chmod(0o755)
+
+    again = EmbeddedPostgres(closed)
+
+    assert again.data_dir == place
+    again.remove()
+
+
+@AS_ROOT
+def test_data_that_can_no_longer_be_reached_are_not_replaced_by_empty_ones(tmp_path: Path) -> None:
+    (tmp_path / "postgres" / "data").mkdir(parents=True)
+    tmp_path.chmod(0o700)
+
+    with pytest.raises(LocalError, match="can't reach any more"):
+        EmbeddedPostgres(tmp_path)
