@@ -51,8 +51,7 @@ def trouble_of(error: BaseException, failed_checks: Iterable[str] = ()) -> Troub
     kind: AlertKind = "failure"
     cause = name
     if isinstance(error, QualityError):
-        kind = "quality"
-        cause = ": ".join(filter(None, [name, ", ".join(sorted(failed_checks))]))
+        kind, cause = "quality", _cause_of_checks(failed_checks)
     elif isinstance(error, ComeBackLaterError):
         kind = "quota"
     elif isinstance(error, DeadlineMissedError):
@@ -67,12 +66,17 @@ def trouble_on_record(text: str, remedy: str = "", failed_checks: Iterable[str] 
     found = _RECORDED_ERROR.fullmatch(text)
     if found is None:
         return _foreign("Exception")
-    name, checks = found["type"], ", ".join(sorted(failed_checks))
+    name = found["type"]
     quality = name == QualityError.__name__
-    cause = f"{name}: {checks}" if quality and checks else name
+    cause = _cause_of_checks(failed_checks) if quality else name
     heading = found["heading"] or HubSpotDealsError.runbook_heading
     why = found["what"].removesuffix(remedy).rstrip()
     return Trouble("quality" if quality else "failure", name, cause, why, remedy, heading)
+
+
+def _cause_of_checks(failed_checks: Iterable[str]) -> str:
+    checks = ", ".join(sorted(failed_checks))
+    return ": ".join(filter(None, [QualityError.__name__, checks]))
 
 
 def killed(tenant_id: str, task_id: str | None, reason: str) -> ScanKilledError:

@@ -7,7 +7,6 @@ import argparse
 import json
 import signal
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,8 +14,6 @@ from pathlib import Path
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
-from include.local.airflow_settings import PROJECT_ROOT
-from include.local.errors import LocalError
 from include.local.ports import free_port
 from include.local.processes import Programs, python
 
@@ -47,19 +44,9 @@ class Keeper:
 def start_mailbox(programs: Programs, state_dir: Path, env: Mapping[str, str]) -> dict[str, str]:
     """Start it; return Airflow's SMTP connection to it once it listens. Raises LocalError."""
     ready_file = state_dir / "mailbox-ready.json"
-    ready_file.unlink(missing_ok=True)
     command = python("-m", __name__, str(state_dir / FOLDER), str(ready_file))
-    programs.start(NAME, command, {**env, "PYTHONPATH": str(PROJECT_ROOT)}, PROJECT_ROOT)
-    deadline = time.monotonic() + READY_TIMEOUT_S
-    while not ready_file.exists():
-        programs.require_alive()
-        if time.monotonic() > deadline:
-            raise LocalError(
-                f"The demo's mail server is not ready after {READY_TIMEOUT_S} s.",
-                f"Its log is {programs.log_of(NAME)}.",
-            )
-        time.sleep(0.05)
-    return {CONNECTION: smtp_connection(json.loads(ready_file.read_text())["port"])}
+    ready = programs.start_until_ready(NAME, command, env, ready_file, READY_TIMEOUT_S)
+    return {CONNECTION: smtp_connection(ready["port"])}
 
 
 def smtp_connection(port: int) -> str:

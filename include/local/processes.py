@@ -13,9 +13,11 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import psutil  # type: ignore[import-untyped]
 
+from include.local.airflow_settings import PROJECT_ROOT
 from include.local.errors import LocalError
 
 #: Holds the state directory of the stack that a process belongs to.
@@ -82,6 +84,31 @@ class Programs:
 
     def running(self) -> list[Program]:
         return [program for program in self.on_record() if program.process]
+
+    def start_until_ready(
+        self,
+        name: str,
+        command: Sequence[str],
+        env: Mapping[str, str],
+        ready_file: Path,
+        timeout_s: float,
+    ) -> Any:
+        """Start a program of this checkout; return what it says, as JSON, once it is ready.
+
+        It writes *ready_file* then. Raises LocalError.
+        """
+        ready_file.unlink(missing_ok=True)
+        self.start(name, command, {**env, "PYTHONPATH": str(PROJECT_ROOT)}, PROJECT_ROOT)
+        deadline = time.monotonic() + timeout_s
+        while not (ready_file.exists() and (text := ready_file.read_text())):
+            self.require_alive()
+            if time.monotonic() > deadline:
+                raise LocalError(
+                    f"The {name} is not ready after {timeout_s:.0f} s.",
+                    f"Its log is {self.log_of(name)}.",
+                )
+            time.sleep(0.05)
+        return json.loads(text)
 
     def require_alive(self) -> None:
         """Raise LocalError, with the end of its log, when a program on record has ended."""

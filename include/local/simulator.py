@@ -1,14 +1,12 @@
 """The simulated HubSpot of `make demo`: its process, and the connections to it."""
 
 import json
-import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from include.local.airflow_settings import PROJECT_ROOT
-from include.local.errors import LocalError
 from include.local.processes import Programs, python
 
 NAME = "simulator"
@@ -25,20 +23,10 @@ READY_TIMEOUT_S = 60
 def start_simulator(programs: Programs, state_dir: Path, env: Mapping[str, str]) -> str:
     """Start it on a free port; return its base URL once it answers. Raises LocalError."""
     ready_file = state_dir / "simulator-ready.json"
-    ready_file.unlink(missing_ok=True)
     arguments = ["--demo", "--port", "0", "--ready-file", str(ready_file)]
     command = python("-m", "tests.hubspot_simulator", *arguments)
-    programs.start(NAME, command, {**env, "PYTHONPATH": str(PROJECT_ROOT)}, PROJECT_ROOT)
-    deadline = time.monotonic() + READY_TIMEOUT_S
-    while not (text := _text_of(ready_file)):
-        programs.require_alive()
-        if time.monotonic() > deadline:
-            raise LocalError(
-                f"The HubSpot simulator is not ready after {READY_TIMEOUT_S} s.",
-                f"Its log is {programs.log_of(NAME)}.",
-            )
-        time.sleep(0.1)
-    base_url: str = json.loads(text)["base_url"]
+    ready = programs.start_until_ready(NAME, command, env, ready_file, READY_TIMEOUT_S)
+    base_url: str = ready["base_url"]
     return base_url
 
 
@@ -59,7 +47,3 @@ def connection_to(base_url: str, token: str) -> dict[str, Any]:
     # Airflow's Test button wants a port, though the host is a whole URL
     port = urlsplit(base_url).port
     return {"conn_type": "hubspot", "host": base_url, "port": port, "password": token}
-
-
-def _text_of(path: Path) -> str:
-    return path.read_text() if path.exists() else ""
