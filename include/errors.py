@@ -2,8 +2,10 @@
 
     HubSpotDealsError
     ├── ConfigError       a person must change something: never retried
-    │   ├── TenantsFileError, ScanRequestError, TokenMissingError, TokenRejectedError,
-    │   └── ScopeMissingError, PortalMismatchError, WarehouseConfigError, ScanCancelledError
+    │   ├── TenantsFileError, TenantCommandError, ScanRequestError, TokenMissingError,
+    │   ├── TokenRejectedError,
+    │   ├── ScopeMissingError, PortalMismatchError, WarehouseConfigError, ScanCancelledError,
+    │   └── OAuthAppError, CertificateRejectedError, PlainTextRefusedError
     ├── TransientError    waiting helps: retried by Airflow
     │   ├── HubSpotUnavailableError, RateLimitedError, WarehouseUnavailableError,
     │   ├── TenantBusyError, LoadError, ScanKilledError
@@ -62,6 +64,12 @@ class TenantsFileError(ConfigError):
     runbook_heading = "tenants-file"
 
 
+class TenantCommandError(ConfigError):
+    """`python -m include.tenants` can't do what it was asked for."""
+
+    runbook_heading = "tenant-command"
+
+
 class ScanRequestError(ConfigError):
     """What a run was asked for (mode, window) makes no sense."""
 
@@ -105,6 +113,24 @@ class ScopeMissingError(ConfigError):
             tenant_id=tenant_id,
             remedy="Add them to the service key or private app in HubSpot, then clear the task.",
         )
+
+
+class OAuthAppError(ConfigError):
+    """HubSpot gives an OAuth app no access token, or the connection holds only part of the app."""
+
+    runbook_heading = "oauth-app"
+
+
+class CertificateRejectedError(ConfigError):
+    """Whoever answers for HubSpot has no certificate that says so."""
+
+    runbook_heading = "certificate-rejected"
+
+
+class PlainTextRefusedError(ConfigError):
+    """The token would go over a network unencrypted."""
+
+    runbook_heading = "plain-text-refused"
 
 
 class PortalMismatchError(ConfigError):
@@ -178,15 +204,16 @@ class TenantBusyError(TransientError):
 
 
 class OutdatedAttemptError(TransientError):
-    """A newer try of the scan has begun; this one may not write any more."""
+    """This try was replaced: by a newer one, or by another scan once its lease had run out."""
 
     runbook_heading = "outdated-attempt"
 
     def __init__(self, *, tenant_id: str | None = None) -> None:
         super().__init__(
-            "a newer try of this scan has begun; this one stops, and has written nothing since.",
+            "this try of the scan was replaced, by a newer one or after it had been given up; it "
+            "stops, and has written nothing since.",
             tenant_id=tenant_id,
-            remedy="Nothing to do: the newer try goes on where this one was.",
+            remedy="Nothing to do: the next try goes on where this one was.",
         )
 
 

@@ -9,6 +9,7 @@ from include.scan import Scan
 from include.warehouse.binding import require_same_portal
 from include.warehouse.connection import open_warehouse
 from include.warehouse.migrations import migrate
+from include.warehouse.oauth_tokens import SharedTokens
 from include.warehouse.rate_limits import SharedLimits
 from include.warehouse.scan_log import ScanLog
 
@@ -35,6 +36,7 @@ def validate_token(scan: Scan) -> Validated:
     with scan_log.step("validating"):
         client = HubSpotHook(scan.tenant.connection_id).get_conn(
             SharedLimits(warehouse, scan.tenant.id),
+            SharedTokens(warehouse, scan.tenant.id),
             daily_quota_share=scan.tenant.daily_quota_share,
         )
         identity = Identity(client)

@@ -10,6 +10,7 @@ from include.scan import Scan, Window
 from include.tenants import Tenant
 from include.validation import validate_token
 from include.warehouse.connection import Warehouse
+from include.warehouse.scan_log import ScanLog
 from tests.hubspot_simulator import Portal
 from tests.truth import Deals, as_stored, present, stored
 
@@ -44,6 +45,13 @@ def run(what: Scan) -> Extracted:
     extracted = extract_deals(what, PAGES)
     check_quality(what)
     return extracted
+
+
+def attempt(warehouse: Warehouse, what: Scan) -> ScanLog:
+    """The next try of a scan's extraction."""
+    log = ScanLog(warehouse, what)
+    log.open()
+    return log.next_attempt()
 
 
 def deals(warehouse: Warehouse, tenant_id: str = "acme") -> Deals:
@@ -89,7 +97,7 @@ def _survivor(portal: Portal, deal_id: int) -> int | None:
 def query(warehouse: Warehouse, statement: str, *parameters: Any) -> list[dict[str, Any]]:
     """Run SQL whose tables are found in the warehouse's schema."""
     with warehouse.connect() as connection:
-        connection.execute(f"set search_path to {warehouse.schema}")
+        connection.execute(f"set local search_path to {warehouse.schema}")
         cursor = connection.cursor(row_factory=dict_row)
         return cursor.execute(statement, list(parameters)).fetchall()
 

@@ -319,7 +319,7 @@ def as_yaml(default: object) -> str:
 def test_every_environment_variable_is_documented() -> None:
     documented = {
         row[0] for row in table_rows(section(DOCS / "configuration.md", "Environment variables"))
-    }
+    } | set(keys_in_code(section(DOCS / "configuration.md", "Docker Compose")))
 
     used = environment_variables()
 
@@ -415,7 +415,9 @@ def test_every_package_and_dag_file_is_in_the_layout() -> None:
     parts |= {f"include/{path.name}" for path in ROOT.glob("include/*.py")} - {
         "include/__init__.py"
     }
-    parts |= {f"dags/{path.name}" for path in ROOT.glob("dags/*.py")}
+    # who deploys from here may have made shards: one of them is as good as none
+    dags = [path.name for path in ROOT.glob("dags/*.py") if "_of_" not in path.name]
+    parts |= {f"dags/{name}" for name in dags}
 
     layout = section(ROOT / "CONTRIBUTING.md", "Layout")
 

@@ -24,7 +24,8 @@ def get_provider_info() -> dict[str, Any]:
                     "hidden-fields": ["login", "schema"],
                     "relabeling": {"password": "Token", "host": "Base URL"},
                     "placeholders": {
-                        "password": "of a service key or private app: pat-na1-…",
+                        "password": "of a service key or private app: pat-na1-…; empty with an "
+                        "OAuth app",
                         "host": "empty: https://api.hubapi.com",
                         "port": "443 (Airflow's Test button wants one)",
                     },
@@ -43,6 +44,20 @@ def get_provider_info() -> dict[str, Any]:
 
 
 _FIELDS: Final = {
+    "client_id": {
+        "label": "OAuth app: client id",
+        "description": "Only without a token, and then all three of the OAuth app.",
+        "schema": {"type": ["string", "null"]},
+    },
+    "client_secret": {
+        "label": "OAuth app: client secret",
+        "schema": {"type": ["string", "null"], "format": "password"},
+    },
+    "refresh_token": {
+        "label": "OAuth app: refresh token",
+        "description": "What the app got when it was installed in the account.",
+        "schema": {"type": ["string", "null"], "format": "password"},
+    },
     "requests_per_10_s": {
         "label": "Requests in 10 s, at most",
         "description": "Empty: as many as HubSpot allows. Set it if other integrations use the "

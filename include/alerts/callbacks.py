@@ -75,8 +75,7 @@ def _deadline_missed(tenant_id: str, context: Mapping[str, Any]) -> None:
     from include.alerts.run import Run
     from include.alerts.teller import Teller
 
-    tenant = next((t for t in load_tenants().enabled if t.id == tenant_id), None)
-    if tenant is not None:
+    for tenant in load_tenants(only=tenant_id).enabled:
         # of its own: the triggerer lives for weeks
         Teller(tenant, Run.of_late_run(context["dag_run"]), Patience()).deadline_missed()
 

@@ -1,11 +1,9 @@
 """What happened to a scan that people may want to be told of. Pure."""
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from include.errors import (
-    RUNBOOK,
     ComeBackLaterError,
     DeadlineMissedError,
     HubSpotDealsError,
@@ -13,13 +11,8 @@ from include.errors import (
     ScanKilledError,
 )
 from include.tenants.alerts import AlertKind
+from include.warehouse.recorded_error import RecordedError
 
-_RECORDED_ERROR = re.compile(
-    rf"(?P<type>\w+): (?:tenant \w+: )?(?P<what>.*?)"
-    rf"(?: See {re.escape(RUNBOOK)}#(?P<heading>[\w-]+))?",
-    re.DOTALL,
-)
-_FOREIGN_ERROR = re.compile(r"(?P<type>\w+), see the log")
 #: Airflow's word for why a run ended → ours.
 _REASONS = {
     "timed_out": "The run took longer than its time-out, and Airflow ended it",
@@ -61,17 +54,14 @@ def trouble_of(error: BaseException, failed_checks: Iterable[str] = ()) -> Troub
 
 def trouble_on_record(text: str, remedy: str = "", failed_checks: Iterable[str] = ()) -> Trouble:
     """Return what the columns `error` and `remedy` of a scan's row mean."""
-    if foreign := _FOREIGN_ERROR.fullmatch(text):
-        return _foreign(foreign["type"])
-    found = _RECORDED_ERROR.fullmatch(text)
-    if found is None:
-        return _foreign("Exception")
-    name = found["type"]
-    quality = name == QualityError.__name__
-    cause = _cause_of_checks(failed_checks) if quality else name
-    heading = found["heading"] or HubSpotDealsError.runbook_heading
-    why = found["what"].removesuffix(remedy).rstrip()
-    return Trouble("quality" if quality else "failure", name, cause, why, remedy, heading)
+    found = RecordedError.of_columns(text, remedy)
+    if not found.is_ours:
+        return _foreign(found.type)
+    quality = found.type == QualityError.__name__
+    cause = _cause_of_checks(failed_checks) if quality else found.type
+    heading = found.heading or HubSpotDealsError.runbook_heading
+    kind: AlertKind = "quality" if quality else "failure"
+    return Trouble(kind, found.type, cause, found.what, remedy, heading)
 
 
 def _cause_of_checks(failed_checks: Iterable[str]) -> str:

@@ -42,12 +42,23 @@ os.environ.update(
 )
 
 import dlt
+from dlt.destinations.impl.postgres.sql_client import Psycopg2SqlClient
 from dlt.pipeline.exceptions import PipelineStepFailed
 
 DEFAULT_PIPELINE_NAME = "hubspot_deals"
 #: One dlt source, and so one dlt schema, for all tenants.
 SOURCE_NAME = "hubspot_deals"
 ROWS_AT_ONCE = 2_000
+
+
+def _roll_back(self: Psycopg2SqlClient) -> None:
+    self.native_connection.rollback()
+    self.native_connection.autocommit = True
+
+
+# dlt would have the session reset all that was set. Behind a pooler that gives it the name of
+# whoever was the session's first client, and the fences go by names.
+Psycopg2SqlClient._reset_connection = _roll_back  # type: ignore[method-assign]
 
 
 class Loader:

@@ -22,6 +22,7 @@ from include.warehouse.binding import require_same_portal
 from include.warehouse.connection import open_warehouse
 from include.warehouse.freshness import Freshness
 from include.warehouse.locks import TenantLock, hold_tenant
+from include.warehouse.oauth_tokens import SharedTokens
 from include.warehouse.owners import save_owners
 from include.warehouse.pipelines import add_unlisted_stages, save_pipelines
 from include.warehouse.rate_limits import SharedLimits
@@ -91,7 +92,9 @@ def _extract(
     ):
         hook = HubSpotHook(tenant.connection_id)
         client = hook.get_conn(
-            SharedLimits(warehouse, tenant.id), daily_quota_share=tenant.daily_quota_share
+            SharedLimits(warehouse, tenant.id),
+            SharedTokens(warehouse, tenant.id),
+            daily_quota_share=tenant.daily_quota_share,
         )
         resources.callback(_count_requests, scan, client)
         identity = Identity(client)

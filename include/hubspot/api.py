@@ -58,8 +58,21 @@ SENSITIVITIES: Final = ("sensitive", "highly_sensitive")
 TOKEN_INFO_PATH: Final = "/oauth/v2/private-apps/get/access-token-info"  # noqa: S105 - a path
 
 
+#: An access token of an OAuth app is replaced when so little of its half hour is left, or a third
+#: of its life if that is less. docs/api-integration.md#oauth-apps
+OAUTH_REFRESH_AHEAD_S: Final = 300.0
+
+
 def account_path(version: str) -> str:
     return f"/account-info/{version}/details"
+
+
+def oauth_token_path(version: str) -> str:
+    return f"/oauth/{version}/token"
+
+
+def oauth_introspection_path(version: str) -> str:
+    return f"{oauth_token_path(version)}/introspect"
 
 
 def records_path(version: str, object_type: str) -> str:

@@ -30,8 +30,9 @@ from include.hubspot.answers import (
     raise_for_problems,
 )
 from include.hubspot.daily_quota import DEFAULT_SHARE, DailyQuota
+from include.hubspot.oauth_token import OAuthToken
 from include.hubspot.rate_limit import Limits, Rule, search_rule
-from include.hubspot.token import Token
+from include.hubspot.token import AnyToken, Token
 from include.hubspot.transport import PATIENCE_S, TIMEOUT_S, Transport
 from include.hubspot.turns import LocalLimits, Turns, app_key, search_key
 
@@ -45,10 +46,12 @@ class HubSpotClient:
 
     Any number of threads may use it at once.
 
+    :param token: an OAuth app's, or the text of one that lasts.
     :param limits: where the account's rate limits are kept; None: in this process alone.
     :param rule: what this client does with its app's rate limit.
     :param daily_quota_share: of the account's daily quota; beyond it DailyLimitError is raised.
-    :param read_token: reads the token again after HubSpot refused it: it may have been rotated.
+    :param read_token: reads a token's text again after HubSpot refused it: it may have been
+        rotated.
 
     Errors: every method raises the classes of `include.errors`.
     """
@@ -56,7 +59,7 @@ class HubSpotClient:
     def __init__(
         self,
         base_url: str,
-        token: str,
+        token: str | Token | OAuthToken,
         *,
         tenant_id: str | None = None,
         api_version: str = api.DEFAULT_API_VERSION,
@@ -69,7 +72,11 @@ class HubSpotClient:
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self.tenant_id = tenant_id
-        self._token = Token(token, read_token, self._require_same_portal)
+        if isinstance(token, str):
+            token = Token(token, read_token, self._require_same_portal)
+        elif isinstance(token, OAuthToken):
+            token.accept = self._require_same_portal
+        self._token: AnyToken = token
         self._portal_id: int | None = None
         self._version = api_version
         self._limits = limits or LocalLimits()
@@ -77,14 +84,16 @@ class HubSpotClient:
         self.transport = Transport(
             base_url,
             self._token,
-            turns(lambda: app_key(self._token.text), rule or Rule()),
+            turns(lambda: app_key(self._token.limited_as), rule or Rule()),
             tenant_id=tenant_id,
             daily_share=daily_quota_share,
             patience_s=patience_s,
             timeout_s=timeout_s,
             sleep=sleep,
         )
-        self._searches = turns(lambda: search_key(self._token.text, self._portal_id), search_rule())
+        self._searches = turns(
+            lambda: search_key(self._token.limited_as, self._portal_id), search_rule()
+        )
 
     @property
     def api_version(self) -> str:
@@ -137,9 +146,11 @@ class HubSpotClient:
         return account
 
     def token_info(self) -> TokenInfo | None:
-        """Ask what the token may do; None when HubSpot does not tell (OAuth tokens)."""
+        """Ask what the token may do; None when HubSpot does not tell."""
         token = self._token.text
         try:
+            if isinstance(self._token, OAuthToken):
+                return self._token.info()
             return self.transport.call(
                 "POST", api.TOKEN_INFO_PATH, decoder_of(TokenInfo), json={"tokenKey": token}
             )
@@ -286,7 +297,8 @@ class HubSpotClient:
         """Refuse a new token of another account: rows of two would be mixed."""
         asking = HubSpotClient(
             self.base_url,
-            token,
+            # An OAuth app's next token counts for the same limit.
+            Token(token, limited_as=self._token.limited_as if self._token.oauth else None),
             tenant_id=self.tenant_id,
             api_version=self._version,
             limits=self._limits,

@@ -147,14 +147,19 @@ def midnight_after(now: datetime, zone: ZoneInfo) -> datetime:
 
 
 def as_error(
-    failure: Failure, tenant_id: str | None, zone: ZoneInfo | None = None
+    failure: Failure,
+    tenant_id: str | None,
+    zone: ZoneInfo | None = None,
+    *,
+    oauth: bool = False,
 ) -> HubSpotDealsError:
     """Return the error to raise for an answer that is not worth waiting for, or no longer.
 
     :param zone: the account's; its midnight ends the day of the daily limit.
+    :param oauth: the token was an OAuth app's: nobody keeps it in a connection.
     """
     if failure.status == 401:
-        return _token_rejected(failure, tenant_id)
+        return _token_rejected(failure, tenant_id, oauth=oauth)
     if failure.status == 403:
         return ScopeMissingError(missing_scopes(failure.fields), tenant_id=tenant_id)
     if failure.status == 429:
@@ -188,13 +193,16 @@ def missing_scopes(fields: dict[str, Any]) -> list[str]:
     return list(named)
 
 
-def _token_rejected(failure: Failure, tenant_id: str | None) -> TokenRejectedError:
+def _token_rejected(failure: Failure, tenant_id: str | None, *, oauth: bool) -> TokenRejectedError:
     expired = failure.fields.get("category") == "EXPIRED_AUTHENTICATION"
     state = "has expired" if expired else "is wrong, or was revoked or rotated"
     return TokenRejectedError(
         f"HubSpot refused the token (401): it {state}. HubSpot says {failure.message}.",
         tenant_id=tenant_id,
-        remedy=f"Put a valid token into {token_place(tenant_id)}, then clear the task.",
+        remedy="It is one that the OAuth app had just been given: check that the app is still "
+        "installed in the account, then clear the task."
+        if oauth
+        else f"Put a valid token into {token_place(tenant_id)}, then clear the task.",
     )
 
 

@@ -6,27 +6,45 @@ loses status and Retry-After in its exception. The connection's type is `hubspot
 include/airflow_provider adds to Airflow's form; any other type, such as `http`, will do as well.
 """
 
+import json
 import os
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 from airflow.sdk import BaseHook, Connection
 from airflow.sdk.exceptions import AirflowNotFoundException
 from airflow.sdk.log import mask_secret
 
-from include.errors import RUNBOOK, ConfigError, HubSpotDealsError, TokenMissingError
+from include.errors import (
+    RUNBOOK,
+    ConfigError,
+    HubSpotDealsError,
+    OAuthAppError,
+    PlainTextRefusedError,
+    TokenMissingError,
+)
 from include.hubspot import api
 from include.hubspot.client import HubSpotClient
 from include.hubspot.connection_test import description_of
 from include.hubspot.daily_quota import DEFAULT_SHARE
 from include.hubspot.failures import token_place
+from include.hubspot.oauth_app import OAuthApp
+from include.hubspot.oauth_token import OAuthToken
 from include.hubspot.rate_limit import Limits, Rule
+from include.hubspot.token_endpoint import TokenEndpoint
+from include.hubspot.token_store import TokenStore
 from include.hubspot.transport import PATIENCE_S, TIMEOUT_S
+from include.loopback import is_loopback
 from include.tenants import ENVIRONMENT_TENANT_ID
 
 #: A person waits for the answer, and with him a thread of the API server.
 TEST_PATIENCE_S = 10.0
 TEST_TIMEOUT_S = (5.0, 10.0)
+#: Of the token endpoint: meanwhile a transaction is open in the warehouse, and others may wait.
+TOKEN_TIMEOUT_S = (5.0, 10.0)
+#: Together they are an OAuth app in one account.
+OAUTH_EXTRAS = ("client_id", "client_secret", "refresh_token")
 #: What Airflow's form keeps of a field that was left alone, or emptied.
 _NOT_FILLED_IN = (None, "")
 
@@ -34,9 +52,10 @@ _NOT_FILLED_IN = (None, "")
 class HubSpotHook(BaseHook):
     """Reads one tenant's HubSpot account through the connection ``hubspot_<tenant>``.
 
-    Connection: password = token; host = base URL (default https://api.hubapi.com); extra
-    ``requests_per_10_s`` (own cap below HubSpot's limit), ``rate_limit_share`` (of that limit) and
-    ``api_version`` (default 2026-03).
+    Connection: password = token, or extras ``client_id``, ``client_secret`` and ``refresh_token``
+    of an installed OAuth app; host = base URL (default https://api.hubapi.com); extra
+    ``requests_per_10_s`` (own cap below HubSpot's limit), ``rate_limit_share`` (of that limit),
+    ``api_version`` (default 2026-03) and ``allow_plain_http`` (default false).
     The tenant `default` may do with HUBSPOT_ACCESS_TOKEN and HUBSPOT_API_BASE_URL instead.
     """
 
@@ -55,6 +74,7 @@ class HubSpotHook(BaseHook):
     def get_conn(
         self,
         limits: Limits | None = None,
+        tokens: TokenStore | None = None,
         *,
         daily_quota_share: float = DEFAULT_SHARE,
         patience_s: float = PATIENCE_S,
@@ -63,16 +83,37 @@ class HubSpotHook(BaseHook):
         """Return a client. Raises TokenMissingError or ConfigError; sends nothing yet.
 
         :param limits: where rate limits are kept; None: in this process alone.
+        :param tokens: where access tokens of OAuth apps are kept; None: in this process alone.
         :param daily_quota_share: of the account's daily quota that may be used up, by all together.
         :param patience_s: how long one request may go on failing.
         """
         connection = self._connection()
         extra = connection.extra_dejson
+        self._require_encryption(connection)
+        api_version = str(extra.get("api_version") or api.DEFAULT_API_VERSION)
+        token: str | OAuthToken
+        if app := self._app_of(connection):
+            token = OAuthToken(
+                app,
+                TokenEndpoint(
+                    base_url(connection),
+                    api_version,
+                    tenant_id=self.tenant_id,
+                    timeout_s=TOKEN_TIMEOUT_S,
+                ),
+                tokens,
+                read_again=lambda: self._app_of(self._connection()),
+                on_secret=mask_secret,
+                tenant_id=self.tenant_id,
+                patience_s=patience_s,
+            )
+        else:
+            token = self._token_of(connection)
         return HubSpotClient(
             base_url(connection),
-            self._token_of(connection),
+            token,
             tenant_id=self.tenant_id,
-            api_version=str(extra.get("api_version") or api.DEFAULT_API_VERSION),
+            api_version=api_version,
             limits=limits,
             rule=Rule(cap=self._own_cap(extra), share=self._share(extra)),
             daily_quota_share=daily_quota_share,
@@ -108,19 +149,53 @@ class HubSpotHook(BaseHook):
                 conn_type=self.conn_type,
                 host=os.environ.get("HUBSPOT_API_BASE_URL"),
                 password=token,
+                extra=json.dumps({"allow_plain_http": os.environ.get("HUBSPOT_ALLOW_PLAIN_HTTP")}),
             )
+
+    def _require_encryption(self, connection: Connection) -> None:
+        """Refuse to send the token in plain text over a network, unless that was allowed."""
+        url = urlsplit(base_url(connection))
+        allowed = str(connection.extra_dejson.get("allow_plain_http")).lower() == "true"
+        if url.scheme.lower() == "https" or allowed or is_loopback(url.hostname or ""):
+            return
+        raise PlainTextRefusedError(
+            f"connection {self.hubspot_conn_id}: requests to {url.hostname} would go in plain "
+            "text, and the token with them.",
+            tenant_id=self.tenant_id,
+            remedy="Write the host with https://. Where nobody else can read or change what is "
+            "sent, set the extra allow_plain_http (HUBSPOT_ALLOW_PLAIN_HTTP) to true.",
+        )
 
     def _token_of(self, connection: Connection) -> str:
         if not connection.password:
             raise self._token_missing()
         return connection.password
 
+    def _app_of(self, connection: Connection) -> OAuthApp | None:
+        """Return the OAuth app that a connection holds, if it does."""
+        extra = connection.extra_dejson
+        given = {name: extra.get(name) for name in OAUTH_EXTRAS}
+        missing = [name for name, value in given.items() if value in _NOT_FILLED_IN]
+        if len(missing) == len(OAUTH_EXTRAS):
+            return None
+        for value in (given["client_secret"], given["refresh_token"]):
+            if value not in _NOT_FILLED_IN:
+                mask_secret(str(value))
+        if missing or connection.password:
+            wrong = f"lacks {', '.join(missing)}" if missing else "has a token as well"
+            raise OAuthAppError(
+                f"connection {self.hubspot_conn_id} holds an OAuth app, but {wrong}.",
+                tenant_id=self.tenant_id,
+                remedy="Fill in either the token, or client_id, client_secret and refresh_token.",
+            )
+        return OAuthApp(**{name: str(value) for name, value in given.items()})
+
     def _token_missing(self) -> TokenMissingError:
         place = token_place(self.tenant_id)
         return TokenMissingError(
             f"there is no HubSpot token in {place}.",
             tenant_id=self.tenant_id,
-            remedy="Put one there, then clear the task.",
+            remedy="Put one there, or an OAuth app into its extras, then clear the task.",
         )
 
     def _own_cap(self, extra: Mapping[str, Any]) -> int | None:

@@ -1,9 +1,11 @@
 """The HTTP session with HubSpot: what `requests` would do anew for each request, done once."""
 
 import os
+import ssl
 from collections.abc import Mapping
 from http.cookiejar import DefaultCookiePolicy
 from typing import NamedTuple
+from urllib.parse import urlencode
 
 import msgspec
 import requests
@@ -46,16 +48,31 @@ def prepared(method: str, url: str, token: str, json: object = None) -> requests
     `requests` would parse the URL again and merge settings and cookies there are none of: that
     costs more than all the rest of a request. .netrc has no chance to replace the token.
     """
-    request = requests.PreparedRequest()
-    request.method, request.url = method, url
-    request.headers = CaseInsensitiveDict(_HEADERS)
+    request = _plain(method, url)
     request.headers["Authorization"] = f"Bearer {token}"
-    request.hooks = default_hooks()
     if json is not None:
         request.body = msgspec.json.encode(json)
         request.headers["Content-Type"] = "application/json"
     if method != "GET":
         request.headers["Content-Length"] = str(len(request.body or b""))
+    return request
+
+
+def prepared_form(url: str, fields: Mapping[str, str]) -> requests.PreparedRequest:
+    """Return the POST of a form, as it goes over the line. What it holds is in its body only."""
+    request = _plain("POST", url)
+    body = urlencode(fields).encode()
+    request.body = body
+    request.headers["Content-Type"] = "application/x-www-form-urlencoded"
+    request.headers["Content-Length"] = str(len(body))
+    return request
+
+
+def _plain(method: str, url: str) -> requests.PreparedRequest:
+    request = requests.PreparedRequest()
+    request.method, request.url = method, url
+    request.headers = CaseInsensitiveDict(_HEADERS)
+    request.hooks = default_hooks()
     return request
 
 
@@ -81,3 +98,17 @@ def answer_to(
     except urllib3.exceptions.HTTPError as exc:
         raise requests.ConnectionError(exc) from exc
     return Answer(answer.status_code, answer.headers, content)
+
+
+def is_untrusted(exc: requests.RequestException) -> bool:
+    """Whether the server's certificate was refused: no time heals that, unlike a broken handshake.
+
+    Of a request, or of a proxy on the way.
+    """
+    cause: object = exc
+    while isinstance(cause, BaseException):
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return True
+        reason = getattr(cause, "reason", None) or (cause.args[0] if cause.args else None)
+        cause = reason if isinstance(reason, BaseException) else cause.__cause__
+    return False

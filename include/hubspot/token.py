@@ -2,13 +2,39 @@
 
 import threading
 from collections.abc import Callable
+from typing import Protocol
+
+
+class AnyToken(Protocol):
+    """What a request needs of a token. Thread-safe; never shows itself."""
+
+    @property
+    def oauth(self) -> bool:
+        """Whether it is an OAuth app's."""
+        ...
+
+    @property
+    def text(self) -> str:
+        """What to send now. Raises the classes of `include.errors`."""
+        ...
+
+    @property
+    def limited_as(self) -> str:
+        """What has the rate limit that requests with this token count for; a secret too."""
+        ...
+
+    def replaced(self, refused: str) -> bool:
+        """Tell whether there is another token than *refused*, which HubSpot answered 401 to."""
+        ...
 
 
 class Token:
-    """Thread-safe; never shows itself.
+    """One that nothing here renews: a private app's, or a service key.
 
     :param read_again: asks where the token is kept; None: nobody can tell.
     :param accept: told a new token before it is used; raises to refuse it.
+    :param limited_as: what has its rate limit, for one of an OAuth app; None: the token itself, as
+        far as can be known.
     """
 
     def __init__(
@@ -16,8 +42,11 @@ class Token:
         text: str,
         read_again: Callable[[], str] | None = None,
         accept: Callable[[str], None] | None = None,
+        limited_as: str | None = None,
     ) -> None:
         self._text = text
+        self._limited_as = limited_as
+        self.oauth = limited_as is not None
         self._read_again = read_again
         self._accept = accept
         self._lock = threading.Lock()
@@ -26,6 +55,10 @@ class Token:
     @property
     def text(self) -> str:
         return self._text
+
+    @property
+    def limited_as(self) -> str:
+        return self._limited_as or self._text
 
     def replaced(self, refused: str) -> bool:
         """Tell whether there is another token than *refused*, the one that HubSpot answered 401 to.

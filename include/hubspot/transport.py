@@ -1,6 +1,5 @@
 """HTTP to one HubSpot account, by any number of threads: paced, patient, and discreet."""
 
-import itertools
 import logging
 import threading
 import time
@@ -12,30 +11,23 @@ from functools import partial
 from typing import TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-import msgspec
-import requests
-
-from include.errors import (
-    ContractError,
-    DailyLimitError,
-    HubSpotDealsError,
-    HubSpotUnavailableError,
-)
+from include.errors import DailyLimitError
 from include.hubspot import daily_quota
 from include.hubspot.daily_quota import DailyQuota
 from include.hubspot.failures import (
     Failure,
     as_error,
-    backoff_s,
     midnight_after,
     next_midnight,
     rate_pause_s,
     rate_policy,
     seconds_to_wait,
 )
-from include.hubspot.session import Answer, answer_to, new_session, prepared
-from include.hubspot.token import Token
+from include.hubspot.patience import Setback, patiently
+from include.hubspot.session import Answer, new_session, prepared
+from include.hubspot.token import AnyToken
 from include.hubspot.turns import Turns
+from include.hubspot.wire import Wire
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +56,7 @@ class Transport:
     def __init__(
         self,
         base_url: str,
-        token: Token,
+        token: AnyToken,
         turns: Turns,
         *,
         tenant_id: str | None = None,
@@ -89,8 +81,7 @@ class Transport:
         #: How long answers took lately, on average.
         self.latency_s = 0.0
         self._patience_s = patience_s
-        self._timeout_s = timeout_s
-        self._session = new_session(self.base_url)
+        self._wire = Wire(self.base_url, new_session(self.base_url), timeout_s, tenant_id)
 
     @property
     def server_time(self) -> datetime | None:
@@ -134,41 +125,22 @@ class Transport:
         :param rarer: a further limit that this request is subject to.
         """
         what = _Call(method, path, json, rarer)
-        spent_s = 0.0
-        for attempt in itertools.count(1):
-            started = time.monotonic()
-            try:
-                return self._attempt(what, decode)
-            except _Setback as setback:
-                spent_s += time.monotonic() - started
-                pause_s = setback.pause_s(attempt)
-                if pause_s is None or spent_s + pause_s > self._patience_s:
-                    raise setback.error from None
-                log.warning(
-                    "tenant %s: %s Trying again in %.1f s.",
-                    self.tenant_id,
-                    setback.error.what,
-                    pause_s,
-                )
-                self.sleep(pause_s)
-                spent_s += pause_s
-        raise AssertionError("itertools.count does not end")
+        return patiently(
+            lambda: self._attempt(what, decode),
+            self._patience_s,
+            tenant_id=self.tenant_id,
+            sleep=self.sleep,
+        )
 
     def _attempt(self, what: "_Call", decode: Callable[[bytes], _T]) -> _T:
         token = self._token.text
         answer = self._answer(what, token)
         if answer.status_code == 401 and self._token.replaced(token):
-            log.info("tenant %s: the token was replaced: going on with it", self.tenant_id)
+            log.info("tenant %s: going on with another token", self.tenant_id)
             answer = self._answer(what, self._token.text)
         if answer.status_code not in (200, 201, 207):
             raise self._setback(what, answer)
-        try:
-            return decode(answer.content)
-        except msgspec.ValidationError as exc:
-            # Well-formed, but not what is documented: asking again would bring the same.
-            raise _Setback(_no_use, self._unexpected(what.name, exc)) from exc
-        except ValueError as exc:
-            raise _Setback(backoff_s, self._garbled(what.name, answer)) from exc
+        return self._wire.decoded(answer, what.name, decode)
 
     def _answer(self, what: "_Call", token: str) -> Answer:
         self._leave_quota_to_others()
@@ -180,24 +152,21 @@ class Transport:
         with self._counting:
             self.requests += 1
         sent_at = time.monotonic()
-        try:
-            answer = answer_to(request, self._session, self._timeout_s)
-        except requests.RequestException as exc:
-            raise _Setback(backoff_s, self._unreachable(what.name, exc)) from exc
+        answer = self._wire.answer(request, what.name)
         self._turns.learn(answer.headers, sent_at)
         self._learn_latency(time.monotonic() - sent_at)
         self._daily = DailyQuota.of(answer.headers) or self._daily
         self._date = answer.headers.get("Date")
         return answer
 
-    def _setback(self, what: "_Call", answer: Answer) -> "_Setback":
+    def _setback(self, what: "_Call", answer: Answer) -> Setback:
         failure = Failure(answer.status_code, answer.headers, answer.content, what.name)
         if failure.status == 429:
             with self._counting:
                 self.throttled += 1
             self._hold_back(what, failure)
-        error = as_error(failure, self.tenant_id, self._zone)
-        return _Setback(partial(seconds_to_wait, failure), error)
+        error = as_error(failure, self.tenant_id, self._zone, oauth=self._token.oauth)
+        return Setback(partial(seconds_to_wait, failure), error)
 
     def _hold_back(self, what: "_Call", failure: Failure) -> None:
         """Let all who share the limit pause: one 429 shall not become one for each of them."""
@@ -221,28 +190,6 @@ class Transport:
                 tenant_id=self.tenant_id,
             )
 
-    def _unreachable(self, request: str, exc: requests.RequestException) -> HubSpotUnavailableError:
-        return HubSpotUnavailableError(
-            f"{self.base_url} can't be reached or broke off ({type(exc).__name__}) at {request}.",
-            tenant_id=self.tenant_id,
-            remedy="Check the connection's host and the network; the task is retried.",
-        )
-
-    def _garbled(self, request: str, answer: Answer) -> HubSpotUnavailableError:
-        kind = answer.headers.get("Content-Type", "no content type")
-        return HubSpotUnavailableError(
-            f"HubSpot's answer to {request} is no JSON ({kind}, {len(answer.content)} bytes).",
-            tenant_id=self.tenant_id,
-            remedy="The task is retried; if it goes on, look for a proxy in between.",
-        )
-
-    def _unexpected(self, request: str, exc: msgspec.ValidationError) -> ContractError:
-        return ContractError(
-            f"HubSpot's answer to {request} has another shape than documented: {exc}.",
-            tenant_id=self.tenant_id,
-            remedy="Report it.",
-        )
-
 
 @dataclass(frozen=True)
 class _Call:
@@ -255,16 +202,3 @@ class _Call:
     def name(self) -> str:
         """For messages: a query can hold hundreds of names."""
         return f"{self.method} {self.path.partition('?')[0]}"
-
-
-class _Setback(Exception):
-    """One try failed. ``pause_s`` of the attempt: how long to wait before the next, if at all."""
-
-    def __init__(self, pause_s: Callable[[int], float | None], error: HubSpotDealsError) -> None:
-        self.pause_s = pause_s
-        self.error = error
-        super().__init__(str(error))
-
-
-def _no_use(attempt: int) -> None:
-    """Don't try again."""

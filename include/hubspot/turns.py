@@ -162,22 +162,24 @@ class Turns:
         )
 
 
-def app_key(token: str) -> str:
-    """Return the limiter of the app that a token belongs to, as far as can be known: the token's.
+def app_key(limited_as: str) -> str:
+    """Return the limiter of an app: by its token, as far as can be known, or by itself and account.
 
     A token is too long and random to be found by trying, so its digest gives nothing away; with a
     key of its own it matches no digest made elsewhere either.
     """
-    return f"app:{_digest(token)}"
+    return f"app:{_digest(limited_as)}"
 
 
-def search_key(token: str, portal_id: int | None) -> str:
+def search_key(limited_as: str, portal_id: int | None) -> str:
     """Return the limiter of searches: the account's, once it is known, for all apps together."""
-    return f"search:{_digest(token) if portal_id is None else portal_id}"
+    return f"search:{_digest(limited_as) if portal_id is None else portal_id}"
 
 
-def _digest(token: str) -> str:
-    return blake2b(token.encode(), digest_size=16, key=b"hubspot_deals.rate_limits").hexdigest()
+def _digest(limited_as: str) -> str:
+    return blake2b(
+        limited_as.encode(), digest_size=16, key=b"hubspot_deals.rate_limits"
+    ).hexdigest()
 
 
 def _int(text: str | None) -> int | None:

@@ -17,6 +17,7 @@ from typing import Any, Self
 import psycopg
 import requests
 
+from include.errors import TenantsFileError
 from include.local.airflow_api import AirflowApi, errors_in
 from include.local.airflow_settings import PROJECT_ROOT, airflow_environment
 from include.local.credentials import Credentials
@@ -24,6 +25,7 @@ from include.local.errors import LocalError
 from include.local.ports import is_free
 from include.local.postgres import EmbeddedPostgres
 from include.local.processes import Programs, python
+from include.tenants import load_tenants
 
 COMPONENTS: Mapping[str, tuple[str, ...]] = {
     "api-server": ("api-server",),
@@ -133,11 +135,27 @@ class LocalStack:
             return True
 
     def _run_migration(self) -> None:
-        log = self.programs.log_of("db-migrate")
+        self._run_once(
+            "db-migrate", "Airflow could not create its tables", "airflow", "db", "migrate"
+        )
+
+    def make_pools(self) -> None:
+        """Have Airflow know the pools of the tenants file: tasks of a missing one never start."""
+        try:
+            pools = load_tenants(self.env).pools
+        except TenantsFileError:  # Airflow shows it, as an import error
+            return
+        if pools:
+            problem = "Airflow could not make the pools of the tenants file"
+            self._run_once("pools", problem, "include.tenants", "pools")
+
+    def _run_once(self, name: str, problem: str, *module: str) -> None:
+        """Run a Python module to its end, its output in the log *name*. Raises LocalError."""
+        log = self.programs.log_of(name)
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("w") as output:
             done = subprocess.run(
-                python("-m", "airflow", "db", "migrate"),
+                python("-m", *module),
                 env=self.environment,
                 cwd=PROJECT_ROOT,
                 stdin=subprocess.DEVNULL,
@@ -147,11 +165,12 @@ class LocalStack:
             )
         if done.returncode:
             raise LocalError(
-                f"Airflow could not create its tables.\n{self.programs.last_lines('db-migrate')}\n",
+                f"{problem}.\n{self.programs.last_lines(name)}\n",
                 f"The whole log is {log}.",
             )
 
     def start_airflow(self) -> None:
+        self.make_pools()
         self._started_at = datetime.now(UTC)
         for name, arguments in COMPONENTS.items():
             command = python("-m", "airflow", *arguments)

@@ -1,11 +1,17 @@
-"""Who the tenants are: `include/tenants.yaml` (or HUBSPOT_DEALS_TENANTS_FILE), validated once.
+"""Who the tenants are: `include/tenants.yaml`, or what HUBSPOT_DEALS_TENANTS_FILE names.
 
 A bad entry never hides a good one: `load_tenants` returns both the tenants that can be used and
 the problems found. Imported at parse time, so nothing heavy here.
 """
 
 from include.tenants.alerts import AlertSettings, Channel
-from include.tenants.file import DEFAULT_FILE, ENVIRONMENT_TENANT_ID, Tenants, load_tenants
+from include.tenants.file import (
+    DEFAULT_FILE,
+    ENVIRONMENT_TENANT_ID,
+    Tenants,
+    load_tenants,
+    tenants_path,
+)
 from include.tenants.objects import Objects, OtherObject
 from include.tenants.tenant import Tenant
 
@@ -19,4 +25,5 @@ __all__ = [
     "Tenant",
     "Tenants",
     "load_tenants",
+    "tenants_path",
 ]

@@ -1,60 +1,83 @@
-"""Reading the tenants file: its `defaults`, its entries, and what is wrong with them."""
+"""The tenants: `defaults` and entries, validated, and what is wrong with the others."""
 
 import os
-from collections.abc import Mapping
+import re
+import reprlib
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
 from include.errors import TenantsFileError
+from include.tenants.directory import read_directory
 from include.tenants.problems import near_miss, problems_of
-from include.tenants.tenant import Tenant
+from include.tenants.shards import ALL, NOBODY, Shard
+from include.tenants.source import Entry, Source, Wanted, read_file
+from include.tenants.tenant import DEFAULT_POOL, POOL_PATTERN, TENANT_ID_PATTERN, Tenant
 
 DEFAULT_FILE = Path(__file__).parents[1] / "tenants.yaml"
 #: The tenant that HUBSPOT_ACCESS_TOKEN stands for.
 ENVIRONMENT_TENANT_ID = "default"
-TOP_LEVEL_KEYS = ("defaults", "tenants")
+MOST_SLOTS = 100_000
 #: Stands in for an entry's id while `defaults` are validated.
 _ANY_ID = "any"
+_NO_NEW_RUN = "no DAG starts a new run until this is corrected."
 
 
 @dataclass(frozen=True)
 class Tenants:
-    """What a tenants file holds: the usable tenants, and what is wrong with the others."""
+    """The usable tenants, what is wrong with the others, and Airflow's pools: name → slots."""
 
-    enabled: tuple[Tenant, ...]
+    all: tuple[Tenant, ...]
     problems: tuple[TenantsFileError, ...]
+    pools: Mapping[str, int]
+
+    @property
+    def enabled(self) -> tuple[Tenant, ...]:
+        return tuple(tenant for tenant in self.all if tenant.enabled)
 
 
-def load_tenants(environ: Mapping[str, str] = os.environ) -> Tenants:
-    """Read the tenants file that *environ* points to.
+def tenants_path(environ: Mapping[str, str] = os.environ) -> Path:
+    """Return the file, or the directory, that holds the tenants."""
+    return Path(environ.get("HUBSPOT_DEALS_TENANTS_FILE") or DEFAULT_FILE)
+
+
+def load_tenants(
+    environ: Mapping[str, str] = os.environ, *, only: str | None = None, shard: Shard = ALL
+) -> Tenants:
+    """Read the tenants that *environ* points to.
 
     Raises TenantsFileError when the file as a whole, or its `defaults`, can't be used; entries
     that can't are returned as `problems`.
+
+    :param only: the id of one tenant: nothing else is validated, or read if it has its own file.
+    :param shard: only the tenants of a DAG file. Entries without a proper id belong to none.
     """
-    path = Path(environ.get("HUBSPOT_DEALS_TENANTS_FILE") or DEFAULT_FILE)
-    defaults, entries = _content(path)
-    tenants: dict[str, Tenant] = {}
-    problems: list[TenantsFileError] = []
-    for position, entry in enumerate(entries, start=1):
-        try:
-            tenant = _tenant(path, position, entry, defaults)
-            if tenant.id in tenants:
-                raise TenantsFileError(
-                    f"{path}: tenant {tenant.id!r} is listed twice; the second entry is ignored.",
-                    remedy="Remove one of the two.",
-                )
-        except TenantsFileError as problem:
-            problems.append(problem)
-        else:
-            tenants[tenant.id] = tenant
-    if environ.get("HUBSPOT_ACCESS_TOKEN") and ENVIRONMENT_TENANT_ID not in tenants:
-        entry = {**defaults, "id": ENVIRONMENT_TENANT_ID}
-        tenants[ENVIRONMENT_TENANT_ID] = Tenant.model_validate(entry)
-    return Tenants(tuple(t for t in tenants.values() if t.enabled), tuple(problems))
+    if only is not None and not re.fullmatch(TENANT_ID_PATTERN, only):
+        return Tenants((), (), {})  # never a path, whatever it is
+    wanted = Wanted(only, shard)
+    source = _source(environ, wanted)
+    pools = _pools(source)
+    defaults = _defaults(source, pools)
+    tenants, problems = _collected(source.entries, defaults, pools)
+    if (
+        environ.get("HUBSPOT_ACCESS_TOKEN")
+        and ENVIRONMENT_TENANT_ID not in tenants
+        and wanted.includes(ENVIRONMENT_TENANT_ID)
+    ):
+        of_environment = {**defaults, "id": ENVIRONMENT_TENANT_ID}
+        tenants[ENVIRONMENT_TENANT_ID] = Tenant.model_validate(of_environment)
+    return Tenants(tuple(tenants.values()), tuple(problems), pools)
+
+
+def validated(entry: Mapping[str, Any], environ: Mapping[str, str] = os.environ) -> Tenant:
+    """Return the tenant that *entry* would be, with the defaults. Raises TenantsFileError."""
+    source = _source(environ, Wanted(shard=NOBODY))
+    pools = _pools(source)
+    named = Entry(source.file, f"tenant {entry['id']!r}", dict(entry))
+    return _tenant(named, _defaults(source, pools), pools)
 
 
 def merged(defaults: Mapping[str, Any], entry: Mapping[str, Any]) -> dict[str, Any]:
@@ -72,86 +95,99 @@ def merged(defaults: Mapping[str, Any], entry: Mapping[str, Any]) -> dict[str, A
     return result
 
 
-def _content(path: Path) -> tuple[dict[str, Any], list[Any]]:
-    document = _document(path)
-    defaults: Any = None
-    if isinstance(document, dict):
-        for key in document:
-            if key not in TOP_LEVEL_KEYS:
+def _source(environ: Mapping[str, str], wanted: Wanted) -> Source:
+    path = tenants_path(environ)
+    return read_directory(path, wanted) if path.is_dir() else read_file(path, wanted)
+
+
+def _collected(
+    entries: Iterable[Entry | TenantsFileError],
+    defaults: Mapping[str, Any],
+    pools: Mapping[str, int],
+) -> tuple[dict[str, Tenant], list[TenantsFileError]]:
+    tenants: dict[str, Tenant] = {}
+    problems: list[TenantsFileError] = []
+    for entry in entries:
+        try:
+            if isinstance(entry, TenantsFileError):
+                raise entry
+            tenant = _tenant(entry, defaults, pools)
+            if tenant.id in tenants:
                 raise TenantsFileError(
-                    f"{path}: unknown key {key!r}{near_miss(str(key), TOP_LEVEL_KEYS)}.",
-                    remedy="At the top there are 'tenants', a list, and 'defaults' for all of it.",
+                    f"{entry.file}: tenant {tenant.id!r} is listed twice; "
+                    "the second entry is ignored.",
+                    remedy="Remove one of the two.",
                 )
-        defaults, document = document.get("defaults"), document.get("tenants")
-    if not isinstance(document, list | None):
-        raise TenantsFileError(
-            f"{path}: expected a list of tenants under the key 'tenants'.",
-            remedy="The smallest file is:  tenants: [{id: acme}]",
-        )
-    entries = [_with_on(entry) for entry in document or []]
-    return _defaults(path, _with_on(defaults)), entries
+        except TenantsFileError as problem:
+            problems.append(problem)
+        else:
+            tenants[tenant.id] = tenant
+    return tenants, problems
 
 
-def _with_on(entry: Any) -> Any:
-    """Return an entry in which `alerts.on` is called so: to YAML 1.1 an unquoted `on` is true."""
-    alerts = entry.get("alerts") if isinstance(entry, dict) else None
-    if not isinstance(alerts, dict) or True not in alerts:
-        return entry
-    return {
-        **entry,
-        "alerts": {"on" if key is True else key: value for key, value in alerts.items()},
-    }
+def _pools(source: Source) -> dict[str, int]:
+    pools = {} if source.pools is None else source.pools
+    wrong = None
+    if not isinstance(pools, dict):
+        wrong = f"expected names and slots such as 'hubspot_large: 2', found {reprlib.repr(pools)}"
+    else:
+        for name, slots in pools.items():
+            if not isinstance(name, str) or not re.fullmatch(POOL_PATTERN, name):
+                wrong = f"name {reprlib.repr(name)} must match {POOL_PATTERN}"
+            elif name == DEFAULT_POOL:
+                wrong = f"{DEFAULT_POOL!r} is Airflow's own: its slots are set in Airflow"
+            elif type(slots) is not int or not 1 <= slots <= MOST_SLOTS:
+                wrong = f"{name!r} has {reprlib.repr(slots)} slots; expected 1 to {MOST_SLOTS}"
+    if wrong is None:
+        return dict(pools)
+    raise TenantsFileError(f"{source.file}: pools: {wrong}.", remedy=f"Until then {_NO_NEW_RUN}")
 
 
-def _document(path: Path) -> Any:
-    try:
-        return yaml.load(path.read_bytes(), Loader=yaml.CSafeLoader)
-    except OSError as exc:
-        raise TenantsFileError(
-            f"{path}: can't be read ({exc.strerror}).",
-            remedy="Check HUBSPOT_DEALS_TENANTS_FILE and the file's permissions.",
-        ) from exc
-    except yaml.YAMLError as exc:
-        mark = getattr(exc, "problem_mark", None)
-        where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        raise TenantsFileError(
-            f"{path}: is not valid YAML{where}: {getattr(exc, 'problem', None) or exc}.",
-            remedy="Correct the file; no DAG starts a new run until then.",
-        ) from exc
-
-
-def _defaults(path: Path, defaults: Any) -> dict[str, Any]:
+def _defaults(source: Source, pools: Mapping[str, int]) -> dict[str, Any]:
+    defaults = source.defaults
     if defaults is None:
         return {}
     if not isinstance(defaults, dict):
-        wrong = f"expected keys such as 'schedule', found {defaults!r}"
+        wrong = f"expected keys such as 'schedule', found {reprlib.repr(defaults)}"
     elif "id" in defaults:
         wrong = "key 'id' can't be the same for all tenants"
     else:
         try:
-            Tenant.model_validate({**defaults, "id": _ANY_ID})
-        except ValidationError as exc:
-            wrong = problems_of(exc)
+            _valid({**defaults, "id": _ANY_ID}, pools)
+        except ValueError as exc:
+            wrong = str(exc)
         else:
             return defaults
     raise TenantsFileError(
-        f"{path}: defaults: {wrong}.",
-        remedy="They are part of every tenant: no DAG starts a new run until this is corrected.",
+        f"{source.file}: defaults: {wrong}.",
+        remedy=f"They are part of every tenant: {_NO_NEW_RUN}",
     )
 
 
-def _tenant(path: Path, position: int, entry: object, defaults: Mapping[str, Any]) -> Tenant:
-    name = entry.get("id") if isinstance(entry, dict) else None
-    label = f"tenant {name!r}" if name else f"entry {position}"
-    if not isinstance(entry, dict):
+def _tenant(entry: Entry, defaults: Mapping[str, Any], pools: Mapping[str, int]) -> Tenant:
+    if not isinstance(entry.content, dict):
         raise TenantsFileError(
-            f"{path}: {label}: expected keys such as 'id: acme', found {entry!r}.",
+            f"{entry.file}: {entry.label}: expected keys such as 'id: acme', "
+            f"found {reprlib.repr(entry.content)}.",
             remedy="The smallest entry is `- id: acme`.",
         )
     try:
-        return Tenant.model_validate(merged(defaults, entry))
-    except ValidationError as exc:
+        return _valid(merged(defaults, entry.content), pools)
+    except ValueError as exc:
         raise TenantsFileError(
-            f"{path}: {label}: {problems_of(exc)}.",
+            f"{entry.file}: {entry.label}: {exc}.",
             remedy="Its DAG is not generated until this is corrected; the others are.",
         ) from exc
+
+
+def _valid(entry: Mapping[str, Any], pools: Mapping[str, int]) -> Tenant:
+    """Return the tenant. Raises ValueError, which says all that is wrong."""
+    try:
+        tenant = Tenant.model_validate(entry)
+    except ValidationError as exc:
+        raise ValueError(problems_of(exc)) from exc
+    # Airflow would leave tasks of a pool that isn't there waiting for ever, without a word.
+    if tenant.pool != DEFAULT_POOL and tenant.pool not in pools:
+        near = near_miss(tenant.pool, pools)
+        raise ValueError(f"pool {tenant.pool!r} is not listed under 'pools'{near}")
+    return tenant

@@ -3,18 +3,23 @@
 import re
 import zoneinfo
 from dataclasses import replace
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from croniter import croniter
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationInfo
 from pydantic import field_validator as validates
 
 from include.objects import STANDARD_OBJECTS, CrmObject
 from include.tenants.alerts import AlertSettings
 from include.tenants.objects import Objects, PropertyName
+from include.tenants.schedule import plain_cron
 
 #: Ids become part of DAG ids, connection ids and (environment) variable names: a strict slug.
 TENANT_ID_PATTERN = r"^[a-z][a-z0-9_]{0,39}$"
+
+DAG_ID_PREFIX = "hubspot_deals__"
+#: Airflow's pool that is always there, and the names that other pools may have.
+DEFAULT_POOL = "default_pool"
+POOL_PATTERN = r"^[A-Za-z0-9_.-]{1,100}$"
 
 #: An address or a page: nothing else may become a link in Airflow's UI.
 OWNER_LINK_PATTERN = r"mailto:[^\s@/]+@[^\s@/]+|https://[^\s/@]+(/\S*)?"
@@ -26,8 +31,9 @@ class Tenant(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     id: Annotated[str, StringConstraints(pattern=TENANT_ID_PATTERN)]
-    #: Cron expression, or null for "only when triggered".
-    schedule: str | None = "0 3 * * *"
+    #: Cron expression, or null for "only when triggered". `H` is the tenant's own value when the
+    #: entry is read; here it is a plain expression.
+    schedule: Annotated[str | None, Field(validate_default=True)] = "H 3 * * *"
     #: IANA name; the schedule is read in it.
     timezone: str = "UTC"
     #: false: no DAG is generated; rows already loaded stay.
@@ -39,7 +45,7 @@ class Tenant(BaseModel):
     #: "all" properties of the portal, or just these besides the standard ones.
     properties: Literal["all"] | tuple[PropertyName, ...] = "all"
     #: When a scan is due that reads everything again (cron), or null: only the first one does.
-    full_scan_schedule: str | None = "0 0 * * 0"
+    full_scan_schedule: Annotated[str | None, Field(validate_default=True)] = "H 0 * * H"
     #: How late HubSpot's search may be; each scan reads again what changed in the last so many s.
     search_lag_s: Annotated[int, Field(ge=0, le=86_400)] = 3_600
     #: Pipelines, owners, definitions and associations that were read less than so many seconds ago
@@ -51,6 +57,10 @@ class Tenant(BaseModel):
     objects: Objects = Objects.model_validate({})
     #: Tries after the first, for errors that waiting can heal.
     retries: Annotated[int, Field(ge=0, le=20)] = 3
+    #: Airflow's pool that its tasks take their slots from.
+    pool: Annotated[str, StringConstraints(pattern=POOL_PATTERN)] = DEFAULT_POOL
+    #: Of two tasks that wait for a slot the one with the higher priority gets it.
+    priority: Annotated[int, Field(ge=1, le=1000)] = 1
     #: After so many seconds in the queue and at work a scan is late, and that is an event.
     deadline_s: Annotated[int, Field(ge=1, le=2_592_000)] | None = None
     #: Who is told when something goes wrong, and when it is over.
@@ -62,10 +72,10 @@ class Tenant(BaseModel):
 
     @validates("schedule", "full_scan_schedule")
     @classmethod
-    def _is_cron(cls, value: str | None) -> str | None:
-        if value is not None and not croniter.is_valid(value):
-            raise ValueError(f"{value!r} is not a cron expression such as '0 3 * * *'")
-        return value
+    def _is_plain_cron(cls, value: str | None, info: ValidationInfo) -> str | None:
+        # without an id that is valid there is no tenant: then any one shows what is wrong here
+        values: dict[str, Any] = info.data
+        return None if value is None else plain_cron(value, values.get("id", ""))
 
     @validates("owner_link")
     @classmethod
@@ -88,7 +98,7 @@ class Tenant(BaseModel):
 
     @property
     def dag_id(self) -> str:
-        return f"hubspot_deals__{self.id}"
+        return f"{DAG_ID_PREFIX}{self.id}"
 
     @property
     def connection_id(self) -> str:

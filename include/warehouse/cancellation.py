@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from psycopg import sql
 
 from include.warehouse.connection import Warehouse
+from include.warehouse.lease import free_tenant
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,7 @@ class CancelledRun:
 
 
 def cancel(warehouse: Warehouse, run: CancelledRun) -> None:
-    """Set the scan's state to cancelled, whatever it was, and make its tries outdated.
+    """Set the scan's state to cancelled, whatever it was, make its tries outdated, free the tenant.
 
     Twice is as good as once.
     """
@@ -40,3 +41,4 @@ def cancel(warehouse: Warehouse, run: CancelledRun) -> None:
             ).format(scans=sql.Identifier(warehouse.schema, "scans")),
             [run.scan_id, run.tenant_id, run.dag_id, run.run_id, run.mode],
         )
+        free_tenant(connection, warehouse.schema, run.scan_id)

@@ -1,13 +1,14 @@
 """The warehouse: where it is, and connections to it whose failures speak an operator's language."""
 
+import json
 import os
 import re
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from urllib.parse import quote, urlencode
 
 import psycopg
@@ -19,6 +20,10 @@ from include.errors import (
     WarehouseConfigError,
     WarehouseUnavailableError,
 )
+from include.warehouse.tls import with_tls
+
+if TYPE_CHECKING:
+    from airflow.sdk import Connection
 
 CONNECTION_ID = "warehouse"
 DEFAULT_SCHEMA = "hubspot_deals"
@@ -30,6 +35,26 @@ INSUFFICIENT_PRIVILEGE = "42501"
 OUTDATED_ATTEMPT = "HD001"
 #: What libpq says when a person, not time, must mend it.
 _CONFIG_FAILURES = ("authentication failed", "does not exist", "no pg_hba.conf entry")
+#: The same of TLS, by psycopg and by dlt's psycopg2.
+_NO_TLS = "server does not support SSL"
+_UNTRUSTED = (
+    "certificate verify failed",
+    "server certificate for",
+    "root certificate file",
+    "weak sslmode",
+)
+
+
+class Attempt(NamedTuple):
+    """One try of a scan, as its writes are known by."""
+
+    scan_id: str
+    number: int
+
+    @property
+    def writer(self) -> str:
+        """The name of its connections: poolers pass it on, and pg_stat_activity shows it."""
+        return f"hubspot_deals/{self.scan_id}/{self.number}"
 
 
 @dataclass(frozen=True)
@@ -41,13 +66,14 @@ class Warehouse:
 
     parameters: Mapping[str, Any] = field(repr=False)
     schema: str = DEFAULT_SCHEMA
+    attempt: Attempt | None = None
     _kept: "_KeptConnections | None" = field(default=None, repr=False, compare=False)
 
     @classmethod
     def from_url(cls, url: str, schema: str = DEFAULT_SCHEMA) -> "Warehouse":
-        """Take a `postgresql://` URL or a libpq connection string."""
+        """Take a `postgresql://` URL or a libpq connection string; TLS is added if need be."""
         try:
-            return cls(conninfo.conninfo_to_dict(url), schema)
+            return cls(with_tls(conninfo.conninfo_to_dict(url)), schema)
         except psycopg.ProgrammingError as exc:
             # The original message quotes the URL, password and all.
             raise WarehouseConfigError(
@@ -56,12 +82,10 @@ class Warehouse:
             ) from exc.with_traceback(None)
 
     def as_attempt(self, scan_id: str, attempt: int) -> "Warehouse":
-        """Return the warehouse for one try of a scan: once a newer one began, it can't write.
-
-        The connections' name says who they are: poolers pass it on, and pg_stat_activity shows it.
-        """
-        name = f"hubspot_deals/{scan_id}/{attempt}"
-        return replace(self, parameters={**self.parameters, "application_name": name})
+        """Return the warehouse for one try of a scan: once a newer one began, it can't write."""
+        named = Attempt(scan_id, attempt)
+        parameters = {**self.parameters, "application_name": named.writer}
+        return replace(self, parameters=parameters, attempt=named)
 
     @contextmanager
     def keeping_connections(self) -> Iterator["Warehouse"]:
@@ -78,12 +102,20 @@ class Warehouse:
     ) -> Iterator[psycopg.Connection]:
         """Yield a connection: committed at the end, rolled back on an error, closed in any case.
 
+        Nothing may be set for longer than a transaction: the next one may go through another
+        session of PostgreSQL, and somebody else's through this one. docs/deploy.md has poolers.
+
+        :param autocommit: each statement is a transaction.
+
         Raises WarehouseUnavailableError or WarehouseConfigError for what PostgreSQL's own failures
         mean; errors of a statement's content pass through.
         """
-        kept = None if autocommit else self._kept
+        kept = self._kept
         try:
-            with kept.lend(self._open) if kept else self._open(autocommit) as connection:
+            with (
+                kept.lend(self._open) if kept else self._open() as connection,
+                nullcontext() if autocommit else connection.transaction(),
+            ):
                 yield connection
         except (psycopg.OperationalError, psycopg.errors.InsufficientPrivilege) as exc:
             raise as_warehouse_error(exc, tenant_id) from exc
@@ -92,9 +124,12 @@ class Warehouse:
                 raise as_warehouse_error(exc, tenant_id) from exc
             raise
 
-    def _open(self, autocommit: bool = False) -> psycopg.Connection:
+    def _open(self) -> psycopg.Connection:
         settings = {"connect_timeout": CONNECT_TIMEOUT_S, "application_name": "hubspot_deals"}
-        return psycopg.connect(**{**settings, **self.parameters}, autocommit=autocommit)
+        # Prepared statements belong to a session, too.
+        return psycopg.connect(
+            **{**settings, **self.parameters}, autocommit=True, prepare_threshold=None
+        )
 
     def clock(self, tenant_id: str | None = None) -> Callable[[], datetime]:
         """Return a clock that goes with PostgreSQL's: rows of several machines must be in order."""
@@ -105,7 +140,16 @@ class Warehouse:
 
     @property
     def url(self) -> str:
-        """The connection as a URL with its password, for dlt and ADBC. Never log it."""
+        """The connection as a URL with its password, for dlt and ADBC. Never log it.
+
+        Raises WarehouseConfigError for a space in user or password: dlt hands it on unquoted, and
+        what its driver says of it quotes the password.
+        """
+        if any(" " in str(self.parameters.get(name, "")) for name in ("user", "password")):
+            raise WarehouseConfigError(
+                "the user or the password of the warehouse holds a space, which dlt can't take.",
+                remedy="Choose others.",
+            )
         parts = {"port": "5432", "password": "", **{k: str(v) for k, v in self.parameters.items()}}
         host, port, dbname, user, password = (
             quote(parts.pop(key, ""), safe="")
@@ -122,24 +166,27 @@ class _KeptConnections:
     def __init__(self) -> None:
         self._idle: list[psycopg.Connection] = []
         self._lock = threading.Lock()
+        self._closed = False
 
     @contextmanager
     def lend(self, open_one: Callable[[], psycopg.Connection]) -> Iterator[psycopg.Connection]:
-        """Yield a connection in a transaction; one that met an error is not used again."""
+        """Yield a connection; one that met an error is not used again."""
         with self._lock:
             connection = self._idle.pop() if self._idle else None
         if connection is None:
             connection = open_one()
         with ExitStack() as on_error:
             on_error.callback(connection.close)
-            with connection.transaction():
-                yield connection
-            on_error.pop_all()
-        with self._lock:
-            self._idle.append(connection)
+            yield connection
+            with self._lock:
+                # whoever brings it back late closes it
+                if not self._closed and not connection.closed:
+                    self._idle.append(connection)
+                    on_error.pop_all()
 
     def close(self) -> None:
         with self._lock:
+            self._closed = True
             while self._idle:
                 self._idle.pop().close()
 
@@ -155,6 +202,21 @@ def as_warehouse_error(exc: Exception, tenant_id: str | None) -> HubSpotDealsErr
             f"PostgreSQL refuses: {text}.",
             tenant_id=tenant_id,
             remedy="Grant the warehouse connection's role what docs/setup.md lists.",
+        )
+    if _NO_TLS in text:
+        return WarehouseConfigError(
+            f"PostgreSQL offers no TLS, and is not on this machine: {text}.",
+            tenant_id=tenant_id,
+            remedy="Switch it on in the server (ssl = on). Or, if nobody else can read or change "
+            "what is sent on the way, allow plain text: sslmode=disable in the connection "
+            "'warehouse' or DATABASE_URL.",
+        )
+    if any(failure in text for failure in _UNTRUSTED):
+        return WarehouseConfigError(
+            f"PostgreSQL's certificate can't be trusted: {text}.",
+            tenant_id=tenant_id,
+            remedy="Set sslrootcert to the file of the authority that signed it, and host to a "
+            "name that it holds.",
         )
     if any(failure in text for failure in _CONFIG_FAILURES):
         return WarehouseConfigError(
@@ -189,6 +251,7 @@ def open_warehouse(tenant_id: str | None = None) -> Warehouse:
     schema = warehouse_schema()
     try:
         hook = PostgresHook(postgres_conn_id=CONNECTION_ID)
+        _encrypt(hook.connection)
         connection = cast("psycopg.Connection", hook.get_conn())
     except AirflowNotFoundException:
         return _from_environment(schema, tenant_id)
@@ -199,6 +262,14 @@ def open_warehouse(tenant_id: str | None = None) -> Warehouse:
         # files) reaches dlt too.
         info = connection.info
         return Warehouse({**info.get_parameters(), "password": info.password}, schema)
+
+
+def _encrypt(connection: "Connection") -> None:
+    """Have the provider ask for TLS: the password is not sent before."""
+    extra = connection.extra_dejson
+    said = with_tls({**extra, "host": connection.host})
+    if "sslmode" in said:
+        connection.extra = json.dumps({**extra, "sslmode": said["sslmode"]})
 
 
 def _from_environment(schema: str, tenant_id: str | None) -> Warehouse:

@@ -1,99 +1,162 @@
-"""Advisory locks: one extraction per tenant, one load per staging slot.
+"""One extraction per tenant, one load per staging slot, one start of a tenant's scan at a time.
 
-All of them belong to one database session, so they are freed when the process dies.
+None of it needs a session that lasts. docs/how-scans-work.md#leases-and-slots
 """
 
 import hashlib
+import time
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 
-import psycopg
 from psycopg import sql
 
-from include.errors import TenantBusyError
-from include.warehouse.connection import Warehouse
+from include.errors import HubSpotDealsError, LoadError, TenantBusyError
+from include.warehouse.connection import Attempt, Warehouse
+from include.warehouse.lease import TenantLease
 
 #: Staging schemas made by the first migration; as many loads can run at once.
 STAGING_SLOTS = 8
-#: How long to wait for another run of the tenant. A task whose supervisor was killed goes on beside
-#: its retry for up to half a minute or so.
+#: How long to wait for another run of the tenant: longer than a lease, so one that died is waited
+#: out.
 TENANT_WAIT_S = 120
+TENANT_POLL_S = 1.0
+#: A slot is taken for a second or so.
+SLOT_POLL_S = 0.25
 START_TIMEOUT = "20s"
 
 
 class TenantLock:
     """Held by one run of a tenant from before it reads until after it wrote."""
 
-    def __init__(self, connection: psycopg.Connection, schema: str, tenant_id: str) -> None:
-        self._connection = connection
-        self._writer = connection.info.get_parameters().get("application_name")
-        self._schema = schema
-        self._first_slot = zlib.crc32(tenant_id.encode()) % STAGING_SLOTS
+    def __init__(self, warehouse: Warehouse, tenant_id: str, attempt: Attempt) -> None:
+        self._warehouse = warehouse
+        self._tenant_id = tenant_id
+        self._parameters = {
+            "writer": attempt.writer,
+            "slots": STAGING_SLOTS,
+            "first": zlib.crc32(tenant_id.encode()) % STAGING_SLOTS + 1,
+            "staging": f"{warehouse.schema}_stg_slot",
+        }
 
     @contextmanager
-    def staging_slot(self) -> Iterator[int]:
+    def staging_slot(self, sleep: Callable[[float], object] = time.sleep) -> Iterator[int]:
         """Yield the number (1 …) of a staging slot that is ours until the block ends.
 
-        Its tables take rows from nobody else, even if we lose the lock without knowing it.
-
-        Raises an OperationalError when the session, and with it the tenant's lock, is gone.
+        Its tables take rows from nobody else. Raises LoadError if somebody has taken it before the
+        end, because our lease had run out: then rows of ours may be lost.
         """
-        slot = self._take_slot()
+        while (slot := self._take_slot()) is None:
+            sleep(SLOT_POLL_S)
         try:
-            self._connection.execute(
-                sql.SQL("update {} set writer = %s where slot = %s").format(
-                    sql.Identifier(self._schema, "staging_slots")
-                ),
-                [self._writer, slot],
-            )
             yield slot
-        finally:
-            self._connection.execute("select pg_advisory_unlock(%s)", [self._key(slot)])
+        except BaseException:
+            # if it can't be: it is free once the lease is not ours any more
+            with suppress(HubSpotDealsError):
+                self._give_back(slot)
+            raise
+        if not self._give_back(slot):
+            raise LoadError(
+                "a chunk took so long that another load has taken its staging slot.",
+                tenant_id=self._tenant_id,
+                remedy="The task is retried, and loads the chunk again.",
+            )
 
-    def _take_slot(self) -> int:
-        slots = [(self._first_slot + n) % STAGING_SLOTS + 1 for n in range(STAGING_SLOTS)]
-        for slot in slots:
-            if self._scalar("select pg_try_advisory_lock(%s)", self._key(slot)):
-                return slot
-        self._connection.execute("select pg_advisory_lock(%s)", [self._key(slots[0])])
-        return slots[0]
+    def _take_slot(self) -> int | None:
+        """Take the tenant's usual slot or, if that is not free, the next one."""
+        return self._change(
+            """
+            with free as materialized (
+                select slot, writer from {slots} as candidate
+                where not exists (
+                    select from {leases} as lease
+                    where lease.writer = candidate.writer and lease.expires_at > now()
+                )
+                -- a process that is stopped in the middle of a COPY: who emptied the table would
+                -- wait for it
+                and not exists (
+                    select from pg_locks as lock
+                    join pg_class as class on class.oid = lock.relation
+                    join pg_namespace as schema on schema.oid = class.relnamespace
+                    where lock.locktype = 'relation'
+                      and lock.database = (
+                          select oid from pg_database where datname = current_database()
+                      )
+                      and schema.nspname = %(staging)s || candidate.slot
+                )
+                order by (slot - %(first)s + %(slots)s) %% %(slots)s
+                limit 1
+            )
+            update {slots} as slot set writer = %(writer)s
+            from free
+            where slot.slot = free.slot
+              -- of several who find it free one is the first
+              and slot.writer is not distinct from free.writer
+            returning slot.slot
+            """
+        )
 
-    def _key(self, slot: int) -> int:
-        return lock_key(f"{self._schema}:slot:{slot}")
+    def _give_back(self, slot: int) -> bool:
+        """Say whether the slot was still ours."""
+        given = self._change(
+            "update {slots} set writer = null where slot = %(slot)s and writer = %(writer)s"
+            " returning slot",
+            slot=slot,
+        )
+        return given is not None
 
-    def _scalar(self, statement: str, key: int) -> bool:
-        row = self._connection.execute(statement, [key]).fetchone()
-        return bool(row and row[0])
+    def _change(self, statement: str, **parameters: int) -> int | None:
+        schema = self._warehouse.schema
+        with self._warehouse.connect(self._tenant_id, autocommit=True) as connection:
+            row = connection.execute(
+                sql.SQL(statement).format(
+                    slots=sql.Identifier(schema, "staging_slots"),
+                    leases=sql.Identifier(schema, "tenant_leases"),
+                ),
+                {**self._parameters, **parameters},
+            ).fetchone()
+        return int(row[0]) if row else None
 
 
 def lock_key(name: str) -> int:
-    """Return a signed 64-bit key for pg_advisory_lock."""
+    """Return a signed 64-bit key for pg_advisory_xact_lock."""
     digest = hashlib.blake2b(name.encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big", signed=True)
 
 
 @contextmanager
 def hold_tenant(
-    warehouse: Warehouse, tenant_id: str, wait_s: float = TENANT_WAIT_S
+    warehouse: Warehouse,
+    tenant_id: str,
+    wait_s: float = TENANT_WAIT_S,
+    sleep: Callable[[float], object] = time.sleep,
 ) -> Iterator[TenantLock]:
-    """Hold a tenant's lock for the length of the block. Raises TenantBusyError after *wait_s*."""
-    with warehouse.connect(tenant_id, autocommit=True) as connection:
-        connection.execute(
-            "select set_config('lock_timeout', %s, false)", [f"{int(wait_s * 1000)}ms"]
-        )
-        try:
-            connection.execute(
-                "select pg_advisory_lock(%s)", [lock_key(f"{warehouse.schema}:tenant:{tenant_id}")]
-            )
-        except psycopg.errors.LockNotAvailable:
+    """Hold a tenant for the length of the block. Raises TenantBusyError after *wait_s*.
+
+    :param warehouse: of a try of a scan: `Warehouse.as_attempt`.
+    """
+    if warehouse.attempt is None:
+        raise ValueError("only a try of a scan can hold a tenant")
+    lease = TenantLease(warehouse, tenant_id, warehouse.attempt)
+    _take(lease, wait_s, sleep)
+    try:
+        with lease.renewed():
+            yield TenantLock(warehouse, tenant_id, warehouse.attempt)
+    finally:
+        lease.release()
+
+
+def _take(lease: TenantLease, wait_s: float, sleep: Callable[[float], object]) -> None:
+    give_up_at = time.monotonic() + wait_s
+    while not lease.take():
+        left_s = give_up_at - time.monotonic()
+        if left_s <= 0:
             raise TenantBusyError(
                 f"another run still holds this tenant after {wait_s:.0f} s.",
-                tenant_id=tenant_id,
+                tenant_id=lease.tenant_id,
                 remedy="The task is retried; to stop the other run, fail it in the Airflow UI.",
-            ) from None
-        connection.execute("set lock_timeout = 0")
-        yield TenantLock(connection, warehouse.schema, tenant_id)
+            )
+        sleep(min(TENANT_POLL_S, left_s))
 
 
 @contextmanager

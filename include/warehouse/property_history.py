@@ -19,7 +19,7 @@ def unread_histories(table: RecordTable, properties: str, size: int) -> Iterator
 
     In lists of *size*, by ascending id.
     """
-    yield from table.query_in_batches(
+    batches = table.number_batches(
         """
         select row.{id}, row._content_hash from {table} as row
         where {of_object} and {live} and not exists (
@@ -35,6 +35,8 @@ def unread_histories(table: RecordTable, properties: str, size: int) -> Iterator
         nested_loops=False,
         properties=properties,
     )
+    for batch in batches:
+        yield [(record_id, content_hash) for record_id, content_hash in batch]
 
 
 def save_histories(

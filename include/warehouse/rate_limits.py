@@ -73,13 +73,13 @@ class SharedLimits:
             self._connection = self._opened.enter_context(
                 self._warehouse.connect(self._tenant_id, autocommit=True)
             )
-            # After a crash of the server the last half second of it is lost, which is shorter
-            # than the crash; and a request would wait for the disk each time.
-            self._connection.execute("set synchronous_commit = off")
         return self._connection
 
     def _close(self) -> None:
-        self._connection = None
+        if self._connection is not None:
+            # it met an error: nobody is to use it again
+            self._connection.close()
+            self._connection = None
         self._opened.close()
 
 
@@ -96,11 +96,15 @@ _READ = f"""
            {", ".join(map(_read_column, _NAMES))}
     from {{table}} where limiter = %s
 """  # noqa: S608 - the names of State's fields
+#: Holds for the statement's own transaction. After a crash of the server the last half second is
+#: lost, which is shorter than the crash; and a request would wait for the disk each time.
+_NO_WAIT_FOR_THE_DISK = "set_config('synchronous_commit', 'off', true) = 'off'"
 _WRITE = f"""
     update {{table}}
     set revision = revision + 1,
         {", ".join(f"{name} = {_written_value(name)}" for name in _NAMES)}
     where limiter = %(key)s and revision = %(revision)s
+      and {_NO_WAIT_FOR_THE_DISK}
 """  # noqa: S608 - the same
 _ADD = """
     with forgotten as (

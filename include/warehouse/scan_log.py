@@ -18,6 +18,7 @@ from include.errors import (
 )
 from include.scan import Scan
 from include.warehouse.connection import Warehouse
+from include.warehouse.recorded_error import columns_of
 from include.warehouse.rows import adapted, assignments
 
 log = logging.getLogger(__name__)
@@ -164,10 +165,7 @@ class ScanLog:
             raise
 
     def _record(self, state: str, exc: Exception) -> None:
-        # Messages of other libraries can hold rows; ours never do.
-        known = isinstance(exc, HubSpotDealsError)
-        error = f"{type(exc).__name__}: {exc}" if known else f"{type(exc).__name__}, see the log"
-        remedy = (exc.remedy or None) if isinstance(exc, HubSpotDealsError) else None
+        error, remedy = columns_of(exc)
         try:
             self._execute(
                 "update {scans} set state = %s, error = %s, remedy = %s, "

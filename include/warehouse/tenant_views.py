@@ -1,7 +1,8 @@
 """What analysts see: one schema of views per tenant, and a role that may read it and nothing else.
 
-The views belong to the loader's role and read its tables with its rights; `security_barrier` keeps
-functions in an analyst's query away from rows of other tenants. For each row, PostgreSQL fills in
+The views belong to the loaders' group role, or to the loader itself where there is none, and read
+the tables with its rights; `security_barrier` keeps functions in an analyst's query away from rows
+of other tenants. For each row, PostgreSQL fills in
 every column of a barrier, asked for or not. So the barrier of records is a view of its own with the
 few columns of their table, `_deals` below `deals` and `deals_all`; the role can't read it directly.
 """
@@ -15,6 +16,7 @@ import psycopg
 from psycopg import sql
 
 from include.warehouse.connection import Warehouse
+from include.warehouse.grants import exists, loader_role
 from include.warehouse.locks import lock_key
 from include.warehouse.view_columns import tenant_role, tenant_schema
 from include.warehouse.view_plan import View, ViewPlan
@@ -26,6 +28,8 @@ VERSION = 1
 #: How long to wait for an analyst's query before a view is left to the next scan. Whoever queries
 #: the view in the meantime queues behind us.
 VIEW_LOCK_TIMEOUT = "5s"
+#: The PostgreSQL from which on a member of a role need not be allowed to become it.
+SET_OPTION_SINCE = 160_000
 
 
 @dataclass(frozen=True)
@@ -66,20 +70,29 @@ class _TenantViews:
         views = list(plan.views(objects, typed_columns))
         digests = {view.name: self._digest(view) for view in views}
         signature = _hash(f"{VERSION} {self._role} {sorted(digests.items())}")
+        # as ourselves: the right to create roles is nothing that members of a group have
+        admitted = self._create_role()
+        self._act_as_group()
         present = self._relations()
         blocked: list[str] = []
         if refusal := self._create_schema():
-            return [*plan.warnings, refusal]
+            return [*plan.warnings, refusal, *admitted]
         if self._stored_signature() != signature or digests.keys() - present.keys():
             blocked = list(self._rebuild(views, digests, present))
             # what could not be done is tried again by the next scan
             self._record("" if blocked else signature)
             log.info("tenant %s: views built, %d left as they were", self._tenant_id, len(blocked))
-        return [
-            *plan.warnings,
-            *blocked,
-            *self._admit_role([name for name in digests if not _is_inner(name)]),
-        ]
+        if not admitted:
+            self._grant([name for name in digests if not _is_inner(name)])
+        return [*plan.warnings, *blocked, *admitted]
+
+    def _act_as_group(self) -> None:
+        """Until the transaction ends, be the group: what one login builds, the next can rebuild."""
+        group = loader_role(self._dataset)
+        option = "set" if self._connection.info.server_version >= SET_OPTION_SINCE else "member"
+        row = self._connection.execute(_IS_FOR_GROUP, [option, self._schema, group]).fetchone()
+        if row and row[0]:
+            self._connection.execute(sql.SQL("set local role {}").format(sql.Identifier(group)))
 
     def _rebuild(
         self, views: list[View], digests: Mapping[str, str], present: Mapping[str, _Relation]
@@ -176,9 +189,9 @@ class _TenantViews:
             with self._connection.transaction():
                 self._connection.execute(create)
         except psycopg.errors.InsufficientPrivilege:
-            statement = sql.SQL("{} authorization {}").format(
-                create, sql.Identifier(self._connection.info.user)
-            )
+            group = loader_role(self._dataset)
+            (owner,) = self._connection.execute(_OWNER, [group]).fetchone() or (None,)
+            statement = sql.SQL("{} authorization {}").format(create, sql.Identifier(str(owner)))
             return (
                 f"There is no schema {self._schema}, and the warehouse connection may not create "
                 "one. An administrator must run: "
@@ -201,24 +214,23 @@ class _TenantViews:
         statement = sql.SQL(_RECORD).format(sql.Identifier(self._dataset, "tenant_views"))
         self._connection.execute(statement, [self._tenant_id, self._schema, self._role, signature])
 
-    def _admit_role(self, views: Sequence[str]) -> list[str]:
-        """Let the role read the schema's views, creating it if need be and allowed."""
+    def _create_role(self) -> list[str]:
+        """Create the tenant's role if need be; return what an administrator has to do if not."""
         create = sql.SQL("create role {} nologin").format(sql.Identifier(self._role))
-        known = "select from pg_catalog.pg_roles where rolname = %s"
-        if self._connection.execute(known, [self._role]).fetchone() is None:
-            try:
-                with self._connection.transaction():
-                    self._connection.execute(create)
-            except (psycopg.errors.DuplicateObject, psycopg.errors.UniqueViolation):
-                pass  # another process was faster
-            except psycopg.errors.InsufficientPrivilege:
-                statement = create.as_string(self._connection)
-                return [
-                    f"There is no role {self._role}, and the warehouse connection may not create "
-                    f"roles. An administrator must run: {statement}; "
-                    "then the next scan lets it read the tenant's views."
-                ]
-        self._grant(views)
+        if exists(self._connection, self._role):
+            return []
+        try:
+            with self._connection.transaction():
+                self._connection.execute(create)
+        except (psycopg.errors.DuplicateObject, psycopg.errors.UniqueViolation):
+            pass  # another process was faster
+        except psycopg.errors.InsufficientPrivilege:
+            statement = create.as_string(self._connection)
+            return [
+                f"There is no role {self._role}, and the warehouse connection may not create "
+                f"roles. An administrator must run: {statement}; "
+                "then the next scan lets it read the tenant's views."
+            ]
         return []
 
     def _grant(self, views: Sequence[str]) -> None:
@@ -237,6 +249,19 @@ class _TenantViews:
             )
 
 
+_IS_FOR_GROUP = """
+    select pg_has_role(role.oid, %s) and coalesce(
+        has_schema_privilege(role.oid, namespace.oid, 'create'),
+        has_database_privilege(role.oid, current_database(), 'create')
+    )
+    from pg_catalog.pg_roles role
+    left join pg_catalog.pg_namespace namespace on namespace.nspname = %s
+    where role.rolname = %s
+"""
+_OWNER = """
+    select coalesce((select rolname from pg_catalog.pg_roles
+                     where rolname = %s and pg_has_role(oid, 'member')), current_user)
+"""
 _RELATIONS = """
     select relation.relname, obj_description(relation.oid, 'pg_class'),
            array(select attname::text from pg_catalog.pg_attribute

@@ -1,21 +1,17 @@
 """A scan as the API shows it."""
 
-import re
 from urllib.parse import quote
 
 from fastapi import Request
 
+from include.errors import RUNBOOK
 from include.status.progress import NONE_YET, progress_of
 from include.status.scans import Scan, ScanSummary
 from include.tenants import Tenant
+from include.warehouse.recorded_error import RecordedError
 from include.web import models
 from include.web.airflow_dags import ActiveRun
 
-_ERROR = re.compile(
-    r"(?P<type>[A-Za-z_]\w*)(?:: |, )(?P<message>.*?)"
-    r"(?: See (?P<runbook>docs/runbook\.md#[\w-]+))?",
-    re.DOTALL,
-)
 MOUNTED_AT = "/hubspot-deals"
 
 
@@ -82,15 +78,12 @@ def error_of(scan: Scan) -> models.ScanError | None:
     """Take a message apart: class, what happened, what to do, heading of the runbook."""
     if scan["error"] is None:
         return None
-    found = _ERROR.fullmatch(scan["error"])
-    if found is None:
-        return models.ScanError(
-            type="Error", message=scan["error"], remedy=scan["remedy"], runbook=None
-        )
-    remedy = scan["remedy"]
-    message = found["message"].removesuffix(f" {remedy}") if remedy else found["message"]
+    found = RecordedError.of_columns(scan["error"], scan["remedy"])
     return models.ScanError(
-        type=found["type"], message=message, remedy=remedy, runbook=found["runbook"]
+        type=found.type,
+        message=found.message,
+        remedy=found.remedy,
+        runbook=f"{RUNBOOK}#{found.heading}" if found.heading else None,
     )
 
 

@@ -10,11 +10,13 @@ from urllib.parse import urlsplit
 import airflow
 import jsonschema
 import pytest
+from airflow._shared.secrets_masker import should_hide_value_for_key
+from airflow.api_fastapi.core_api.datamodels.connections import ConnectionResponse
 from airflow.sdk import Asset
 
 from include.airflow_provider.lineage import checked_uri, dataset_of
 from include.airflow_provider.provider_info import PACKAGE, get_provider_info
-from include.hubspot.hook import HubSpotHook
+from include.hubspot.hook import OAUTH_EXTRAS, HubSpotHook
 from include.local.airflow_settings import PROVIDER_METADATA
 
 #: Airflow does not start with a provider that its schema refuses.
@@ -32,6 +34,24 @@ def test_the_form_is_that_of_the_hook() -> None:
     assert connection_type["hook-name"] == HubSpotHook.hook_name
     module, _, name = connection_type["hook-class-name"].rpartition(".")
     assert (module, name) == (HubSpotHook.__module__, HubSpotHook.__name__)
+
+
+def test_the_form_has_the_secrets_of_an_oauth_app_as_passwords_and_airflow_hides_them() -> None:
+    (connection_type,) = get_provider_info()["connection-types"]
+    fields = connection_type["conn-fields"]
+
+    assert set(OAUTH_EXTRAS) <= set(fields)
+    hidden = {name for name, field in fields.items() if field["schema"].get("format") == "password"}
+    assert hidden == {"client_secret", "refresh_token"}
+    assert {name for name in fields if should_hide_value_for_key(name)} == hidden
+
+
+def test_airflows_api_shows_no_secret_of_an_oauth_app() -> None:
+    extra = {"client_id": "c", "client_secret": "s-3-c-r-e-t", "refresh_token": "t-0-k-e-n"}
+
+    shown = ConnectionResponse.redact_extra(json.dumps(extra)) or ""
+
+    assert json.loads(shown) == {"client_id": "c", "client_secret": "***", "refresh_token": "***"}
 
 
 def test_it_is_found_on_the_python_path(project_root: Path) -> None:

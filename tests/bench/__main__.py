@@ -18,7 +18,7 @@ from pathlib import Path
 os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="hubspot_deals_bench_airflow_")
 os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
 
-from tests.bench import api, cpu, growth, idle, memory, rate, resume, unchanged, views
+from tests.bench import api, cpu, growth, idle, memory, rate, resume, tenants, unchanged, views
 from tests.bench.bench import Bench
 from tests.bench.postgres import BenchPostgres
 from tests.bench.report import Line, table, write_json
@@ -33,6 +33,7 @@ BENCHMARKS = {
     "resume": resume.run,
     "views": views.run,
     "api": api.run,
+    "tenants": tenants.run,
 }
 ROOT = Path(__file__).parent.parent.parent
 DEFAULT_JSON = ROOT / ".run" / "bench.json"

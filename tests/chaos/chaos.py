@@ -14,7 +14,7 @@ from include.warehouse.connection import Warehouse
 from tests.chaos import accounts
 from tests.chaos.budget import Budget
 from tests.chaos.ordeal import Ordeal, StoppedError
-from tests.chaos.proof import nothing_is_locked
+from tests.chaos.proof import nothing_is_held
 from tests.chaos.tally import Tally
 from tests.chaos.victims import Nursery
 from tests.hubspot_simulator import HubSpotSimulator, Portal
@@ -41,7 +41,7 @@ def run_chaos(
     stop = threading.Event()
     with ExitStack() as stack:
         simulator = stack.enter_context(HubSpotSimulator(portal for _, portal in portals))
-        environment = _environment(warehouse, simulator, portals)
+        environment = environment_of(warehouse, simulator, portals)
         nurseries = [
             stack.enter_context(Nursery(environment, directory / entry["id"]))
             for entry, _ in portals
@@ -51,7 +51,7 @@ def run_chaos(
             for (entry, portal), nursery in zip(portals, nurseries, strict=True)
         ]
         _run_all(ordeals, stop)
-    nothing_is_locked(warehouse)
+    nothing_is_held(warehouse)
     first, second = (ordeal.tally for ordeal in ordeals)
     return first + second
 
@@ -76,7 +76,7 @@ def _run_all(ordeals: list[Ordeal], stop: threading.Event) -> None:
         raise BaseExceptionGroup("scans did not survive", errors)
 
 
-def _environment(
+def environment_of(
     warehouse: Warehouse,
     simulator: HubSpotSimulator,
     portals: list[tuple[dict[str, Any], Portal]],

@@ -5,9 +5,11 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from include.errors import ScanKilledError
 from include.scan import scan_id
 from include.tenants import Tenant
 from include.warehouse.connection import Warehouse
+from include.warehouse.scan_end import end_scan
 from tests.chaos import promise
 from tests.chaos.accounts import change, change_little
 from tests.chaos.budget import Budget
@@ -31,8 +33,8 @@ FULL_EACH = 3
 #: is retried; a victim is only stopped, and goes on beside its retry.
 DISTURBANCES = {"": 5, "changes": 2, "orphans": 2, "changes and orphans": 1}
 #: How likely it is, where it may happen, that a victim is only stopped; that a scan is given up
-#: after a strike, for the next one.
-ORPHANED, GIVEN_UP = 0.4, 0.05
+#: after a strike, for the next one; that even its end is not noticed, and its process lives on.
+ORPHANED, GIVEN_UP, FORGOTTEN = 0.4, 0.05, 0.05
 #: And that one of the tasks around the extraction is killed, which take about so long.
 SMALL_TASKS_KILLED, SMALL_TASK_S = 0.15, 0.2
 
@@ -62,6 +64,7 @@ class Ordeal:
         self._tenant = Tenant.model_validate(tenant)
         self._entry = tenant
         self._portal = portal
+        self._warehouse = warehouse
         self._nursery = nursery
         self._budget = budget
         self._stop = stop
@@ -128,14 +131,24 @@ class Ordeal:
             phase = phase_of(scene)
             self.tally.phases[phase] += 1
             story.tell(f"attempt {victim.number}: {moment}, struck in {phase!r}")
+            # An account belongs to a tenant once a scan has succeeded: the first one must.
+            may_be_given_up = self._succeeded and not self._orphans
+            if may_be_given_up and self._rng.random() < FORGOTTEN:
+                self._orphans.forget(victim, story)
+                return False
             self._strike(victim, story)
             if story.restless:
                 change_little(self._portal, self._rng)
                 story.changed = True
-            # An account belongs to a tenant once a scan has succeeded: the first one must.
-            may_be_given_up = self._succeeded and not self._orphans
-            if may_be_given_up and self._rng.random() < GIVEN_UP:
+            if may_be_given_up and not self._orphans and self._rng.random() < GIVEN_UP:
+                self._end(story)
                 return False
+
+    def _end(self, story: Story) -> None:
+        """Do what the DAG's callback does once there is no retry left."""
+        error = ScanKilledError("Airflow has given it up.", tenant_id=self._tenant.id)
+        with self._warehouse.connect() as connection:
+            assert end_scan(connection, self._warehouse.schema, story.scan_id, error)
 
     def _moment(self, story: Story) -> Moment | None:
         if story.strikes_left <= 0:

@@ -13,8 +13,9 @@ from tests.chaos.tally import Tally
 from tests.chaos.victims import Nursery, Victim
 
 #: How likely each kind of estrangement is.
-STOPPED, NO_LOCKS, NO_SESSIONS = "stopped", "lost its locks", "lost all its sessions"
-ESTRANGED = {STOPPED: 3, NO_LOCKS: 4, NO_SESSIONS: 4}
+STOPPED, NO_SESSIONS = "stopped", "lost all its sessions"
+ESTRANGED = {STOPPED: 5, NO_SESSIONS: 6}
+FORGOTTEN = "forgotten with its scan, woke in the next one"
 #: Of those without any session, how many sleep until the next scan: others hold locks of rows.
 LONG_SLEEPERS = 0.5
 WAKES_WITHIN_S = 1.5
@@ -47,19 +48,37 @@ class Orphans:
         return bool(self._all)
 
     def adopt(self, victim: Victim, story: Story) -> None:
-        """Estrange a stopped victim from what it held, and wake it later."""
+        """Estrange a stopped victim, and wake it later."""
         kind = self._rng.choices(list(ESTRANGED), weights=list(ESTRANGED.values()))[0]
         wakes_at: float | None = time.monotonic() + self._rng.uniform(0.0, WAKES_WITHIN_S)
-        if kind != STOPPED:
-            with psycopg.connect(**self._warehouse.parameters, autocommit=True) as connection:
-                ended = sever(connection, victim, only_locks=kind == NO_LOCKS)
-            story.tell(f"  it {kind}: {ended}")
+        if kind == NO_SESSIONS:
+            self._sever(story)
         sleeps_long = kind == NO_SESSIONS and self._rng.random() < LONG_SLEEPERS
         if sleeps_long:
             kind, wakes_at = f"{kind}, woke in the next scan", None
         self._all.append(Orphan(victim, wakes_at, sleeps_long))
         self._tally.orphans[kind] += 1
         story.orphans += 1
+
+    def forget(self, victim: Victim, story: Story) -> None:
+        """Leave a stopped victim to itself, whose scan nobody ends and nobody retries.
+
+        It wakes in the next scan, which finds its lease run out.
+        """
+        self._sever(story)
+        with psycopg.connect(**self._warehouse.parameters, autocommit=True) as connection:
+            connection.execute(
+                f"update {self._warehouse.schema}.tenant_leases set expires_at = now()"
+                " where scan_id = %s",
+                [story.scan_id],
+            )
+        self._all.append(Orphan(victim, time.monotonic() + WAKES_WITHIN_S, sleeps_long=False))
+        self._tally.orphans[FORGOTTEN] += 1
+        story.orphans += 1
+
+    def _sever(self, story: Story) -> None:
+        with psycopg.connect(**self._warehouse.parameters, autocommit=True) as connection:
+            story.tell(f"  it lost {sever(connection, story.scan_id)} sessions")
 
     def wake(self) -> None:
         """Let those go on whose time has come."""

@@ -1,17 +1,12 @@
 """What must hold after a scan that has succeeded, whatever was done to it."""
 
-import time
-
 from include.tenants import Tenant
 from include.warehouse.connection import Warehouse
-from include.warehouse.locks import lock_key
 from tests.chaos.facts import Facts, Rows
 from tests.chaos.holdings import Holdings
 from tests.hubspot_simulator import Portal
 from tests.scans import query
 
-#: How long PostgreSQL may take to notice that a client is gone.
-NOTICED_WITHIN_S = 10.0
 #: Of what differs.
 SHOWN = 5
 CALCULATED = "amount_in_home_currency"
@@ -50,8 +45,7 @@ class Proof:
         assert self._held.verdict(scan_id) in ("passed", "no_rows")
         _same(self._held.states(succeeded), {("succeeded",)})
         _same(self._held.scans_with_chunks() | {(scan_id,)}, {(scan_id,)})
-        tenants_lock = lock_key(f"{self._warehouse.schema}:tenant:{self._tenant.id}")
-        nothing_is_locked(self._warehouse, tenants_lock)
+        nothing_is_held(self._warehouse, self._tenant.id)
 
     def chunks(self, scan_id: str) -> int:
         """Return how many chunks of a scan are written down."""
@@ -64,16 +58,11 @@ def _same(held: Rows, true: Rows) -> None:
     assert not wrong, f"{len(wrong)} should not be there: {wrong[:SHOWN]}"
 
 
-def nothing_is_locked(warehouse: Warehouse, key: int | None = None) -> None:
-    """No advisory lock (of this *key*) is held, once PostgreSQL knows who is gone."""
-    deadline = time.monotonic() + NOTICED_WITHIN_S
-    while held := query(
+def nothing_is_held(warehouse: Warehouse, tenant_id: str | None = None) -> None:
+    """No lease (of this tenant) is left: a staging slot is free without one."""
+    leases = query(
         warehouse,
-        "select pid from pg_locks where locktype = 'advisory' and granted and database ="
-        " (select oid from pg_database where datname = current_database())"
-        " and (classid::bigint << 32) + objid::bigint = coalesce(%s,"
-        " (classid::bigint << 32) + objid::bigint)",
-        key,
-    ):
-        assert time.monotonic() < deadline, f"sessions {held} hold locks"
-        time.sleep(0.05)
+        "select * from tenant_leases where tenant_id = coalesce(%s, tenant_id)",
+        tenant_id,
+    )
+    assert not leases, f"held are {leases}"

@@ -12,6 +12,7 @@ import pytest
 from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk import CronDataIntervalTimetable
 from airflow.sdk.exceptions import AirflowRescheduleException, ParamValidationError
+from airflow.serialization.serialized_objects import DagSerialization
 
 from include.errors import (
     ComeBackLaterError,
@@ -24,6 +25,7 @@ from include.errors import (
     TokenRejectedError,
 )
 from include.scan import scan_id
+from include.tenants import Tenant
 
 THREE_TENANTS = """
 tenants:
@@ -309,3 +311,37 @@ def test_a_task_process_builds_only_its_own_dag(
     monkeypatch.setenv("_AIRFLOW_PARSING_CONTEXT_DAG_ID", "hubspot_deals__globex")
 
     assert set(parse(THREE_TENANTS).dags) == {"hubspot_deals__globex"}
+
+
+def test_a_schedule_with_h_reaches_airflow_as_a_plain_one(parse: Any) -> None:
+    dag = parse("tenants: [{id: acme, schedule: 'H H * * *'}]").dags["hubspot_deals__acme"]
+
+    assert dag.timetable.expression == Tenant(id="acme", schedule="H H * * *").schedule
+    assert "H" not in dag.timetable.expression
+
+
+def test_all_tasks_take_their_slots_from_the_tenants_pool(parse: Any) -> None:
+    text = "pools: {large: 2}\ntenants: [{id: acme, pool: large, priority: 7}, {id: globex}]"
+
+    dags = parse(text).dags
+
+    assert {task.pool for task in dags["hubspot_deals__acme"].tasks} == {"large"}
+    assert {task.pool for task in dags["hubspot_deals__globex"].tasks} == {"default_pool"}
+
+
+def test_scans_that_run_end_before_others_begin_and_priority_goes_first(parse: Any) -> None:
+    dags = parse("tenants: [{id: acme}, {id: globex, priority: 4}]").dags
+
+    weights = [weights_of(dags[f"hubspot_deals__{name}"]) for name in ("acme", "globex")]
+
+    assert weights == [[1, 2, 3], [4, 8, 12]]
+
+
+def weights_of(dag: Any) -> list[int]:
+    """What the scheduler orders waiting tasks by, as it computes it: from the serialized DAG."""
+    serialized = DagSerialization.from_dict(DagSerialization.to_dict(dag))
+    return [
+        task.weight_rule.get_weight(SimpleNamespace(task=task))
+        for name in ("validate_token", "extract_deals", "check_quality")
+        for task in [serialized.get_task(name)]
+    ]

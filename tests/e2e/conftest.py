@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -79,19 +80,26 @@ def dag_of(tenant: str) -> str:
 
 def environment(state_dir: Path) -> dict[str, str]:
     write_tenants(state_dir)
+    # what tasks write for the time they run is looked through as well
+    temporary = state_dir / "tmp"
+    temporary.mkdir(exist_ok=True)
     return {
         **without_the_users_own(os.environ),
+        "TMPDIR": str(temporary),
         "HUBSPOT_DEALS_TENANTS_FILE": str(state_dir / "tenants.yaml"),
     }
 
 
 def write_tenants(state_dir: Path, **schedules: str) -> None:
     """Write the tenants file; a tenant without a schedule only runs when it is triggered."""
-    entries = [
+    entries: list[dict[str, Any]] = [
         # a weekly full scan would come in between on some days
         {"id": tenant, "schedule": schedules.get(tenant), "full_scan_schedule": None}
         for tenant in (*TENANTS, STRANGER, *SCANNED)
     ]
+    # nobody takes these mails: they stay in the outbox
+    channels = [{"smtp": {"to": ["ops@example.com"], "connection": "smtp_nowhere"}}]
+    next(entry for entry in entries if entry["id"] == STRANGER)["alerts"] = {"channels": channels}
     # JSON is YAML
     (state_dir / "tenants.yaml").write_text(json.dumps({"tenants": entries}))
 

@@ -132,7 +132,14 @@ def test_the_form_offers_the_connection_type_hubspot(side: Side) -> None:
     assert form["hook_name"] == "HubSpot"
     assert form["standard_fields"]["password"]["title"] == "Token"
     assert form["standard_fields"]["login"]["hidden"]
-    assert form["extra_fields"].keys() == {"requests_per_10_s", "rate_limit_share", "api_version"}
+    assert form["extra_fields"].keys() == {
+        "client_id",
+        "client_secret",
+        "refresh_token",
+        "requests_per_10_s",
+        "rate_limit_share",
+        "api_version",
+    }
 
 
 @pytest.mark.parametrize(

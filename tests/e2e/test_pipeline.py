@@ -13,7 +13,6 @@ from tests.e2e.conftest import (
     Pipeline,
     dag_of,
     scan,
-    tokens,
 )
 from tests.truth import Deals, as_stored, stored
 
@@ -105,25 +104,3 @@ def test_a_refused_token_fails_at_the_first_try_and_the_log_names_the_tenant(
     log = pipeline.stack.task_log(dag_id, run_id, "validate_token")
     assert f"TokenRejectedError: tenant {STRANGER}: HubSpot refused the token" in log
     assert rows_of(pipeline, STRANGER) == {}
-
-
-def test_no_log_file_holds_a_token_or_the_database_password(
-    pipeline: Pipeline, first_runs: dict[str, str]
-) -> None:
-    secrets = [*tokens(), pipeline.stack.postgres.password]
-    state_dir = pipeline.stack.state_dir
-    logs = [
-        *(state_dir / "airflow" / "logs").rglob("*.log"),
-        *pipeline.stack.programs.logs.iterdir(),
-    ]
-
-    leaks = {
-        str(log.relative_to(state_dir))
-        for log in logs
-        for secret in secrets
-        if secret in log.read_text(errors="replace")
-    }
-
-    assert first_runs
-    assert len(logs) > len(TENANTS)
-    assert leaks == set()

@@ -4,6 +4,8 @@ import json
 import multiprocessing
 import os
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -17,6 +19,7 @@ from include.extract.loader import Loader
 from include.hubspot.answers import Record, decode_page
 from include.warehouse.connection import Warehouse
 from include.warehouse.locks import hold_tenant
+from tests.scans import attempt, scan
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
 
@@ -28,8 +31,16 @@ def record(deal_id: int, **properties: str | None) -> Record:
 
 def load(warehouse: Warehouse, tenant_id: str, records: list[Record], scan_id: str = "1") -> None:
     batch = batch_of(records, tenant_id, scan_id)
-    with hold_tenant(warehouse, tenant_id) as lock:
-        Loader(warehouse, tenant_id, lock).load(batch.table, DEALS)
+    with loading(warehouse, tenant_id) as loader:
+        loader.load(batch.table, DEALS)
+
+
+@contextmanager
+def loading(warehouse: Warehouse, tenant_id: str = "acme") -> Iterator[Loader]:
+    """A loader of the next try of a scan, which holds the tenant."""
+    ours = attempt(warehouse, scan(tenant_id=tenant_id)).warehouse
+    with hold_tenant(ours, tenant_id) as lock, Loader(ours, tenant_id, lock) as loader:
+        yield loader
 
 
 def batch_of(
@@ -83,8 +94,7 @@ def test_what_is_older_never_replaces_what_is_newer(
     """An outdated task delivers late what it read before its retry did."""
     held, came = record(1, dealname="held"), record(1, dealname="came")
     held.updated_at, came.updated_at = "2026-01-02T00:00:00Z", updated_at
-    with hold_tenant(warehouse, "acme") as lock:
-        loader = Loader(warehouse, "acme", lock)
+    with loading(warehouse) as loader:
         loader.load(batch_of([held], "acme", "1").table, DEALS)
         late = batch_of([came], "acme", "2", NOW + timedelta(seconds=read_at))
         loader.load(late.table, DEALS)
@@ -158,9 +168,9 @@ def test_a_refusal_of_postgresql_names_the_remedy(warehouse: Warehouse, database
 
 
 def _load_rounds(warehouse: Warehouse, tenant_id: str) -> None:
-    for scan in range(1, 4):
-        records = [record(deal_id, dealname=f"{tenant_id} {scan}") for deal_id in range(400)]
-        load(warehouse, tenant_id, records, scan_id=str(scan))
+    for number in range(1, 4):
+        records = [record(deal_id, dealname=f"{tenant_id} {number}") for deal_id in range(400)]
+        load(warehouse, tenant_id, records, scan_id=str(number))
 
 
 def test_tenants_that_load_at_once_lose_and_mix_nothing(warehouse: Warehouse) -> None:
@@ -186,8 +196,7 @@ def test_tenants_that_load_at_once_lose_and_mix_nothing(warehouse: Warehouse) ->
 def _load_until_killed(warehouse: Warehouse, started: Any) -> None:
     records = [record(deal_id, dealname="half", filler="x" * 2_000) for deal_id in range(20_000)]
     batch = batch_of(records, "acme", "1")
-    with hold_tenant(warehouse, "acme") as lock:
-        loader = Loader(warehouse, "acme", lock)
+    with loading(warehouse) as loader:
         while True:
             started.set()
             loader.load(batch.table, DEALS)

@@ -53,7 +53,9 @@ def test_a_full_scan_that_was_asked_for_needs_no_other_reason() -> None:
     ],
 )
 def test_a_full_scan_is_due_by_its_own_schedule(last_full_at: datetime, mode: str) -> None:
-    assert plan(Past(NOW, last_full_at, frozenset({"amount"}))).mode == mode
+    past = Past(NOW, last_full_at, frozenset({"amount"}))
+
+    assert plan(past, full_scan_schedule="0 0 * * 0").mode == mode
 
 
 def test_the_full_scan_schedule_is_read_in_the_tenants_time_zone() -> None:

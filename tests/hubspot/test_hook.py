@@ -3,10 +3,16 @@ import os
 
 import pytest
 
-from include.errors import ConfigError, HubSpotUnavailableError, TokenMissingError
+from include.errors import (
+    ConfigError,
+    HubSpotUnavailableError,
+    OAuthAppError,
+    TokenMissingError,
+)
 from include.hubspot.hook import HubSpotHook
 from tests.conftest import Serve
 from tests.hubspot_simulator import Fault, portals
+from tests.oauth import connect_app, install
 
 
 def set_connection(monkeypatch: pytest.MonkeyPatch, **fields: object) -> None:
@@ -21,8 +27,8 @@ def set_connection(monkeypatch: pytest.MonkeyPatch, **fields: object) -> None:
         pytest.param({"host": "http://127.0.0.1:8900/"}, "http://127.0.0.1:8900", id="a URL"),
         pytest.param({"host": "proxy.local"}, "https://proxy.local", id="a host name"),
         pytest.param(
-            {"host": "proxy.local", "port": 8443, "schema": "http"},
-            "http://proxy.local:8443",
+            {"host": "localhost", "port": 8443, "schema": "http"},
+            "http://localhost:8443",
             id="schema, host, port",
         ),
     ],
@@ -151,6 +157,79 @@ def test_the_test_of_a_connection_that_airflow_names_by_chance_names_no_tenant(
 
     assert HubSpotHook("XQZT7").test_connection()[0]
     assert HubSpotHook("XQZT7").tenant_id is None
+
+
+APP = {"client_id": "c", "client_secret": "the-secret", "refresh_token": "the-refresh"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        pytest.param({"extra": APP}, "has a token as well", id="both"),
+        pytest.param(
+            {"password": "", "extra": {"client_id": "c"}},
+            "lacks client_secret, refresh_token",
+            id="only the id",
+        ),
+        pytest.param(
+            {"password": "", "extra": {**APP, "client_secret": ""}},
+            "lacks client_secret",
+            id="no secret",
+        ),
+        pytest.param({"extra": {"refresh_token": "r"}}, "lacks client_id", id="part, and a token"),
+    ],
+)
+def test_half_an_oauth_app_or_one_beside_a_token_is_refused(
+    monkeypatch: pytest.MonkeyPatch, fields: dict[str, object], said: str
+) -> None:
+    set_connection(monkeypatch, **fields)
+
+    with pytest.raises(OAuthAppError, match=f"tenant acme: .*but {said}"):
+        HubSpotHook("hubspot_acme").get_conn()
+
+
+def test_an_oauth_app_that_was_not_filled_in_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    set_connection(monkeypatch, extra=dict.fromkeys(APP, ""))
+
+    assert HubSpotHook("hubspot_acme").get_conn().base_url == "https://api.hubapi.com"
+
+
+def test_neither_a_token_nor_an_oauth_app_is_a_missing_token(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    set_connection(monkeypatch, password="", extra=dict.fromkeys(APP))
+
+    with pytest.raises(TokenMissingError, match="or an OAuth app into its extras"):
+        HubSpotHook("hubspot_acme").get_conn()
+
+
+def test_the_test_of_a_connection_with_an_oauth_app_tells_account_and_scopes(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    portal = portals.getting_started()
+    simulator = serve(acme=portal)
+    connect_app(monkeypatch, simulator, install(portal))
+
+    good, message = HubSpotHook("hubspot_acme").test_connection()
+
+    assert good
+    assert message == (
+        "HubSpot account 1000001, time zone US/Eastern. Deals, owners and associations can be read."
+    )
+
+
+def test_the_test_of_a_connection_says_why_an_oauth_app_is_of_no_use(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    portal = portals.getting_started()
+    simulator = serve(acme=portal)
+    connect_app(monkeypatch, simulator, install(portal, state="uninstalled"))
+
+    good, message = HubSpotHook("hubspot_acme").test_connection()
+
+    assert not good
+    assert "(400 BAD_HUB access_denied): the app is not installed in the account" in message
+    assert message.endswith("See docs/runbook.md#oauth-app")
 
 
 def test_a_client_gives_up_a_request_after_its_patience(serve: Serve) -> None:

@@ -1,6 +1,6 @@
 import pytest
 
-from include.hubspot.session import new_session, prepared
+from include.hubspot.session import new_session, prepared, prepared_form
 
 
 def test_proxies_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -37,3 +37,12 @@ def test_a_request_is_what_requests_itself_would_send() -> None:
     assert set(ours.headers) == set(theirs.headers)
     assert ours.headers["Authorization"] == "Bearer token"
     assert ours.headers["Content-Length"] == str(len(ours.body))
+
+
+def test_a_form_is_in_the_body_and_in_nothing_else() -> None:
+    request = prepared_form("https://example.com/oauth", {"refresh_token": "a&b=ü", "x": "y"})
+
+    assert request.body == b"refresh_token=a%26b%3D%C3%BC&x=y"
+    assert (request.method, request.url) == ("POST", "https://example.com/oauth")
+    assert request.headers["Content-Length"] == str(len(request.body))
+    assert "Authorization" not in request.headers

@@ -2,9 +2,19 @@
 
 from tests.hubspot_simulator import portals
 from tests.hubspot_simulator.faults import Fault
+from tests.hubspot_simulator.oauth_app import OAuthApp
 from tests.hubspot_simulator.portal import Portal
 from tests.hubspot_simulator.rate_limits import Quota
 from tests.hubspot_simulator.server import HubSpotSimulator
 from tests.hubspot_simulator.tokens import ALL_SCOPES, Token
 
-__all__ = ["ALL_SCOPES", "Fault", "HubSpotSimulator", "Portal", "Quota", "Token", "portals"]
+__all__ = [
+    "ALL_SCOPES",
+    "Fault",
+    "HubSpotSimulator",
+    "OAuthApp",
+    "Portal",
+    "Quota",
+    "Token",
+    "portals",
+]

@@ -35,6 +35,7 @@ def parsed(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         "--accounts", help="JSON: a list of accounts, each the arguments of portals.generated"
     )
     parser.add_argument("--port", type=int, default=0, help="0: any free one")
+    parser.add_argument("--host", default="127.0.0.1", help="in a container: 0.0.0.0")
     parser.add_argument("--ready-file", type=Path, help="written with the base URL")
     return parser.parse_args(arguments)
 
@@ -44,7 +45,7 @@ def main() -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, end)
 
-    simulator = HubSpotSimulator(accounts(arguments), arguments.port)
+    simulator = HubSpotSimulator(accounts(arguments), arguments.port, arguments.host)
     if arguments.ready_file:
         half_written = arguments.ready_file.with_suffix(".new")
         half_written.write_text(json.dumps({"base_url": simulator.base_url}))

@@ -6,7 +6,7 @@ Plain ASGI, without a framework: a page of 100 deals must cost less to serve tha
 import asyncio
 from dataclasses import dataclass
 
-from tests.hubspot_simulator import rate_limits
+from tests.hubspot_simulator import oauth_api, rate_limits
 from tests.hubspot_simulator.connection import Connection, Message, Receive, Send
 from tests.hubspot_simulator.control import PREFIX, control
 from tests.hubspot_simulator.errors import (
@@ -20,11 +20,13 @@ from tests.hubspot_simulator.errors import (
 from tests.hubspot_simulator.faults import PARTIAL_KINDS, SILENT_KINDS, Fault
 from tests.hubspot_simulator.portal import Portal
 from tests.hubspot_simulator.request import Request
-from tests.hubspot_simulator.routes import Required, Route, route_of
+from tests.hubspot_simulator.routes import UNLIMITED, Required, Route, route_of
 from tests.hubspot_simulator.tokens import Token
 
 #: Characters of the request line above which the edge answers 414.
 REQUEST_LINE_MAX = 16_000
+#: Endpoints whose answers have no rate headers.
+WITHOUT_HEADERS = {"search", *UNLIMITED}
 
 
 @dataclass(frozen=True)
@@ -68,9 +70,11 @@ class SimulatorApp:
         if call.path.startswith(PREFIX):
             await connection.answer(control(self._portals, call.method, call.target, call.body))
             return
-        portal, token = self._owner_of(call.bearer)
+        by_form = bool(oauth_api.PATH.fullmatch(call.path))
+        portal, token = self._by_form(call.body) if by_form else self._owner_of(call.bearer)
         if portal is None or token is None:
-            await connection.answer(_edge(call) or unauthorized().answer)
+            unknown = oauth_api.bad_client() if by_form else unauthorized()
+            await connection.answer(_edge(call) or unknown.answer)
             return
         portal.statistics.in_flight += 1
         try:
@@ -79,6 +83,10 @@ class SimulatorApp:
             await _serve(portal, token, call, connection)
         finally:
             portal.statistics.in_flight -= 1
+
+    def _by_form(self, body: bytes) -> tuple[Portal | None, Token]:
+        """Whoever asks for a token has none: the endpoint itself judges the form."""
+        return oauth_api.owner_of(self._portals, body), Token("", kind="oauth")
 
     def _owner_of(self, bearer: str) -> tuple[Portal | None, Token | None]:
         for portal in self._portals.values():
@@ -137,7 +145,7 @@ def _answered(portal: Portal, token: Token, call: Call, fault: Fault | None) -> 
     """Judge the token, then limits, then the fault, then scopes; then ask the endpoint."""
     with portal.lock:
         try:
-            _require_good(token)
+            _require_good(portal, token)
         except ApiError as exc:
             return exc.answer
         route: Route | None = None
@@ -146,7 +154,8 @@ def _answered(portal: Portal, token: Token, call: Call, fault: Fault | None) -> 
             route, variables = route_of(call.method, call.path)
             required = route.needs(portal, variables)
             name = route.called(portal, variables)
-            _count(portal, token, route.name)
+            if route.name not in UNLIMITED:
+                _count(portal, token, route.name)
             if fault is not None and fault.replaces_answer:
                 answer = fault.answer()
             else:
@@ -158,7 +167,7 @@ def _answered(portal: Portal, token: Token, call: Call, fault: Fault | None) -> 
         portal.requests[name] += 1
         if route is not None and route.name == "list":
             portal.list_was_answered(name)
-        if portal.send_rate_headers and (route is None or route.name != "search"):
+        if portal.send_rate_headers and (route is None or route.name not in WITHOUT_HEADERS):
             with_daily = token.kind == "private"
             app = portal.app(token)
             answer.headers |= rate_limits.headers(app, portal.quota, with_daily=with_daily)
@@ -171,10 +180,10 @@ def _require_scopes(token: Token, required: Required) -> None:
             raise missing_scopes([scopes[-1]])
 
 
-def _require_good(token: Token) -> None:
-    if token.state == "expired":
+def _require_good(portal: Portal, token: Token) -> None:
+    if token.is_expired:
         raise expired()
-    if token.state == "revoked":
+    if not portal.is_good(token):
         raise unauthorized()
 
 

@@ -1,7 +1,7 @@
 """What HubSpot does not have: looking at a portal's truth, and making things happen to it.
 
 `/_simulator/portals/<portal id>/…`: GET truth (NDJSON), associations, stats, POST objects, faults,
-mutations, tokens, settings. Listed in README.md. Open to everybody on 127.0.0.1.
+mutations, tokens, oauth_apps, settings. Listed in README.md. Open to everybody on 127.0.0.1.
 """
 
 import json
@@ -12,6 +12,7 @@ from urllib.parse import parse_qsl
 from tests.hubspot_simulator.changes import CrmObject
 from tests.hubspot_simulator.errors import Answer, json_answer
 from tests.hubspot_simulator.faults import Fault
+from tests.hubspot_simulator.oauth_app import OAuthApp
 from tests.hubspot_simulator.portal import Portal
 from tests.hubspot_simulator.tokens import ALL_SCOPES, Token
 
@@ -140,6 +141,21 @@ def _tokens(portal: Portal, document: Any) -> Answer:
     return json_answer({"tokens": len(portal.tokens)})
 
 
+def _oauth_apps(portal: Portal, document: Any) -> Answer:
+    """Take the fields of an `OAuthApp`; of one that is there, by client id, what changes."""
+    if "scopes" in document:
+        document["scopes"] = tuple(document["scopes"])
+    wanted = OAuthApp(**document)
+    for app in portal.oauth_apps:
+        if app.client_id == wanted.client_id:
+            for name, value in document.items():
+                setattr(app, name, value)
+            break
+    else:
+        portal.oauth_apps.append(wanted)
+    return json_answer({"oauth_apps": len(portal.oauth_apps)})
+
+
 def _settings(portal: Portal, document: Any) -> Answer:
     if unknown := document.keys() - {*SETTINGS, *QUOTA_SETTINGS}:
         raise ValueError(f"unknown settings {sorted(unknown)}")
@@ -156,5 +172,6 @@ _ACTIONS: dict[tuple[str, str], Callable[[Portal, Any], Answer]] = {
     ("POST", "faults"): _faults,
     ("POST", "mutations"): _mutations,
     ("POST", "tokens"): _tokens,
+    ("POST", "oauth_apps"): _oauth_apps,
     ("POST", "settings"): _settings,
 }

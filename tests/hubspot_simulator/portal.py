@@ -14,6 +14,7 @@ from tests.hubspot_simulator.changes import CrmObject, Deals
 from tests.hubspot_simulator.definitions import owner, sales_pipeline, standard_definitions
 from tests.hubspot_simulator.faults import Fault
 from tests.hubspot_simulator.links import Associations, Links
+from tests.hubspot_simulator.oauth_app import OAuthApp
 from tests.hubspot_simulator.object_type import ObjectType
 from tests.hubspot_simulator.rate_limits import WINDOW_S, App, Quota
 from tests.hubspot_simulator.record import Record
@@ -48,6 +49,8 @@ class Portal:
     owners: list[dict[str, Any]] = field(default_factory=lambda: [owner(1), owner(2)])
     archived_owners: list[dict[str, Any]] = field(default_factory=lambda: [owner(3, archived=True)])
     faults: list[Fault] = field(default_factory=list)
+    #: Installed here; the access tokens they get are added to ``tokens``.
+    oauth_apps: list[OAuthApp] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.lock = threading.RLock()
@@ -145,6 +148,15 @@ class Portal:
         app.requests_per_window = self.requests_per_window
         return app
 
+    def is_good(self, token: Token) -> bool:
+        """Tell whether a token opens this account now."""
+        return not token.is_expired and token.state == "valid" and not self._uninstalled(token)
+
+    def _uninstalled(self, token: Token) -> bool:
+        """Tell whether a token is one of an app that is not there any more."""
+        states = {app.state for app in self.oauth_apps if app.client_id == token.app}
+        return token.kind == "oauth" and states == {"uninstalled"}
+
     def add_fault(self, fault: Fault) -> Fault:
         """Put a fault into the queue: of those that match a request, the first one strikes."""
         with self.lock:
@@ -175,6 +187,7 @@ class Portal:
                 "max_requests_in_any_window": {
                     app.name: app.max_in_any_window() for app in self._apps.values()
                 },
+                "refreshes": {app.client_id: app.refreshes for app in self.oauth_apps},
                 "accepted_at_s": {app.name: list(app.accepted) for app in self._apps.values()},
             }
 

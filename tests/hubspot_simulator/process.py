@@ -15,7 +15,12 @@ START_TIMEOUT_S = 30
 
 
 class SimulatorProcess:
-    """What another process can ask of it: its control interface. All of one account."""
+    """What another process can ask of it: its control interface. All of one account.
+
+    ``pid``: of the process, where it is known.
+    """
+
+    pid: int | None = None
 
     def __init__(self, base_url: str, portal_id: int) -> None:
         self.base_url = base_url
@@ -43,6 +48,8 @@ def simulator_process(
                 if process.poll() is not None or time.monotonic() > deadline:
                     raise RuntimeError("the simulator did not start")
                 time.sleep(0.02)
-            yield SimulatorProcess(json.loads(ready.read_text())["base_url"], portal_id)
+            served = SimulatorProcess(json.loads(ready.read_text())["base_url"], portal_id)
+            served.pid = process.pid
+            yield served
         finally:
             process.terminate()

@@ -8,6 +8,7 @@ from tests.hubspot_simulator import (
     account_api,
     associations_api,
     definitions_api,
+    oauth_api,
     records_api,
     search,
     writes_api,
@@ -95,6 +96,13 @@ def _account(rest: str) -> str:
     return f"/account-info/(?:v3|{_DATE})/{rest}"
 
 
+def _oauth(rest: str) -> str:
+    return f"/oauth/(?:v1|v3|{_DATE})/{rest}"
+
+
+#: They count against no limit: whoever asks there has no token yet.
+UNLIMITED = frozenset({"oauth_token", "oauth_introspection"})
+
 _TABLE: tuple[tuple[str, str, str, Needs, Handler], ...] = (
     ("list", "GET", _crm("objects", f"/{_TYPE}"), _read, _of_object(records_api.list_records)),
     ("create", "POST", _crm("objects", f"/{_TYPE}"), _write, _of_object(writes_api.create)),
@@ -151,6 +159,8 @@ _TABLE: tuple[tuple[str, str, str, Needs, Handler], ...] = (
         _nothing,
         account_api.token_info,
     ),
+    ("oauth_token", "POST", _oauth("token"), _nothing, oauth_api.token),
+    ("oauth_introspection", "POST", _oauth("token/introspect"), _nothing, oauth_api.introspection),
     ("account", "GET", _account("details"), _nothing, account_api.account),
     (
         "daily_usage",

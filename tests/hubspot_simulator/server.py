@@ -19,11 +19,11 @@ class HubSpotSimulator:
     `with HubSpotSimulator([portal]) as simulator:` runs it in a thread.
     """
 
-    def __init__(self, portals: Iterable[Portal], port: int = 0) -> None:
+    def __init__(self, portals: Iterable[Portal], port: int = 0, host: str = "127.0.0.1") -> None:
         self.portals = {portal.portal_id: portal for portal in portals}
         self._socket = socket.socket()
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self._socket.bind(("127.0.0.1", port))
+        self._socket.bind((host, port))
         self._socket.listen(128)
         self.base_url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
         config = uvicorn.Config(

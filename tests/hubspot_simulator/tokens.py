@@ -1,5 +1,6 @@
 """Bearer tokens."""
 
+import time
 from dataclasses import dataclass
 from typing import Literal
 
@@ -30,7 +31,8 @@ DEALS_WRITE = "crm.objects.deals.write"
 class Token:
     """A bearer token. Tokens with the same ``app`` share its burst limit.
 
-    ``kind`` "oauth": the private-app introspection does not know it.
+    ``kind`` "oauth": the private-app introspection does not know it. ``expires_at``: of the
+    monotonic clock.
     """
 
     text: str
@@ -38,6 +40,12 @@ class Token:
     scopes: tuple[str, ...] = ALL_SCOPES
     app: str = "app"
     kind: Literal["private", "oauth"] = "private"
+    expires_at: float | None = None
+
+    @property
+    def is_expired(self) -> bool:
+        passed = self.expires_at is not None and time.monotonic() >= self.expires_at
+        return self.state == "expired" or passed
 
     def has_any(self, scopes: tuple[str, ...]) -> bool:
         """Tell whether one of *scopes* is granted; no scope at all needs none."""

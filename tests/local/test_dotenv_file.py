@@ -42,7 +42,7 @@ def test_the_example_file_is_read_without_complaint_and_sets_no_account(
 
     assert "HUBSPOT_ACCESS_TOKEN" not in values
     assert "DATABASE_URL" not in values
-    assert values["AIRFLOW_PORT"] == "5200"
+    assert airflow_port(values) == 5200
 
 
 def test_the_demo_sees_no_account_database_or_airflow_of_the_user() -> None:

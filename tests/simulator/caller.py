@@ -31,6 +31,10 @@ class Caller:
     def post(self, path: str, body: Any, **options: Any) -> requests.Response:
         return self.send("POST", path, json=body, **options)
 
+    def form(self, path: str, fields: dict[str, str]) -> requests.Response:
+        """Send a form, as OAuth has it: without a token."""
+        return self.session.post(self.base_url + path, data=fields, timeout=10)
+
     def control(self, portal_id: int, what: str, body: Any = None) -> requests.Response:
         method = "GET" if body is None else "POST"
         url = f"{self.base_url}/_simulator/portals/{portal_id}/{what}"

@@ -7,7 +7,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from tests.hubspot_simulator import HubSpotSimulator, portals
+from tests.hubspot_simulator import HubSpotSimulator, OAuthApp, portals
 from tests.hubspot_simulator.tokens import ALL_SCOPES, DEALS_WRITE
 from tests.simulator.caller import TOKEN, Caller
 
@@ -25,6 +25,7 @@ def account(simulator: HubSpotSimulator) -> None:
     portal = simulator.add(portals.generated(deals=120, archived=3, associations=True))
     portal.quota.daily = 1_000
     portal.tokens[0].scopes = (*ALL_SCOPES, DEALS_WRITE)
+    portal.oauth_apps = [OAuthApp()]
 
 
 def cases() -> list[Any]:
@@ -89,6 +90,24 @@ def test_an_answer_fits_its_schema(
     document.pop("errors", None)
     schema = {**content["schema"], "components": specification["components"]}
     jsonschema.validate(document, schema, jsonschema.Draft202012Validator)
+
+
+def test_the_answers_of_oauth_fit_their_schemas(caller: Caller) -> None:
+    specification = json.loads((SPECIFICATIONS / "oauth.v3.json").read_text())
+    app = OAuthApp()
+    client = {"client_id": app.client_id, "client_secret": app.client_secret}
+    refresh = {"grant_type": "refresh_token", "refresh_token": app.refresh_token, **client}
+
+    granted = caller.form("/oauth/v3/token", refresh).json()
+    told = caller.form(
+        "/oauth/v3/token/introspect", {"token": granted["access_token"], **client}
+    ).json()
+
+    for path, document in (("/oauth/v3/token", granted), ("/oauth/v3/token/introspect", told)):
+        answer = specification["paths"][path]["post"]["responses"]["200"]
+        schema = answer["content"]["application/json"]["schema"]
+        schema = {**schema, "components": specification["components"]}
+        jsonschema.validate(document, schema, jsonschema.Draft202012Validator)
 
 
 def target_of(specified: str, asked: Any) -> str:

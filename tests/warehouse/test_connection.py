@@ -44,22 +44,39 @@ def test_neither_repr_nor_str_shows_the_password() -> None:
     ("url", "for_dlt"),
     [
         pytest.param(
-            "postgresql://us%40er:p%2Fw@host:5433/db",
-            "postgresql://us%40er:p%2Fw@host:5433/db",
+            "postgresql://us%40er:p%2Fw@localhost:5433/db",
+            "postgresql://us%40er:p%2Fw@localhost:5433/db",
             id="special characters",
         ),
         pytest.param(
-            "postgresql://user@host/db", "postgresql://user:none@host:5432/db", id="no password"
+            "postgresql://user@localhost/db",
+            "postgresql://user:none@localhost:5432/db",
+            id="no password",
         ),
         pytest.param(
             "postgresql://u:p@host/db?sslmode=require",
             "postgresql://u:p@host:5432/db?sslmode=require",
             id="parameters",
         ),
+        pytest.param(
+            "postgresql://u:p@host/db",
+            "postgresql://u:p@host:5432/db?sslmode=require",
+            id="over a network",
+        ),
     ],
 )
 def test_dlt_gets_the_same_connection_as_a_url(url: str, for_dlt: str) -> None:
     assert Warehouse.from_url(url).url == for_dlt
+
+
+@pytest.mark.parametrize("user", ["loa%20der:secret", "loader:sec%20ret"])
+def test_a_space_is_refused_before_dlt_writes_the_password_to_its_log(user: str) -> None:
+    warehouse = Warehouse.from_url(f"postgresql://{user}@localhost/db")
+
+    with pytest.raises(WarehouseConfigError, match="holds a space") as caught:
+        _ = warehouse.url
+
+    assert "sec ret" not in str(caught.value)
 
 
 def test_the_schema_has_a_default_and_must_be_a_plain_name() -> None:

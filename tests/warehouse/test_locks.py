@@ -1,53 +1,218 @@
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+
 import psycopg
 import pytest
+from psycopg import sql
 
-from include.errors import TenantBusyError
+from include.errors import LoadError, OutdatedAttemptError, TenantBusyError
+from include.warehouse import lease as lease_module
+from include.warehouse.cancellation import CancelledRun, cancel
 from include.warehouse.connection import Warehouse
-from include.warehouse.locks import STAGING_SLOTS, hold_tenant, lock_key
+from include.warehouse.locks import STAGING_SLOTS, hold_tenant
+from include.warehouse.scan_end import end_scan
+from tests.scans import attempt, query, scan
+
+FIRST, SECOND = scan("1"), scan("2")
+OF_GLOBEX = scan(tenant_id="globex")
+
+
+def left_to_itself(warehouse: Warehouse) -> Warehouse:
+    """The first scan's try, killed while it held the tenant."""
+    ours = attempt(warehouse, FIRST).warehouse
+    held = hold_tenant(ours, "acme")
+    with pytest.MonkeyPatch.context() as patched:
+        # a process that is killed gives nothing back
+        patched.setattr(lease_module.TenantLease, "release", lambda _: None)
+        with held:
+            pass
+    return ours
+
+
+def run_out(warehouse: Warehouse) -> None:
+    """Let all leases be as old as if their holders had been silent for long."""
+    query(warehouse, "update tenant_leases set expires_at = now() returning 1")
+
+
+def leases(warehouse: Warehouse) -> list[tuple[str, int]]:
+    rows = query(warehouse, "select scan_id, attempt from tenant_leases")
+    return [(row["scan_id"], row["attempt"]) for row in rows]
 
 
 def test_a_second_run_of_a_tenant_is_turned_away_after_its_wait(warehouse: Warehouse) -> None:
+    first, second = (attempt(warehouse, one).warehouse for one in (FIRST, SECOND))
+
     with (
-        hold_tenant(warehouse, "acme"),
+        hold_tenant(first, "acme"),
         pytest.raises(TenantBusyError, match="tenant acme: another run still holds"),
-        hold_tenant(warehouse, "acme", wait_s=0.05),
+        hold_tenant(second, "acme", wait_s=0.05),
     ):
         pass
 
 
 def test_another_tenant_is_not_held_up(warehouse: Warehouse) -> None:
-    with hold_tenant(warehouse, "acme"), hold_tenant(warehouse, "globex", wait_s=0.05) as lock:
+    first, other = (attempt(warehouse, one).warehouse for one in (FIRST, OF_GLOBEX))
+
+    with hold_tenant(first, "acme"), hold_tenant(other, "globex", wait_s=0.0) as lock:
         assert lock is not None
 
 
-def test_the_same_tenant_in_another_schema_is_not_held_up(
-    warehouse: Warehouse, database_url: str
+def test_who_waits_gets_the_tenant_once_it_is_free(warehouse: Warehouse) -> None:
+    first, second = (attempt(warehouse, one).warehouse for one in (FIRST, SECOND))
+    with ExitStack() as held:
+        held.enter_context(hold_tenant(first, "acme"))
+
+        with hold_tenant(second, "acme", sleep=lambda _: held.close()):
+            assert leases(warehouse) == [(SECOND.id, 2)]
+
+
+def test_the_tenant_is_free_after_an_error(warehouse: Warehouse) -> None:
+    first, second = (attempt(warehouse, one).warehouse for one in (FIRST, SECOND))
+    with pytest.raises(ZeroDivisionError), hold_tenant(first, "acme"):
+        _ = 1 / 0
+
+    with hold_tenant(second, "acme", wait_s=0.0) as lock:
+        assert lock is not None
+
+
+def test_no_connection_is_held_with_the_tenant(warehouse: Warehouse) -> None:
+    ours = attempt(warehouse, FIRST).warehouse
+
+    with hold_tenant(ours, "acme"):
+        named = query(
+            warehouse,
+            "select pid from pg_stat_activity where application_name = %s",
+            ours.parameters["application_name"],
+        )
+
+    assert named == []
+
+
+def test_the_next_try_of_a_scan_takes_the_tenant_over_at_once(warehouse: Warehouse) -> None:
+    left_to_itself(warehouse)
+    retry = attempt(warehouse, FIRST).warehouse
+
+    with hold_tenant(retry, "acme", wait_s=0.0) as lock:
+        assert lock is not None
+
+
+def test_a_try_that_was_outdated_while_it_waited_does_not_take_the_tenant(
+    warehouse: Warehouse,
 ) -> None:
-    other = Warehouse.from_url(database_url, "another_schema")
+    log = attempt(warehouse, FIRST)
+    newer = log.next_attempt()
 
-    with hold_tenant(warehouse, "acme"), hold_tenant(other, "acme", wait_s=0.05) as lock:
-        assert lock is not None
+    with (
+        hold_tenant(newer.warehouse, "acme"),
+        pytest.raises(OutdatedAttemptError),
+        hold_tenant(log.warehouse, "acme"),
+    ):
+        pass
 
 
-def test_a_lock_dies_with_its_session(warehouse: Warehouse) -> None:
-    with pytest.raises(Exception, match="terminating"), hold_tenant(warehouse, "acme") as lock:  # noqa: PT012
-        with warehouse.connect() as connection:
-            connection.execute(
-                "select pg_terminate_backend(pid) from pg_locks "
-                "where locktype = 'advisory' and ((classid::bigint << 32) | objid::bigint) = %s",
-                [lock_key(f"{warehouse.schema}:tenant:acme")],
-            )
-        with lock.staging_slot():
+def test_another_scan_waits_for_a_killed_one_until_its_lease_has_run_out(
+    warehouse: Warehouse,
+) -> None:
+    left_to_itself(warehouse)
+    second = attempt(warehouse, SECOND).warehouse
+
+    with (
+        pytest.raises(TenantBusyError),
+        hold_tenant(second, "acme", wait_s=0.05),
+    ):
+        pass
+    run_out(warehouse)
+
+    with hold_tenant(second, "acme", wait_s=0.0):
+        assert leases(warehouse) == [(SECOND.id, 2)]
+
+
+def test_a_try_whose_tenant_another_scan_has_taken_writes_nothing_more(
+    warehouse: Warehouse,
+) -> None:
+    sleeper = left_to_itself(warehouse)
+    run_out(warehouse)
+    second = attempt(warehouse, SECOND).warehouse
+
+    with hold_tenant(second, "acme"):
+        pass
+
+    with pytest.raises(OutdatedAttemptError), sleeper.connect() as connection:
+        connection.execute(f"delete from {warehouse.schema}.deals")
+
+
+def test_a_lease_that_nobody_wanted_is_as_good_as_ever(warehouse: Warehouse) -> None:
+    ours = attempt(warehouse, FIRST).warehouse
+    with hold_tenant(ours, "acme") as lock:
+        run_out(warehouse)
+
+        with lock.staging_slot(), ours.connect() as connection:
+            connection.execute(f"delete from {warehouse.schema}.deals")
+
+    assert leases(warehouse) == []
+
+
+def test_a_lease_is_renewed_while_it_is_held(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lease_module, "RENEWED_EVERY_S", 0.01)
+
+    with hold_tenant(attempt(warehouse, FIRST).warehouse, "acme"):
+        run_out(warehouse)
+        wait_until(
+            lambda: query(warehouse, "select 1 from tenant_leases where expires_at > now()") != []
+        )
+
+
+def wait_until(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 10
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_a_scan_in_the_middle_of_a_transaction_is_not_taken_over(warehouse: Warehouse) -> None:
+    """What it has written already could come later than what the other scan writes."""
+    sleeper = left_to_itself(warehouse)
+    run_out(warehouse)
+    second = attempt(warehouse, SECOND).warehouse
+    with sleeper.connect() as connection:
+        connection.execute(
+            f"update {warehouse.schema}.scans set pages = 1 where scan_id = %s", [FIRST.id]
+        )
+
+        with pytest.raises(TenantBusyError), hold_tenant(second, "acme", wait_s=0.0):
             pass
 
-    with hold_tenant(warehouse, "acme", wait_s=5) as again:
-        assert again is not None
+    with hold_tenant(second, "acme", wait_s=0.0):
+        assert leases(warehouse) == [(SECOND.id, 2)]
+
+
+def test_whoever_ends_a_scan_frees_its_tenant(warehouse: Warehouse) -> None:
+    left_to_itself(warehouse)
+
+    with warehouse.connect() as connection:
+        end_scan(connection, warehouse.schema, FIRST.id, TenantBusyError("it was killed"))
+
+    assert leases(warehouse) == []
+
+
+def test_whoever_cancels_a_scan_frees_its_tenant(warehouse: Warehouse) -> None:
+    left_to_itself(warehouse)
+
+    cancel(warehouse, CancelledRun(FIRST.id, "acme", "dag", FIRST.run_id, "auto"))
+
+    assert leases(warehouse) == []
 
 
 def test_loads_at_once_get_different_slots(warehouse: Warehouse) -> None:
+    ours, theirs = (attempt(warehouse, one).warehouse for one in (FIRST, OF_GLOBEX))
+
     with (
-        hold_tenant(warehouse, "acme") as first,
-        hold_tenant(warehouse, "globex") as second,
+        hold_tenant(ours, "acme") as first,
+        hold_tenant(theirs, "globex") as second,
         first.staging_slot() as one,
         second.staging_slot() as other,
     ):
@@ -55,10 +220,100 @@ def test_loads_at_once_get_different_slots(warehouse: Warehouse) -> None:
         assert {one, other} <= set(range(1, STAGING_SLOTS + 1))
 
 
-def test_a_slot_is_free_again_afterwards(warehouse: Warehouse, database_url: str) -> None:
-    with hold_tenant(warehouse, "acme") as lock, lock.staging_slot() as slot:
-        pass
+def test_a_slot_is_never_given_to_two_loads(warehouse: Warehouse) -> None:
+    def load(n: int) -> None:
+        tenant_id = f"tenant_{n}"
+        ours = attempt(warehouse, scan(tenant_id=tenant_id)).warehouse
+        with ours.keeping_connections() as kept, hold_tenant(kept, tenant_id) as lock:
+            for _ in range(40):
+                # raises if somebody else has taken it meanwhile
+                with lock.staging_slot(sleep=lambda _: None):
+                    pass
 
-    with psycopg.connect(database_url) as connection:
-        key = lock_key(f"{warehouse.schema}:slot:{slot}")
-        assert connection.execute("select pg_try_advisory_lock(%s)", [key]).fetchone() == (True,)
+    with ThreadPoolExecutor(STAGING_SLOTS + 2) as executor:
+        assert list(executor.map(load, range(STAGING_SLOTS + 2)))
+
+
+def test_a_tenant_gets_its_usual_slot_again(warehouse: Warehouse) -> None:
+    with hold_tenant(attempt(warehouse, FIRST).warehouse, "acme") as lock:
+        with lock.staging_slot() as slot:
+            pass
+
+        with lock.staging_slot() as again:
+            assert again == slot
+
+
+def test_a_load_waits_until_one_of_the_slots_is_free(warehouse: Warehouse) -> None:
+    with ExitStack() as held:
+        for n in range(STAGING_SLOTS):
+            tenant_id = f"tenant_{n}"
+            other = attempt(warehouse, scan(tenant_id=tenant_id)).warehouse
+            lock = held.enter_context(hold_tenant(other, tenant_id))
+            last = held.enter_context(ExitStack())
+            slot = last.enter_context(lock.staging_slot())
+        ours = held.enter_context(hold_tenant(attempt(warehouse, FIRST).warehouse, "acme"))
+
+        with ours.staging_slot(sleep=lambda _: last.close()) as ours_now:
+            assert ours_now == slot
+
+
+def test_a_killed_load_keeps_its_slot_no_longer_than_its_scan_the_tenant(
+    warehouse: Warehouse,
+) -> None:
+    killed = left_to_itself(warehouse)
+    query(
+        warehouse,
+        "update staging_slots set writer = %s returning 1",
+        killed.parameters["application_name"],
+    )
+
+    with (
+        hold_tenant(attempt(warehouse, FIRST).warehouse, "acme") as lock,
+        lock.staging_slot() as slot,
+    ):
+        assert slot
+
+
+def test_a_slot_into_whose_tables_somebody_still_writes_is_not_free(warehouse: Warehouse) -> None:
+    with hold_tenant(attempt(warehouse, FIRST).warehouse, "acme") as lock:
+        with lock.staging_slot() as usual:
+            pass
+        with warehouse.connect() as stopped:
+            staging = sql.Identifier(f"{warehouse.schema}_stg_slot{usual}", "deals")
+            stopped.execute(sql.SQL("lock table {} in row exclusive mode").format(staging))
+
+            with lock.staging_slot() as slot:
+                assert slot != usual
+
+
+def test_a_load_that_lost_its_slot_before_its_end_does_not_count(warehouse: Warehouse) -> None:
+    """Between COPY and MERGE another load may have emptied the tables."""
+    ours, theirs = (attempt(warehouse, one).warehouse for one in (FIRST, OF_GLOBEX))
+
+    with (
+        hold_tenant(ours, "acme") as lock,
+        pytest.raises(LoadError, match="another load has taken its staging slot"),
+        lock.staging_slot() as slot,
+    ):
+        query(
+            warehouse,
+            "update staging_slots set writer = %s where slot = %s returning 1",
+            theirs.parameters["application_name"],
+            slot,
+        )
+
+
+def lose_slots_and_fail(warehouse: Warehouse) -> None:
+    query(warehouse, "update staging_slots set writer = null returning 1")
+    query(warehouse, "select 1/0")
+
+
+def test_an_error_of_a_load_is_told_whether_or_not_the_slot_is_still_ours(
+    warehouse: Warehouse,
+) -> None:
+    with (
+        hold_tenant(attempt(warehouse, FIRST).warehouse, "acme") as lock,
+        pytest.raises(psycopg.errors.DivisionByZero),
+        lock.staging_slot(),
+    ):
+        lose_slots_and_fail(warehouse)

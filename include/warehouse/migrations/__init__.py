@@ -13,6 +13,7 @@ from psycopg import sql
 
 from include.errors import WarehouseConfigError
 from include.warehouse.connection import Warehouse
+from include.warehouse.grants import grant_rights
 from include.warehouse.locks import lock_key
 
 log = logging.getLogger(__name__)
@@ -37,7 +38,10 @@ def migrate(warehouse: Warehouse, tenant_id: str | None = None) -> list[int]:
     """Bring the schema up to date and return the versions applied now.
 
     Any number of processes may call this at once: the first applies, the others wait, then find
-    nothing to do. A migration that fails leaves nothing of itself.
+    nothing to do. A migration that fails leaves nothing of itself. The group roles, if there are
+    any, get their rights on what is new in the same transaction.
+
+    Raises WarehouseConfigError if the role may not, or if the schema is newer than this code.
     """
     with warehouse.connect(tenant_id) as connection:
         if _version(connection, warehouse.schema) == migrations()[-1][0]:
@@ -48,7 +52,13 @@ def migrate(warehouse: Warehouse, tenant_id: str | None = None) -> list[int]:
     with warehouse.connect(tenant_id) as connection:
         key = lock_key(f"{warehouse.schema}:migrate")
         connection.execute("select pg_advisory_xact_lock(%s)", [key])
-        applied = list(_apply_missing(connection, warehouse.schema))
+        have = _version(connection, warehouse.schema)
+        try:
+            applied = list(_apply_missing(connection, warehouse.schema, have))
+            if applied:
+                grant_rights(connection, warehouse.schema)
+        except psycopg.errors.InsufficientPrivilege as exc:
+            raise _may_not(connection, warehouse.schema, have, tenant_id, exc) from exc
     log.info("warehouse schema %s: applied migrations %s", warehouse.schema, applied)
     return applied
 
@@ -62,8 +72,23 @@ def _require_merge(connection: psycopg.Connection) -> None:
         )
 
 
-def _apply_missing(connection: psycopg.Connection, schema: str) -> Iterator[int]:
-    have = _version(connection, schema)
+def _may_not(
+    connection: psycopg.Connection,
+    schema: str,
+    have: int,
+    tenant_id: str | None,
+    exc: psycopg.errors.InsufficientPrivilege,
+) -> WarehouseConfigError:
+    return WarehouseConfigError(
+        f"schema {schema} is at version {have}, this code needs {migrations()[-1][0]}, and the "
+        f"role {connection.info.user} may not migrate it: {exc.diag.message_primary}.",
+        tenant_id=tenant_id,
+        remedy="Run `python -m include.warehouse.migrations` with DATABASE_URL as the schema's "
+        "owner.",
+    )
+
+
+def _apply_missing(connection: psycopg.Connection, schema: str, have: int) -> Iterator[int]:
     newest = migrations()[-1][0]
     if have > newest:
         raise WarehouseConfigError(

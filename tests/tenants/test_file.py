@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import pytest
@@ -164,3 +165,103 @@ def test_a_token_in_the_environment_makes_the_tenant_default(tmp_path: Path) -> 
 def test_the_shipped_file_holds_the_one_account_setup() -> None:
     assert load_tenants({}).enabled == (Tenant(id="default"),)
     assert DEFAULT_FILE.name == "tenants.yaml"
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        pytest.param("../x", id="up"),
+        pytest.param("a/b", id="down"),
+        pytest.param("a\x00b", id="NUL"),
+        pytest.param("a" * 41, id="41 characters"),
+        pytest.param("acme\n", id="line break at the end"),
+        pytest.param("acme ", id="blank at the end"),
+        pytest.param("\nacme", id="line break before"),
+        pytest.param("аcme", id="Cyrillic look-alike"),  # noqa: RUF001
+        pytest.param("acme\u200b", id="invisible"),
+        pytest.param("ACME", id="capitals"),
+        pytest.param("a'; drop table deals; --", id="SQL"),
+        pytest.param("__class__", id="Python's"),
+        pytest.param("1acme", id="digit first"),
+        pytest.param("%(x)s", id="format"),
+        pytest.param(True, id="yes, to YAML"),
+        pytest.param(123, id="number"),
+        pytest.param(["acme"], id="list"),
+        pytest.param({"a": 1}, id="mapping"),
+        pytest.param("", id="nothing"),
+    ],
+)
+def test_what_is_no_id_never_becomes_a_tenant(tmp_path: Path, hostile: object) -> None:
+    file = tmp_path / "tenants.json"
+    file.write_text(json.dumps({"tenants": [{"id": "globex"}, {"id": hostile}]}))
+
+    tenants = load_tenants({"HUBSPOT_DEALS_TENANTS_FILE": str(file)})
+
+    assert [tenant.id for tenant in tenants.all] == ["globex"]
+    assert "must match" in str(tenants.problems[0])
+
+
+def test_one_tenant_can_be_asked_for_and_no_other_is_looked_at(tmp_path: Path) -> None:
+    file = tmp_path / "tenants.yaml"
+    file.write_text("tenants: [{id: globex, wrong: 1}, {id: acme}, just text]")
+
+    tenants = load_tenants({"HUBSPOT_DEALS_TENANTS_FILE": str(file)}, only="acme")
+
+    assert (tenants.enabled, tenants.problems) == ((Tenant(id="acme"),), ())
+
+
+def test_the_token_of_the_environment_adds_no_tenant_to_another_ones_task(tmp_path: Path) -> None:
+    file = tmp_path / "tenants.yaml"
+    file.write_text("tenants: [{id: acme}]")
+    environ = {"HUBSPOT_DEALS_TENANTS_FILE": str(file), "HUBSPOT_ACCESS_TOKEN": "pat-na1-x"}
+
+    assert load_tenants(environ, only="acme").enabled == (Tenant(id="acme"),)
+    assert load_tenants(environ, only="default").enabled == (Tenant(id="default"),)
+
+
+def test_pools_are_named_once_and_used_by_entries(tmp_path: Path) -> None:
+    text = "pools: {hubspot_large: 2}\ntenants: [{id: acme, pool: hubspot_large, priority: 5}]"
+
+    tenants = tenants_of(tmp_path, text)
+
+    assert tenants.pools == {"hubspot_large": 2}
+    assert (tenants.enabled[0].pool, tenants.enabled[0].priority) == ("hubspot_large", 5)
+
+
+def test_a_pool_that_is_not_listed_is_a_problem_of_its_entry(tmp_path: Path) -> None:
+    text = "pools: {hubspot_large: 2}\ntenants: [{id: acme, pool: hubspot_larg}, {id: globex}]"
+
+    tenants = tenants_of(tmp_path, text)
+
+    assert [tenant.id for tenant in tenants.enabled] == ["globex"]
+    assert "'hubspot_larg' is not listed under 'pools' (did you mean 'hubspot_large'?)" in str(
+        tenants.problems[0]
+    )
+
+
+@pytest.mark.parametrize(
+    ("pools", "said"),
+    [
+        pytest.param("[a]", "expected names and slots", id="a list"),
+        pytest.param("{a: 0}", "'a' has 0 slots", id="no slots"),
+        pytest.param("{a: true}", "'a' has True slots", id="yes"),
+        pytest.param("{a: x}", "'a' has 'x' slots", id="text"),
+        pytest.param("{'a b': 1}", "name 'a b' must match", id="a blank"),
+        pytest.param("{1: 1}", "name 1 must match", id="a number"),
+        pytest.param("{default_pool: 1}", "Airflow's own", id="Airflow's pool"),
+    ],
+)
+def test_wrong_pools_are_refused(tmp_path: Path, pools: str, said: str) -> None:
+    with pytest.raises(TenantsFileError, match=r"pools: ") as refused:
+        tenants_of(tmp_path, f"pools: {pools}\ntenants: []")
+
+    assert said in str(refused.value)
+
+
+def test_what_stands_in_an_entry_is_never_shown_whole(tmp_path: Path) -> None:
+    bomb = ["x: &a0 [y]"] + [f"x{n}: &a{n} [*a{n - 1}, *a{n - 1}]" for n in range(1, 40)]
+    text = "\n".join(["tenants:", "  - [{}]".format(", ".join(f"{{{line}}}" for line in bomb))])
+
+    (problem,) = tenants_of(tmp_path, text).problems
+
+    assert len(str(problem)) < 1_000

@@ -1,0 +1,1 @@
+"""`make load`: many tenants at once through the Compose topology, measured."""

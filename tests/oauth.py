@@ -1,0 +1,71 @@
+"""OAuth apps of simulated portals, and the product's view of them."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from include.hubspot.oauth_app import OAuthApp
+from include.hubspot.oauth_token import OAuthToken
+from include.hubspot.token_endpoint import TokenEndpoint
+from include.hubspot.token_store import TokenStore
+from tests import hubspot_simulator
+from tests.hubspot_simulator import HubSpotSimulator, Portal
+
+
+class Clock:
+    """Stands still until it is moved."""
+
+    def __init__(self) -> None:
+        self.now = 1_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def install(portal: Portal, **fields: Any) -> hubspot_simulator.OAuthApp:
+    """Install an app in a portal, on the simulator's side."""
+    app = hubspot_simulator.OAuthApp(**fields)
+    portal.oauth_apps.append(app)
+    return app
+
+
+def seen_from_here(app: hubspot_simulator.OAuthApp) -> OAuthApp:
+    return OAuthApp(app.client_id, app.client_secret, app.refresh_token)
+
+
+def token_of(
+    simulator: HubSpotSimulator,
+    app: OAuthApp,
+    store: TokenStore | None = None,
+    *,
+    patience_s: float = 60.0,
+    sleep: Callable[[float], None] = lambda _: None,
+    **more: Any,
+) -> OAuthToken:
+    endpoint = TokenEndpoint(simulator.base_url, "2026-03", tenant_id="acme", timeout_s=(5, 5))
+    return OAuthToken(
+        app, endpoint, store, tenant_id="acme", patience_s=patience_s, sleep=sleep, **more
+    )
+
+
+def connect_app(
+    monkeypatch: pytest.MonkeyPatch,
+    simulator: HubSpotSimulator,
+    app: hubspot_simulator.OAuthApp,
+    tenant_id: str = "acme",
+    **extra: Any,
+) -> None:
+    """Make a tenant's Airflow connection hold the app."""
+    connection = {
+        "conn_type": "hubspot",
+        "host": simulator.base_url,
+        "extra": {
+            "client_id": app.client_id,
+            "client_secret": app.client_secret,
+            "refresh_token": app.refresh_token,
+            **extra,
+        },
+    }
+    monkeypatch.setenv(f"AIRFLOW_CONN_HUBSPOT_{tenant_id.upper()}", json.dumps(connection))

@@ -1,0 +1,31 @@
+"""One of several processes that need an access token of the same app at the same moment.
+
+`python -m tests.oauth_worker BASE_URL CLIENT_ID CLIENT_SECRET REFRESH_TOKEN SCHEMA`, DATABASE_URL
+being the warehouse's. Says "ready", waits for a line, and prints whose account its token opens.
+"""
+
+import os
+import sys
+
+from include.hubspot.client import HubSpotClient
+from include.hubspot.oauth_app import OAuthApp
+from include.hubspot.oauth_token import OAuthToken
+from include.hubspot.token_endpoint import TokenEndpoint
+from include.warehouse.connection import Warehouse
+from include.warehouse.oauth_tokens import SharedTokens
+
+
+def main(base_url: str, client_id: str, client_secret: str, refresh: str, schema: str) -> None:
+    token = OAuthToken(
+        OAuthApp(client_id, client_secret, refresh),
+        TokenEndpoint(base_url, "2026-03", timeout_s=(10, 20)),
+        SharedTokens(Warehouse.from_url(os.environ["DATABASE_URL"], schema)),
+        patience_s=60,
+    )
+    print("ready", flush=True)
+    sys.stdin.readline()
+    print(HubSpotClient(base_url, token).account().portal_id)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
