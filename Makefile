@@ -76,6 +76,10 @@ bench: venv ## Benchmarks against their targets, about 15 minutes (QUICK=1: 5; N
 chaos: venv ## Kill scans at random moments for 15 minutes (MINUTES=5, SEED=77)
 	$(PYTHON) -m tests.chaos $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED))
 
+.PHONY: load
+load: venv ## 200 tenants at once through the Celery topology, about 14 minutes (TENANTS=24 DEALS=500); needs redis-server, pgbouncer
+	$(PYTHON) -m tests.load $(if $(TENANTS),--tenants $(TENANTS)) $(if $(DEALS),--deals $(DEALS))
+
 .PHONY: audit
 audit: venv ## Look up known vulnerabilities of what requirements.txt pins (needs the internet)
 	.venv/bin/uv tool run pip-audit==2.10.1 --strict --require-hashes --disable-pip -r requirements.txt

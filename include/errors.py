@@ -111,7 +111,8 @@ class ScopeMissingError(ConfigError):
         super().__init__(
             f"the token lacks the scope(s) {', '.join(self.scopes) or 'HubSpot did not name'}.",
             tenant_id=tenant_id,
-            remedy="Add them to the service key or private app in HubSpot, then clear the task.",
+            remedy="Add them to the service key or app in HubSpot (an OAuth app is then installed "
+            "again), then clear the task.",
         )
 
 

@@ -1,7 +1,10 @@
-"""OAuth apps of simulated portals, and the product's view of them."""
+"""OAuth apps of simulated portals, and the product's view of them.
+
+The fixtures are those of every folder whose conftest.py imports them.
+"""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -11,7 +14,7 @@ from include.hubspot.oauth_token import OAuthToken
 from include.hubspot.token_endpoint import TokenEndpoint
 from include.hubspot.token_store import TokenStore
 from tests import hubspot_simulator
-from tests.hubspot_simulator import HubSpotSimulator, Portal
+from tests.hubspot_simulator import HubSpotSimulator, Portal, portals
 
 
 class Clock:
@@ -22,6 +25,27 @@ class Clock:
 
     def __call__(self) -> float:
         return self.now
+
+
+@pytest.fixture
+def portal() -> Portal:
+    return portals.getting_started()
+
+
+@pytest.fixture
+def simulator(portal: Portal) -> Iterator[HubSpotSimulator]:
+    with HubSpotSimulator([portal]) as simulator:
+        yield simulator
+
+
+@pytest.fixture
+def installed(portal: Portal) -> hubspot_simulator.OAuthApp:
+    return install(portal)
+
+
+@pytest.fixture
+def app(installed: hubspot_simulator.OAuthApp) -> OAuthApp:
+    return seen_from_here(installed)
 
 
 def install(portal: Portal, **fields: Any) -> hubspot_simulator.OAuthApp:

@@ -9,6 +9,9 @@ TIMEOUT_S = 30
 NOT_FOUND = 404
 UNAUTHORIZED = 401
 CONFLICT = 409
+#: As many as Airflow has on a page at most.
+PAGE_SIZE = 100
+_UNFINISHED = "dags/~/dagRuns?state=queued&state=running"
 
 
 class AirflowApi:
@@ -78,7 +81,7 @@ class AirflowApi:
 
     def runs(self, dag_id: str) -> list[dict[str, Any]]:
         """Return a DAG's runs, the oldest first."""
-        path = f"dags/{dag_id}/dagRuns?order_by=run_after&limit=100"
+        path = f"dags/{dag_id}/dagRuns?order_by=run_after&limit={PAGE_SIZE}"
         runs: list[dict[str, Any]] = self._get(path)["dag_runs"]
         return runs
 
@@ -96,9 +99,15 @@ class AirflowApi:
 
     def unfinished_runs(self) -> list[dict[str, Any]]:
         """Return the runs of all DAGs that are queued or running."""
-        states = "state=queued&state=running"
-        runs: list[dict[str, Any]] = self._get(f"dags/~/dagRuns?{states}&limit=1000")["dag_runs"]
-        return runs
+        runs: list[dict[str, Any]] = []
+        while True:
+            page = self._get(f"{_UNFINISHED}&limit={PAGE_SIZE}&offset={len(runs)}")["dag_runs"]
+            runs += page
+            if len(page) < PAGE_SIZE:
+                return runs
+
+    def count_unfinished_runs(self) -> int:
+        return int(self._get(f"{_UNFINISHED}&limit=1")["total_entries"])
 
     def fail(self, dag_id: str, run_id: str) -> None:
         """End a run as failed, with its tasks."""

@@ -14,8 +14,6 @@ import shutil
 import subprocess
 import time
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 from urllib.parse import quote
 
 import psycopg
@@ -26,6 +24,7 @@ from include.local.credentials import write_private
 from include.local.errors import LocalError
 from include.local.pg_files import PostgresFiles, Postmaster
 from include.local.ports import free_port, is_free
+from include.local.started import Started
 
 USER = "postgres"
 DATABASES = ("airflow", "warehouse")
@@ -39,7 +38,7 @@ SETTINGS = {
 }
 
 
-class EmbeddedPostgres:
+class EmbeddedPostgres(Started):
     """One server with the databases `airflow` and `warehouse`, its state below *state_dir*.
 
     Start it by `with` or `start()`; both take over a server that an earlier process left running.
@@ -50,18 +49,6 @@ class EmbeddedPostgres:
         self._account = account or unprivileged_account()
         self._files = PostgresFiles.below(state_dir, self._account)
         self.port = 0
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.stop()
 
     @property
     def data_dir(self) -> Path:

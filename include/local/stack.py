@@ -11,8 +11,7 @@ import time
 from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import psycopg
 import requests
@@ -25,6 +24,7 @@ from include.local.errors import LocalError
 from include.local.ports import is_free
 from include.local.postgres import EmbeddedPostgres
 from include.local.processes import Programs, python
+from include.local.started import Started
 from include.tenants import load_tenants
 
 COMPONENTS: Mapping[str, tuple[str, ...]] = {
@@ -40,7 +40,7 @@ POLL_S = 0.5
 FINAL_STATES = frozenset({"success", "failed"})
 
 
-class LocalStack:
+class LocalStack(Started):
     """Airflow on *airflow_port* with all state below *state_dir*.
 
     *env* is the environment of every component and task. ``AIRFLOW_CONN_WAREHOUSE`` is added to it,
@@ -61,22 +61,6 @@ class LocalStack:
         )
         self.env = dict(env)
         self._started_at = datetime.now(UTC)
-
-    def __enter__(self) -> Self:
-        try:
-            self.start()
-        except BaseException:
-            self.stop()
-            raise
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.stop()
 
     def start(self) -> None:
         """Start everything and wait until Airflow is healthy. Raises LocalError."""

@@ -17,8 +17,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 from urllib.parse import quote
 
 import psycopg
@@ -27,6 +26,7 @@ from psycopg import sql
 from include.local.airflow_api import AirflowApi
 from include.local.postgres import EmbeddedPostgres
 from include.local.processes import Programs
+from include.local.started import Started
 from tests.deploy.compose import Service, services
 from tests.deploy.dockerfile import copy_image, environment_of
 from tests.deploy.places import Places
@@ -38,7 +38,7 @@ POLL_S = 0.3
 NOT_PYTHON = ("redis-server", "redis-cli", "curl", "sh")
 
 
-class Topology:
+class Topology(Started):
     """All services of one profile.
 
     *variables* are those that docker-compose.yaml interpolates, *env* is added to the environment
@@ -70,22 +70,6 @@ class Topology:
             command[at : at + 1] = ["--accounts", json.dumps(accounts)]
         self._places = Places(folder)
         self.ports = self._places.ports
-
-    def __enter__(self) -> Self:
-        try:
-            self.start()
-        except BaseException:
-            self.stop()
-            raise
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.stop()
 
     def start(self) -> None:
         """Start everything in the order of `depends_on`, and wait until all is healthy."""

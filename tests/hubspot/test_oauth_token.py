@@ -26,27 +26,6 @@ from tests.oauth import Clock, install, seen_from_here, token_of
 
 
 @pytest.fixture
-def portal() -> Portal:
-    return portals.getting_started()
-
-
-@pytest.fixture
-def simulator(portal: Portal) -> Iterator[HubSpotSimulator]:
-    with HubSpotSimulator([portal]) as simulator:
-        yield simulator
-
-
-@pytest.fixture
-def installed(portal: Portal) -> hubspot_simulator.OAuthApp:
-    return install(portal)
-
-
-@pytest.fixture
-def app(installed: hubspot_simulator.OAuthApp) -> OAuthApp:
-    return seen_from_here(installed)
-
-
-@pytest.fixture
 def clock() -> Clock:
     return Clock()
 

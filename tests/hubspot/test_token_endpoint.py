@@ -1,6 +1,5 @@
 """What HubSpot's token endpoint answers, by real HTTP."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -17,24 +16,7 @@ from include.errors import (
 from include.hubspot.oauth_app import OAuthApp
 from include.hubspot.patience import Setback
 from include.hubspot.token_endpoint import TokenEndpoint
-from tests.hubspot_simulator import Fault, HubSpotSimulator, Portal, portals
-from tests.oauth import install, seen_from_here
-
-
-@pytest.fixture
-def portal() -> Portal:
-    return portals.getting_started()
-
-
-@pytest.fixture
-def simulator(portal: Portal) -> Iterator[HubSpotSimulator]:
-    with HubSpotSimulator([portal]) as simulator:
-        yield simulator
-
-
-@pytest.fixture
-def app(portal: Portal) -> OAuthApp:
-    return seen_from_here(install(portal))
+from tests.hubspot_simulator import Fault, HubSpotSimulator, Portal
 
 
 def endpoint_of(simulator: HubSpotSimulator, version: str = "2026-03") -> TokenEndpoint:

@@ -15,12 +15,15 @@ from pathlib import Path
 os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="hubspot_deals_load_airflow_")
 os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
 
+from tests.deploy.topology import unavailable
 from tests.load.figures import MB, as_json, large_rows_of, rows_of, table_of
 from tests.load.load import Load
+from tests.pgbouncer import PROGRAM
 
 ROOT = Path(__file__).parent.parent.parent
-#: What there is one of in a large installation too; PgBouncer and Redis cost next to nothing.
-CENTRAL = ("apiserver", "scheduler", "postgres")
+#: What there is one of in a large installation too, and the cores that it can use: a scheduler's
+#: loop is one thread. PgBouncer and Redis cost next to nothing.
+CENTRAL = {"apiserver": 2, "scheduler": 1, "postgres": 2}
 
 
 def main() -> int:
@@ -30,9 +33,14 @@ def main() -> int:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--concurrency", type=int, default=4, help="tasks at once in a worker")
     parser.add_argument("--pool", type=int, default=10, help="connections from PgBouncer")
+    parser.add_argument(
+        "--env", action="append", default=[], metavar="NAME=VALUE", help="for Airflow's services"
+    )
     parser.add_argument("--rounds", type=int, default=2, choices=(1, 2))
     parser.add_argument("--json", type=Path, default=ROOT / ".run" / "load.json")
     options = parser.parse_args()
+    if missing := unavailable() or (not PROGRAM and "not installed: pgbouncer"):
+        parser.error(f"{missing} (Debian: apt-get install redis-server pgbouncer curl)")
 
     with tempfile.TemporaryDirectory(prefix="hubspot_deals_load_") as folder:
         with Load(Path(folder), options.tenants, options.deals, options) as load:

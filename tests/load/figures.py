@@ -58,22 +58,22 @@ def rows_of(rounds: Sequence[Round]) -> list[list[str]]:
     return rows
 
 
-def large_rows_of(rounds: Sequence[Round], central: Sequence[str]) -> list[list[str]]:
+def large_rows_of(rounds: Sequence[Round], central: Mapping[str, int]) -> list[list[str]]:
     """Return a table of what the rounds say of LARGE_TENANTS tenants on LARGE_WORKERS workers.
 
-    *central*: programs that there is one of, on CORES_PER_WORKER cores each.
+    *central*: programs that there is one of, and how many cores each can use.
     """
-    cores = LARGE_WORKERS * CORES_PER_WORKER
+    of_workers = LARGE_WORKERS * CORES_PER_WORKER
 
     def row(what: str, cores: float, cpu_s: Callable[[Round], float]) -> list[str]:
         return [what, *(_minutes(r.hours_of(LARGE_TENANTS, cores, cpu_s(r))) for r in rounds)]
 
     return [
         ["", *(r.name for r in rounds)],
-        row(f"{LARGE_WORKERS} workers of {CORES_PER_WORKER} cores", cores, _of_workers),
+        row(f"{LARGE_WORKERS} workers of {CORES_PER_WORKER} cores", of_workers, _of_workers),
         *(
-            row(f"{name} on {CORES_PER_WORKER} cores", CORES_PER_WORKER, partial(_of, name))
-            for name in central
+            row(f"{name} on {cores} core{'s' if cores > 1 else ''}", cores, partial(_of, name))
+            for name, cores in central.items()
         ),
     ]
 

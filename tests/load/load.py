@@ -6,11 +6,11 @@ import time
 from argparse import Namespace
 from contextlib import ExitStack
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from psycopg.conninfo import conninfo_to_dict
 
+from include.local.started import Started
 from tests.deploy.topology import Topology
 from tests.load.accounts import Accounts, served
 from tests.load.figures import Round
@@ -23,7 +23,7 @@ ROUND_TIMEOUT_S = 3_600.0
 WAREHOUSE = "warehouse"
 
 
-class Load:
+class Load(Started):
     """Everything that a load needs, running, until the block ends."""
 
     schema = "hubspot_deals"
@@ -36,22 +36,6 @@ class Load:
         self._open = ExitStack()
         self.accounts: Accounts
         self.usage: Usage
-
-    def __enter__(self) -> Self:
-        try:
-            self._start()
-        except BaseException:
-            self._open.close()
-            raise
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._open.close()
 
     @property
     def warehouse_url(self) -> str:
@@ -77,7 +61,7 @@ class Load:
             throttled=asked[1] - asked_before[1],
         )
 
-    def _start(self) -> None:
+    def start(self) -> None:
         accounts, simulator_pid = self._open.enter_context(
             served(self._folder, self._tenants, self._deals)
         )
@@ -91,6 +75,7 @@ class Load:
                 **accounts.connections,
                 "HUBSPOT_DEALS_TENANTS_FILE": str(self._tenants_file()),
                 "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "120",
+                **dict(setting.split("=", 1) for setting in self._options.env),
             },
         )
         self._open.enter_context(self._topology)
@@ -103,6 +88,9 @@ class Load:
         pids |= {"simulator": simulator_pid, "pgbouncer": pooler.pid}
         pids["postgres"] = self._topology.postgres.pid
         self.usage = Usage(pids, self._topology.dsn("postgres"))
+
+    def stop(self) -> None:
+        self._open.close()
 
     def _tenants_file(self) -> Path:
         entries = [{"id": tenant, "schedule": None} for tenant in self._tenants]
@@ -126,7 +114,7 @@ class Load:
 
     def _wait(self, name: str, runs: int, started: float) -> None:
         sampled = 0.0
-        while left := len(self._topology.api.unfinished_runs()):
+        while left := self._topology.api.count_unfinished_runs():
             now = time.monotonic()
             if now - started > ROUND_TIMEOUT_S:
                 raise TimeoutError(f"{name}: {left} of {runs} runs have not ended")

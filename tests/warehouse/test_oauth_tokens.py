@@ -19,29 +19,9 @@ from include.hubspot.token_store import Kept
 from include.warehouse.connection import Warehouse
 from include.warehouse.oauth_tokens import SharedTokens
 from tests import hubspot_simulator
-from tests.hubspot_simulator import Fault, HubSpotSimulator, Portal, portals
-from tests.oauth import install, seen_from_here, token_of
-
-
-@pytest.fixture
-def portal() -> Portal:
-    return portals.getting_started()
-
-
-@pytest.fixture
-def simulator(portal: Portal) -> Iterator[HubSpotSimulator]:
-    with HubSpotSimulator([portal]) as simulator:
-        yield simulator
-
-
-@pytest.fixture
-def installed(portal: Portal) -> hubspot_simulator.OAuthApp:
-    return install(portal)
-
-
-@pytest.fixture
-def app(installed: hubspot_simulator.OAuthApp) -> OAuthApp:
-    return seen_from_here(installed)
+from tests.hubspot_simulator import Fault, HubSpotSimulator, Portal
+from tests.oauth import seen_from_here, token_of
+from tests.pgbouncer import PgBouncer, needs_pgbouncer
 
 
 def rows(warehouse: Warehouse) -> list[tuple[Any, ...]]:
@@ -110,9 +90,19 @@ def test_who_fails_leaves_the_row_as_it_was_and_free(warehouse: Warehouse) -> No
         assert row.kept is None
 
 
+@pytest.fixture(params=["direct", pytest.param("pgbouncer", marks=needs_pgbouncer)])
+def address(request: pytest.FixtureRequest, database_url: str) -> Iterator[str]:
+    """How processes reach PostgreSQL."""
+    if request.param == "direct":
+        yield database_url
+        return
+    with PgBouncer(database_url, pool_size=3) as pooler:
+        yield pooler.url
+
+
 def test_eight_processes_that_start_together_refresh_once(
     warehouse: Warehouse,
-    database_url: str,
+    address: str,
     simulator: HubSpotSimulator,
     portal: Portal,
     app: OAuthApp,
@@ -127,7 +117,7 @@ def test_eight_processes_that_start_together_refresh_once(
     processes = [
         subprocess.Popen(
             command,
-            env={**os.environ, "DATABASE_URL": database_url},
+            env={**os.environ, "DATABASE_URL": address},
             cwd=Path(__file__).parents[2],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

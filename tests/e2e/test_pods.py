@@ -1,0 +1,176 @@
+"""Each task in a pod of its own, as with KubernetesExecutor: what one leaves is in the warehouse.
+
+tests/deploy/pod_executor.py says what stands in for a pod. The tenants are a directory of files,
+their DAGs divided into two.
+"""
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+import requests
+from psycopg.rows import dict_row
+
+from include.local.dotenv_file import without_the_users_own
+from include.local.processes import Programs
+from include.local.simulator import DEMO_TOKENS, connections, start_simulator
+from tests.deploy import pod
+from tests.deploy.pod_stack import PodStack
+from tests.truth import Deals, as_stored, stored
+
+pytestmark = pytest.mark.e2e
+
+#: Tenant → its account. acme's DAG is in the first file, those of the others are in the second.
+ACCOUNTS = {"acme": "acme", "contoso": "initech", "big": "globex"}
+PORTALS = {"acme": 1_000_001, "contoso": 1_000_003, "big": 1_000_002}
+#: A request of big's then takes so long: the scan lasts until its pod is killed.
+LATENCY_S = 0.5
+RUN_TIMEOUT_S = 180
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PodStack]:
+    folder = tmp_path_factory.mktemp("pods")
+    entry = {"schedule": None, "full_scan_schedule": None}
+    env = without_the_users_own(os.environ)
+    stack = PodStack(folder, env, dict.fromkeys(ACCOUNTS, entry), shards=2)
+    try:
+        stack.simulator_url = start_simulator(Programs(folder), folder, env)
+        tokens = {tenant: DEMO_TOKENS[account] for tenant, account in ACCOUNTS.items()}
+        stack.env.update(connections(stack.simulator_url, ACCOUNTS, tokens))
+        with stack:
+            stack.wait_for_dags([dag_of(tenant) for tenant in ACCOUNTS])
+            yield stack
+    finally:
+        stack.stop()
+        stack.postgres.remove()
+
+
+@pytest.fixture(scope="module")
+def image_before(stack: PodStack) -> dict[str, int]:
+    return files_of(stack.image)
+
+
+@pytest.fixture(scope="module")
+def runs(stack: PodStack, image_before: dict[str, int]) -> dict[str, str]:
+    """Tenant → the run of its first scan. All run at once; big's does not end by itself."""
+    set_latency(stack, "big", LATENCY_S)
+    return {
+        "big": stack.trigger(dag_of("big"), {"checkpoint_pages": 2}),
+        "acme": stack.trigger(dag_of("acme")),
+        "contoso": stack.trigger(dag_of("contoso")),
+    }
+
+
+def dag_of(tenant: str) -> str:
+    return f"hubspot_deals__{tenant}"
+
+
+def portal_url(stack: PodStack, tenant: str) -> str:
+    return f"{stack.simulator_url}/_simulator/portals/{PORTALS[tenant]}"
+
+
+def set_latency(stack: PodStack, tenant: str, seconds: float) -> None:
+    url = f"{portal_url(stack, tenant)}/settings"
+    requests.post(url, json={"latency_s": seconds}, timeout=60).raise_for_status()
+
+
+def truth_of(stack: PodStack, tenant: str) -> Deals:
+    text = requests.get(f"{portal_url(stack, tenant)}/truth", timeout=60).text
+    return as_stored([json.loads(line) for line in text.split("\n")])
+
+
+def rows_of(stack: PodStack, tenant: str) -> Deals:
+    with psycopg.connect(stack.postgres.dsn("warehouse")) as connection:
+        return stored(connection, "hubspot_deals", tenant)
+
+
+def scan_of(stack: PodStack, tenant: str) -> dict[str, Any]:
+    """The tenant's only scan, with how far its deals are; empty before it is there."""
+    with psycopg.connect(stack.postgres.dsn("warehouse"), row_factory=dict_row) as connection:
+        tables = connection.execute("select to_regclass('hubspot_deals.scan_objects') as found")
+        if not (tables.fetchone() or {})["found"]:
+            return {}
+        found = connection.execute(
+            "select scans.state, deals.position"
+            " from hubspot_deals.scans as scans join hubspot_deals.scan_objects as deals"
+            " using (scan_id) where scans.tenant_id = %s and deals.object = 'deals'",
+            [tenant],
+        ).fetchone()
+    return found or {}
+
+
+def files_of(folder: Path) -> dict[str, int]:
+    """Every file, with when it was written."""
+    return {str(path): path.lstat().st_mtime_ns for path in folder.rglob("*")}
+
+
+def require_success(stack: PodStack, runs: dict[str, str], tenant: str) -> None:
+    state = stack.wait(dag_of(tenant), runs[tenant], RUN_TIMEOUT_S)
+    outputs = [stack.output(end["pod"]) for end in stack.ended() if dag_of(tenant) in end["pod"]]
+    assert state == "success", "\n".join(outputs)
+
+
+def test_a_new_empty_pod_goes_on_with_the_scan_of_a_killed_one(
+    stack: PodStack, runs: dict[str, str]
+) -> None:
+    stack.wait_until(lambda: bool(scan_of(stack, "big").get("position")), "big has a checkpoint")
+    (disk,) = (disk for disk in stack.disks() if f"{dag_of('big')}.extract_deals" in disk.name)
+
+    pod.kill(disk.name)
+    set_latency(stack, "big", 0)
+    stack.wait_until(lambda: not disk.exists(), "the killed pod's disk is gone")
+    require_success(stack, runs, "big")
+
+    tries = [end for end in stack.ended() if f"{dag_of('big')}.extract_deals" in end["pod"]]
+    assert [end["status"] for end in tries] == [-9, 0]
+    assert tries[0]["pod"] == disk.name
+    # it had begun something that another try on the same disk could have found
+    assert any("hubspot_deals_dlt_" in name for name in tries[0]["files"])
+    assert stack.xcom(dag_of("big"), runs["big"], "extract_deals")["went_on"] is True
+    assert scan_of(stack, "big")["state"] == "succeeded"
+    assert rows_of(stack, "big") == truth_of(stack, "big")
+
+
+@pytest.mark.parametrize("tenant", ["acme", "contoso"])
+def test_a_tenant_of_either_dag_file_is_scanned_in_pods(
+    stack: PodStack, runs: dict[str, str], tenant: str
+) -> None:
+    require_success(stack, runs, tenant)
+
+    tasks = [end["pod"].split(".")[1] for end in stack.ended() if dag_of(tenant) in end["pod"]]
+    assert tasks == ["validate_token", "extract_deals", "check_quality"]
+    assert rows_of(stack, tenant) == truth_of(stack, tenant)
+
+
+def test_the_dags_come_from_two_files(stack: PodStack) -> None:
+    files = {tenant: stack.api.dag(dag_of(tenant)) or {} for tenant in ACCOUNTS}
+
+    assert {tenant: dag["relative_fileloc"] for tenant, dag in files.items()} == {
+        "acme": "hubspot_deals.py",
+        "contoso": "hubspot_deals_02_of_02.py",
+        "big": "hubspot_deals_02_of_02.py",
+    }
+
+
+def test_nothing_is_left_of_pods_that_have_ended(
+    stack: PodStack, runs: dict[str, str], image_before: dict[str, int]
+) -> None:
+    for tenant in runs:
+        require_success(stack, runs, tenant)
+    stack.wait_until(lambda: not stack.disks(), "all pods have ended")
+
+    temporary = {
+        name
+        for end in stack.ended()
+        if end["status"] == 0
+        for name in end["files"]
+        # Airflow writes its configuration and the task's log
+        if not name.startswith("airflow_home/")
+    }
+    assert temporary == set()
+    assert files_of(stack.image) == image_before
