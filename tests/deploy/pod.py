@@ -42,15 +42,18 @@ class Pod:
         """Return the exit status once the command has ended, negative if by a signal."""
         return self._process.poll()
 
-    def remove(self) -> list[str]:
-        """End it and delete its disk; return which files were there, relative to the disk."""
-        self._process.kill()
-        self._process.wait()
+    def end(self) -> None:
+        """End whatever of it still runs."""
         kill(self.name)
+        self._process.wait()
+
+    def files(self) -> list[str]:
+        """Return which files are on its disk, relative to that."""
         files = [path for path in self._folder.rglob("*") if not path.is_dir()]
-        names = sorted(str(path.relative_to(self._folder)) for path in files)
+        return sorted(str(path.relative_to(self._folder)) for path in files)
+
+    def delete(self) -> None:
         shutil.rmtree(self._folder)
-        return names
 
 
 def kill(name: str) -> None:
@@ -69,6 +72,6 @@ def processes_of(name: str) -> list[psutil.Process]:
 def _is_of(name: str, process: psutil.Process) -> bool:
     try:
         # the environment of a zombie can't be read
-        return process.environ().get(NAME) == name
+        return bool(process.environ().get(NAME) == name)
     except (psutil.Error, OSError):
         return False

@@ -82,9 +82,12 @@ class PodLikeExecutor(BaseExecutor):
 
     def _remove(self, key: Any, status: int | None) -> None:
         pod = self._pods.pop(key)
-        ended = {"pod": pod.name, "status": status, "files": pod.remove()}
+        pod.end()
+        ended = {"pod": pod.name, "status": status, "files": pod.files()}
         with (self._cluster / "ended.jsonl").open("a") as file:
             file.write(json.dumps(ended) + "\n")
+        # the last of it: whoever sees no disk finds the line
+        pod.delete()
 
 
 def passed_on(environ: Mapping[str, str]) -> dict[str, str]:

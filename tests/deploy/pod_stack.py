@@ -78,7 +78,7 @@ class PodStack(LocalStack):
     def output(self, pod: str) -> str:
         return (self.state_dir / "outputs" / f"{pod}.log").read_text(errors="replace")
 
-    def wait_until(self, reached: Callable[[], bool], what: str, timeout_s: float = 60) -> None:
+    def wait_until(self, reached: Callable[[], bool], what: str, timeout_s: float = 180) -> None:
         """Raises LocalError if it is not so in time, or a component has ended."""
         self._wait_until(reached, timeout_s, lambda: f"Not so: {what}")
 
