@@ -1,6 +1,7 @@
 """The first task of a scan: is the token good, and is it this tenant's?"""
 
 import logging
+from contextlib import closing
 from typing import TypedDict
 
 from include.hubspot.hook import HubSpotHook
@@ -33,9 +34,12 @@ def validate_token(scan: Scan) -> Validated:
     migrate(warehouse, scan.tenant.id)
     scan_log = ScanLog(warehouse, scan)
     scan_log.open()
-    with scan_log.step("validating"):
+    with (
+        scan_log.step("validating"),
+        closing(SharedLimits(warehouse, scan.tenant.id)) as limits,
+    ):
         client = HubSpotHook(scan.tenant.connection_id).get_conn(
-            SharedLimits(warehouse, scan.tenant.id),
+            limits,
             SharedTokens(warehouse, scan.tenant.id),
             daily_quota_share=scan.tenant.daily_quota_share,
         )

@@ -34,9 +34,10 @@ def scan(
 ) -> Scan:
     """A scan of a tenant; *settings* are keys of its entry in the tenants file.
 
-    Everything is read with every scan unless they say otherwise: tests don't wait for an hour.
+    Everything is read with every scan unless they say otherwise: tests don't wait for an hour. And
+    no full scan becomes due while a test runs.
     """
-    entry = {"id": tenant_id, "refresh_after_s": 0, **settings}
+    entry = {"id": tenant_id, "refresh_after_s": 0, "full_scan_schedule": None, **settings}
     return Scan(Tenant.model_validate(entry), run_id, mode, window)
 
 

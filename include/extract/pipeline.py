@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TypedDict
@@ -92,7 +92,7 @@ def _extract(
     ):
         hook = HubSpotHook(tenant.connection_id)
         client = hook.get_conn(
-            SharedLimits(warehouse, tenant.id),
+            resources.enter_context(closing(SharedLimits(warehouse, tenant.id))),
             SharedTokens(warehouse, tenant.id),
             daily_quota_share=tenant.daily_quota_share,
         )

@@ -23,7 +23,7 @@ class SharedLimits:
     """Implements `include.hubspot.rate_limit.Limits`. Thread-safe.
 
     Time is PostgreSQL's alone: machines' clocks need not agree. Keeps one connection open, until
-    nothing refers to it any more. Raises what `Warehouse.connect` raises.
+    `close` or until nothing refers to it any more. Raises what `Warehouse.connect` raises.
     """
 
     def __init__(self, warehouse: Warehouse, tenant_id: str | None = None) -> None:
@@ -44,12 +44,17 @@ class SharedLimits:
                 return self._reserve(demand)
             except _FAILURES:
                 # The server was restarted, or closed the connection: what was kept is still there.
-                self._close()
+                self._drop()
             try:
                 return self._reserve(demand)
             except _FAILURES as exc:
-                self._close()
+                self._drop()
                 raise as_warehouse_error(exc, self._tenant_id) from exc
+
+    def close(self) -> None:
+        """Give the connection back now. Whoever reserves after that opens another."""
+        with self._lock:
+            self._give_back()
 
     def _reserve(self, demand: Demand) -> list[float]:
         connection = self._connected()
@@ -75,11 +80,14 @@ class SharedLimits:
             )
         return self._connection
 
-    def _close(self) -> None:
+    def _drop(self) -> None:
+        """Close a connection that met an error: nobody is to use it again."""
         if self._connection is not None:
-            # it met an error: nobody is to use it again
             self._connection.close()
-            self._connection = None
+        self._give_back()
+
+    def _give_back(self) -> None:
+        self._connection = None
         self._opened.close()
 
 

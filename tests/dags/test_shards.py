@@ -12,7 +12,6 @@ import pytest
 import structlog
 from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk.api.datamodels._generated import TaskInstance
-from airflow.sdk.definitions._internal.dag_parsing_context import _airflow_parsing_context_manager
 from airflow.sdk.execution_time.task_runner import parse
 
 from include.tenants.shards import write_shards
@@ -121,8 +120,9 @@ def test_airflows_task_runner_finds_the_dag_of_a_shard(
         sentry_integration="",
     )
 
-    with _airflow_parsing_context_manager(dag_id=dag_id, task_id="extract_deals"):
-        runtime = parse(startup, structlog.get_logger())
+    # Airflow's own manager of this context leaves it behind
+    monkeypatch.setenv("_AIRFLOW_PARSING_CONTEXT_DAG_ID", dag_id)
+    runtime = parse(startup, structlog.get_logger())
 
     assert runtime.task.dag.dag_id == dag_id
     assert runtime.task.dag.fileloc == str(file)

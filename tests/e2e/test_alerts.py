@@ -125,7 +125,7 @@ def write_tenants(state_dir: Path) -> None:
 
 def test_a_rejected_token_is_told_once_and_its_mending_too(site: Site) -> None:
     assert site.ends("rejected", site.run("rejected")) == "failed"
-    until(lambda: site.told("rejected"))
+    until(lambda: site.told("rejected") and site.mails("rejected"))
     mail = next(m for m in site.mailbox.mails if m["X-HubSpot-Deals-Tenant"] == "rejected")
     body = mail.get_body()
     assert body is not None
@@ -172,7 +172,7 @@ def test_a_task_killed_on_its_last_try_is_told_and_its_scan_is_ended(site: Site)
     os.kill(task["pid"], signal.SIGKILL)
 
     assert site.ends("killed", run_id) == "failed"
-    until(lambda: site.told("killed"))
+    until(lambda: site.told("killed") and site.mails("killed"))
     (row,) = site.query("select * from scans where tenant_id = 'killed'")
     assert (row["state"], row["finished_at"] is not None) == ("failed", True)
     assert "ScanKilledError: tenant killed: Task extract_deals ended without a word" in row["error"]
@@ -199,7 +199,7 @@ def test_a_scan_that_waits_for_hubspot_is_told_once_and_when_it_is_done(site: Si
     run_id = site.run("waiting")
 
     assert site.ends("waiting", run_id) == "success"
-    until(lambda: len(site.told("waiting")) == 2)
+    until(lambda: len(site.told("waiting")) == len(site.mails("waiting")) == 2)
     assert site.told("waiting") == site.mails("waiting") == ["quota", "recovery"]
 
 

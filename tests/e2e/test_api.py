@@ -92,7 +92,8 @@ def test_a_scan_is_started_watched_and_its_result_read(pipeline: Pipeline, api: 
     brought = {str(deal["deal_id"]): (deal["archived"], _without_nulls(deal)) for deal in lines}
     stored = as_stored(truth)
     assert brought == {deal_id: stored[deal_id] for deal_id in brought}
-    tenant = api.get(f"/tenants/{TENANT}")
+    # the scan has ended; its run in Airflow does a moment later
+    tenant = until(lambda: (seen := api.get(f"/tenants/{TENANT}"))["state"] != "running" and seen)
     assert (tenant["state"], tenant["last_scan"]["scan_id"]) == ("ok", scan_id)
     assert tenant["deals_live"] == sum(not deal["archived"] for deal in truth)
 
