@@ -8,15 +8,15 @@ import shutil
 import subprocess
 import tempfile
 import time
+from contextlib import ExitStack
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import psycopg
 import pytest
 
 from include.local.accounts import unprivileged_account
 from include.local.ports import free_port
+from include.local.started import Started
 from include.warehouse.connection import Warehouse
 
 START_TIMEOUT_S = 10.0
@@ -47,7 +47,7 @@ logfile = {directory}/log
 """
 
 
-class PgBouncer:
+class PgBouncer(Started):
     """Starts with the block and ends with it; ``url`` leads through it to the same database."""
 
     def __init__(self, url: str, pool_size: int, query_wait_timeout_s: int = 60) -> None:
@@ -55,6 +55,7 @@ class PgBouncer:
         self._pool_size = pool_size
         self._query_wait_timeout_s = query_wait_timeout_s
         self._port = free_port()
+        self._open = ExitStack()
 
     @property
     def url(self) -> str:
@@ -68,9 +69,10 @@ class PgBouncer:
     def warehouse(self, schema: str) -> Warehouse:
         return Warehouse.from_url(self.url, schema)
 
-    def __enter__(self) -> Self:
+    def start(self) -> None:
         account = unprivileged_account()
         self._directory = Path(tempfile.mkdtemp(prefix="hubspot_deals_pgbouncer_"))
+        self._open.callback(shutil.rmtree, self._directory)
         account.own(self._directory)
         self._write("users", f'"{self._server["user"]}" "{self._server["password"]}"\n')
         settings = self._write(
@@ -86,18 +88,12 @@ class PgBouncer:
         self._process = subprocess.Popen(
             [str(PROGRAM), "-q", str(settings)], cwd="/", **account.popen_options
         )
+        self._open.callback(self._process.wait)
+        self._open.callback(self._process.terminate)
         self._wait()
-        return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._process.terminate()
-        self._process.wait()
-        shutil.rmtree(self._directory)
+    def stop(self) -> None:
+        self._open.close()
 
     def _write(self, name: str, text: str) -> Path:
         path = self._directory / name

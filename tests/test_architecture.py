@@ -91,6 +91,7 @@ MAY_IMPORT = {
         "include.deploy",
         "include.errors",
         "include.local.airflow_api",
+        "include.local.simulator",
         "include.tenants",
         "include.warehouse.connection",
     },

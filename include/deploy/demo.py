@@ -8,9 +8,9 @@ import requests
 
 from include.deploy.airflow_objects import ADMIN
 from include.deploy.errors import DeployError
-from include.deploy.init import DEMO_TOKENS
 from include.deploy.secret_files import SecretFiles
 from include.local.airflow_api import AirflowApi
+from include.local.simulator import DEMO_TOKENS
 
 PATIENCE_S = 300
 POLL_S = 1.0

@@ -12,15 +12,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from include.deploy.databases import let_in, set_up_databases
 from include.deploy.errors import DeployError
 from include.deploy.secret_files import SecretFiles
+from include.local.simulator import DEMO_TOKENS, connection_to
 from include.tenants import load_tenants
 from include.warehouse.connection import warehouse_schema
-
-#: Tenant → its token in the simulator. They open nothing else.
-DEMO_TOKENS = {
-    "acme": "pat-na1-demo-acme",
-    "globex": "pat-eu1-demo-globex",
-    "initech": "pat-na1-demo-initech",
-}
 
 
 def initialize(environ: Mapping[str, str] = os.environ) -> Iterator[str]:
@@ -62,10 +56,7 @@ def _airflow_objects(files: SecretFiles, environ: Mapping[str, str]) -> Iterator
                 save_connection(
                     f"hubspot_{tenant_id}",
                     {
-                        "conn_type": "hubspot",
-                        "host": environ["DEMO_HUBSPOT_URL"],
-                        "port": 443,  # Airflow's Test button wants one
-                        "password": token,
+                        **connection_to(environ["DEMO_HUBSPOT_URL"], token),
                         # inside the private network of the containers
                         "extra": '{"allow_plain_http": true}',
                     },
