@@ -15,7 +15,7 @@ from pathlib import Path
 os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="hubspot_deals_load_airflow_")
 os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
 
-from tests.deploy.topology import unavailable
+from tests.deploy.places import unavailable
 from tests.load.figures import MB, as_json, large_rows_of, rows_of, table_of
 from tests.load.load import Load
 from tests.pgbouncer import PROGRAM
