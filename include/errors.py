@@ -3,12 +3,12 @@
     HubSpotDealsError
     ├── ConfigError       a person must change something: never retried
     │   ├── TenantsFileError, TenantCommandError, ScanRequestError, TokenMissingError,
-    │   ├── TokenRejectedError,
-    │   ├── ScopeMissingError, PortalMismatchError, WarehouseConfigError, ScanCancelledError,
+    │   ├── TokenRejectedError, AccessDeniedError (ScopeMissingError), PortalMismatchError,
+    │   ├── WarehouseConfigError, ScanCancelledError,
     │   └── OAuthAppError, CertificateRejectedError, PlainTextRefusedError
     ├── TransientError    waiting helps: retried by Airflow
     │   ├── HubSpotUnavailableError, RateLimitedError, WarehouseUnavailableError,
-    │   ├── TenantBusyError, LoadError, ScanKilledError
+    │   ├── TenantBusyError, LoadError, ScanKilledError, OutdatedAttemptError
     │   └── ComeBackLaterError      when is known: the task sleeps until then, without a retry
     │       └── DailyLimitError, PortalMigratingError
     ├── ContractError     HubSpot answered something we do not understand: a developer must look
@@ -101,7 +101,13 @@ class TokenRejectedError(ConfigError):
     runbook_heading = "token-rejected"
 
 
-class ScopeMissingError(ConfigError):
+class AccessDeniedError(ConfigError):
+    """HubSpot answered 403 for another reason than a scope: the plan, a permission, a block."""
+
+    runbook_heading = "access-denied"
+
+
+class ScopeMissingError(AccessDeniedError):
     """The token is good but lacks a scope; ``scopes`` names the missing ones."""
 
     runbook_heading = "scope-missing"

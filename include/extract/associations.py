@@ -1,9 +1,10 @@
 """Reading what records are associated with."""
 
 from collections.abc import Callable
+from typing import NamedTuple
 
-from include.errors import ScopeMissingError
-from include.extract.extraction import Extraction
+from include.errors import AccessDeniedError, ContractError
+from include.extract.extraction import Extraction, reason_of
 from include.extract.side_by_side import in_order
 from include.extract.writer import RecordWriter
 from include.hubspot.api import ASSOCIATIONS_BATCH_SIZE
@@ -20,6 +21,14 @@ from include.warehouse.record_table import RecordTable
 #: Up to so many live records, every scan reads all associations: a thousand records a request.
 #: Above, only full scans do, and the others read those of modified records.
 ALL_ASSOCIATIONS_MAX_RECORDS = 100_000
+
+
+class _Answer(NamedTuple):
+    """To a batch of *asked* records. HubSpot says nothing about the *unanswered* ones."""
+
+    asked: list[int]
+    links: set[Link]
+    unanswered: set[int]
 
 
 def read_associations(
@@ -51,34 +60,59 @@ def read_associations(
             above=done.get(pass_name, -1),
             seen_by=None if everything else extraction.scan.id,
         )
+        unanswered = 0
         try:
-            for ids, links in in_order(
+            for answer in in_order(
                 extraction.client, _asks(extraction, crm_object, to_type), batches
             ):
+                # what is not answered is not changed
+                ids = [known for known in answer.asked if known not in answer.unanswered]
                 replace_associations(
-                    extraction.warehouse, extraction.scan, crm_object.name, to_type, ids, links
+                    extraction.warehouse,
+                    extraction.scan,
+                    crm_object.name,
+                    to_type,
+                    ids,
+                    answer.links,
                 )
-                done[pass_name] = ids[-1]
+                unanswered += len(answer.unanswered)
+                done[pass_name] = answer.asked[-1]
                 writer.checkpoint()
-        except ScopeMissingError as exc:
+        except (AccessDeniedError, ContractError) as exc:
             extraction.warn(
                 f"{crm_object.name}: associations with {to_type} were not read: "
-                f"the token lacks {', '.join(exc.scopes) or 'a scope'}."
+                f"{reason_of(exc, 'a scope')}."
             )
         else:
-            if everything:
+            if everything and not unanswered:
                 extraction.freshness.note(what)
+        if unanswered:
+            extraction.warn(
+                f"{crm_object.name}: HubSpot says nothing about the associations of {unanswered} "
+                f"records with {to_type}: they stay as they are."
+            )
     drop_associations_of_the_gone(table)
     return count_associations(extraction.warehouse, extraction.scan, crm_object.name)
 
 
 def _asks(
     extraction: Extraction, crm_object: CrmObject, to_type: str
-) -> Callable[[list[int]], tuple[list[int], set[Link]]]:
-    def ask(ids: list[int]) -> tuple[list[int], set[Link]]:
-        pages = extraction.client.associations(
+) -> Callable[[list[int]], _Answer]:
+    client = extraction.client
+
+    def ask(ids: list[int]) -> _Answer:
+        results, unanswered = client.associations(
             crm_object.object_type, to_type, [str(record_id) for record_id in ids]
         )
-        return ids, {link for page in pages for link in links_of(page.results)}
+        left_out = set(map(int, unanswered))
+        try:
+            links = links_of(results, of=set(ids) - left_out)
+        except ValueError as exc:
+            raise ContractError(
+                f"HubSpot names an associated {to_type} by an id that is no number.",
+                tenant_id=client.tenant_id,
+                remedy="Report it.",
+            ) from exc
+        return _Answer(ids, links, left_out)
 
     return ask

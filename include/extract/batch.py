@@ -54,17 +54,14 @@ def to_batch(
     scan_id: str,
     extracted_at: datetime,
 ) -> Batch:
-    """Convert *records*; of several with one id, the one modified last (then listed last) stays.
+    """Convert *records*; of several with one id, the last one stays: it was read last.
 
     Raises ContractError for an id that is no 64-bit number.
     """
     misfits: Counter[str] = Counter()
-    updated = _timestamps("updated_at", (r.updated_at for r in records), misfits)
-    keep = _newest_per_id([record.id for record in records], updated)
-    kept = [records[index] for index in keep]
+    kept = [records[index] for index in _last_per_id([record.id for record in records])]
     ids = [_record_id(record.id, tenant_id) for record in kept]
     hashes = [_content_hash(record) for record in kept]
-    modified_at = [updated[index] for index in keep]
     *typed, merged_ids = _standard_values(kept, shape)
     columns = {
         "_tenant_id": pa.repeat(pa.scalar(tenant_id), len(kept)),
@@ -72,8 +69,8 @@ def to_batch(
         shape.id_column: ids,
         **_typed_columns(typed, shape, misfits),
         "created_at": _timestamps("created_at", (r.created_at for r in kept), misfits),
-        "updated_at": modified_at,
-        "archived": [record.archived for record in kept],
+        "updated_at": _timestamps("updated_at", (r.updated_at for r in kept), misfits),
+        "archived": [bool(record.archived) for record in kept],
         "archived_at": _timestamps("archived_at", (r.archived_at for r in kept), misfits),
         "url": [record.url for record in kept],
         "properties": _as_they_came(kept),
@@ -102,8 +99,7 @@ def joined(batches: Sequence[Batch], shape: Shape) -> Batch:
     ids = table[shape.id_column].to_pylist()
     twice = len(ids) - len(set(ids))
     if twice:
-        updated = table["updated_at"].cast(pa.int64()).to_pylist()
-        table = table.take(pa.array(_newest_per_id(ids, updated)))
+        table = table.take(pa.array(_last_per_id(ids)))
     return Batch(
         table=table,
         misfits=sum((batch.misfits for batch in batches), Counter()),
@@ -135,25 +131,16 @@ def _content_hash(record: Record) -> int:
     """Return a signed 64-bit hash of all that HubSpot sent of a record."""
     digest = xxh3_64(record.properties)
     digest.update(
-        f"\0{record.archived}\0{record.archived_at}\0{record.created_at}"
+        f"\0{bool(record.archived)}\0{record.archived_at}\0{record.created_at}"
         f"\0{record.updated_at}\0{record.url}".encode()
     )
     unsigned = digest.intdigest()
     return unsigned if unsigned <= _BIGINT_MAX else unsigned + 2 * _BIGINT_MIN
 
 
-def _newest_per_id(ids: Sequence[Hashable], updated: Sequence[Any]) -> list[int]:
-    """Return the positions to keep, in the order in which each id came first."""
-    best: dict[Hashable, int] = {}
-    for index, record_id in enumerate(ids):
-        other = best.get(record_id)
-        if other is None or _not_older(updated[index], updated[other]):
-            best[record_id] = index
-    return list(best.values())
-
-
-def _not_older(moment: Any, other: Any) -> bool:
-    return (moment is not None and (other is None or moment >= other)) or moment is other is None
+def _last_per_id(ids: Sequence[Hashable]) -> list[int]:
+    """Return the last position of each id, in the order in which each id came first."""
+    return list({record_id: index for index, record_id in enumerate(ids)}.values())
 
 
 def _is_id(text: str) -> bool:

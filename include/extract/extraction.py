@@ -1,13 +1,14 @@
 """What all parts of one scan's extraction share."""
 
 import logging
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from include.errors import AccessDeniedError, ContractError, ScopeMissingError
 from include.extract.tally import Tally
 from include.hubspot.client import HubSpotClient
 from include.hubspot.identity import Identity
@@ -84,6 +85,17 @@ class Extraction:
         if sentence not in self.tally.warnings:
             self.tally.warnings.append(sentence)
 
+    @contextmanager
+    def optional(self, what: str, scope: str = "a scope") -> Iterator[None]:
+        """Go on with a warning if HubSpot refuses to send *what*: it is not the records themselves.
+
+        :param scope: what the token lacks, where HubSpot does not say.
+        """
+        try:
+            yield
+        except (AccessDeniedError, ContractError) as exc:
+            self.warn(f"{what} were not read: {reason_of(exc, scope)}")
+
     def progress(self) -> dict[str, Any]:
         """Return the columns of the scan's row that tell how far it is."""
         quota = self.client.daily_quota
@@ -94,3 +106,13 @@ class Extraction:
             "quota_remaining": quota.remaining if quota else None,
             "quota_resets_at": self.client.quota_resets_at if quota else None,
         }
+
+
+def reason_of(exc: AccessDeniedError | ContractError, scope: str) -> str:
+    """Return why HubSpot did not send something, for a warning.
+
+    :param scope: what the token lacks, where HubSpot does not say.
+    """
+    if isinstance(exc, ScopeMissingError):
+        return f"the token lacks {', '.join(exc.scopes) or scope}"
+    return exc.what

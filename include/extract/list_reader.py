@@ -22,6 +22,7 @@ from include.extract.side_by_side import MAX_READERS, readers_wanted
 from include.hubspot import search
 from include.hubspot.answers import ListedPage, Page
 from include.hubspot.client import HubSpotClient
+from include.hubspot.paging import CursorGuard
 
 log = logging.getLogger(__name__)
 
@@ -75,6 +76,8 @@ class ListReader:
         self._executor = ThreadPoolExecutor(MAX_READERS, thread_name_prefix="hubspot")
         self._running = 0
         self._may_split = True
+        self._restarted = False
+        self._guard = self._new_guard()
 
     def __enter__(self) -> Iterator[Page]:
         return self._pages()
@@ -99,9 +102,13 @@ class ListReader:
             try:
                 yield from self._rest()
             except _CursorsAreOpaque as exc:
+                if self._restarted:
+                    raise self._broken(exc) from exc
                 log.warning("%s: one reader reads all of it, from the start: %s", self._name, exc)
                 self._drop_what_comes()
                 self._position.restart()
+                self._restarted = True
+                self._guard = self._new_guard()
 
     def _rest(self) -> Iterator[Page]:
         if self._position.by_id:
@@ -162,7 +169,8 @@ class ListReader:
             listed = self._ask_at(after)
             if listed is None:
                 return
-            after, ids = listed.after, _ids(listed)
+            ids = _ids(listed)
+            after = self._guard.next(listed.after, listed.ids)
             if after is None:
                 self._came.put(ListRead(listed.page, (0, None), None))
                 return
@@ -181,7 +189,7 @@ class ListReader:
         try:
             probe = self._ask(str(tail[0]))
         except ContractError as exc:
-            if exc.status != 400:
+            if exc.status not in (400, 404):
                 raise
         else:
             if probe is None or _follows(_ids(probe), tail):
@@ -233,7 +241,8 @@ class ListReader:
         ids = _ids(listed)
         try:
             position = _verified(listed, ids, part.position)
-        except _CursorsAreOpaque:
+            self._guard.note(len(ids))
+        except (_CursorsAreOpaque, ContractError):
             self._read_ahead.give_back()
             raise
         with self._lock:
@@ -263,6 +272,25 @@ class ListReader:
             if after is None or exc.status != 400:
                 raise
             raise _CursorsAreOpaque(str(exc)) from exc
+
+    def _new_guard(self) -> CursorGuard:
+        kind = "archived " if self._archived else ""
+        return CursorGuard(
+            f"of {kind}{self._object_type}",
+            self._client.tenant_id,
+            # search knows nothing of archived records
+            None if self._archived else self._count,
+        )
+
+    def _count(self) -> int:
+        return search.count(self._client, self._object_type, [])
+
+    def _broken(self, exc: _CursorsAreOpaque) -> ContractError:
+        return ContractError(
+            f"HubSpot's list of {self._object_type} was begun twice, and broke off twice: {exc}.",
+            tenant_id=self._client.tenant_id,
+            remedy="Report it; the next scan reads the list again.",
+        )
 
     def _above_all(self) -> int:
         return search.highest_id(self._client, self._object_type) + 1

@@ -1,12 +1,12 @@
 """One object's part of a scan: plan, read, prove, and read what belongs to its records."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
-from include.errors import ContractError, ScopeMissingError
+from include.errors import AccessDeniedError, ContractError
 from include.extract.associations import read_associations
-from include.extract.extraction import Extraction
+from include.extract.extraction import Extraction, reason_of
 from include.extract.figures import Figures
 from include.extract.history import read_histories
 from include.extract.plan import Past, Plan, cheaper_plan, plan_scan
@@ -47,13 +47,12 @@ def scan_optional_object(extraction: Extraction, crm_object: CrmObject) -> bool:
     scan_log = ScanObjects(extraction.warehouse, extraction.scan, crm_object.name)
     try:
         scan_object(extraction, crm_object)
-    except ScopeMissingError as exc:
-        scopes = ", ".join(exc.scopes) or crm_object.read_scope
-        reason = f"the token lacks {scopes}"
+    except AccessDeniedError as exc:
+        reason = reason_of(exc, crm_object.read_scope)
     except ContractError as exc:
-        if exc.status not in (400, 404):
-            raise
-        reason = f"HubSpot does not list object type {crm_object.object_type!r}: {exc.what}"
+        unknown = exc.status in (400, 404)
+        prefix = f"HubSpot does not list object type {crm_object.object_type!r}: "
+        reason = f"{prefix if unknown else ''}{exc.what}"
     else:
         return True
     extraction.warn(f"{crm_object.name} were not read: {reason}")
@@ -75,9 +74,6 @@ def scan_object(extraction: Extraction, crm_object: CrmObject) -> ObjectScanned:
     else:
         definitions, names, plan = _decide(extraction, crm_object, scan_log)
         figures = Figures()
-        if plan.mode == "incremental" and plan.modified == 0:
-            # nothing to search for
-            figures.position.live.cover(0, None)
         scan_log.open(**plan.columns(), properties_asked=names)
     log.info(
         "tenant %s: %s: %s scan because %s",
@@ -86,8 +82,7 @@ def scan_object(extraction: Extraction, crm_object: CrmObject) -> ObjectScanned:
         plan.mode,
         plan.reason,
     )
-    by_creation = crm_object.created_property in definitions.names
-    return _read(extraction, crm_object, names, plan, figures, scan_log, by_creation=by_creation)
+    return _read(extraction, crm_object, names, plan, figures, scan_log, definitions.names)
 
 
 def _decide(
@@ -125,11 +120,15 @@ def _plan(
         if live is None:
             live = search.count(client, object_type, [])
         return replace(plan, expected=_sum(live, archived))
-    if plan.mode != "incremental" or plan.window_start is None:
+    if plan.window_start is None:
         return plan
-    filters = search.modified_between(crm_object.modified_property, plan.window_start, None)
+    filters = search.modified_between(
+        crm_object.modified_property, plan.window_start, plan.window_end
+    )
     modified = search.count(client, object_type, filters)
     plan = replace(plan, modified=modified, expected=_sum(modified, archived))
+    if plan.mode == "window":
+        return plan
     if extraction.scan.mode != "auto" or modified <= SEARCH_PAGE_SIZE:
         return plan
     total = search.count(client, object_type, [])
@@ -151,9 +150,9 @@ def _read(
     plan: Plan,
     figures: Figures,
     scan_log: ScanObjects,
-    *,
-    by_creation: bool,
+    defined: Collection[str],
 ) -> ObjectScanned:
+    by_creation = crm_object.created_property in defined
     table = RecordTable(extraction.warehouse, extraction.tenant.id, crm_object.name)
     writer = RecordWriter(extraction, table, scan_log, figures)
     reader = RecordReader(extraction, crm_object, names, table, writer, figures)
@@ -174,7 +173,7 @@ def _read(
             associations=read_associations(extraction, crm_object, table, plan.mode, writer, done)
         )
     if crm_object.property_history:
-        read_histories(extraction, crm_object, table)
+        read_histories(extraction, crm_object, table, defined)
     writer.checkpoint()
     counts = table.counts(extraction.scan.id, extraction.started_at)
     result = ObjectScanned(
@@ -216,9 +215,26 @@ def _definitions(extraction: Extraction, crm_object: CrmObject) -> Definitions:
 
 
 def _read_definitions(extraction: Extraction, crm_object: CrmObject) -> Definitions:
-    """Ask what the portal defines, and keep it if the tenant wants it kept."""
-    sensitivities = extraction.identity.readable_sensitivities(crm_object.object_type)
-    definitions = read_definitions(extraction.client, crm_object, sensitivities)
+    """Ask what the portal defines, and keep it if the tenant wants it kept.
+
+    If HubSpot refuses, what an earlier scan has kept is used, with a warning: to ask for fewer
+    properties would empty the others in every row that is written.
+    """
+    known = stored_definitions(extraction.warehouse, extraction.scan, crm_object.name)
+    try:
+        definitions = _asked_definitions(extraction, crm_object)
+        lost = {d.name for d in known if not d.archived} - definitions.names
+        if lost - {definition.name for definition in definitions.archived}:
+            # Definitions are hardly ever removed: a list that was cut short looks the same.
+            definitions = _asked_definitions(extraction, crm_object)
+    except (AccessDeniedError, ContractError) as exc:
+        if not known and crm_object.properties == "all":
+            raise
+        extraction.warn(
+            f"{crm_object.name}: property definitions were not read: "
+            f"{reason_of(exc, 'a scope')}; those of an earlier scan are used"
+        )
+        return Definitions.of_stored(known)
     if extraction.tenant.objects.deal_properties:
         drift = save_definitions(
             extraction.warehouse,
@@ -233,3 +249,8 @@ def _read_definitions(extraction: Extraction, crm_object: CrmObject) -> Definiti
                 "tenant %s: %s: schema drift %s", extraction.tenant.id, crm_object.name, drift
             )
     return definitions
+
+
+def _asked_definitions(extraction: Extraction, crm_object: CrmObject) -> Definitions:
+    sensitivities = extraction.identity.readable_sensitivities(crm_object.object_type)
+    return read_definitions(extraction.client, crm_object, sensitivities)

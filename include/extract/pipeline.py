@@ -7,7 +7,6 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TypedDict
 
-from include.errors import ScopeMissingError
 from include.extract.extraction import Checkpoint, Extraction
 from include.extract.lineage import report_lineage
 from include.extract.object_scan import ObjectScanned, scan_object, scan_optional_object
@@ -125,6 +124,7 @@ def _start(
     scan, warehouse = scan_log.scan, scan_log.warehouse
     clock = warehouse.clock(scan.tenant.id)
     begun = scan_log.begun()
+    scan_log.number_extraction(begins=begun is None)
     if begun:
         started_at, hubspot_now = begun["extraction_started_at"], begun["hubspot_started_at"]
         tally = Tally.of_row(begun)
@@ -181,23 +181,30 @@ def _read_surroundings(extraction: Extraction) -> None:
     """Read what deals point to by id: pipelines, stages, owners."""
     wanted = extraction.tenant.objects
     if wanted.deal_pipelines and not extraction.is_fresh("pipelines:deals"):
-        pipelines = extraction.client.pipelines("deals")
+        with extraction.optional("pipelines and stages of deals", "crm.objects.deals.read"):
+            _read_pipelines(extraction)
+    if wanted.owners and not extraction.is_fresh("owners"):
+        with extraction.optional("owners", "crm.objects.owners.read"):
+            owners = [
+                owner
+                for archived in (False, True)
+                for owner in extraction.client.owners(archived=archived)
+            ]
+            save_owners(extraction.warehouse, extraction.scan, owners)
+            extraction.freshness.note("owners")
+
+
+def _read_pipelines(extraction: Extraction) -> None:
+    # asked twice: every account has a pipeline, and to believe an empty list unlists all of them
+    pipelines = extraction.client.pipelines("deals") or extraction.client.pipelines("deals")
+    if pipelines:
         save_pipelines(extraction.warehouse, extraction.scan, pipelines)
         extraction.freshness.note("pipelines:deals")
-    if not wanted.owners or extraction.is_fresh("owners"):
-        return
-    try:
-        owners = [
-            owner
-            for archived in (False, True)
-            for owner in extraction.client.owners(archived=archived)
-        ]
-    except ScopeMissingError as exc:
-        scopes = ", ".join(exc.scopes) or "crm.objects.owners.read"
-        extraction.warn(f"owners were not read: the token lacks {scopes}")
     else:
-        save_owners(extraction.warehouse, extraction.scan, owners)
-        extraction.freshness.note("owners")
+        extraction.warn(
+            "HubSpot lists no pipeline of deals, and every account has one; those that are known "
+            "stay as they are"
+        )
 
 
 def _count_requests(scan: Scan, client: HubSpotClient) -> None:

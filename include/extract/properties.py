@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from include.errors import ContractError
 from include.extract.typed_columns import TYPED_COLUMNS
 from include.hubspot.answers import PropertyDefinition
 from include.hubspot.client import HubSpotClient
@@ -44,8 +45,15 @@ def read_definitions(
     """List an object's properties.
 
     HubSpot lists sensitive properties only when asked for, and only to tokens that may read them.
+    Raises ContractError if it lists none at all: every object has properties.
     """
     live = client.property_definitions(crm_object.object_type)
+    if not live:
+        raise ContractError(
+            f"HubSpot lists no property of {crm_object.object_type}.",
+            tenant_id=client.tenant_id,
+            remedy="Report it.",
+        )
     for sensitivity in readable_sensitivities:
         live += client.property_definitions(crm_object.object_type, sensitivity)
     archived = client.property_definitions(crm_object.object_type, archived=True)

@@ -57,7 +57,8 @@ class RecordReader:
         if plan.window_start is None:
             self._list(position.live, archived=False)
         else:
-            self._read_modified(position.live, plan.window_start, plan.window_end)
+            # a try that goes on has no count, and counts what is left
+            self._read_modified(position.live, plan.window_start, plan.window_end, plan.modified)
         # After the live ones: what is archived in between is seen here.
         self._list(position.archived, archived=True)
         self._writer.flush()
@@ -92,7 +93,7 @@ class RecordReader:
             sorted(ids), self._extraction.started_at
         )
 
-    def _follow_up(self, *, archived_only: bool) -> None:
+    def _follow_up(self, *, archived_only: bool, again: bool = False) -> None:
         """Ask one by one for the records that should have come and did not.
 
         They were restored, purged or merged away; or they moved from one list to the other while
@@ -104,6 +105,12 @@ class RecordReader:
         if archived_only:
             self._figures.restored += len(found.live)
         self.mark_gone(found.gone)
+        if found.archived and not again:
+            # They are archived, and the list of the archived lacked them: it may have lacked others
+            # that are not known here. Or they were archived since, which costs the list once more.
+            self._list(ListPosition(), archived=True)
+            self._writer.flush()
+            self._follow_up(archived_only=archived_only, again=True)
 
     def _list(self, position: ListPosition, *, archived: bool) -> None:
         reader = ListReader(
@@ -120,13 +127,23 @@ class RecordReader:
                 if reader.waits:
                     self._writer.use_pause()
 
-    def _read_modified(self, position: ListPosition, start: datetime, end: datetime | None) -> None:
+    def _read_modified(
+        self,
+        position: ListPosition,
+        start: datetime,
+        end: datetime | None,
+        announced: int | None = None,
+    ) -> None:
         if position.done:
             return
         client = self._extraction.client
         filters = search.modified_between(self._object.modified_property, start, end)
         found = search.ids_matching(
-            client, self._object.object_type, filters, above=position.first - 1
+            client,
+            self._object.object_type,
+            filters,
+            above=position.first - 1,
+            announced=announced,
         )
         asked = (batch for ids in found for batch in batches(ids, READ_BATCH_SIZE))
         for batch, page in in_order(client, self._read_live, asked):

@@ -2,15 +2,22 @@
 
 Only what is used is declared; everything else in an answer is skipped without becoming a Python
 object. A record's `properties` stay JSON text (`msgspec.Raw`): HubSpot's own bytes.
+
+HubSpot's specification calls nearly every field optional. A field has a default here if its absence
+loses nothing; it has none if its absence could be taken for "there is nothing". Nulls and numbers
+where text is documented are read by `_read_leniently`.
 """
 
-from collections.abc import Callable
-from typing import Any, NamedTuple, TypeVar
+import types
+from collections.abc import Callable, Iterable
+from typing import Annotated, Any, ClassVar, NamedTuple, TypeVar, Union, get_args, get_origin
 
 import msgspec
 
-from include.errors import HubSpotUnavailableError
 from include.hubspot.json_repair import Repairs, needs_repair, repair
+
+#: More records than any account has: a larger total is no number of records.
+MAX_RECORDS = 10**12
 
 _EMPTY_OBJECT = msgspec.Raw(b"{}")
 _EMPTY_LIST = msgspec.Raw(b"[]")
@@ -23,9 +30,20 @@ class Record(msgspec.Struct, rename="camel"):
     properties: msgspec.Raw = _EMPTY_OBJECT
     created_at: str | None = None
     updated_at: str | None = None
-    archived: bool = False
+    #: None: not said. `HubSpotClient` fills in which list or batch the record came from.
+    archived: bool | None = None
     archived_at: str | None = None
     url: str | None = None
+
+    @property
+    def is_bare(self) -> bool:
+        """Whether the record came without any property, which HubSpot never sends on purpose."""
+        sent = memoryview(self.properties)
+        return sent.nbytes <= len(b"{}") or sent[0] != ord("{")
+
+    def empty(self) -> None:
+        """Take what came instead of properties for none."""
+        self.properties = _EMPTY_OBJECT
 
 
 class _Next(msgspec.Struct):
@@ -46,10 +64,45 @@ class _Paged(msgspec.Struct, kw_only=True):
 
 
 class BatchProblem(msgspec.Struct, rename="camel"):
-    """Why some inputs of a batch (HTTP 207) are not among its results."""
+    """Why some inputs of a batch (HTTP 207) are not among its results.
+
+    ``context`` names them: {"ids": […]} of records, {"fromObjectId": […]} of associations.
+    """
+
+    #: Whatever stands there instead is a problem without a category.
+    any_shape: ClassVar[bool] = True
 
     category: str = ""
     message: str = ""
+    context: Any = None
+
+    @property
+    def is_not_found(self) -> bool:
+        """Whether all that is wrong is that something is not there."""
+        return self.category == "OBJECT_NOT_FOUND"
+
+    @property
+    def ids(self) -> set[str]:
+        """The inputs it is about; empty: it does not say."""
+        context = self.context if isinstance(self.context, dict) else {}
+        named = [context.get(key) for key in ("ids", "fromObjectId")]
+        return {str(record_id) for ids in named if isinstance(ids, list) for record_id in ids}
+
+
+def unexplained(
+    asked: Iterable[str], answered: Iterable[str], problems: Iterable[BatchProblem]
+) -> list[str]:
+    """Return the inputs of a batch that an answer neither holds nor says to be missing.
+
+    A problem that names no input explains them all only if nothing else came: then it can mean
+    nothing else.
+    """
+    missing = dict.fromkeys(asked)
+    found = set(answered)
+    for problem in problems:
+        if problem.is_not_found:
+            found |= problem.ids or (set() if found else set(missing))
+    return [record_id for record_id in missing if record_id not in found]
 
 
 class Page(_Paged):
@@ -74,22 +127,25 @@ class ListedPage(NamedTuple):
 class PastValue(msgspec.Struct, rename="camel"):
     """A value that a property had from `timestamp` on, and where it came from."""
 
-    timestamp: str
+    timestamp: str = ""
     value: str | None = None
     source_type: str | None = None
     source_id: str | None = None
 
 
 class RecordHistory(msgspec.Struct, rename="camel"):
-    """Property → its values, the newest first."""
+    """Property → its values, the newest first; None: HubSpot sent no history of the record."""
 
     id: str
-    properties_with_history: dict[str, list[PastValue]] = {}
+    properties_with_history: dict[str, list[PastValue]] | None = None
 
 
 class HistoryPage(msgspec.Struct):
+    """``unanswered``: ids that were asked for and about which HubSpot says nothing."""
+
     results: list[RecordHistory]
     errors: list[BatchProblem] = []
+    unanswered: list[str] = []
     repairs: Repairs = msgspec.field(default_factory=Repairs)
 
 
@@ -102,7 +158,7 @@ class Found(msgspec.Struct):
 class SearchPage(msgspec.Struct):
     """``total``: how many records pass the filters, on all pages together."""
 
-    total: int
+    total: Annotated[int, msgspec.Meta(ge=0, le=MAX_RECORDS)]
     results: list[Found]
 
 
@@ -116,18 +172,18 @@ class AssociatedRecord(msgspec.Struct, rename="camel"):
     """``to_object_id`` is a number in HubSpot's answers and text in its specification."""
 
     to_object_id: int | str
-    association_types: list[AssociationType] = []
+    association_types: list[AssociationType]
 
 
 class _AssociationSource(msgspec.Struct):
     id: str | int
 
 
-class AssociationResult(_Paged):
+class AssociationResult(_Paged, kw_only=True):
     """What one record is associated with."""
 
     source: _AssociationSource = msgspec.field(name="from")
-    to: list[AssociatedRecord] = []
+    to: list[AssociatedRecord]
 
 
 class AssociationPage(msgspec.Struct):
@@ -135,30 +191,6 @@ class AssociationPage(msgspec.Struct):
 
     results: list[AssociationResult]
     errors: list[BatchProblem] = []
-
-    @property
-    def next_inputs(self) -> list[dict[str, str]]:
-        """What to ask next: the records of which there is more."""
-        return [
-            {"id": str(result.source.id), "after": result.after}
-            for result in self.results
-            if result.after is not None
-        ]
-
-
-def raise_for_problems(problems: list[BatchProblem], request: str, tenant_id: str | None) -> None:
-    """Raise HubSpotUnavailableError unless all that is wrong is that something is not there.
-
-    Records that HubSpot could not read just now must not be taken for records that are gone.
-    """
-    for problem in problems:
-        if problem.category != "OBJECT_NOT_FOUND":
-            raise HubSpotUnavailableError(
-                f"HubSpot could not read part of a batch at {request}: {problem.category} "
-                f"{problem.message[:200]!r}.",
-                tenant_id=tenant_id,
-                remedy="The task is retried; if it goes on, look at HubSpot's status page.",
-            )
 
 
 class Account(msgspec.Struct, rename="camel"):
@@ -193,18 +225,20 @@ class PropertyDefinition(msgspec.Struct, rename="camel"):
 
 class Stage(msgspec.Struct, rename="camel"):
     id: str
-    label: str = ""
+    label: str | None = None
     display_order: int | None = None
     metadata: dict[str, Any] = {}
 
 
 class Pipeline(msgspec.Struct, rename="camel"):
+    """``stages``: None: HubSpot does not say which there are."""
+
     id: str
-    label: str = ""
+    label: str | None = None
     display_order: int | None = None
     created_at: str | None = None
     updated_at: str | None = None
-    stages: list[Stage] = []
+    stages: list[Stage] | None = None
 
 
 class Owner(msgspec.Struct, rename="camel"):
@@ -238,35 +272,24 @@ class Owners(_Paged):
 _Repaired = TypeVar("_Repaired", Page, HistoryPage)
 _Shape = TypeVar("_Shape")
 
-_page_decoder = msgspec.json.Decoder(Page)
-_history_decoder = msgspec.json.Decoder(HistoryPage)
-
 
 def decode_page(body: bytes) -> Page:
     """Decode a page of records, repairing what PostgreSQL or JSON itself would refuse.
 
     Raises ValueError (msgspec.DecodeError is one) when it is no page of records.
     """
-    return _decode(body, _page_decoder)
+    return _decode(body, _decode_page)
 
 
 def decode_history(body: bytes) -> HistoryPage:
     """Decode a batch of histories; else as `decode_page`."""
-    return _decode(body, _history_decoder)
+    return _decode(body, _decode_history)
 
 
 def decoder_of(shape: type[_Shape]) -> Callable[[bytes], _Shape]:
     """Return what decodes one of the shapes that are read whole, and repairs it if need be."""
-    decoder = msgspec.json.Decoder(shape)
-
-    def decode(body: bytes) -> _Shape:
-        return decoder.decode(repair(body)[0] if needs_repair(body) else body)
-
-    return decode
-
-
-_decode_definitions = decoder_of(_PropertyDefinitions)
-_definition_decoder = msgspec.json.Decoder(PropertyDefinition)
+    decode = _reader_of(shape)
+    return lambda body: decode(repair(body)[0] if needs_repair(body) else body)
 
 
 def decode_definitions(body: bytes) -> list[PropertyDefinition]:
@@ -276,21 +299,116 @@ def decode_definitions(body: bytes) -> list[PropertyDefinition]:
 
 def decode_definition(document: msgspec.Raw | bytes) -> PropertyDefinition:
     """Decode one property definition, keeping it as it came."""
-    definition = _definition_decoder.decode(document)
+    definition = _decode_definition(bytes(document))
     definition.document = msgspec.Raw(document)
     return definition
 
 
-def _decode(body: bytes, decoder: msgspec.json.Decoder[_Repaired]) -> _Repaired:
+def _decode(body: bytes, decode: Callable[[bytes], _Repaired]) -> _Repaired:
     if not needs_repair(body):
         try:
-            return decoder.decode(body)
+            return decode(body)
         except msgspec.ValidationError:
             raise
         except msgspec.DecodeError:
-            # NaN, Infinity or a bare control character: Python's parser is more patient.
+            # NaN, Infinity or a bare control character: Python's parser accepts them.
             pass
     repaired, repairs = repair(body)
-    page = decoder.decode(repaired)
+    page = decode(repaired)
     page.repairs = repairs
     return page
+
+
+def _reader_of(shape: type[_Shape]) -> Callable[[bytes], _Shape]:
+    """Return what decodes a shape: strictly, which is fast, and leniently if that fails."""
+    decoder = msgspec.json.Decoder(shape)
+
+    def decode(body: bytes) -> _Shape:
+        try:
+            return decoder.decode(body)
+        except msgspec.ValidationError:
+            found: _Shape = _read_leniently(body, shape)
+            return found
+
+    return decode
+
+
+def _read_leniently(document: msgspec.Raw | bytes, wanted: Any) -> Any:
+    """Read JSON as *wanted* although fields are null or of another scalar type than documented.
+
+    A null where there is a default is the default; a number or a boolean where text is documented
+    is that text; text that holds a number or a boolean is read as it. Raises
+    msgspec.ValidationError for everything else: what is not understood must not be taken for
+    nothing.
+    """
+    if wanted is Any:
+        return msgspec.json.decode(document)
+    if wanted is msgspec.Raw:
+        return msgspec.Raw(document).copy()
+    if get_origin(wanted) is Annotated:
+        return msgspec.convert(_read_leniently(document, get_args(wanted)[0]), wanted)
+    if get_origin(wanted) in (Union, types.UnionType):
+        return _read_one_of(document, get_args(wanted))
+    if get_origin(wanted) is list:
+        (item,) = get_args(wanted)
+        documents = msgspec.json.decode(document, type=list[msgspec.Raw])
+        return [_read_leniently(each, item) for each in documents]
+    if get_origin(wanted) is dict:
+        _, item = get_args(wanted)
+        by_key = msgspec.json.decode(document, type=dict[str, msgspec.Raw])
+        return {key: _read_leniently(each, item) for key, each in by_key.items()}
+    if isinstance(wanted, type) and issubclass(wanted, msgspec.Struct):
+        return _read_struct(document, wanted)
+    return _read_scalar(document, wanted)
+
+
+def _read_one_of(document: msgspec.Raw | bytes, options: tuple[Any, ...]) -> Any:
+    if _is_null(document):
+        if types.NoneType in options:
+            return None
+        raise msgspec.ValidationError("Expected a value, got `null`")
+    (*others, last) = (option for option in options if option is not types.NoneType)
+    for option in others:
+        try:
+            return _read_leniently(document, option)
+        except msgspec.ValidationError:
+            continue
+    return _read_leniently(document, last)
+
+
+def _read_struct(document: msgspec.Raw | bytes, wanted: type[msgspec.Struct]) -> msgspec.Struct:
+    try:
+        fields = msgspec.json.decode(document, type=dict[str, msgspec.Raw])
+        values = {}
+        for field in msgspec.structs.fields(wanted):
+            given = fields.get(field.encode_name)
+            if given is None or (_is_null(given) and not field.required):
+                if field.required:
+                    raise msgspec.ValidationError(
+                        f"Object missing required field `{field.encode_name}`"
+                    )
+                continue
+            values[field.name] = _read_leniently(given, field.type)
+        return wanted(**values)
+    except msgspec.ValidationError:
+        if getattr(wanted, "any_shape", False):
+            return wanted()
+        raise
+
+
+def _read_scalar(document: msgspec.Raw | bytes, wanted: Any) -> Any:
+    value = msgspec.json.decode(document)
+    if wanted is str and isinstance(value, int | float):
+        # as it is written: an id of 19 digits is no float
+        return bytes(document).decode().strip()
+    return msgspec.convert(value, wanted, strict=False)
+
+
+def _is_null(document: msgspec.Raw | bytes) -> bool:
+    return bytes(document).strip() == b"null"
+
+
+_decode_page = _reader_of(Page)
+_decode_history = _reader_of(HistoryPage)
+_decode_definitions = decoder_of(_PropertyDefinitions)
+_decode_definition = _reader_of(PropertyDefinition)

@@ -2,17 +2,27 @@
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Any, TypeVar
 from urllib.parse import quote
 
-from include.errors import ContractError, PortalMismatchError
+import msgspec
+
+from include.errors import (
+    AccessDeniedError,
+    ContractError,
+    HubSpotUnavailableError,
+    PortalMismatchError,
+)
 from include.hubspot import api
 from include.hubspot.answers import (
     Account,
     AssociationPage,
+    AssociationResult,
+    BatchProblem,
     HistoryPage,
     ListedPage,
     Owner,
@@ -27,10 +37,12 @@ from include.hubspot.answers import (
     decode_history,
     decode_page,
     decoder_of,
-    raise_for_problems,
+    unexplained,
 )
 from include.hubspot.daily_quota import DEFAULT_SHARE, DailyQuota
+from include.hubspot.failures import backoff_s
 from include.hubspot.oauth_token import OAuthToken
+from include.hubspot.paging import CursorGuard
 from include.hubspot.rate_limit import Limits, Rule, search_rule
 from include.hubspot.token import AnyToken, Token
 from include.hubspot.transport import PATIENCE_S, TIMEOUT_S, Transport
@@ -39,6 +51,10 @@ from include.hubspot.turns import LocalLimits, Turns, app_key, search_key
 log = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
+_BatchPage = TypeVar("_BatchPage", Page, HistoryPage)
+
+#: How often a batch is asked for what its answer left out without saying why.
+BATCH_TRIES = 4
 
 
 class HubSpotClient:
@@ -154,7 +170,7 @@ class HubSpotClient:
             return self.transport.call(
                 "POST", api.TOKEN_INFO_PATH, decoder_of(TokenInfo), json={"tokenKey": token}
             )
-        except ContractError:
+        except (AccessDeniedError, ContractError):
             if token != self._token.text:
                 # It was replaced by this very request, which asked about the old one.
                 return self.token_info()
@@ -183,13 +199,15 @@ class HubSpotClient:
     def owners(self, *, archived: bool) -> Iterator[Owner]:
         """Yield the users that records can belong to; archived ones have a list of their own."""
         after: str | None = None
+        path = api.owners_path(self._version)
+        guard = CursorGuard(path, self.tenant_id)
         while True:
             query = {"limit": "100", "archived": str(archived).lower()}
             if after is not None:
                 query["after"] = after
-            page = self._get(api.owners_path(self._version) + _query(query), Owners)
+            page = self._get(path + _query(query), Owners)
             yield from page.results
-            after = page.after
+            after = guard.next(page.after, [owner.id for owner in page.results])
             if after is None:
                 return
 
@@ -209,6 +227,8 @@ class HubSpotClient:
         ids, following = [record.id for record in page.results], page.after
         if by_id and ids:
             page = self.read_batch(object_type, ids, properties, archived=archived)
+        else:
+            self._complete(page, object_type, properties, archived=archived)
         return ListedPage(ids, following, page)
 
     def read_batch(
@@ -216,30 +236,125 @@ class HubSpotClient:
     ) -> Page:
         """Read up to 100 records by id, as they are now.
 
-        Ids that are not there (any more) are left out: HubSpot answers 207. A merged one comes back
-        under its survivor's id.
+        Ids that HubSpot says are not there (any more) are left out. A merged one comes back under
+        its survivor's id. Raises HubSpotUnavailableError if the answer lacks others.
         """
-        path = f"{self._records_path(object_type)}/batch/read?archived={str(archived).lower()}"
-        inputs = [{"id": record_id} for record_id in ids]
-        page = self.transport.call(
-            "POST", path, decode_page, json={"inputs": inputs, "properties": list(properties)}
+        page, lacking = self._batch(
+            object_type,
+            ids,
+            decode_page,
+            lambda page: _found_by(ids, page),
+            properties=list(properties),
+            archived=archived,
         )
-        raise_for_problems(page.errors, path, self.tenant_id)
+        if lacking:
+            raise self._left_out(object_type, len(lacking), len(ids), page.errors)
+        self._complete(page, object_type, properties, archived=archived)
         return page
 
     def read_history(
         self, object_type: str, ids: Sequence[str], properties: Sequence[str]
     ) -> HistoryPage:
-        """Read the earlier values of some properties of up to 50 live records."""
-        path = f"{self._records_path(object_type)}/batch/read?archived=false"
-        body = {
-            "inputs": [{"id": record_id} for record_id in ids],
-            "properties": ["hs_object_id"],
-            "propertiesWithHistory": list(properties),
-        }
-        page = self.transport.call("POST", path, decode_history, json=body)
-        raise_for_problems(page.errors, path, self.tenant_id)
+        """Read the earlier values of some properties of up to 50 live records.
+
+        ``unanswered`` of the page: the ids that the answer lacks though HubSpot does not say that
+        they are not there.
+        """
+        page, unanswered = self._batch(
+            object_type,
+            ids,
+            decode_history,
+            lambda page: _histories_in(ids, page),
+            properties=["hs_object_id"],
+            propertiesWithHistory=list(properties),
+        )
+        page.unanswered = unanswered
         return page
+
+    def _batch(
+        self,
+        object_type: str,
+        ids: Sequence[str],
+        decode: Callable[[bytes], _BatchPage],
+        answered: Callable[[_BatchPage], set[str]],
+        *,
+        archived: bool = False,
+        **asked: list[str],
+    ) -> tuple[_BatchPage, list[str]]:
+        """Read a batch; what its answer lacks is asked for again. Returns what is lacking still."""
+        path = f"{self._records_path(object_type)}/batch/read?archived={str(archived).lower()}"
+
+        def ask(some: Sequence[str]) -> _BatchPage:
+            body = {"inputs": [{"id": record_id} for record_id in some], **asked}
+            return self.transport.call("POST", path, decode, json=body)
+
+        page = ask(ids)
+        lacking = unexplained(ids, answered(page), page.errors)
+        for attempt in range(1, BATCH_TRIES):
+            if not lacking:
+                break
+            self._pause_before_asking_again(path, len(lacking), attempt)
+            again = ask(lacking)
+            page.results += again.results
+            page.errors = again.errors
+            page.repairs.add(again.repairs)
+            lacking = unexplained(lacking, answered(page), again.errors)
+        return page, lacking
+
+    def _pause_before_asking_again(self, path: str, lacking: int, attempt: int) -> None:
+        pause_s = backoff_s(attempt)
+        log.warning(
+            "tenant %s: the answer to POST %s lacks %d records; asking for them in %.1f s",
+            self.tenant_id,
+            path.partition("?")[0],
+            lacking,
+            pause_s,
+        )
+        self.transport.sleep(pause_s)
+
+    def _left_out(
+        self, object_type: str, lacking: int, asked: int, problems: Sequence[BatchProblem]
+    ) -> HubSpotUnavailableError:
+        reasons = [
+            f"{problem.category or 'an error'} {problem.message[:200]!r}"
+            for problem in problems
+            if not problem.is_not_found
+        ]
+        return HubSpotUnavailableError(
+            f"HubSpot left out {lacking} of {asked} {object_type} of a batch, "
+            f"{'saying ' + reasons[0] if reasons else 'without a reason'}.",
+            tenant_id=self.tenant_id,
+            remedy="The task is retried; if it goes on, look at HubSpot's status page.",
+        )
+
+    def _complete(
+        self, page: Page, object_type: str, properties: Sequence[str], *, archived: bool
+    ) -> None:
+        """Say of each record whether it is archived, and read those again that lack properties."""
+        bare: dict[str, int] = {}
+        for index, record in enumerate(page.results):
+            if record.archived is None:
+                record.archived = archived
+            if record.is_bare:
+                bare[record.id] = index
+        if not bare:
+            return
+        again, _ = self._batch(
+            object_type,
+            list(bare),
+            decode_page,
+            lambda page: {record.id for record in page.results},
+            properties=list(properties),
+            archived=archived,
+        )
+        for record in again.results:
+            if record.id in bare and not record.is_bare:
+                record.archived = archived if record.archived is None else record.archived
+                page.results[bare[record.id]] = record
+        page.repairs.add(again.repairs)
+        for record in page.results:
+            if record.is_bare:
+                record.empty()
 
     def search(
         self,
@@ -267,20 +382,38 @@ class HubSpotClient:
 
     def associations(
         self, from_type: str, to_type: str, ids: Sequence[str]
-    ) -> Iterator[AssociationPage]:
-        """Yield what up to 1,000 records are associated with, page by page.
+    ) -> tuple[list[AssociationResult], set[str]]:
+        """Return what up to 1,000 records are associated with, and the ids that were not answered.
 
-        A record with many associations comes in several pages. One without any is in none.
+        A record with many associations is in several results. One that HubSpot says has none is in
+        none. One about which HubSpot says nothing at all is returned as not answered.
         """
         path = api.associations_path(self._version, from_type, to_type)
+        guard = CursorGuard(path, self.tenant_id)
+        results: list[AssociationResult] = []
         inputs: list[dict[str, str]] = [{"id": record_id} for record_id in ids]
+        attempt = 0
         while inputs:
             page = self.transport.call(
                 "POST", path, decoder_of(AssociationPage), json={"inputs": inputs}
             )
-            raise_for_problems(page.errors, path, self.tenant_id)
-            yield page
-            inputs = page.next_inputs
+            results += page.results
+            answered = {str(result.source.id) for result in page.results}
+            lacking = unexplained((asked["id"] for asked in inputs), answered, page.errors)
+            if lacking:
+                attempt += 1
+                if attempt == BATCH_TRIES:
+                    return results, set(lacking)
+                self._pause_before_asking_again(path, len(lacking), attempt)
+            # where there is more of a record, and what was left out, from where it was asked
+            inputs = [asked for asked in inputs if asked["id"] in set(lacking)]
+            for result in page.results:
+                source, cursor = str(result.source.id), result.after
+                if cursor is not None:
+                    targets = (str(target.to_object_id) for target in result.to)
+                    guard.next(f"{source} {cursor}", [source, *targets] if result.to else [])
+                    inputs.append({"id": source, "after": cursor})
+        return results, set()
 
     def _list_page(
         self, object_type: str, names: str, after: str | None, *, archived: bool
@@ -317,6 +450,34 @@ class HubSpotClient:
 
     def _get(self, path: str, shape: type[_T]) -> _T:
         return self.transport.call("GET", path, decoder_of(shape))
+
+
+class _Merged(msgspec.Struct):
+    hs_merged_object_ids: Any = None
+
+
+def _found_by(asked: Sequence[str], page: Page) -> set[str]:
+    """Return the ids that a batch's results answer: their own, and those merged into them."""
+    found = {record.id for record in page.results}
+    if found.issuperset(asked):
+        return found
+    for record in page.results:
+        if not record.is_bare:
+            merged = msgspec.json.decode(record.properties, type=_Merged).hs_merged_object_ids
+            found.update(part.strip() for part in str(merged or "").split(";"))
+    return found
+
+
+def _histories_in(asked: Sequence[str], page: HistoryPage) -> set[str]:
+    """Return the ids whose histories came. A record that comes without one twice has none."""
+    times = Counter(history.id for history in page.results)
+    came = {
+        history.id
+        for history in page.results
+        if history.properties_with_history is not None or times[history.id] > 1
+    }
+    # that of a record that was merged away comes under its survivor's id
+    return came if came.issubset(asked) else came.union(asked)
 
 
 def requests_a_page(properties: Sequence[str]) -> int:

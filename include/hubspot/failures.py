@@ -15,6 +15,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from include.errors import (
+    AccessDeniedError,
     ContractError,
     DailyLimitError,
     HubSpotDealsError,
@@ -36,6 +37,11 @@ RATE_POLICY_WAIT_S = {"SECONDLY": 1.0, "TEN_SECONDLY_ROLLING": 10.0}
 COME_BACK_S = 3600.0
 #: HubSpot asks for no more after a 477.
 MIGRATION_MAX_S = 86_400.0
+#: A 429 that asks for longer ends the request; everything that shares the limit pauses this long.
+RATE_PAUSE_MAX_S = 300.0
+#: Statuses that HubSpot's API answers in JSON. In HTML they come from a proxy or from the network
+#: edge in front of the API, and say nothing about the token or the request.
+EDGE_STATUSES = (400, 401, 403, 405, 409)
 #: HubSpot's clock may be behind ours, and other integrations start at midnight too.
 MIDNIGHT_JITTER_S = (60.0, 300.0)
 _MESSAGE_MAX_CHARS = 300
@@ -56,9 +62,15 @@ class Failure:
         """The JSON error body, or {} when the answer is HTML or empty (edge errors are)."""
         try:
             document = json.loads(self.body)
-        except ValueError:
+        except (ValueError, RecursionError):
             return {}
         return document if isinstance(document, dict) else {}
+
+    @property
+    def is_of_the_edge(self) -> bool:
+        """Whether a proxy, or the edge of HubSpot's network, answered in the API's place."""
+        html = self.body.lstrip()[:1] == b"<"
+        return (html and self.status in EDGE_STATUSES) or 300 <= self.status < 400
 
     @property
     def message(self) -> str:
@@ -82,7 +94,7 @@ def seconds_to_wait(
         if rate_policy(failure) == "DAILY":
             return None
         return rate_pause_s(failure, attempt) + uniform(0.0, 1.0)
-    if failure.status >= 500 or failure.status == 408:
+    if failure.status >= 500 or failure.status in (408, 409) or failure.is_of_the_edge:
         return backoff_s(attempt, uniform)
     return None
 
@@ -125,6 +137,8 @@ def retry_after_s(headers: Mapping[str, str], now: datetime | None = None) -> fl
         moment = parsedate_to_datetime(text)
     except ValueError:
         return None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
     return max(0.0, (moment - (now or datetime.now(UTC))).total_seconds())
 
 
@@ -158,15 +172,23 @@ def as_error(
     :param zone: the account's; its midnight ends the day of the daily limit.
     :param oauth: the token was an OAuth app's: nobody keeps it in a connection.
     """
+    if failure.is_of_the_edge:
+        return HubSpotUnavailableError(
+            f"a proxy or the edge of HubSpot's network answered {failure.status} to "
+            f"{failure.request}, not HubSpot's API.",
+            tenant_id=tenant_id,
+            remedy="The task is retried; if it goes on, look for a proxy or a firewall between "
+            "Airflow and HubSpot, and check the connection's host.",
+        )
     if failure.status == 401:
         return _token_rejected(failure, tenant_id, oauth=oauth)
     if failure.status == 403:
-        return ScopeMissingError(missing_scopes(failure.fields), tenant_id=tenant_id)
+        return _access_denied(failure, tenant_id)
     if failure.status == 429:
         return _out_of_quota(failure, tenant_id, zone)
     if failure.status == 477:
         return _migrating(failure, tenant_id)
-    if failure.status in (408, 423) or failure.status >= 500:
+    if failure.status in (408, 409, 423) or failure.status >= 500:
         return HubSpotUnavailableError(
             f"HubSpot kept answering {failure.status} to {failure.request}: {failure.message}.",
             tenant_id=tenant_id,
@@ -183,14 +205,27 @@ def as_error(
 
 def missing_scopes(fields: dict[str, Any]) -> list[str]:
     """Return the scopes a 403 names: they sit in ``errors[].context``, under one of two keys."""
-    contexts = [fields.get("context")] + [
-        error.get("context") for error in fields.get("errors") or [] if isinstance(error, dict)
-    ]
+    errors = fields.get("errors")
+    listed = errors if isinstance(errors, list) else []
+    contexts = [fields.get("context")]
+    contexts += [error.get("context") for error in listed if isinstance(error, dict)]
     named: dict[str, None] = {}
     for context in contexts:
         for key in ("requiredGranularScopes", "requiredScopes"):
-            named.update(dict.fromkeys((context or {}).get(key) or []))
+            scopes = context.get(key) if isinstance(context, dict) else None
+            named.update(dict.fromkeys(map(str, scopes if isinstance(scopes, list) else [])))
     return list(named)
+
+
+def _access_denied(failure: Failure, tenant_id: str | None) -> AccessDeniedError:
+    scopes = missing_scopes(failure.fields)
+    if scopes or str(failure.fields.get("category")).upper() == "MISSING_SCOPES":
+        return ScopeMissingError(scopes, tenant_id=tenant_id)
+    return AccessDeniedError(
+        f"HubSpot denies access to {failure.request} (403): {failure.message}.",
+        tenant_id=tenant_id,
+        remedy="Do in HubSpot what this sentence asks for, then clear the task.",
+    )
 
 
 def _token_rejected(failure: Failure, tenant_id: str | None, *, oauth: bool) -> TokenRejectedError:

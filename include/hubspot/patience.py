@@ -13,6 +13,10 @@ log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 
 
+#: However short the pauses are that HubSpot asks for.
+TRIES_MAX = 20
+
+
 class Setback(Exception):
     """One try failed. ``pause_s`` of the attempt: how long to wait before the next, if at all."""
 
@@ -35,7 +39,8 @@ def patiently(
 ) -> _T:
     """Return what *attempt_once* returns, trying again after each `Setback`.
 
-    Raises the error of the last setback once the next pause would go beyond *patience_s*.
+    Raises the error of the last setback once the next pause would go beyond *patience_s*, or after
+    TRIES_MAX tries.
     """
     spent_s = 0.0
     for attempt in itertools.count(1):
@@ -45,7 +50,7 @@ def patiently(
         except Setback as setback:
             spent_s += time.monotonic() - started
             pause_s = setback.pause_s(attempt)
-            if pause_s is None or spent_s + pause_s > patience_s:
+            if pause_s is None or spent_s + pause_s > patience_s or attempt == TRIES_MAX:
                 raise setback.error from None
             log.warning(
                 "tenant %s: %s Trying again in %.1f s.", tenant_id, setback.error.what, pause_s

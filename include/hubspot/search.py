@@ -5,20 +5,29 @@ time (bulk updates). So a walk goes by ascending id inside a fixed filter: each 
 above the last one, and none is ever paged. docs/api-integration.md#search
 """
 
+import logging
 import math
 from collections.abc import Iterator
 from datetime import datetime
 from itertools import pairwise
 from typing import Any
 
-from include.errors import ContractError
+from include.errors import ContractError, HubSpotUnavailableError
+from include.hubspot.answers import SearchPage
 from include.hubspot.api import SEARCH_PAGE_SIZE
 from include.hubspot.client import HubSpotClient
+from include.hubspot.failures import backoff_s
+
+log = logging.getLogger(__name__)
 
 Filter = dict[str, Any]
 
 #: Searching from 1970 itself was seen to answer 500.
 _EARLIEST_MS = 1_000
+#: How often the same is searched for when the answer has less than was announced.
+TRIES = 5
+#: Records that may appear while a search is walked through.
+RECORDS_MAY_APPEAR = 20_000
 
 
 def modified_between(prop: str, start: datetime, end: datetime | None) -> list[Filter]:
@@ -46,22 +55,124 @@ def highest_id(client: HubSpotClient, object_type: str) -> int:
 
 
 def ids_matching(
-    client: HubSpotClient, object_type: str, filters: list[Filter], *, above: int = -1
+    client: HubSpotClient,
+    object_type: str,
+    filters: list[Filter],
+    *,
+    above: int = -1,
+    announced: int | None = None,
 ) -> Iterator[list[str]]:
     """Yield the ids of all live records that pass *filters*, ascending from *above* on, in pages.
 
-    Raises ContractError when HubSpot does not answer in ascending order: records would be lost.
+    Each answer says how many records there are above the last id. A page that is shorter than that,
+    or a next answer that knows of fewer than are left, is asked for again. Records may really have
+    left the search meanwhile (archived, or modified again, out of a window): that is so if the
+    second answer finds nothing that the first one lacks.
+
+    :param announced: how many a search has counted before; None: it is counted first.
+
+    Raises ContractError when HubSpot does not answer in ascending order, or finds more than twice
+    what it counts, and HubSpotUnavailableError when it keeps finding less than it announces.
     """
+    walk = _Walk(client, object_type, filters)
+    if announced is None:
+        announced = walk.total(above)
+    most = 2 * announced + RECORDS_MAY_APPEAR
     while True:
-        beyond = [_filter("hs_object_id", "GT", above)] if above >= 0 else []
-        page = client.search(object_type, [*filters, *beyond], limit=SEARCH_PAGE_SIZE)
-        ids = [found.id for found in page.results]
-        _require_ascending(ids, above, client.tenant_id)
-        if ids:
-            yield ids
-            above = int(ids[-1])
-        if not ids or page.total <= len(ids):
+        page = walk.page(above, announced)
+        if page.ids:
+            yield page.ids
+        if not page.left:
             return
+        most -= len(page.ids)
+        if most < 0:
+            raise ContractError(
+                f"HubSpot's search of {object_type} finds more than twice as many records as it "
+                "counts.",
+                tenant_id=client.tenant_id,
+                remedy="Report it; the next scan searches again.",
+            )
+        above, announced = page.last, page.left
+
+
+class _Page:
+    """The *ids* of a search's page, and how many records are *left* above them."""
+
+    def __init__(self, found: SearchPage) -> None:
+        self.ids = [record.id for record in found.results]
+        self.total = max(found.total, len(self.ids))
+        self.left = self.total - len(self.ids)
+
+    @property
+    def last(self) -> int:
+        return int(self.ids[-1])
+
+    @property
+    def is_short(self) -> bool:
+        return len(self.ids) < min(self.total, SEARCH_PAGE_SIZE)
+
+
+class _Walk:
+    """One search, asked page by page."""
+
+    def __init__(self, client: HubSpotClient, object_type: str, filters: list[Filter]) -> None:
+        self._client = client
+        self._object_type = object_type
+        self._filters = filters
+
+    def total(self, above: int) -> int:
+        return count(self._client, self._object_type, self._filters_above(above))
+
+    def page(self, above: int, announced: int) -> _Page:
+        """Return the first page of what lies above an id, of which *announced* are known."""
+        page = self._ask(above)
+        for attempt in range(1, TRIES):
+            if page.total >= announced and not page.is_short:
+                return page
+            pause_s = backoff_s(attempt)
+            log.warning(
+                "tenant %s: search announced %d %s and now counts %d, %d on this page; asking "
+                "again in %.1f s",
+                self._client.tenant_id,
+                announced,
+                self._object_type,
+                page.total,
+                len(page.ids),
+                pause_s,
+            )
+            self._client.transport.sleep(pause_s)
+            first, page = page, self._ask(above)
+            if _agree(first, page):
+                return page
+        raise HubSpotUnavailableError(
+            f"HubSpot's search of {self._object_type} announces {max(announced, page.total)} "
+            f"records above id {above} and finds {len(page.ids)} of {page.total}.",
+            tenant_id=self._client.tenant_id,
+            remedy="The task is retried; if it goes on, look at HubSpot's status page.",
+        )
+
+    def _ask(self, above: int) -> _Page:
+        page = _Page(
+            self._client.search(
+                self._object_type, self._filters_above(above), limit=SEARCH_PAGE_SIZE
+            )
+        )
+        _require_ascending(page.ids, above, self._client.tenant_id)
+        return page
+
+    def _filters_above(self, above: int) -> list[Filter]:
+        return (
+            [*self._filters, _filter("hs_object_id", "GT", above)] if above >= 0 else self._filters
+        )
+
+
+def _agree(first: _Page, second: _Page) -> bool:
+    """Tell whether a second answer confirms that there are no more records than in the first."""
+    if (second.total and not second.ids) or second.total > first.total:
+        return False
+    reaches_to = int(first.ids[-1]) if first.left and first.ids else math.inf
+    within = {record_id for record_id in second.ids if int(record_id) <= reaches_to}
+    return within.issubset(first.ids)
 
 
 def _filter(prop: str, operator: str, value: int) -> Filter:

@@ -15,6 +15,7 @@ from include.errors import DailyLimitError
 from include.hubspot import daily_quota
 from include.hubspot.daily_quota import DailyQuota
 from include.hubspot.failures import (
+    RATE_PAUSE_MAX_S,
     Failure,
     as_error,
     midnight_after,
@@ -87,9 +88,10 @@ class Transport:
     def server_time(self) -> datetime | None:
         """What HubSpot's clock said with the last answer, in whole seconds; None: nothing."""
         try:
-            return parsedate_to_datetime(self._date) if self._date else None
+            moment = parsedate_to_datetime(self._date) if self._date else None
         except ValueError:
             return None
+        return moment.replace(tzinfo=UTC) if moment and moment.tzinfo is None else moment
 
     @property
     def requests_per_s(self) -> float:
@@ -173,7 +175,7 @@ class Transport:
         policy = rate_policy(failure)
         if policy != "DAILY":
             turns = what.rarer if what.rarer and policy == "SECONDLY" else self._turns
-            turns.hold(rate_pause_s(failure))
+            turns.hold(min(rate_pause_s(failure), RATE_PAUSE_MAX_S))
 
     def _learn_latency(self, took_s: float) -> None:
         with self._counting:

@@ -21,6 +21,8 @@ from include.hubspot.rate_limit import (
 #: those that are not used: asking for each would cost more than the request.
 AHEAD_S = 0.02
 AHEAD_MAX = 64
+#: HubSpot documents intervals of 1 and of 10 seconds.
+MAX_INTERVAL_MS = 60_000
 #: A request that needs two limiters' slots at one moment may miss it, but not for ever.
 _TRIES_FOR_BOTH = 5
 
@@ -128,7 +130,9 @@ class Turns:
             return
         interval_ms = _int(headers.get("X-HubSpot-RateLimit-Interval-Milliseconds"))
         remaining = _int(headers.get("X-HubSpot-RateLimit-Remaining"))
-        window_s = interval_ms / 1000 if interval_ms else None
+        # an interval beyond the documented ones would stop everything that shares the limit
+        known = interval_ms is not None and 0 < interval_ms <= MAX_INTERVAL_MS
+        window_s = interval_ms / 1000 if interval_ms and known else None
         self._news = (News(limit, window_s, remaining, 0.0, 0.0), sent_at, self._clock())
         self._pace = Pace.of(State(limit, window_s), self._rule, 0.0)
 

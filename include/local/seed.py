@@ -10,9 +10,9 @@ from typing import Any, Final
 
 import msgspec
 
-from include.errors import ScopeMissingError
+from include.errors import HubSpotUnavailableError, ScopeMissingError
 from include.hubspot import api
-from include.hubspot.answers import Account, Page, Pipeline, decode_page, raise_for_problems
+from include.hubspot.answers import Account, Page, Pipeline, decode_page
 from include.hubspot.client import HubSpotClient
 from include.local.errors import LocalError
 from include.local.report import Report
@@ -130,7 +130,7 @@ def _properties(deal: tuple[str, str, str, str], pipelines: list[Pipeline]) -> d
     """Return a deal's properties; its stage is the first one if the account does not have it."""
     name, stage_id, amount, closes_on = deal
     pipeline = next((found for found in pipelines if found.id == "default"), pipelines[0])
-    stage_ids = [stage.id for stage in pipeline.stages]
+    stage_ids = [stage.id for stage in pipeline.stages or ()]
     return {
         "dealname": name,
         "pipeline": pipeline.id,
@@ -149,7 +149,12 @@ def _create(client: HubSpotClient, deals: list[dict[str, str]]) -> dict[str, str
         page: Page = client.transport.call("POST", path, decode_page, json={"inputs": inputs})
     except ScopeMissingError:
         raise _may_not_write() from None
-    raise_for_problems(page.errors, path, client.tenant_id)
+    if page.errors:
+        raise HubSpotUnavailableError(
+            f"HubSpot created {len(page.results)} of {len(deals)} deals: "
+            f"{page.errors[0].category} {page.errors[0].message[:200]!r}.",
+            remedy="Look at them in HubSpot, then run the command again.",
+        )
     return {
         msgspec.json.decode(record.properties)["dealname"]: record.id for record in page.results
     }

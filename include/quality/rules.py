@@ -1,9 +1,9 @@
 """The data-quality checks: a name, a query that yields one figure, a bound, a severity, a reason.
 
 A query sees the tables `{deals}`, `{records}`, `{scans}`, `{scan_objects}`, `{stages}`, the
-temporary table `received` (what this scan received: object, record_id, content_hash, modified_at),
-the condition `{of_this_scan}` on `deals`, and the parameters %(tenant_id)s and %(scan_id)s. Its
-figure counts what is wrong: a rule passes while figure ≤ at_most.
+temporary table `received` (what this scan received: object, record_id, content_hash, chunk,
+loaded_at), the condition `{of_this_scan}` on `deals`, and the parameters %(tenant_id)s and
+%(scan_id)s. Its figure counts what is wrong: a rule passes while figure ≤ at_most.
 """
 
 from dataclasses import dataclass
@@ -46,34 +46,37 @@ RULES = (
     Rule(
         name="received_records_are_held",
         sql="""
+            with differing as (
+                select sent.*, held._scan_id, held._extracted_at
+                from received as sent
+                left join (
+                    select 'deals' as object, deal_id as record_id, _content_hash, _scan_id,
+                           _extracted_at
+                    from {deals}
+                    where _tenant_id = %(tenant_id)s
+                    union all
+                    select object, record_id, _content_hash, _scan_id, _extracted_at
+                    from {records}
+                    where _tenant_id = %(tenant_id)s
+                ) as held using (object, record_id)
+                where held._content_hash is distinct from sent.content_hash
+            )
             select count(*)
-            from (
-                select object, record_id, array_agg(content_hash) as hashes,
-                       max(modified_at) as modified_at, max(loaded_at) as loaded_at
-                from received
-                group by object, record_id
-            ) as sent
-            left join (
-                select 'deals' as object, deal_id as record_id, _content_hash, updated_at,
-                       _extracted_at
-                from {deals}
-                where _tenant_id = %(tenant_id)s
-                union all
-                select object, record_id, _content_hash, updated_at, _extracted_at
-                from {records}
-                where _tenant_id = %(tenant_id)s
-            ) as held using (object, record_id)
-            cross join (
-                select coalesce(extraction_finished_at, now()) as finished_at
-                from {scans}
-                where scan_id = %(scan_id)s
-            ) as scan
-            where held._content_hash is null
-               or (held._content_hash <> all (sent.hashes)
-                   -- neither newer than what was sent, nor read after it: by a later scan, or by a
-                   -- try that was killed before it could write down what it had received
-                   and (held.updated_at > sent.modified_at) is not true
-                   and held._extracted_at <= least(scan.finished_at, sent.loaded_at))
+            from differing
+            join {scans} as scan on scan.scan_id = %(scan_id)s
+            left join {scans} as writer on writer.scan_id = differing._scan_id
+            -- of a record that came several times, only what came last has to be held
+            where not exists (
+                select from received as later
+                where later.object = differing.object and later.record_id = differing.record_id
+                  and later.chunk > differing.chunk
+            )
+            -- it was read later by another scan, or by a try of this one that was killed before it
+            -- could write down what it had received
+            and case when differing._scan_id = scan.scan_id
+                     then differing._extracted_at > differing.loaded_at
+                     else writer.last_extraction > coalesce(scan.first_extraction, 0)
+                end is not true
         """,
         severity=Severity.BLOCK,
         why="every record HubSpot sent must be a row with exactly the content that was sent",
@@ -141,10 +144,28 @@ RULES = (
         name="properties_belong_to_their_deal",
         sql="""
             select count(*) from {deals}
-            where {of_this_scan} and properties ->> 'hs_object_id' is distinct from deal_id::text
+            where {of_this_scan} and properties ->> 'hs_object_id' <> deal_id::text
         """,
         severity=Severity.BLOCK,
         why="properties of one deal under the id of another are worse than none",
+    ),
+    Rule(
+        name="records_came_with_properties",
+        sql="""
+            select count(*)
+            from (
+                select 'deals' as object, deal_id as record_id, properties
+                from {deals} where _tenant_id = %(tenant_id)s
+                union all
+                select object, record_id, properties
+                from {records} where _tenant_id = %(tenant_id)s
+            ) as held
+            where (object, record_id) in (select object, record_id from received)
+              and properties ->> 'hs_object_id' is null
+        """,
+        severity=Severity.WARN,
+        why="HubSpot sends at least the property hs_object_id with every record",
+        needs_rows=False,
     ),
     Rule(
         name="modified_not_in_the_future",

@@ -1,6 +1,6 @@
 """What records are associated with, as `associations`."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from psycopg import sql
 
@@ -13,8 +13,11 @@ from include.warehouse.record_table import RecordTable
 Link = tuple[int, int, str, int, str | None]
 
 
-def links_of(results: Iterable[AssociationResult]) -> set[Link]:
-    """Return every association once; the same record can be named on two pages."""
+def links_of(results: Iterable[AssociationResult], of: Collection[int]) -> set[Link]:
+    """Return every association of the records *of* once; one can be named on two pages.
+
+    Raises ValueError for an id that is no number.
+    """
     return {
         (
             int(result.source.id),
@@ -24,6 +27,7 @@ def links_of(results: Iterable[AssociationResult]) -> set[Link]:
             association.label,
         )
         for result in results
+        if int(result.source.id) in of
         for target in result.to
         for association in target.association_types
     }

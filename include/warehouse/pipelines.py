@@ -32,7 +32,8 @@ def save_pipelines(warehouse: Warehouse, scan: Scan, pipelines: Sequence[Pipelin
             ("_tenant_id", "pipeline_id", "stage_id"),
             [tenant | row | {"_scan_id": scan.id} for row in _stage_rows(pipelines)],
         )
-        unlist(connection, stages_table, tenant)
+        unsaid = [pipeline.id for pipeline in pipelines if pipeline.stages is None]
+        unlist(connection, stages_table, tenant, but=("pipeline_id", unsaid))
 
 
 def add_unlisted_stages(warehouse: Warehouse, scan: Scan) -> None:
@@ -68,7 +69,7 @@ def _add_unlisted_stages(connection: psycopg.Connection, schema: str, scan: Scan
 def _pipeline_row(pipeline: Pipeline) -> dict[str, Any]:
     return {
         "pipeline_id": pipeline.id,
-        "label": pipeline.label,
+        "label": pipeline.label or pipeline.id,
         "display_order": pipeline.display_order,
         "listed": True,
         "created_at": to_moment(pipeline.created_at),
@@ -81,13 +82,13 @@ def _stage_rows(pipelines: Sequence[Pipeline]) -> list[dict[str, Any]]:
         {
             "pipeline_id": pipeline.id,
             "stage_id": stage.id,
-            "pipeline_label": pipeline.label,
-            "stage_label": stage.label,
+            "pipeline_label": pipeline.label or pipeline.id,
+            "stage_label": stage.label or stage.id,
             "is_closed": to_flag(stage.metadata.get("isClosed")),
             "probability": to_number(stage.metadata.get("probability")),
             "display_order": stage.display_order,
             "listed": True,
         }
         for pipeline in pipelines
-        for stage in pipeline.stages
+        for stage in pipeline.stages or ()
     ]

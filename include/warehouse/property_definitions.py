@@ -77,7 +77,7 @@ def _row(definition: PropertyDefinition) -> dict[str, Any]:
         "property_type": definition.type,
         "field_type": definition.field_type,
         "calculated": definition.calculated,
-        "options": msgspec.json.decode(definition.options),
+        "options": msgspec.json.decode(definition.options) or [],
         "archived": definition.archived,
         "listed": True,
         "definition": msgspec.json.decode(definition.document),

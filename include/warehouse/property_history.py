@@ -50,14 +50,18 @@ def save_histories(
     """Add what is new of some records' histories, and note them as read; one transaction.
 
     Nothing is taken away: HubSpot may send less of an old history than it once did. Returns how
-    many values came.
+    many values were left out because HubSpot does not say when they changed.
     """
-    values = {
-        (int(history.id), name, moment): (past.value, past.source_type, past.source_id)
+    pasts_of = [
+        (int(history.id), name, past)
         for history in histories
-        for name, pasts in history.properties_with_history.items()
+        for name, pasts in (history.properties_with_history or {}).items()
         # the newest comes first, and of several at one moment it is the one that stays
         for past in reversed(pasts)
+    ]
+    values = {
+        (record_id, name, moment): (past.value, past.source_type, past.source_id)
+        for record_id, name, past in pasts_of
         if (moment := to_moment(past.timestamp)) is not None
     }
     of = {"tenant_id": scan.tenant.id, "object": object_name}
@@ -105,4 +109,4 @@ def save_histories(
                 "hashes": [content_hash for _, content_hash in unread],
             },
         )
-    return len(values)
+    return sum(to_moment(past.timestamp) is None for _, _, past in pasts_of)

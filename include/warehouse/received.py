@@ -21,11 +21,9 @@ def received_records(connection: psycopg.Connection, schema: str, scan_id: str) 
         sql.SQL(
             """
             create temporary table received on commit drop as
-            select chunk.object, record.id as record_id, record.content_hash, record.modified_at,
+            select chunk.object, record.id as record_id, record.content_hash, chunk.chunk,
                    chunk.loaded_at
-            from {} as chunk,
-                 unnest(chunk.ids, chunk.hashes, chunk.modified_at)
-                     as record (id, content_hash, modified_at)
+            from {} as chunk, unnest(chunk.ids, chunk.hashes) as record (id, content_hash)
             where chunk.scan_id = %s
             """
         ).format(sql.Identifier(schema, "scan_chunks")),

@@ -40,16 +40,25 @@ def upsert(
         cursor.executemany(statement, [adapted(row) for row in rows])
 
 
-def unlist(connection: psycopg.Connection, table: sql.Identifier, of: Mapping[str, Any]) -> None:
+def unlist(
+    connection: psycopg.Connection,
+    table: sql.Identifier,
+    of: Mapping[str, Any],
+    *,
+    but: tuple[str, Sequence[str]] = ("_tenant_id", ()),
+) -> None:
     """Mark as no longer listed what this transaction's `upsert` has not just written.
 
     :param of: the columns and values that say which rows of the table are meant.
+    :param but: a column, and the values of it whose rows are left alone.
     """
+    column, values = but
     connection.execute(
         sql.SQL(
             "update {table} set listed = false where {of} and listed and last_seen_at <> now()"
-        ).format(table=table, of=_equations(of, " and ")),
-        of,
+            " and {column} <> all (%(_but)s::text[])"
+        ).format(table=table, of=_equations(of, " and "), column=sql.Identifier(column)),
+        {**of, "_but": list(values)},
     )
 
 

@@ -102,6 +102,25 @@ class ScanLog:
                 [self.scan.id],
             ).fetchone()
 
+    def number_extraction(self, *, begins: bool) -> None:
+        """Give this try a number above those of all extractions of the tenant before it.
+
+        :param begins: it is the first try, or begins anew.
+        """
+        self._execute(
+            """
+            update {scans} as scan
+            set last_extraction = next.number,
+                first_extraction = case when %s then next.number else scan.first_extraction end
+            from (
+                select coalesce(max(last_extraction), 0) + 1 as number
+                from {scans} where tenant_id = %s
+            ) as next
+            where scan.scan_id = %s
+            """,
+            [begins, self.scan.tenant.id, self.scan.id],
+        )
+
     def set(self, **columns: Any) -> None:
         """Write columns of the row; dicts and lists become jsonb."""
         with self.warehouse.connect(self.scan.tenant.id) as connection:

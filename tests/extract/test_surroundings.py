@@ -11,6 +11,7 @@ from include.validation import validate_token
 from include.warehouse.connection import Warehouse
 from tests.conftest import Serve
 from tests.hubspot_simulator import Fault, Portal, Token, portals
+from tests.hubspot_simulator.definitions import partner_pipeline
 from tests.scans import PAGES, object_row, query, run, scan, scan_row
 
 
@@ -55,12 +56,43 @@ def test_a_stage_that_deals_still_hold_is_there_though_the_portal_lists_it_no_mo
 
 def test_a_pipeline_that_is_gone_stays_unlisted(warehouse: Warehouse, portal: Portal) -> None:
     run(scan("1"))
+    gone = portal.pipelines.pop()
+    portal.pipelines.append(partner_pipeline())
+
+    run(scan("2"))
+
+    listed = {row["pipeline_id"]: row["listed"] for row in rows(warehouse, "deal_pipelines")}
+    assert listed == {gone["id"]: False, portal.pipelines[0]["id"]: True}
+    stages = rows(warehouse, "deal_stages", "listed")
+    assert {row["pipeline_id"] for row in stages} == {portal.pipelines[0]["id"]}
+
+
+def test_a_list_of_pipelines_that_is_empty_is_not_believed(
+    warehouse: Warehouse, portal: Portal
+) -> None:
+    run(scan("1"))
+    before = rows(warehouse, "deal_stages", "listed")
     portal.pipelines.clear()
 
     run(scan("2"))
 
-    assert [row["listed"] for row in rows(warehouse, "deal_pipelines")] == [False]
-    assert rows(warehouse, "deal_stages", "listed") == []
+    assert rows(warehouse, "deal_stages", "listed") == before
+    (warning,) = scan_row(warehouse, scan("2"))["warnings"]
+    assert "lists no pipeline" in warning
+
+
+@pytest.mark.parametrize("said", [{"stages": None}, {}], ids=["null", "left out"])
+def test_stages_that_hubspot_does_not_speak_of_stay_listed(
+    warehouse: Warehouse, portal: Portal, said: dict[str, None]
+) -> None:
+    run(scan("1"))
+    before = [row["stage_id"] for row in rows(warehouse, "deal_stages", "listed")]
+    del portal.pipelines[0]["stages"]
+    portal.pipelines[0].update(said)
+
+    run(scan("2"))
+
+    assert [row["stage_id"] for row in rows(warehouse, "deal_stages", "listed")] == before
 
 
 # Owners

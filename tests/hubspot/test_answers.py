@@ -1,10 +1,20 @@
-from contextlib import nullcontext
+from typing import Any
 
 import msgspec
 import pytest
 
-from include.errors import HubSpotUnavailableError
-from include.hubspot.answers import decode_page, raise_for_problems
+from include.hubspot.answers import (
+    AssociationPage,
+    BatchProblem,
+    Owner,
+    Pipeline,
+    PropertyDefinition,
+    Record,
+    SearchPage,
+    decode_page,
+    decoder_of,
+    unexplained,
+)
 
 
 def test_properties_stay_the_bytes_that_hubspot_sent() -> None:
@@ -36,17 +46,105 @@ def test_another_shape_than_documented_is_told_apart_from_garbage() -> None:
 
 
 @pytest.mark.parametrize(
-    ("category", "raises"), [("OBJECT_NOT_FOUND", False), ("INTERNAL_ERROR", True), ("", True)]
+    ("sent", "read"),
+    [
+        pytest.param('{"id":12345678901234567890}', Record("12345678901234567890"), id="number"),
+        pytest.param('{"id":"1","updatedAt":5}', Record("1", updated_at="5"), id="number as text"),
+        pytest.param('{"id":"1","archived":"true"}', Record("1", archived=True), id="text as bool"),
+        pytest.param('{"id":"1","archived":null}', Record("1", archived=None), id="null is unsaid"),
+        pytest.param('{"id":"1","url":true}', Record("1", url="true"), id="bool as text"),
+    ],
 )
-def test_what_could_not_be_read_is_not_taken_for_what_is_not_there(
-    category: str, raises: bool
-) -> None:
-    body = f'{{"results":[],"numErrors":1,"errors":[{{"category":"{category}","message":"m"}}]}}'
-    page = decode_page(body.encode())
+def test_nulls_and_other_scalars_are_read_where_nothing_is_lost(sent: str, read: Record) -> None:
+    (record,) = decode_page(f'{{"results":[{sent}]}}'.encode()).results
 
-    with (
-        pytest.raises(HubSpotUnavailableError, match="could not read part of a batch")
-        if raises
-        else nullcontext()
-    ):
-        raise_for_problems(page.errors, "POST /batch/read", "acme")
+    assert record == read
+
+
+def test_properties_stay_the_bytes_that_were_sent_beside_a_field_of_another_type() -> None:
+    page = decode_page(b'{"results":[{"id":1,"properties":{"n": 1.50, "t":null}}]}')
+
+    assert bytes(page.results[0].properties) == b'{"n": 1.50, "t":null}'
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        '{"results":null}',
+        "{}",
+        '{"results":[null]}',
+        '{"results":[{"id":null}]}',
+        '{"results":[{"properties":{}}]}',
+        '{"results":[{"id":["1"]}]}',
+        '{"results":[],"paging":{"next":{}}}',
+        '{"results":[],"paging":{"next":{"after":null}}}',
+        '{"results":[],"paging":"none"}',
+    ],
+)
+def test_what_could_be_taken_for_nothing_is_refused(sent: str) -> None:
+    with pytest.raises(msgspec.ValidationError):
+        decode_page(sent.encode())
+
+
+@pytest.mark.parametrize("total", ["-1", "1e30", "null", '"many"', "1000000000001"])
+def test_a_total_that_is_no_number_of_records_is_refused(total: str) -> None:
+    with pytest.raises(msgspec.ValidationError):
+        decoder_of(SearchPage)(f'{{"total":{total},"results":[]}}'.encode())
+
+
+def test_a_total_sent_as_text_is_read() -> None:
+    assert decoder_of(SearchPage)(b'{"total":"7","results":[]}').total == 7
+
+
+@pytest.mark.parametrize("field", ["to", "associationTypes", "toObjectId", "from"])
+def test_an_association_without_its_parts_is_not_taken_for_none(field: str) -> None:
+    link = {"toObjectId": 2, "associationTypes": [{"category": "A", "typeId": 1}]}
+    result = {"from": {"id": "1"}, "to": [link]}
+    (link if field in link else result)[field] = None
+
+    with pytest.raises(msgspec.ValidationError):
+        decoder_of(AssociationPage)(msgspec.json.encode({"results": [result]}))
+
+
+@pytest.mark.parametrize(
+    ("entry", "sent"),
+    [
+        (Pipeline, {"id": "p", "label": None, "stages": None}),
+        (Pipeline, {"id": "p", "stages": [{"id": 1, "metadata": None, "label": None}]}),
+        (Owner, {"id": 7, "archived": None, "teams": None, "userId": "12"}),
+        (PropertyDefinition, {"name": "p", "options": None, "calculated": None, "label": 5}),
+        (AssociationPage, {"results": [], "errors": None}),
+        (AssociationPage, {"results": [], "errors": ["text", None, {"category": None}]}),
+    ],
+)
+def test_fields_that_hubspot_may_leave_out_may_be_null(entry: type, sent: dict[str, Any]) -> None:
+    decoder_of(entry)(msgspec.json.encode(sent))
+
+
+def problem(**fields: Any) -> BatchProblem:
+    return BatchProblem(**{"category": "OBJECT_NOT_FOUND", **fields})
+
+
+@pytest.mark.parametrize(
+    ("answered", "problems", "lacking"),
+    [
+        pytest.param(["1", "2"], [], ["3"], id="nothing is said of it"),
+        pytest.param(["1", "2"], [problem(context={"ids": ["3"]})], [], id="not there"),
+        pytest.param(["1", "2"], [problem(context={"ids": [3]})], [], id="not there, as a number"),
+        pytest.param([], [problem(context={"fromObjectId": ["1"]})], ["2", "3"], id="one of them"),
+        pytest.param(["1", "2"], [problem()], ["3"], id="which one is not said"),
+        pytest.param([], [problem()], [], id="which is not said, but nothing came"),
+        pytest.param([], [problem(context="3")], [], id="a context of another shape"),
+        pytest.param(
+            ["1", "2"],
+            [problem(category="INTERNAL_ERROR", context={"ids": ["3"]})],
+            ["3"],
+            id="could not be read, which is not the same as not there",
+        ),
+        pytest.param([], [BatchProblem()], ["1", "2", "3"], id="no category"),
+    ],
+)
+def test_a_batch_explains_what_it_lacks_or_is_incomplete(
+    answered: list[str], problems: list[BatchProblem], lacking: list[str]
+) -> None:
+    assert unexplained(["1", "2", "3"], answered, problems) == lacking

@@ -116,6 +116,8 @@ async def _serve(portal: Portal, token: Token, call: Call, connection: Connectio
     if fault is not None and fault.kind == "slow":
         await asyncio.sleep(fault.seconds)
     answer = _edge(call) or _answered(portal, token, call, fault)
+    if fault is not None and fault.rewrite is not None:
+        answer = fault.rewrite(answer)
     with portal.lock:
         portal.statistics.statuses[answer.status] += 1
     if fault is not None and fault.kind in PARTIAL_KINDS:

@@ -2,6 +2,7 @@
 
 import random
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from tests.hubspot_simulator.errors import (
@@ -17,8 +18,8 @@ from tests.hubspot_simulator.errors import (
 SILENT_KINDS = ("reset", "close", "hang")
 #: The true answer is sent in part: with its full Content-Length, or as a whole body of cut JSON.
 PARTIAL_KINDS = ("truncated", "cut_json")
-#: A page of the edge with status 200; the true answer, late.
-OTHER_KINDS = ("html", "slow")
+#: A page of the edge with status 200; the true answer, late; the true answer, changed by `rewrite`.
+OTHER_KINDS = ("html", "slow", "rewritten")
 #: Answered by the edge in HTML, not by the API in JSON.
 EDGE_STATUSES = {
     "414": "Request-URI Too Large",
@@ -40,6 +41,7 @@ class Fault:
     ``path``, ``query``: regular expressions, searched. ``endpoint``: a name of `routes.ROUTES`.
     ``count``: None for ever. ``probability`` < 1 uses the seed. ``policy``: of a 429.
     ``retry_after_s``: sent as Retry-After. ``seconds``: how long to hang, or to be slow.
+    ``rewrite``: what a "rewritten" answer becomes.
     """
 
     kind: str
@@ -53,6 +55,7 @@ class Fault:
     seconds: float = 5.0
     endpoint: str = ""
     query: str = ""
+    rewrite: Callable[[Answer], Answer] | None = None
     _seen: int = field(default=0, init=False)
     _done: int = field(default=0, init=False)
 

@@ -1,6 +1,7 @@
 """Every check is shown to pass on good rows and to find what it is there for."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -232,19 +233,73 @@ def test_a_scan_without_deals_is_a_result_of_its_own(
     assert found.pop("portal_count_is_explained") == "passed"
     assert found.pop("most_records_are_still_there") == "passed"
     assert found.pop("everything_wanted_was_read") == "passed"
+    assert found.pop("records_came_with_properties") == "passed"
     assert set(found.values()) == {"no_rows"}
     assert checked["warned"] == 1
 
 
-def test_rows_that_a_later_scan_wrote_and_newer_ones_are_no_loss(
+def write_as_another_scan(execute: Execute, extraction: int) -> None:
+    execute(
+        "insert into scans (scan_id, tenant_id, dag_id, run_id, mode, state, last_extraction)"
+        f" values ('another', 'acme', 'd', 'r', 'auto', 'extracting', {extraction})"
+    )
+    execute("update deals set _content_hash = 11, _scan_id = 'another' where deal_id = 1")
+
+
+def test_a_row_that_a_later_scan_wrote_is_no_loss(warehouse: Warehouse, execute: Execute) -> None:
+    execute("update scans set first_extraction = 5, last_extraction = 5")
+    write_as_another_scan(execute, 6)
+
+    check_quality(SCAN)
+
+    assert statuses(warehouse)["received_records_are_held"] == "passed"
+
+
+def test_a_row_that_an_earlier_scan_wrote_is_a_loss_whatever_the_clocks_say(
     warehouse: Warehouse, execute: Execute
 ) -> None:
-    execute("update deals set _content_hash = 11, updated_at = '2026-11-02Z' where deal_id = 1")
+    execute("update scans set first_extraction = 5, last_extraction = 5")
+    write_as_another_scan(execute, 4)
+    execute(
+        "update deals set updated_at = now() + interval '1 year',"
+        " _extracted_at = now() + interval '1 year' where deal_id = 1"
+    )
+
+    with pytest.raises(QualityError, match="received_records_are_held = 1"):
+        check_quality(SCAN)
+
+
+def test_a_row_of_a_try_that_was_killed_before_it_wrote_down_what_it_received_is_no_loss(
+    warehouse: Warehouse, execute: Execute
+) -> None:
     execute("update deals set _content_hash = 21, _extracted_at = now() where deal_id = 2")
 
     check_quality(SCAN)
 
     assert statuses(warehouse)["received_records_are_held"] == "passed"
+
+
+def test_a_modification_time_that_is_newer_excuses_nothing(
+    warehouse: Warehouse, execute: Execute
+) -> None:
+    execute("update deals set _content_hash = 11, updated_at = '2026-11-02Z' where deal_id = 1")
+
+    with pytest.raises(QualityError, match="received_records_are_held = 1"):
+        check_quality(SCAN)
+
+
+@pytest.mark.parametrize(("held", "passes"), [(12, True), (10, False)])
+def test_of_a_record_that_came_twice_what_came_last_must_be_held(
+    warehouse: Warehouse, execute: Execute, held: int, passes: bool
+) -> None:
+    execute(
+        "insert into scan_chunks (scan_id, object, chunk, ids, hashes, modified_at)"
+        " values ($scan, 'deals', 2, '{1}', '{12}', '{2026-10-01Z}')"
+    )
+    execute(f"update deals set _content_hash = {held} where deal_id = 1")
+
+    with nullcontext() if passes else pytest.raises(QualityError, match="are_held = 1"):
+        check_quality(SCAN)
 
 
 def test_a_scan_that_compared_nothing_passes_no_comparison(
