@@ -92,6 +92,8 @@ def build_dag(tenant: Tenant) -> None:
             "retry_exponential_backoff": 2.0,
             "max_retry_delay": timedelta(minutes=15),
             "retry_policy": ExceptionRetryPolicy([NO_USE_IN_RETRYING]),
+            # nothing of a scan may go on for ever: not a list, not a lock, not an answer
+            "execution_timeout": timedelta(seconds=tenant.task_timeout_s),
             "pool": tenant.pool,
             "priority_weight": tenant.priority,
             # a task counts for more the later it comes: scans that run end before others begin

@@ -8,7 +8,8 @@
     │   └── OAuthAppError, CertificateRejectedError, PlainTextRefusedError
     ├── TransientError    waiting helps: retried by Airflow
     │   ├── HubSpotUnavailableError, RateLimitedError, WarehouseUnavailableError,
-    │   ├── TenantBusyError, LoadError, ScanKilledError, OutdatedAttemptError
+    │   ├── TenantBusyError, LoadError, TaskTimeoutError, ScanKilledError,
+    │   ├── OutdatedAttemptError
     │   └── ComeBackLaterError      when is known: the task sleeps until then, without a retry
     │       └── DailyLimitError, PortalMigratingError
     ├── ContractError     HubSpot answered something we do not understand: a developer must look
@@ -222,6 +223,12 @@ class OutdatedAttemptError(TransientError):
             tenant_id=tenant_id,
             remedy="Nothing to do: the next try goes on where this one was.",
         )
+
+
+class TaskTimeoutError(TransientError):
+    """Airflow ended the task: it ran longer than the tenant's `task_timeout_s`."""
+
+    runbook_heading = "task-timeout"
 
 
 class LoadError(TransientError):

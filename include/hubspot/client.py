@@ -269,6 +269,8 @@ class HubSpotClient:
             propertiesWithHistory=list(properties),
         )
         page.unanswered = unanswered
+        # an id that is none says nothing about any record
+        page.results = [history for history in page.results if history.id.isdecimal()]
         return page
 
     def _batch(

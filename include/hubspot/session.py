@@ -2,6 +2,7 @@
 
 import os
 import ssl
+import time
 from collections.abc import Mapping
 from http.cookiejar import DefaultCookiePolicy
 from typing import NamedTuple
@@ -17,6 +18,10 @@ from requests.utils import default_headers, get_environ_proxies
 
 #: As many requests as threads may be under way at once without opening connections anew.
 CONNECTIONS = 32
+#: A page of 100 records with all their properties has a few megabytes. Without a limit, an answer
+#: that never ends would be waited for as long as one byte comes within the time-out.
+ANSWER_MAX_S = 300.0
+ANSWER_MAX_BYTES = 256 * 1024 * 1024
 _HEADERS = {**default_headers(), "User-Agent": "hubspot-deals-airflow"}
 
 
@@ -83,21 +88,34 @@ def answer_to(
 
     :param timeout_s: to connect, and between two packets of the answer.
     """
-    answer = session.send(
+    # Not by the session: it would follow redirects, which take the token to another host, and keep
+    # cookies. HubSpot's API has neither.
+    answer = session.get_adapter(str(request.url)).send(
         request,
         timeout=timeout_s,
-        # A redirect would take the token to another host: HubSpot's API has none.
-        allow_redirects=False,
         proxies=session.proxies,
-        verify=session.verify,
+        verify=session.verify or True,
         stream=True,
     )
     try:
-        # At once: `requests` would read it in pieces of 10 kB, which costs more than all the rest.
-        content = answer.raw.read(decode_content=True)
+        content = _content(answer)
     except urllib3.exceptions.HTTPError as exc:
         raise requests.ConnectionError(exc) from exc
     return Answer(answer.status_code, answer.headers, content)
+
+
+def _content(answer: requests.Response) -> bytes:
+    """Read a body as it comes: `requests` would read 10 kB at a time, which costs more."""
+    give_up_at = time.monotonic() + ANSWER_MAX_S
+    pieces: list[bytes] = []
+    size = 0
+    while piece := answer.raw.read1(decode_content=True):
+        pieces.append(piece)
+        size += len(piece)
+        if size > ANSWER_MAX_BYTES or time.monotonic() > give_up_at:
+            answer.close()
+            raise requests.ReadTimeout(f"the answer did not end within {size} bytes")
+    return b"".join(pieces)
 
 
 def is_untrusted(exc: requests.RequestException) -> bool:

@@ -57,6 +57,8 @@ class Tenant(BaseModel):
     objects: Objects = Objects.model_validate({})
     #: Tries after the first, for errors that waiting can heal.
     retries: Annotated[int, Field(ge=0, le=20)] = 3
+    #: After so many seconds Airflow ends a task of the tenant; the next try goes on where it was.
+    task_timeout_s: Annotated[int, Field(ge=60, le=2_592_000)] = 86_400
     #: Airflow's pool that its tasks take their slots from.
     pool: Annotated[str, StringConstraints(pattern=POOL_PATTERN)] = DEFAULT_POOL
     #: Of two tasks that wait for a slot the one with the higher priority gets it.

@@ -15,6 +15,8 @@ from include.errors import (
     HubSpotDealsError,
     OutdatedAttemptError,
     ScanCancelledError,
+    TaskTimeoutError,
+    TenantBusyError,
 )
 from include.scan import Scan
 from include.warehouse.connection import Warehouse
@@ -22,6 +24,9 @@ from include.warehouse.recorded_error import columns_of
 from include.warehouse.rows import adapted, assignments
 
 log = logging.getLogger(__name__)
+
+#: How long the row's lock is waited for: writes of an earlier try hold it until they are committed.
+WRITE_WAIT = "60s"
 
 
 @dataclass(frozen=True)
@@ -171,7 +176,11 @@ class ScanLog:
         """Mark the scan as being in *state*.
 
         If the block raises, as failed, with the message; as waiting, if it shall go on later.
+        Raises TaskTimeoutError in the place of Airflow's time-out, which is no Exception: nothing
+        that handles failures would see it.
         """
+        from airflow.sdk.exceptions import AirflowTaskTimeout
+
         self.set(state=state, error=None, remedy=None, finished_at=None)
         try:
             yield
@@ -179,6 +188,16 @@ class ScanLog:
             log.warning("%s", exc)
             self._record("waiting", exc)
             raise
+        except AirflowTaskTimeout as exc:
+            failure = TaskTimeoutError(
+                f"the task was {state} for longer than task_timeout_s allows "
+                f"({self.scan.tenant.task_timeout_s} s), and was ended.",
+                tenant_id=self.scan.tenant.id,
+                remedy="The task is retried, and goes on from its last checkpoint. If that takes "
+                "as long, raise task_timeout_s in the tenants file.",
+            )
+            self._record("failed", failure)
+            raise failure from exc
         except Exception as exc:
             self._record("failed", exc)
             raise
@@ -200,5 +219,14 @@ class ScanLog:
     ) -> list[tuple[Any, ...]]:
         scans = sql.Identifier(self.warehouse.schema, "scans")
         with self.warehouse.connect(self.scan.tenant.id) as connection:
-            cursor = connection.execute(sql.SQL(statement).format(scans=scans, **parts), values)
+            connection.execute(sql.SQL("set local lock_timeout = {}").format(WRITE_WAIT))
+            try:
+                cursor = connection.execute(sql.SQL(statement).format(scans=scans, **parts), values)
+            except psycopg.errors.LockNotAvailable as exc:
+                raise TenantBusyError(
+                    f"an earlier try of this scan is in the middle of a write for {WRITE_WAIT}.",
+                    tenant_id=self.scan.tenant.id,
+                    remedy="The task is retried; if it goes on, end that try's process, or its "
+                    "session in PostgreSQL (pg_stat_activity shows it under hubspot_deals/…).",
+                ) from exc
             return cursor.fetchall() if cursor.description else []

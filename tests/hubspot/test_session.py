@@ -1,6 +1,13 @@
-import pytest
+import http.server
+import itertools
+import threading
+from collections.abc import Iterator
 
-from include.hubspot.session import new_session, prepared, prepared_form
+import pytest
+import requests
+
+from include.hubspot import session
+from include.hubspot.session import answer_to, new_session, prepared, prepared_form
 
 
 def test_proxies_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -24,8 +31,6 @@ def test_a_bundle_of_certificates_comes_from_the_environment(
 
 
 def test_a_request_is_what_requests_itself_would_send() -> None:
-    import requests
-
     url = "https://api.hubapi.com/crm/objects/2026-03/deals/search?a=b%2Cc"
     ours = prepared("POST", url, "token", {"limit": 1})
     theirs = requests.Session().prepare_request(
@@ -46,3 +51,39 @@ def test_a_form_is_in_the_body_and_in_nothing_else() -> None:
     assert (request.method, request.url) == ("POST", "https://example.com/oauth")
     assert request.headers["Content-Length"] == str(len(request.body))
     assert "Authorization" not in request.headers
+
+
+class _Endless(http.server.BaseHTTPRequestHandler):
+    """Answers with a body that does not end before the client goes away."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        try:
+            for _ in itertools.count():
+                self.wfile.write(b"x" * 1_000)
+        except OSError:
+            return
+
+    def log_message(self, *arguments: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def endless() -> Iterator[str]:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Endless) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize("limit", ["ANSWER_MAX_S", "ANSWER_MAX_BYTES"])
+def test_an_answer_that_does_not_end_is_given_up(
+    endless: str, monkeypatch: pytest.MonkeyPatch, limit: str
+) -> None:
+    monkeypatch.setattr(session, limit, 0.1)
+
+    with pytest.raises(requests.ReadTimeout, match="did not end"):
+        answer_to(prepared("GET", f"{endless}/", "token"), new_session(endless), (5.0, 5.0))

@@ -1,12 +1,15 @@
 """What an outdated try of a scan may not do, whatever it believes."""
 
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
 import pytest
 from psycopg import sql
 
-from include.errors import OutdatedAttemptError
+from include.errors import OutdatedAttemptError, TenantBusyError
+from include.warehouse import scan_log
 from include.warehouse.connection import Warehouse
 from include.warehouse.scan_log import ScanLog
 from tests.scans import scan
@@ -132,3 +135,46 @@ def test_connections_that_are_kept_are_used_again_and_those_with_errors_are_not(
         with pytest.raises(psycopg.errors.DivisionByZero):
             backend(keeping, lambda connection: connection.execute("select 1/0"))
         assert backend(keeping) != first
+
+
+def test_a_new_try_waits_for_what_an_earlier_one_is_writing(
+    attempt: ScanLog, warehouse: Warehouse
+) -> None:
+    with ThreadPoolExecutor() as executor:
+        with attempt.warehouse.connect() as connection:
+            connection.execute(
+                sql.SQL("delete from {}").format(sql.Identifier(warehouse.schema, "deals"))
+            )
+            newer = executor.submit(attempt.next_attempt)
+            wait_until(lambda: waits_for_a_lock(warehouse))
+            assert not newer.done()
+
+        assert newer.result().attempt == (attempt.attempt or 0) + 1
+
+
+def test_a_new_try_does_not_wait_for_ever(
+    attempt: ScanLog, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scan_log, "WRITE_WAIT", "10ms")
+    with attempt.warehouse.connect() as connection:
+        connection.execute(
+            sql.SQL("delete from {}").format(sql.Identifier(warehouse.schema, "deals"))
+        )
+
+        with pytest.raises(TenantBusyError, match="in the middle of a write"):
+            attempt.next_attempt()
+
+
+def waits_for_a_lock(warehouse: Warehouse) -> bool:
+    with warehouse.connect() as connection:
+        waiting = connection.execute(
+            "select from pg_stat_activity where wait_event_type = 'Lock' and query like %s",
+            [f'%update "{warehouse.schema}"."scans"%'],
+        )
+        return waiting.fetchone() is not None
+
+
+def wait_until(holds: Callable[[], bool], at_most_s: float = 30.0) -> None:
+    give_up_at = time.monotonic() + at_most_s
+    while not holds():
+        assert time.monotonic() < give_up_at

@@ -1,0 +1,409 @@
+"""`python -m tests.hostile.hubspot`: each answer of HubSpot is changed, one at a time.
+
+An account is scanned, changes, and is scanned again; in that scan one answer, or every answer of an
+endpoint from some moment on, is another one than the account would give. What may come of it:
+
+- the warehouse equals the account, or
+- the scan says what is missing (a warning, a check, or an error with a remedy), and the next scan,
+  which gets good answers, makes the warehouse equal to the account.
+
+What must not: a scan that never ends, more requests than MOST_REQUESTS, an exception of a library,
+or a scan that says nothing and is wrong.
+"""
+
+import argparse
+import json
+import logging
+import os
+import random
+import sys
+import tempfile
+import time
+import traceback
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from include.errors import HubSpotDealsError
+from include.extract import associations, history, reader
+from include.extract.pipeline import extract_deals
+from include.hubspot import api, search
+from include.hubspot.client import HubSpotClient
+from include.local.postgres import EmbeddedPostgres
+from include.local.simulator import connections
+from include.quality.checks import check_quality
+from include.scan import Scan
+from include.validation import validate_token
+from include.warehouse.connection import Warehouse
+from include.warehouse.migrations import migrate
+from tests.chaos.facts import Facts
+from tests.chaos.holdings import Holdings
+from tests.hostile.mutations import Mutation, mutations_of
+from tests.hubspot_simulator import Fault, HubSpotSimulator, Portal, portals
+from tests.hubspot_simulator.errors import Answer
+from tests.scans import query, scan, scan_row
+
+MOST_REQUESTS = 1_500
+MOST_SECONDS = 60
+#: Endpoint → the queries that make different lists of it, and the scans that read these.
+ENDPOINTS: dict[str, dict[str, tuple[str, ...]]] = {
+    "account": {"": ("incremental",)},
+    "token_info": {"": ("incremental",)},
+    "pipelines": {"": ("incremental",)},
+    "owners": {"archived=false": ("incremental",), "archived=true": ("full",)},
+    "properties": {"^$": ("incremental",), "archived=true": ("full",)},
+    "properties:contacts": {"^$": ("full",)},
+    "search": {"": ("incremental", "full")},
+    "search:contacts": {"": ("incremental",)},
+    "list": {"archived=false": ("full",), "archived=true": ("incremental", "full")},
+    "list:contacts": {"archived=false": ("full",), "archived=true": ("incremental",)},
+    "batch_read": {"archived=false": ("incremental", "full"), "archived=true": ("full",)},
+    "batch_read:contacts": {"archived=false": ("incremental",)},
+    "associations": {"": ("incremental",)},
+}
+HISTORIES = ("amount", "dealstage")
+SETTINGS: dict[str, Any] = {
+    "search_lag_s": 0,
+    "checkpoint_pages": 2,
+    "objects": {"contacts": True, "deal_property_history": list(HISTORIES)},
+}
+MODES = ("incremental", "full")
+
+
+class Where(NamedTuple):
+    """Requests of one kind in one kind of scan. ``nth``: the first one that is meant."""
+
+    mode: str
+    endpoint: str
+    query: str
+    nth: int = 1
+
+    def __str__(self) -> str:
+        return f"{self.mode}: {self.endpoint} {self.query} #{self.nth}"
+
+
+class Case(NamedTuple):
+    """``always``: every such answer from the nth on is changed, not one alone."""
+
+    where: Where
+    mutation: Mutation
+    always: bool
+
+    def __str__(self) -> str:
+        return f"{self.where}{' and all after it' if self.always else ''}: {self.mutation.name}"
+
+
+@dataclass
+class Findings:
+    """What came of the cases. ``wrong``: case → why it must not be so."""
+
+    outcomes: Counter[str] = field(default_factory=Counter)
+    wrong: dict[str, str] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        tried = sum(self.outcomes.values())
+        told = ", ".join(f"{count} {name}" for name, count in self.outcomes.most_common())
+        return f"{tried} mutations: {told}; {len(self.wrong)} wrong"
+
+
+def _account() -> Portal:
+    portal = portals.generated(deals=14, archived=5, associations=True, requests_per_window=10**6)
+    portal.quota.searches_per_second = None
+    # five records a page, so that each list has several
+    portal.short_pages_by = 95
+    portal.add_object("contacts", count=12, archived=3)
+    return portal
+
+
+class Hostile:
+    """One account and what the warehouse holds of it; each case leaves both equal, or new."""
+
+    def __init__(self, warehouse: Warehouse, connect: Callable[[str, str, str], None]) -> None:
+        self._warehouse = warehouse
+        self._connect = connect
+        self._number = 0
+        self._stack = ExitStack()
+        self._rng = random.Random(1)
+        self._begin()
+
+    def close(self) -> None:
+        self._stack.close()
+
+    def record(self) -> Iterator[tuple[Where, Answer]]:
+        """Scan in each mode, and return the first, a middle and the last answer of each kind."""
+        for mode in MODES:
+            self._change_the_account()
+            came: dict[Where, list[Answer]] = {}
+            for endpoint, queries in ENDPOINTS.items():
+                for asked, modes in queries.items():
+                    if mode not in modes:
+                        continue
+                    where = Where(mode, endpoint, asked)
+                    came[where] = []
+                    self._fault(where, None, _keeping(came[where]))
+            self._scan(mode)
+            self.portal.faults.clear()
+            unknown = {name for name in self.portal.requests if name not in ENDPOINTS}
+            assert not unknown, f"the net knows nothing of {unknown}"
+            for where, answers in came.items():
+                middle_and_last = {(len(answers) + 1) // 2, len(answers)}
+                for nth in sorted({1, *middle_and_last} if answers else ()):
+                    yield where._replace(nth=nth), answers[nth - 1]
+
+    def judge(self, case: Case) -> tuple[str, str | None]:
+        """Run a case, and return what came of it, and why that is wrong."""
+        self._change_the_account()
+        before = sum(self.portal.requests.values())
+        started = time.monotonic()
+        self._fault(case.where, None if case.always else 1, case.mutation.change)
+        what, wrong, said = self._scan(case.where.mode)
+        self.portal.faults.clear()
+        requests = sum(self.portal.requests.values()) - before
+        if requests > MOST_REQUESTS:
+            wrong = f"{requests} requests"
+        if time.monotonic() - started > MOST_SECONDS:
+            wrong = f"{time.monotonic() - started:.0f} s"
+        difference = self._difference("the scan said nothing, and") if wrong is None else None
+        if difference and what == "succeeded" and not said and not case.mutation.is_data:
+            wrong = difference
+        if wrong is None and difference:
+            _, wrong, _ = self._scan("full" if case.mutation.is_data else "incremental")
+            wrong = wrong or self._difference("after a good scan")
+        if wrong is not None:
+            self._begin()
+        return f"{what} and said so" if what == "succeeded" and said else what, wrong
+
+    def _begin(self) -> None:
+        self._stack.close()
+        self._number += 1
+        self.portal = _account()
+        simulator = self._stack.enter_context(HubSpotSimulator([self.portal]))
+        self._tenant = f"hostile{self._number}"
+        self._connect(self._tenant, simulator.base_url, self.portal.tokens[0].text)
+        self._scans = 0
+        _, wrong, _ = self._scan("full")
+        wrong = wrong or self._difference("after the first scan")
+        assert wrong is None, wrong
+
+    def _scan(self, mode: str) -> tuple[str, str | None, bool]:
+        """Return how a scan ended, what is wrong with that, and whether it said something."""
+        self._scans += 1
+        what = scan(f"manual__{self._scans}", self._tenant, mode, **SETTINGS)
+        try:
+            validate_token(what)
+            extract_deals(what, what.tenant.checkpoint_pages)
+            check_quality(what)
+        except HubSpotDealsError as exc:
+            return type(exc).__name__, None if exc.remedy else f"{exc!r} has no remedy", True
+        except Exception:  # noqa: BLE001 - each one is a finding
+            return "crashed", traceback.format_exc(limit=-4), False
+        return "succeeded", None, self._said(what)
+
+    def _said(self, what: Scan) -> bool:
+        warned = query(
+            self._warehouse,
+            "select check_name from quality_results where scan_id = %s and status = 'warned'",
+            what.id,
+        )
+        return bool(warned or scan_row(self._warehouse, what)["warnings"])
+
+    def _fault(self, where: Where, count: int | None, change: Callable[[Answer], Answer]) -> None:
+        self.portal.add_fault(
+            Fault(
+                "rewritten",
+                endpoint=where.endpoint,
+                query=where.query,
+                nth=where.nth,
+                count=count,
+                rewrite=change,
+            )
+        )
+
+    def _change_the_account(self) -> None:
+        portal, rng = self.portal, self._rng
+        live = portal.live_ids()
+        for deal_id in rng.sample(live, 6):
+            portal.update(deal_id, amount=str(rng.randint(1, 10**6)), dealname="changed")
+        portal.create(dealname="new")
+        portal.archive(rng.choice(portal.live_ids()))
+        portal.restore(rng.choice(portal.archived_ids()))
+        if len(portal.live_ids()) > 20:
+            portal.merge(*rng.sample(portal.live_ids(), 2))
+        if len(portal.archived_ids()) > 4:
+            portal.purge(rng.choice(portal.archived_ids()))
+        portal.associate(rng.choice(portal.live_ids()), "contacts", rng.randint(1, 10**6))
+        contacts = portal.objects["contacts"]
+        for contact_id in rng.sample(contacts.live_ids(), 3):
+            contacts.update(contact_id, firstname=f"name {rng.randint(1, 10**6)}")
+        portal.owners[0]["firstName"] = f"Owner {rng.randint(1, 10**6)}"
+        portal.pipelines[0]["stages"][0]["label"] = f"Stage {rng.randint(1, 10**6)}"
+
+    def _difference(self, when: str) -> str | None:
+        """Return what is not as in the account."""
+        held, facts = Holdings(self._warehouse, self._tenant), Facts(self.portal)
+        compared = {
+            "deals": (held.values(""), facts.values("")),
+            "associations": (held.associations(), facts.associations()),
+            "histories": (held.histories(), facts.histories(HISTORIES)),
+            "merges": (held.merged(), facts.survivors(held.merged(), held.known())),
+            "contacts": (self._contacts(), _contacts_of(self.portal)),
+            # owners that HubSpot does not list any more stay
+            "owners": (self._owners() & _owners_of(self.portal), _owners_of(self.portal)),
+            "stages": (self._stages(), _stages_of(self.portal)),
+        }
+        for name, (has, true) in compared.items():
+            if has != true:
+                lacks, extra = sorted(true - has)[:3], sorted(has - true)[:3]
+                return f"{when} of {name} it lacks {lacks} and has {extra}"
+        return None
+
+    def _rows(self, statement: str) -> set[tuple[Any, ...]]:
+        return {tuple(row.values()) for row in query(self._warehouse, statement, self._tenant)}
+
+    def _contacts(self) -> set[tuple[Any, ...]]:
+        rows = self._rows(
+            "select record_id, archived, properties::text from records where _tenant_id = %s"
+            " and object = 'contacts' and vanished_at is null"
+        )
+        return {(i, archived, _sorted(json.loads(text))) for i, archived, text in rows}
+
+    def _owners(self) -> set[tuple[Any, ...]]:
+        return self._rows(
+            "select owner_id, coalesce(first_name, ''), archived from owners where _tenant_id = %s"
+        )
+
+    def _stages(self) -> set[tuple[Any, ...]]:
+        return self._rows(
+            "select pipeline_id, stage_id, stage_label from deal_stages"
+            " where _tenant_id = %s and listed"
+        )
+
+
+def _keeping(answers: list[Answer]) -> Callable[[Answer], Answer]:
+    def keep(answer: Answer) -> Answer:
+        answers.append(answer)
+        return answer
+
+    return keep
+
+
+def _sorted(properties: dict[str, Any]) -> str:
+    return json.dumps({k: v for k, v in properties.items() if v is not None}, sort_keys=True)
+
+
+def _contacts_of(portal: Portal) -> set[tuple[Any, ...]]:
+    return {
+        (int(record["id"]), record["archived"], _sorted(record["properties"]))
+        for record in portal.objects["contacts"].truth()
+    }
+
+
+def _owners_of(portal: Portal) -> set[tuple[Any, ...]]:
+    owners = [*portal.owners, *portal.archived_owners]
+    return {(owner["id"], owner["firstName"], owner["archived"]) for owner in owners}
+
+
+def _stages_of(portal: Portal) -> set[tuple[Any, ...]]:
+    return {
+        (pipeline["id"], stage["id"], stage["label"])
+        for pipeline in portal.pipelines
+        for stage in pipeline["stages"]
+    }
+
+
+def cases(recorded: Iterator[tuple[Where, Answer]]) -> list[Case]:
+    """Return all cases: fields of first answers, everything else at the first, middle and last."""
+    found = []
+    for where, answer in recorded:
+        for mutation in mutations_of(answer):
+            if mutation.kind in ("field", "header", "body") and where.nth > 1:
+                continue
+            found.append(Case(where, mutation, always=True))
+            # what HubSpot alone knows, and headers, come to the same
+            if not mutation.is_data and mutation.kind != "header":
+                found.append(Case(where, mutation, always=False))
+    return found
+
+
+@contextmanager
+def quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No pauses, no limit of searches, and small pages, so that few records make several."""
+    monkeypatch.setitem(HubSpotClient.__init__.__kwdefaults__, "sleep", lambda _: None)  # type: ignore[index]
+    monkeypatch.setattr(api, "SEARCHES_PER_S", 10_000)
+    monkeypatch.setattr(search, "SEARCH_PAGE_SIZE", 3)
+    monkeypatch.setattr(reader, "READ_BATCH_SIZE", 3)
+    monkeypatch.setattr(history, "HISTORY_BATCH_SIZE", 4)
+    monkeypatch.setattr(associations, "ASSOCIATIONS_BATCH_SIZE", 5)
+    yield
+
+
+def try_cases(
+    hostile: Hostile, chosen: list[Case], say: Callable[[str], object], seconds: float | None = None
+) -> Findings:
+    findings, until = Findings(), time.monotonic() + (seconds or float("inf"))
+    for number, case in enumerate(chosen, start=1):
+        if time.monotonic() > until:
+            break
+        outcome, wrong = hostile.judge(case)
+        findings.outcomes[outcome] += 1
+        if wrong is not None:
+            findings.wrong[str(case)] = wrong
+            say(f"WRONG {case}\n    {wrong}")
+        if number % 100 == 0:
+            say(f"{number} of {len(chosen)}: {findings}")
+    return findings
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="hostile.hubspot", description=__doc__)
+    parser.add_argument(
+        "--minutes", type=float, help="of a random sample; by default all are tried"
+    )
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", default="", help="cases whose description holds this")
+    arguments = parser.parse_args()
+    logging.disable(logging.CRITICAL)
+    directory = Path(tempfile.mkdtemp(prefix="hubspot_deals_hostile_"))
+    os.environ["AIRFLOW_HOME"] = str(directory / "airflow")
+    server = EmbeddedPostgres(directory / "postgres")
+    with pytest.MonkeyPatch.context() as monkeypatch, quick(monkeypatch):
+        try:
+            server.start()
+            warehouse = Warehouse.from_url(server.dsn("warehouse"))
+            os.environ["DATABASE_URL"] = server.dsn("warehouse")
+            migrate(warehouse)
+            hostile = Hostile(warehouse, connect_in(os.environ.__setitem__))
+            chosen = [c for c in cases(hostile.record()) if arguments.only in str(c)]
+            random.Random(arguments.seed).shuffle(chosen)
+            say(f"{len(chosen)} cases, seed {arguments.seed}")
+            seconds = arguments.minutes and arguments.minutes * 60
+            findings = try_cases(hostile, chosen, say, seconds)
+            hostile.close()
+        finally:
+            server.remove()
+    say(str(findings))
+    sys.exit(bool(findings.wrong))
+
+
+def connect_in(set_variable: Callable[[str, str], None]) -> Callable[[str, str, str], None]:
+    """Return what gives a tenant its connection, as a variable of the environment."""
+
+    def connect(tenant_id: str, base_url: str, token: str) -> None:
+        for name, value in connections(base_url, [tenant_id], {tenant_id: token}).items():
+            set_variable(name, value)
+
+    return connect
+
+
+def say(text: str) -> None:
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()
