@@ -329,6 +329,17 @@ def test_all_tasks_take_their_slots_from_the_tenants_pool(parse: Any) -> None:
     assert {task.pool for task in dags["hubspot_deals__globex"].tasks} == {"default_pool"}
 
 
+def test_no_task_of_a_scan_runs_for_ever(parse: Any) -> None:
+    dags = parse("tenants: [{id: acme}, {id: globex, task_timeout_s: 600}]").dags
+
+    limits = {
+        name: {task.execution_timeout for task in dags[f"hubspot_deals__{name}"].tasks}
+        for name in ("acme", "globex")
+    }
+
+    assert limits == {"acme": {timedelta(days=1)}, "globex": {timedelta(minutes=10)}}
+
+
 def test_scans_that_run_end_before_others_begin_and_priority_goes_first(parse: Any) -> None:
     dags = parse("tenants: [{id: acme}, {id: globex, priority: 4}]").dags
 
