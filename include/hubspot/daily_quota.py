@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 #: What scans may use up of a day's quota, together with everything else, before they stop.
 DEFAULT_SHARE = 0.9
+#: Far above every quota that HubSpot sells: what is higher is no quota.
+MAX_LIMIT = 10**12
 
 
 @dataclass(frozen=True)
@@ -21,7 +23,8 @@ class DailyQuota:
             remaining = int(headers["X-HubSpot-RateLimit-Daily-Remaining"])
         except (KeyError, ValueError):
             return None
-        return cls(limit, remaining) if limit > 0 else None
+        is_quota = 0 < limit <= MAX_LIMIT and abs(remaining) <= MAX_LIMIT
+        return cls(limit, remaining) if is_quota else None
 
     def leaves_nothing_of(self, share: float) -> bool:
         """Tell whether all that is left of the day is the part outside of *share*."""

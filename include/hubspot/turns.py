@@ -21,6 +21,8 @@ from include.hubspot.rate_limit import (
 #: those that are not used: asking for each would cost more than the request.
 AHEAD_S = 0.02
 AHEAD_MAX = 64
+#: Far above every limit that HubSpot sells: what is higher is no limit.
+MAX_LIMIT = 10_000_000
 #: HubSpot documents intervals of 1 and of 10 seconds.
 MAX_INTERVAL_MS = 60_000
 #: A request that needs two limiters' slots at one moment may miss it, but not for ever.
@@ -126,10 +128,12 @@ class Turns:
     def learn(self, headers: Mapping[str, str], sent_at: float) -> None:
         """Take over what an answer's headers state, if they do. Told on at the next reservation."""
         limit = _int(headers.get("X-HubSpot-RateLimit-Max"))
-        if not limit:
+        if not limit or limit > MAX_LIMIT:
             return
         interval_ms = _int(headers.get("X-HubSpot-RateLimit-Interval-Milliseconds"))
         remaining = _int(headers.get("X-HubSpot-RateLimit-Remaining"))
+        if remaining is not None and remaining > MAX_LIMIT:
+            remaining = None
         # an interval beyond the documented ones would stop everything that shares the limit
         known = interval_ms is not None and 0 < interval_ms <= MAX_INTERVAL_MS
         window_s = interval_ms / 1000 if interval_ms and known else None

@@ -50,7 +50,8 @@ def save_histories(
     """Add what is new of some records' histories, and note them as read; one transaction.
 
     Nothing is taken away: HubSpot may send less of an old history than it once did. Returns how
-    many values were left out because HubSpot does not say when they changed.
+    many values were left out because HubSpot does not say when they changed; the histories of their
+    records are not noted as read.
     """
     pasts_of = [
         (int(history.id), name, past)
@@ -64,6 +65,8 @@ def save_histories(
         for record_id, name, past in pasts_of
         if (moment := to_moment(past.timestamp)) is not None
     }
+    undated = [record_id for record_id, _, past in pasts_of if to_moment(past.timestamp) is None]
+    done = [(known, content_hash) for known, content_hash in unread if known not in set(undated)]
     of = {"tenant_id": scan.tenant.id, "object": object_name}
     with warehouse.connect(scan.tenant.id) as connection:
         # one statement for all: a row each costs PostgreSQL ten times as much
@@ -105,8 +108,8 @@ def save_histories(
             of
             | {
                 "properties": properties,
-                "ids": [record_id for record_id, _ in unread],
-                "hashes": [content_hash for _, content_hash in unread],
+                "ids": [record_id for record_id, _ in done],
+                "hashes": [content_hash for _, content_hash in done],
             },
         )
-    return sum(to_moment(past.timestamp) is None for _, _, past in pasts_of)
+    return len(undated)

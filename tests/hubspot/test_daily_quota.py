@@ -31,6 +31,10 @@ def test_scans_stop_when_what_is_left_belongs_to_others(
             {"X-HubSpot-RateLimit-Daily": "0", "X-HubSpot-RateLimit-Daily-Remaining": "0"},
             id="no limit",
         ),
+        pytest.param(
+            {"X-HubSpot-RateLimit-Daily": "9" * 20, "X-HubSpot-RateLimit-Daily-Remaining": "1"},
+            id="more than can be",
+        ),
     ],
 )
 def test_a_quota_that_is_not_told_is_none(headers: dict[str, str]) -> None:

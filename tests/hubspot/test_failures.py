@@ -1,10 +1,12 @@
 import json
-from datetime import UTC, datetime
+import math
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from include.errors import (
+    AccessDeniedError,
     ContractError,
     DailyLimitError,
     HubSpotUnavailableError,
@@ -30,6 +32,11 @@ def failure(status: int, headers: dict[str, str] | None = None, **fields: Any) -
     return Failure(status, headers or {}, json.dumps(fields).encode(), "GET /crm/deals")
 
 
+def page(status: int) -> Failure:
+    body = b"\n<html><head><title>Forbidden</title></head></html>"
+    return Failure(status, {}, body, "GET /crm/deals")
+
+
 @pytest.mark.parametrize(
     ("answer", "attempt", "pause_s"),
     [
@@ -51,6 +58,11 @@ def failure(status: int, headers: dict[str, str] | None = None, **fields: Any) -
         pytest.param(failure(403), 1, None, id="missing scope"),
         pytest.param(failure(400), 1, None, id="bad request"),
         pytest.param(failure(414), 1, None, id="URL too long"),
+        pytest.param(failure(409), 1, 1.0, id="conflict"),
+        pytest.param(page(403), 1, 1.0, id="a page of the network edge"),
+        pytest.param(page(401), 1, 1.0, id="a page of a proxy"),
+        pytest.param(page(404), 1, None, id="a path that is not there"),
+        pytest.param(failure(302), 1, 1.0, id="a redirect to a login page"),
     ],
 )
 def test_waits_only_for_what_waiting_can_heal(
@@ -75,6 +87,29 @@ def test_retry_after_is_read_as_seconds_or_as_a_date() -> None:
     assert retry_after_s({"Retry-After": "Tue, 24 Nov 2026 12:00:30 GMT"}, now) == 30.0
     assert retry_after_s({"Retry-After": "soon"}) is None
     assert retry_after_s({}) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("-5", 0.0),
+        ("nan", 0.0),
+        ("1e400", math.inf),
+        ("Tue, 24 Nov 2026 12:00:30 -0000", 30.0),
+        ("Tue, 24 Nov 1926 12:00:00 GMT", 0.0),
+    ],
+)
+def test_a_senseless_retry_after_is_no_crash(text: str, seconds: float) -> None:
+    now = datetime(2026, 11, 24, 12, 0, 0, tzinfo=UTC)
+
+    assert retry_after_s({"Retry-After": text}, now) == seconds
+
+
+def test_a_migration_is_waited_for_a_day_at_most() -> None:
+    raised = as_error(failure(477, {"Retry-After": "1e400"}), "acme")
+
+    assert isinstance(raised, PortalMigratingError)
+    assert raised.resume_at <= datetime.now(UTC) + timedelta(days=1)
 
 
 @pytest.mark.parametrize(
@@ -127,6 +162,42 @@ def test_a_403_names_the_missing_scopes(key: str) -> None:
     assert isinstance(raised, ScopeMissingError)
     assert raised.scopes == ("crm.objects.deals.read",)
     assert "crm.objects.deals.read" in str(raised)
+
+
+@pytest.mark.parametrize(
+    "context",
+    [None, "text", ["list"], {"requiredScopes": "text"}, {"requiredGranularScopes": None}],
+)
+def test_a_403_that_names_no_scope_says_what_hubspot_says(context: object) -> None:
+    answer = failure(
+        403, message="Your plan does not include this.", context=context, errors=context
+    )
+
+    raised = as_error(answer, "acme")
+
+    assert type(raised) is AccessDeniedError
+    assert "'Your plan does not include this.'" in str(raised)
+
+
+def test_a_403_of_the_category_missing_scopes_is_one_though_it_names_none() -> None:
+    raised = as_error(failure(403, category="MISSING_SCOPES"), "acme")
+
+    assert isinstance(raised, ScopeMissingError)
+    assert "HubSpot did not name" in str(raised)
+
+
+@pytest.mark.parametrize("status", [302, 400, 401, 403, 409])
+def test_a_page_of_the_network_edge_is_not_taken_for_hubspots_word(status: int) -> None:
+    raised = as_error(page(status), "acme")
+
+    assert type(raised) is HubSpotUnavailableError
+    assert "a proxy or the edge of HubSpot's network" in str(raised)
+
+
+def test_a_body_nested_without_end_is_no_crash() -> None:
+    body = b"[" * 100_000
+
+    assert as_error(Failure(400, {}, body, "GET /crm/deals"), "acme")
 
 
 def test_an_html_body_is_an_answer_like_any_other() -> None:

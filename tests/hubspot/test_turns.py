@@ -92,7 +92,7 @@ def test_what_headers_say_goes_along_with_the_next_reservation() -> None:
     assert turns.per_s == pytest.approx(190 / 10.3)
 
 
-@pytest.mark.parametrize("value", ["", "-1", "0", "many", "١٢"])
+@pytest.mark.parametrize("value", ["", "-1", "0", "many", "١٢", "9" * 20])
 def test_a_senseless_header_changes_nothing(value: str) -> None:
     clock = Clock()
     limits = Recorded(clock)
@@ -102,6 +102,20 @@ def test_a_senseless_header_changes_nothing(value: str) -> None:
     turns.wait()
 
     assert limits.demands[0].news is None
+
+
+@pytest.mark.parametrize("value", ["0", "-5", "9" * 20, "61000"])
+def test_an_interval_that_would_stop_everything_is_not_believed(value: str) -> None:
+    clock = Clock()
+    limits = Recorded(clock)
+    turns = turns_of(clock, limits)
+    headers = {"X-HubSpot-RateLimit-Max": "190"}
+
+    turns.learn({**headers, "X-HubSpot-RateLimit-Interval-Milliseconds": value}, clock.now_s)
+    turns.wait()
+
+    assert limits.demands[0].news is not None
+    assert limits.demands[0].news.window_s is None
 
 
 def test_a_limit_far_above_our_pace_is_asked_for_once_for_many_requests() -> None:
