@@ -11,13 +11,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 
+import adbc_driver_manager
 import psycopg2
-import psycopg2.errors
 import pyarrow as pa
 
 from include.errors import HubSpotDealsError, LoadError
 from include.extract.columns import Shape
-from include.warehouse.connection import OUTDATED_ATTEMPT, Warehouse, as_warehouse_error
+from include.warehouse.connection import Warehouse
+from include.warehouse.failures import warehouse_error
 from include.warehouse.locks import TenantLock
 
 # dlt reads its settings from the environment. Its Airflow and Google providers would ask Airflow
@@ -42,6 +43,7 @@ os.environ.update(
 )
 
 import dlt
+from dlt.destinations.impl.postgres.configuration import PostgresCredentials
 from dlt.destinations.impl.postgres.sql_client import Psycopg2SqlClient
 from dlt.pipeline.exceptions import PipelineStepFailed
 
@@ -59,6 +61,17 @@ def _roll_back(self: Psycopg2SqlClient) -> None:
 # dlt would have the session reset all that was set. Behind a pooler that gives it the name of
 # whoever was the session's first client, and the fences go by names.
 Psycopg2SqlClient._reset_connection = _roll_back  # type: ignore[method-assign]
+
+_url_of = PostgresCredentials.to_native_representation
+
+
+def _url(self: PostgresCredentials) -> str:
+    address, mark, parameters = _url_of(self).rpartition("?")
+    return f"{address}{mark}{parameters.replace('+', '%20')}"
+
+
+# dlt writes a space in a parameter as a plus sign, which libpq takes for one.
+PostgresCredentials.to_native_representation = _url  # type: ignore[method-assign,assignment]
 
 
 class Loader:
@@ -120,7 +133,8 @@ class Loader:
                 pipelines_dir=str(Path(self._working_directory.name, str(slot))),
                 dataset_name=self._warehouse.schema,
                 destination=dlt.destinations.postgres(
-                    self._warehouse.url, staging_dataset_name_layout=f"%s_stg_slot{slot}"
+                    self._warehouse.url,
+                    staging_dataset_name_layout=f"%s_stg_slot{slot}",
                 ),
             )
         return self._pipelines[slot]
@@ -129,11 +143,11 @@ class Loader:
         root: BaseException = exc
         while (cause := root.__cause__ or root.__context__) is not None:
             root = cause
-        if isinstance(root, psycopg2.OperationalError | psycopg2.errors.InsufficientPrivilege):
-            return as_warehouse_error(root, self._tenant_id)
-        if isinstance(root, Exception) and getattr(root, "sqlstate", None) == OUTDATED_ATTEMPT:
-            return as_warehouse_error(root, self._tenant_id)
         # Not the original message: PostgreSQL quotes values in it. The log has it as the cause.
+        if isinstance(root, psycopg2.Error | adbc_driver_manager.Error) and (
+            error := warehouse_error(root, self._tenant_id)
+        ):
+            return error
         sqlstate = getattr(root, "pgcode", None) or getattr(root, "sqlstate", None)
         return LoadError(
             f"dlt's step {exc.step!r} failed with {type(root).__name__}"

@@ -66,7 +66,10 @@ def test_neither_repr_nor_str_shows_the_password() -> None:
     ],
 )
 def test_dlt_gets_the_same_connection_as_a_url(url: str, for_dlt: str) -> None:
-    assert Warehouse.from_url(url).url == for_dlt
+    plain, mark, _session = Warehouse.from_url(url).url.partition("client_encoding=")
+
+    assert mark
+    assert plain.rstrip("?&") == for_dlt
 
 
 @pytest.mark.parametrize("user", ["loa%20der:secret", "loader:sec%20ret"])
