@@ -52,9 +52,14 @@ def read_associations(
             seen_by=None if everything else extraction.scan.id,
         )
         try:
-            for ids, links in in_order(
+            for ids, links, misfits in in_order(
                 extraction.client, _asks(extraction, crm_object, to_type), batches
             ):
+                if misfits:
+                    extraction.warn(
+                        f"{crm_object.name}: associations with {to_type} were left out whose id, "
+                        "category or type does not fit the table"
+                    )
                 replace_associations(
                     extraction.warehouse, extraction.scan, crm_object.name, to_type, ids, links
                 )
@@ -74,11 +79,12 @@ def read_associations(
 
 def _asks(
     extraction: Extraction, crm_object: CrmObject, to_type: str
-) -> Callable[[list[int]], tuple[list[int], set[Link]]]:
-    def ask(ids: list[int]) -> tuple[list[int], set[Link]]:
+) -> Callable[[list[int]], tuple[list[int], set[Link], int]]:
+    def ask(ids: list[int]) -> tuple[list[int], set[Link], int]:
         pages = extraction.client.associations(
             crm_object.object_type, to_type, [str(record_id) for record_id in ids]
         )
-        return ids, {link for page in pages for link in links_of(page.results)}
+        found, misfits = links_of(result for page in pages for result in page.results)
+        return ids, found, misfits
 
     return ask

@@ -16,9 +16,10 @@ import psycopg2
 import pyarrow as pa
 
 from include.errors import HubSpotDealsError, LoadError
+from include.extract.batch import within_bounds
 from include.extract.columns import Shape
 from include.warehouse.connection import Warehouse
-from include.warehouse.failures import warehouse_error
+from include.warehouse.failures import is_of_values, warehouse_error
 from include.warehouse.locks import TenantLock
 
 # dlt reads its settings from the environment. Its Airflow and Google providers would ask Airflow
@@ -115,14 +116,24 @@ class Loader:
             return
         with self._lock.staging_slot() as slot:
             try:
-                pipeline = self._pipeline(slot)
-                pipeline.run(_source(table, shape)).raise_on_failed_jobs()
-                # Or each load keeps a little: what dlt leaves behind refers to itself, which is
-                # noticed late; and what Arrow has to spare nobody else can use.
-                gc.collect()
-                pa.default_memory_pool().release_unused()
+                self._run(slot, table, shape)
             except PipelineStepFailed as exc:
-                raise self._as_error(exc) from exc
+                if not is_of_values(_root(exc)):
+                    raise self._as_error(exc) from exc
+                # or dlt would load the table that was refused first
+                self._pipeline(slot).abort_packages()
+                try:
+                    self._run(slot, within_bounds(table), shape)
+                except PipelineStepFailed as again:
+                    raise self._as_error(again) from again
+
+    def _run(self, slot: int, table: pa.Table, shape: Shape) -> None:
+        pipeline = self._pipeline(slot)
+        pipeline.run(_source(table, shape)).raise_on_failed_jobs()
+        # Or each load keeps a little: what dlt leaves behind refers to itself, which is
+        # noticed late; and what Arrow has to spare nobody else can use.
+        gc.collect()
+        pa.default_memory_pool().release_unused()
 
     def _pipeline(self, slot: int) -> dlt.Pipeline:
         """Return the pipeline that loads through a slot: nearly always it is the same one."""
@@ -140,9 +151,7 @@ class Loader:
         return self._pipelines[slot]
 
     def _as_error(self, exc: PipelineStepFailed) -> HubSpotDealsError:
-        root: BaseException = exc
-        while (cause := root.__cause__ or root.__context__) is not None:
-            root = cause
+        root = _root(exc)
         # Not the original message: PostgreSQL quotes values in it. The log has it as the cause.
         if isinstance(root, psycopg2.Error | adbc_driver_manager.Error) and (
             error := warehouse_error(root, self._tenant_id)
@@ -155,6 +164,12 @@ class Loader:
             tenant_id=self._tenant_id,
             remedy="The task is retried; nothing of this chunk is half loaded.",
         )
+
+
+def _root(exc: BaseException) -> BaseException:
+    while (cause := exc.__cause__ or exc.__context__) is not None:
+        exc = cause
+    return exc
 
 
 @dlt.source(name=SOURCE_NAME)

@@ -182,7 +182,8 @@ def _read_surroundings(extraction: Extraction) -> None:
     wanted = extraction.tenant.objects
     if wanted.deal_pipelines and not extraction.is_fresh("pipelines:deals"):
         pipelines = extraction.client.pipelines("deals")
-        save_pipelines(extraction.warehouse, extraction.scan, pipelines)
+        for warning in save_pipelines(extraction.warehouse, extraction.scan, pipelines):
+            extraction.warn(warning)
         extraction.freshness.note("pipelines:deals")
     if not wanted.owners or extraction.is_fresh("owners"):
         return
@@ -196,7 +197,8 @@ def _read_surroundings(extraction: Extraction) -> None:
         scopes = ", ".join(exc.scopes) or "crm.objects.owners.read"
         extraction.warn(f"owners were not read: the token lacks {scopes}")
     else:
-        save_owners(extraction.warehouse, extraction.scan, owners)
+        for warning in save_owners(extraction.warehouse, extraction.scan, owners):
+            extraction.warn(warning)
         extraction.freshness.note("owners")
 
 

@@ -235,7 +235,12 @@ def value_refused(sqlstate: str, tenant_id: str | None) -> LoadError:
     )
 
 
-def _sqlstate(exc: Exception) -> str | None:
+def is_of_values(exc: BaseException) -> bool:
+    """Tell whether PostgreSQL does not take a value, by any of its drivers."""
+    return (_sqlstate(exc) or "").startswith(_OF_VALUES)
+
+
+def _sqlstate(exc: BaseException) -> str | None:
     """Return it as psycopg, psycopg2 or ADBC hold it; ADBC has NULs where it knows none."""
     known = getattr(exc, "sqlstate", None) or getattr(exc, "pgcode", None)
     return known if isinstance(known, str) and known.strip("\0") else None
@@ -259,4 +264,5 @@ def _text(exc: Exception) -> str:
     """Return the first line of a server's message: what follows may quote values."""
     diagnosis = getattr(exc, "diag", None)
     said = getattr(diagnosis, "message_primary", None) or str(exc)
+    said = re.split("\n(?:DETAIL|CONTEXT):", said, maxsplit=1)[0]
     return " ".join(said.split()).rstrip(".")

@@ -8,7 +8,7 @@ from include.hubspot.answers import RecordHistory
 from include.scan import Scan
 from include.warehouse.connection import Warehouse
 from include.warehouse.record_table import RecordTable
-from include.warehouse.values import to_moment
+from include.warehouse.values import is_key, to_moment
 
 #: (record id, hash of the content for which the history is read)
 Unread = tuple[int, int]
@@ -52,13 +52,15 @@ def save_histories(
     Nothing is taken away: HubSpot may send less of an old history than it once did. Returns how
     many values came.
     """
+    asked = {str(record_id) for record_id, _ in unread}
     values = {
         (int(history.id), name, moment): (past.value, past.source_type, past.source_id)
         for history in histories
+        if history.id in asked
         for name, pasts in history.properties_with_history.items()
         # the newest comes first, and of several at one moment it is the one that stays
         for past in reversed(pasts)
-        if (moment := to_moment(past.timestamp)) is not None
+        if (moment := to_moment(past.timestamp)) is not None and is_key(name)
     }
     of = {"tenant_id": scan.tenant.id, "object": object_name}
     with warehouse.connect(scan.tenant.id) as connection:

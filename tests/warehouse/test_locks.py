@@ -3,7 +3,6 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
-import psycopg
 import pytest
 from psycopg import sql
 
