@@ -124,9 +124,6 @@ class Warehouse:
         except BaseException:
             connection.close()
             raise
-        # said with each `begin`, which reaches PostgreSQL through any pooler
-        connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
-        connection.read_only = False
         return connection
 
     def clock(self, tenant_id: str | None = None) -> Callable[[], datetime]:

@@ -35,7 +35,7 @@ def programs() -> Iterator[Path]:
 def server(binaries: Path, **settings: str) -> Iterator[str]:
     """Start a new server, yield the URL of its database postgres, remove it."""
     account = unprivileged_account()
-    home = Path(tempfile.mkdtemp(prefix="hubspot_deals_hostile_", dir="/var/tmp"))  # noqa: S108
+    home = Path(tempfile.mkdtemp(prefix="hubspot_deals_hostile_", dir="/var/tmp"))
     account.own(home)
     home.chmod(0o755)
     if not account.can_read(binaries / "postgres"):

@@ -215,13 +215,17 @@ def test_every_failure_of_a_statement_has_a_meaning(
         statement = f"do $$ begin raise exception 'quoted-value' using errcode = '{code}'; end $$"
         statement = statement.replace("quoted-value", "said")
 
-    with pytest.raises(error, match=says) as caught:  # noqa: SIM117
-        with Warehouse.from_url(database_url).connect("acme") as connection:
-            connection.execute("set local statement_timeout = '50ms'")
-            connection.execute(statement.encode())
+    with pytest.raises(error, match=says) as caught:
+        execute(Warehouse.from_url(database_url), statement)
 
     assert "quoted-value" not in str(caught.value)
     assert caught.value.remedy
+
+
+def execute(warehouse: Warehouse, statement: str) -> None:
+    with warehouse.connect("acme") as connection:
+        connection.execute("set local statement_timeout = '50ms'")
+        connection.execute(statement.encode())
 
 
 #: What PostgreSQL 15 says, by its own catalogues of messages.

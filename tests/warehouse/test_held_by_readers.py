@@ -20,6 +20,7 @@ from include.warehouse.migrations import migrate, migrations
 from include.warehouse.oauth_tokens import SharedTokens
 from tests.conftest import Serve
 from tests.hubspot_simulator import Portal, portals
+from tests.hubspot_simulator.definitions import definition
 from tests.scans import assert_equals_the_portal, query, run, scan
 
 TENANTS = ("held_acme", "held_globex")
@@ -29,10 +30,10 @@ LONG_S = 10.0
 
 
 @pytest.fixture
-def portal(serve: Serve) -> Iterator[Portal]:
+def portal(serve: Serve) -> Portal:
     portal = portals.generated(deals=30, associations=True)
     serve(**dict.fromkeys(TENANTS, portal))
-    yield portal
+    return portal
 
 
 @pytest.fixture
@@ -68,15 +69,15 @@ def holding_everything(warehouse: Warehouse, database_url: str, role: str) -> It
         connection.execute(sql.SQL("set role {}").format(sql.Identifier(role)))
         relations = connection.execute(
             "select c.oid::regclass::text from pg_class c join pg_namespace n"
-            " on n.oid = c.relnamespace where starts_with(n.nspname, %s) and c.relkind in ('r', 'v')"
+            " on n.oid = c.relnamespace where starts_with(n.nspname, %s)"
+            " and c.relkind in ('r', 'v')"
             " and has_schema_privilege(n.oid, 'usage')",
             [warehouse.schema],
         ).fetchall()
+        names = [name for (name,) in relations]
         modes = ("access share", "row share", "row exclusive", "share row exclusive")
-        statements = [
-            f"lock table {name} in {mode} mode" for (name,) in relations for mode in modes
-        ]
-        statements += [f"select from {name} for key share" for (name,) in relations]
+        statements = [f"lock table {name} in {mode} mode" for name in names for mode in modes]
+        statements += [f"select from {name} for key share" for name in names]
         statements += [
             f"select pg_advisory_lock({key})" for name in _names(warehouse) for key in _keys(name)
         ]
@@ -109,7 +110,7 @@ def test_scans_of_all_tenants_get_on(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(tenant_views, "VIEW_LOCK_TIMEOUT", A_MOMENT)
-    portal.define(name="new_one") if hasattr(portal, "define") else None
+    portal.definitions["new_one"] = definition("new_one")
     portal.update(portal.live_ids()[0], dealname="Größe ändern")
 
     with holding_everything(warehouse, database_url, reader) as held:
