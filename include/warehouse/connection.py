@@ -218,6 +218,12 @@ def open_warehouse(tenant_id: str | None = None) -> Warehouse:
         return _from_environment(schema, tenant_id)
     except psycopg.OperationalError as exc:
         raise as_warehouse_error(exc, tenant_id) from exc
+    except psycopg.ProgrammingError as exc:
+        raise WarehouseConfigError(
+            f"the Airflow connection 'warehouse' can't be used: {' '.join(str(exc).split())}.",
+            tenant_id=tenant_id,
+            remedy="Correct its extras: they are parameters of libpq.",
+        ) from exc
     with connection:
         # Asked of the live connection, so that whatever the provider adds (IAM tokens, TLS
         # files) reaches dlt too.

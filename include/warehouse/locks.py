@@ -190,5 +190,12 @@ def starting(warehouse: Warehouse, tenant_id: str) -> Iterator[None]:
     """
     with warehouse.connect(tenant_id) as connection:
         connection.execute(sql.SQL("set local lock_timeout = {}").format(START_TIMEOUT))
-        lock(connection, warehouse.schema, f"start:{tenant_id}")
+        name = f"start:{tenant_id}"
+        try:
+            with connection.transaction():
+                lock(connection, warehouse.schema, name)
+        except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName):
+            # the scan that is started makes the tables
+            key = "select pg_advisory_xact_lock(pg_catalog.hashtextextended(%s, 0))"
+            connection.execute(key, [f"{warehouse.schema}:{name}"])
         yield

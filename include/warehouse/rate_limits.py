@@ -16,7 +16,12 @@ from include.warehouse.failures import as_warehouse_error
 #: Limiters that nobody used for so long are forgotten: a rotated token leaves one.
 FORGOTTEN_AFTER = "30 days"
 
-_FAILURES = (psycopg.OperationalError, psycopg.errors.InsufficientPrivilege)
+_FAILURES = (
+    psycopg.OperationalError,
+    psycopg.InternalError,
+    psycopg.errors.InsufficientPrivilege,
+    psycopg.errors.UndefinedTable,
+)
 _NAMES = [field.name for field in fields(State)]
 
 

@@ -174,6 +174,14 @@ def test_one_who_starts_a_scan_waits_for_another(
         pass
 
 
+def test_the_first_scan_of_all_can_be_started(empty_warehouse: Warehouse) -> None:
+    with (
+        starting(empty_warehouse, "acme"),
+        starting(empty_warehouse, "globex"),
+    ):
+        pass
+
+
 def test_locks_are_closed_to_readers(warehouse: Warehouse, reader: str, database_url: str) -> None:
     with psycopg.connect(database_url) as connection:
         connection.execute(sql.SQL("set role {}").format(sql.Identifier(reader)))

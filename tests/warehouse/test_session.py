@@ -137,6 +137,15 @@ def test_the_sessions_of_tasks_and_of_the_api_are_alike(
         assert by_psycopg(found, "select current_setting('client_encoding')") == ("UTF8",)
 
 
+def test_an_extra_that_libpq_does_not_know_is_a_setting_to_correct(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", f"postgres://{url_of(url)}?colour=blue")
+
+    with pytest.raises(WarehouseConfigError, match='invalid connection option "colour"'):
+        open_warehouse("acme")
+
+
 def url_of(dsn: str) -> str:
     parts = conninfo.conninfo_to_dict(dsn)
     return "{user}:{password}@{host}:{port}/{dbname}".format(**parts)
