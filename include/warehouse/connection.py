@@ -138,8 +138,13 @@ class Warehouse:
         """The connection as a URL with its password, for dlt and ADBC. Never log it.
 
         Raises WarehouseConfigError for a space in user or password: dlt hands it on unquoted, and
-        what its driver says of it quotes the password.
+        what its driver says of it quotes the password; and for several ports, which it can't read.
         """
+        if "," in str(self.parameters.get("port", "")):
+            raise WarehouseConfigError(
+                "the warehouse connection names several ports, which dlt can't take.",
+                remedy="Name several hosts and one port: all servers must listen on it.",
+            )
         if any(" " in str(self.parameters.get(name, "")) for name in ("user", "password")):
             raise WarehouseConfigError(
                 "the user or the password of the warehouse holds a space, which dlt can't take.",

@@ -81,6 +81,15 @@ def test_dlt_gets_the_same_connection_as_a_url(url: str, for_dlt: str) -> None:
     assert plain.rstrip("?&") == for_dlt
 
 
+def test_several_hosts_are_handed_on_and_several_ports_are_refused() -> None:
+    several = Warehouse.from_url("postgresql://u:p@one,two/db?target_session_attrs=read-write")
+    ports = Warehouse.from_url("postgresql://u:p@one:1,two:2/db")
+
+    assert "@one%2Ctwo:5432/db?" in several.url
+    with pytest.raises(WarehouseConfigError, match="several ports"):
+        _ = ports.url
+
+
 @pytest.mark.parametrize("user", ["loa%20der:secret", "loader:sec%20ret"])
 def test_a_space_is_refused_before_dlt_writes_the_password_to_its_log(user: str) -> None:
     warehouse = Warehouse.from_url(f"postgresql://{user}@localhost/db")
