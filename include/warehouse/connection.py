@@ -106,8 +106,10 @@ class Warehouse:
                 yield connection
         except psycopg.OperationalError as exc:
             raise as_warehouse_error(exc, tenant_id) from exc
-        except psycopg.Error as exc:
-            if exc.sqlstate and (error := warehouse_error(exc, tenant_id)):
+        except psycopg.DatabaseError as exc:
+            # without one: libpq, which lost the connection in the midst of an answer
+            is_known = exc.sqlstate or isinstance(exc, psycopg.InternalError)
+            if is_known and (error := warehouse_error(exc, tenant_id)):
                 raise error from exc
             raise
 
@@ -140,7 +142,9 @@ class Warehouse:
         Raises WarehouseConfigError for a space in user or password: dlt hands it on unquoted, and
         what its driver says of it quotes the password; and for several ports, which it can't read.
         """
-        if "," in str(self.parameters.get("port", "")):
+        # libpq writes commas for ports that several hosts don't name
+        ports = set(filter(None, str(self.parameters.get("port") or "").split(",")))
+        if len(ports) > 1:
             raise WarehouseConfigError(
                 "the warehouse connection names several ports, which dlt can't take.",
                 remedy="Name several hosts and one port: all servers must listen on it.",
@@ -151,7 +155,8 @@ class Warehouse:
                 remedy="Choose others.",
             )
         parameters = with_session(self.parameters)
-        parts = {"port": "5432", "password": "", **{k: str(v) for k, v in parameters.items()}}
+        parts = {"password": "", **{k: str(v) for k, v in parameters.items()}}
+        parts["port"] = ports.pop() if ports else "5432"
         host, port, dbname, user, password = (
             quote(parts.pop(key, ""), safe="")
             for key in ("host", "port", "dbname", "user", "password")

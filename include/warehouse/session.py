@@ -126,10 +126,12 @@ def require_usable(connection: psycopg.Connection, tenant_id: str | None = None)
 
 
 def _in_the_way(connection: psycopg.Connection) -> Iterator[_InForce]:
-    row = connection.execute(_SETTINGS).fetchone()
-    values = dict(zip(_WANTED, row or (), strict=True))
-    for setting, value in values.items():
-        wanted = _WANTED[setting]
+    path, *values = connection.execute(_SETTINGS).fetchone() or ([],)
+    for (setting, wanted), value in zip(_WANTED.items(), values, strict=True):
+        if setting == "search_path":
+            # what comes behind pg_catalog takes the place of nothing
+            first = next((name for name in path if not name.startswith("pg_temp")), "")
+            value = wanted if first == "pg_catalog" else value
         if value is not None and value != wanted:
             yield _InForce(setting, value, wanted)
 
@@ -161,16 +163,8 @@ _WANTED = {
     "bytea_output": "hex",
     "transaction_timeout": "0",
 }
-_SETTINGS = sql.SQL("select {}").format(
+_SETTINGS = sql.SQL("select pg_catalog.current_schemas(true)::pg_catalog.text[], {}").format(
     sql.SQL(", ").join(
-        # behind a pooler, the search path matters only if it puts something before pg_catalog
-        sql.SQL(
-            "case when (select name from unnest(current_schemas(true)) as name"
-            " where name !~ '^pg_temp' limit 1) = 'pg_catalog' then 'pg_catalog'"
-            " else current_setting('search_path') end"
-        )
-        if name == "search_path"
-        else sql.SQL("current_setting({}, true)").format(name)
-        for name in _WANTED
+        sql.SQL("pg_catalog.current_setting({}, true)").format(name) for name in _WANTED
     )
 )
