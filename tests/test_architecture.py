@@ -63,7 +63,7 @@ MAY_IMPORT = {
         "include.warehouse",
         "include.alerts",
     },
-    "include.status": {"include.status", "include.warehouse"},
+    "include.status": {"include.errors", "include.status", "include.warehouse"},
     "include.web": {
         "include.errors",
         "include.scan",

@@ -24,11 +24,15 @@ ALL_ASSOCIATIONS_MAX_RECORDS = 100_000
 
 
 class _Answer(NamedTuple):
-    """To a batch of *asked* records. HubSpot says nothing about the *unanswered* ones."""
+    """To a batch of *asked* records. HubSpot says nothing about the *unanswered* ones.
+
+    ``misfits``: how many associations were left out because the table can't hold them.
+    """
 
     asked: list[int]
     links: set[Link]
     unanswered: set[int]
+    misfits: int
 
 
 def read_associations(
@@ -65,6 +69,11 @@ def read_associations(
             for answer in in_order(
                 extraction.client, _asks(extraction, crm_object, to_type), batches
             ):
+                if answer.misfits:
+                    extraction.warn(
+                        f"{crm_object.name}: associations with {to_type} were left out whose id, "
+                        "category or type does not fit the table"
+                    )
                 # what is not answered is not changed
                 ids = [known for known in answer.asked if known not in answer.unanswered]
                 replace_associations(
@@ -98,21 +107,12 @@ def read_associations(
 def _asks(
     extraction: Extraction, crm_object: CrmObject, to_type: str
 ) -> Callable[[list[int]], _Answer]:
-    client = extraction.client
-
     def ask(ids: list[int]) -> _Answer:
-        results, unanswered = client.associations(
+        results, unanswered = extraction.client.associations(
             crm_object.object_type, to_type, [str(record_id) for record_id in ids]
         )
         left_out = set(map(int, unanswered))
-        try:
-            links = links_of(results, of=set(ids) - left_out)
-        except ValueError as exc:
-            raise ContractError(
-                f"HubSpot names an associated {to_type} by an id that is no number.",
-                tenant_id=client.tenant_id,
-                remedy="Report it.",
-            ) from exc
-        return _Answer(ids, links, left_out)
+        links, misfits = links_of(results, of=set(ids) - left_out)
+        return _Answer(ids, links, left_out, misfits)
 
     return ask

@@ -18,6 +18,7 @@ from include.errors import ContractError
 from include.extract.columns import TIMESTAMP, Shape
 from include.extract.values import to_timestamp
 from include.hubspot.answers import Record
+from include.warehouse.values import to_json
 
 #: HubSpot's list of the records that were merged into this one, as "1;2".
 MERGED_IDS = "hs_merged_object_ids"
@@ -108,6 +109,20 @@ def joined(batches: Sequence[Batch], shape: Shape) -> Batch:
     )
 
 
+def within_bounds(table: pa.Table) -> pa.Table:
+    """Return *table* with `properties` in which jsonb takes every number; slow, and rarely needed.
+
+    A bare number beyond what PostgreSQL's numeric holds becomes a text of its digits.
+    """
+    version = JSONB_VERSION.decode()
+    texts = [
+        version + json.dumps(to_json(text.removeprefix(version).encode()), ensure_ascii=False)
+        for text in table["properties"].to_pylist()
+    ]
+    position = table.schema.get_field_index("properties")
+    return table.set_column(position, table.schema.field(position), pa.array(texts, pa.string()))
+
+
 def _as_they_came(records: Sequence[Record]) -> pa.Array:
     """Return HubSpot's own bytes as text. They are UTF-8: the answers' decoder saw to it."""
     raws = [record.properties for record in records]
@@ -144,7 +159,9 @@ def _last_per_id(ids: Sequence[Hashable]) -> list[int]:
 
 
 def _is_id(text: str) -> bool:
-    return text.isascii() and text.isdigit() and int(text) <= _BIGINT_MAX
+    # Python refuses to convert thousands of digits
+    digits = text.lstrip("0") if text.isascii() else text
+    return text.isascii() and text.isdigit() and len(digits) <= 19 and int(text) <= _BIGINT_MAX
 
 
 def _record_id(text: str, tenant_id: str) -> int:

@@ -13,6 +13,7 @@ BOOL = pa.bool_()
 
 _TYPES: dict[Kind, pa.DataType] = {
     Kind.TEXT: TEXT,
+    Kind.KEY: TEXT,
     Kind.NUMBER: pa.decimal128(DECIMAL_PRECISION, DECIMAL_SCALE),
     Kind.TIMESTAMP: TIMESTAMP,
     Kind.BOOL: BOOL,

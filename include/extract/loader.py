@@ -11,13 +11,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 
+import adbc_driver_manager
 import psycopg2
-import psycopg2.errors
 import pyarrow as pa
 
 from include.errors import HubSpotDealsError, LoadError
+from include.extract.batch import within_bounds
 from include.extract.columns import Shape
-from include.warehouse.connection import OUTDATED_ATTEMPT, Warehouse, as_warehouse_error
+from include.warehouse.connection import Warehouse
+from include.warehouse.failures import is_of_values, warehouse_error
 from include.warehouse.locks import TenantLock
 
 # dlt reads its settings from the environment. Its Airflow and Google providers would ask Airflow
@@ -42,6 +44,7 @@ os.environ.update(
 )
 
 import dlt
+from dlt.destinations.impl.postgres.configuration import PostgresCredentials
 from dlt.destinations.impl.postgres.sql_client import Psycopg2SqlClient
 from dlt.pipeline.exceptions import PipelineStepFailed
 
@@ -59,6 +62,17 @@ def _roll_back(self: Psycopg2SqlClient) -> None:
 # dlt would have the session reset all that was set. Behind a pooler that gives it the name of
 # whoever was the session's first client, and the fences go by names.
 Psycopg2SqlClient._reset_connection = _roll_back  # type: ignore[method-assign]
+
+_url_of = PostgresCredentials.to_native_representation
+
+
+def _url(self: PostgresCredentials) -> str:
+    address, mark, parameters = _url_of(self).rpartition("?")
+    return f"{address}{mark}{parameters.replace('+', '%20')}"
+
+
+# dlt writes a space in a parameter as a plus sign, which libpq takes for one.
+PostgresCredentials.to_native_representation = _url  # type: ignore[method-assign,assignment]
 
 
 class Loader:
@@ -102,14 +116,24 @@ class Loader:
             return
         with self._lock.staging_slot() as slot:
             try:
-                pipeline = self._pipeline(slot)
-                pipeline.run(_source(table, shape)).raise_on_failed_jobs()
-                # Or each load keeps a little: what dlt leaves behind refers to itself, which is
-                # noticed late; and what Arrow has to spare nobody else can use.
-                gc.collect()
-                pa.default_memory_pool().release_unused()
+                self._run(slot, table, shape)
             except PipelineStepFailed as exc:
-                raise self._as_error(exc) from exc
+                if not is_of_values(_root(exc)):
+                    raise self._as_error(exc) from exc
+                # or dlt would load the table that was refused first
+                self._pipeline(slot).abort_packages()
+                try:
+                    self._run(slot, within_bounds(table), shape)
+                except PipelineStepFailed as again:
+                    raise self._as_error(again) from again
+
+    def _run(self, slot: int, table: pa.Table, shape: Shape) -> None:
+        pipeline = self._pipeline(slot)
+        pipeline.run(_source(table, shape)).raise_on_failed_jobs()
+        # Or each load keeps a little: what dlt leaves behind refers to itself, which is
+        # noticed late; and what Arrow has to spare nobody else can use.
+        gc.collect()
+        pa.default_memory_pool().release_unused()
 
     def _pipeline(self, slot: int) -> dlt.Pipeline:
         """Return the pipeline that loads through a slot: nearly always it is the same one."""
@@ -120,20 +144,19 @@ class Loader:
                 pipelines_dir=str(Path(self._working_directory.name, str(slot))),
                 dataset_name=self._warehouse.schema,
                 destination=dlt.destinations.postgres(
-                    self._warehouse.url, staging_dataset_name_layout=f"%s_stg_slot{slot}"
+                    self._warehouse.url,
+                    staging_dataset_name_layout=f"%s_stg_slot{slot}",
                 ),
             )
         return self._pipelines[slot]
 
     def _as_error(self, exc: PipelineStepFailed) -> HubSpotDealsError:
-        root: BaseException = exc
-        while (cause := root.__cause__ or root.__context__) is not None:
-            root = cause
-        if isinstance(root, psycopg2.OperationalError | psycopg2.errors.InsufficientPrivilege):
-            return as_warehouse_error(root, self._tenant_id)
-        if isinstance(root, Exception) and getattr(root, "sqlstate", None) == OUTDATED_ATTEMPT:
-            return as_warehouse_error(root, self._tenant_id)
+        root = _root(exc)
         # Not the original message: PostgreSQL quotes values in it. The log has it as the cause.
+        if isinstance(root, psycopg2.Error | adbc_driver_manager.Error) and (
+            error := warehouse_error(root, self._tenant_id)
+        ):
+            return error
         sqlstate = getattr(root, "pgcode", None) or getattr(root, "sqlstate", None)
         return LoadError(
             f"dlt's step {exc.step!r} failed with {type(root).__name__}"
@@ -141,6 +164,12 @@ class Loader:
             tenant_id=self._tenant_id,
             remedy="The task is retried; nothing of this chunk is half loaded.",
         )
+
+
+def _root(exc: BaseException) -> BaseException:
+    while (cause := exc.__cause__ or exc.__context__) is not None:
+        exc = cause
+    return exc
 
 
 @dlt.source(name=SOURCE_NAME)

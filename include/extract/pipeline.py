@@ -190,7 +190,8 @@ def _read_surroundings(extraction: Extraction) -> None:
                 for archived in (False, True)
                 for owner in extraction.client.owners(archived=archived)
             ]
-            save_owners(extraction.warehouse, extraction.scan, owners)
+            for warning in save_owners(extraction.warehouse, extraction.scan, owners):
+                extraction.warn(warning)
             extraction.freshness.note("owners")
 
 
@@ -198,7 +199,8 @@ def _read_pipelines(extraction: Extraction) -> None:
     # asked twice: every account has a pipeline, and to believe an empty list unlists all of them
     pipelines = extraction.client.pipelines("deals") or extraction.client.pipelines("deals")
     if pipelines:
-        save_pipelines(extraction.warehouse, extraction.scan, pipelines)
+        for warning in save_pipelines(extraction.warehouse, extraction.scan, pipelines):
+            extraction.warn(warning)
         extraction.freshness.note("pipelines:deals")
     else:
         extraction.warn(

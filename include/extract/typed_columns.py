@@ -9,13 +9,15 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from include.extract.values import to_bool, to_decimal, to_text, to_timestamp
+from include.extract.values import to_bool, to_decimal, to_key, to_text, to_timestamp
 
 
 class Kind(Enum):
     """What the values of a column are."""
 
     TEXT = "text"
+    #: Text that is part of an index: not every length fits.
+    KEY = "key"
     NUMBER = "number"
     TIMESTAMP = "timestamp"
     BOOL = "bool"
@@ -23,6 +25,7 @@ class Kind(Enum):
 
 _CONVERTERS: dict[Kind, Callable[[str], Any]] = {
     Kind.TEXT: to_text,
+    Kind.KEY: to_key,
     Kind.NUMBER: to_decimal,
     Kind.TIMESTAMP: to_timestamp,
     Kind.BOOL: to_bool,
@@ -46,9 +49,9 @@ class TypedColumn:
 TYPED_COLUMNS = (
     TypedColumn("deal_name", "dealname", Kind.TEXT),
     TypedColumn("deal_type", "dealtype", Kind.TEXT),
-    TypedColumn("pipeline_id", "pipeline", Kind.TEXT),
-    TypedColumn("stage_id", "dealstage", Kind.TEXT),
-    TypedColumn("owner_id", "hubspot_owner_id", Kind.TEXT),
+    TypedColumn("pipeline_id", "pipeline", Kind.KEY),
+    TypedColumn("stage_id", "dealstage", Kind.KEY),
+    TypedColumn("owner_id", "hubspot_owner_id", Kind.KEY),
     TypedColumn("amount", "amount", Kind.NUMBER),
     TypedColumn("amount_in_home_currency", "amount_in_home_currency", Kind.NUMBER),
     TypedColumn("currency", "deal_currency_code", Kind.TEXT),

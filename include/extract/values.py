@@ -7,6 +7,8 @@ import re
 from datetime import UTC, datetime, timedelta
 from decimal import ROUND_HALF_EVEN, Context, Decimal
 
+from include.warehouse.values import is_key
+
 #: numeric(38, 9): 29 digits before the point, 9 behind.
 DECIMAL_SCALE = 9
 DECIMAL_PRECISION = 38
@@ -20,6 +22,13 @@ _ROUNDING = Context(prec=DECIMAL_PRECISION, rounding=ROUND_HALF_EVEN)
 
 
 def to_text(value: str) -> str:
+    return value
+
+
+def to_key(value: str) -> str:
+    """Return a text that can be part of an index."""
+    if not is_key(value):
+        raise ValueError("too long for an index")
     return value
 
 

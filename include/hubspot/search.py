@@ -51,7 +51,7 @@ def count(client: HubSpotClient, object_type: str, filters: list[Filter]) -> int
 def highest_id(client: HubSpotClient, object_type: str) -> int:
     """Return the highest id of the live records that search knows of; 0: there is none."""
     found = client.search(object_type, [], limit=1, descending=True).results
-    return int(found[0].id) if found else 0
+    return int(found[0].id) if found and found[0].id.isdecimal() else 0
 
 
 def ids_matching(

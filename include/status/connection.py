@@ -6,7 +6,9 @@ from contextlib import contextmanager
 import psycopg
 from psycopg import sql
 
+from include.errors import WarehouseConfigError
 from include.warehouse.connection import Warehouse
+from include.warehouse.failures import UNDEFINED
 
 #: A page that takes longer is of no use to whoever waits for it.
 STATEMENT_TIMEOUT = "20s"
@@ -24,7 +26,7 @@ class WarehouseNotReadyError(Exception):
 
 @contextmanager
 def reading(warehouse: Warehouse) -> Iterator[psycopg.Connection]:
-    """Yield a connection in a read-only transaction whose times are UTC.
+    """Yield a connection in a read-only transaction.
 
     Raises what `Warehouse.connect` raises, and WarehouseNotReadyError.
     """
@@ -32,17 +34,15 @@ def reading(warehouse: Warehouse) -> Iterator[psycopg.Connection]:
         with warehouse.connect() as connection:
             connection.execute(
                 sql.SQL(
-                    "set transaction read only; set local time zone 'UTC';"
+                    "set transaction read only;"
                     " set local statement_timeout = {};"
                     " set local idle_in_transaction_session_timeout = {}"
                 ).format(STATEMENT_TIMEOUT, IDLE_TIMEOUT)
             )
             yield connection
-    except (
-        psycopg.errors.UndefinedTable,
-        psycopg.errors.UndefinedColumn,
-        psycopg.errors.InvalidSchemaName,
-    ):
+    except WarehouseConfigError as exc:
+        if getattr(exc.__cause__, "sqlstate", None) not in UNDEFINED:
+            raise
         raise WarehouseNotReadyError(is_empty=not _has_tables(warehouse)) from None
 
 

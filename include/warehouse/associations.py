@@ -8,29 +8,36 @@ from include.hubspot.answers import AssociationResult
 from include.scan import Scan
 from include.warehouse.connection import Warehouse
 from include.warehouse.record_table import RecordTable
+from include.warehouse.values import MAX_BIGINT, is_key, to_bigint, to_integer
 
 #: (from id, to id, category, type id, label)
 Link = tuple[int, int, str, int, str | None]
 
 
-def links_of(results: Iterable[AssociationResult], of: Collection[int]) -> set[Link]:
-    """Return every association of the records *of* once; one can be named on two pages.
+def links_of(results: Iterable[AssociationResult], of: Collection[int]) -> tuple[set[Link], int]:
+    """Return every association of the records *of* once, and how many were left out.
 
-    Raises ValueError for an id that is no number.
+    Those are left out that do not fit the table. The same record can be named on two pages.
     """
-    return {
-        (
-            int(result.source.id),
-            int(target.to_object_id),
-            association.category,
-            association.type_id,
-            association.label,
-        )
-        for result in results
-        if int(result.source.id) in of
-        for target in result.to
-        for association in target.association_types
-    }
+    links, misfits = set(), 0
+    for result in results:
+        source = _id(result.source.id)
+        for target in result.to if source is None or source in of else ():
+            to_id = _id(target.to_object_id)
+            for kind in target.association_types:
+                fits = is_key(kind.category) and to_integer(kind.type_id) is not None
+                if source is None or to_id is None or not fits:
+                    misfits += 1
+                else:
+                    links.add((source, to_id, kind.category, kind.type_id, kind.label))
+    return links, misfits
+
+
+def _id(value: int | str) -> int | None:
+    """Return an id, None for what is none or does not fit."""
+    text = str(value) if isinstance(value, str) or abs(value) <= MAX_BIGINT else ""
+    is_number = text.isascii() and text.isdigit() and len(text) <= len(str(MAX_BIGINT))
+    return to_bigint(int(text)) if is_number else None
 
 
 def replace_associations(

@@ -14,12 +14,9 @@ from urllib.parse import quote, urlencode
 import psycopg
 from psycopg import conninfo
 
-from include.errors import (
-    HubSpotDealsError,
-    OutdatedAttemptError,
-    WarehouseConfigError,
-    WarehouseUnavailableError,
-)
+from include.errors import WarehouseConfigError
+from include.warehouse.failures import as_warehouse_error, warehouse_error
+from include.warehouse.session import ENCODING, correct, with_session
 from include.warehouse.tls import with_tls
 
 if TYPE_CHECKING:
@@ -28,21 +25,11 @@ if TYPE_CHECKING:
 CONNECTION_ID = "warehouse"
 DEFAULT_SCHEMA = "hubspot_deals"
 CONNECT_TIMEOUT_S = 10
-#: dlt writes names in snake case; staging slots append up to 11 characters to PostgreSQL's 63.
-_SCHEMA_PATTERN = re.compile(r"[a-z][a-z0-9_]{0,49}")
-INSUFFICIENT_PRIVILEGE = "42501"
-#: Raised by our own triggers. docs/how-scans-work.md#fences
-OUTDATED_ATTEMPT = "HD001"
-#: What libpq says when a person, not time, must mend it.
-_CONFIG_FAILURES = ("authentication failed", "does not exist", "no pg_hba.conf entry")
-#: The same of TLS, by psycopg and by dlt's psycopg2.
-_NO_TLS = "server does not support SSL"
-_UNTRUSTED = (
-    "certificate verify failed",
-    "server certificate for",
-    "root certificate file",
-    "weak sslmode",
-)
+#: dlt writes names in snake case, and changes those that are not; staging slots append up to 11
+#: characters to PostgreSQL's 63.
+_SCHEMA_PATTERN = re.compile(r"(?!.*__)[a-z][a-z0-9_]{0,49}(?<!_)")
+#: PostgreSQL's own, everybody's, and those of a warehouse's staging slots.
+_RESERVED_SCHEMAS = re.compile(r"pg_.*|information_schema|public|.*_stg_slot[0-9]+")
 
 
 class Attempt(NamedTuple):
@@ -107,8 +94,8 @@ class Warehouse:
 
         :param autocommit: each statement is a transaction.
 
-        Raises WarehouseUnavailableError or WarehouseConfigError for what PostgreSQL's own failures
-        mean; errors of a statement's content pass through.
+        Raises WarehouseUnavailableError or WarehouseConfigError for what PostgreSQL's failures
+        mean, LoadError for a value that it does not take; mistakes in a statement pass through.
         """
         kept = self._kept
         try:
@@ -117,19 +104,29 @@ class Warehouse:
                 nullcontext() if autocommit else connection.transaction(),
             ):
                 yield connection
-        except (psycopg.OperationalError, psycopg.errors.InsufficientPrivilege) as exc:
+        except psycopg.OperationalError as exc:
             raise as_warehouse_error(exc, tenant_id) from exc
         except psycopg.DatabaseError as exc:
-            if exc.sqlstate == OUTDATED_ATTEMPT:
-                raise as_warehouse_error(exc, tenant_id) from exc
+            # without one: libpq, which lost the connection in the midst of an answer
+            is_known = exc.sqlstate or isinstance(exc, psycopg.InternalError)
+            if is_known and (error := warehouse_error(exc, tenant_id)):
+                raise error from exc
             raise
 
     def _open(self) -> psycopg.Connection:
         settings = {"connect_timeout": CONNECT_TIMEOUT_S, "application_name": "hubspot_deals"}
         # Prepared statements belong to a session, too.
-        return psycopg.connect(
-            **{**settings, **self.parameters}, autocommit=True, prepare_threshold=None
+        connection = psycopg.connect(
+            **{**settings, **with_session(self.parameters)},
+            autocommit=True,
+            prepare_threshold=None,
         )
+        try:
+            correct(connection)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
 
     def clock(self, tenant_id: str | None = None) -> Callable[[], datetime]:
         """Return a clock that goes with PostgreSQL's: rows of several machines must be in order."""
@@ -143,14 +140,23 @@ class Warehouse:
         """The connection as a URL with its password, for dlt and ADBC. Never log it.
 
         Raises WarehouseConfigError for a space in user or password: dlt hands it on unquoted, and
-        what its driver says of it quotes the password.
+        what its driver says of it quotes the password; and for several ports, which it can't read.
         """
+        # libpq writes commas for ports that several hosts don't name
+        ports = set(filter(None, str(self.parameters.get("port") or "").split(",")))
+        if len(ports) > 1:
+            raise WarehouseConfigError(
+                "the warehouse connection names several ports, which dlt can't take.",
+                remedy="Name several hosts and one port: all servers must listen on it.",
+            )
         if any(" " in str(self.parameters.get(name, "")) for name in ("user", "password")):
             raise WarehouseConfigError(
                 "the user or the password of the warehouse holds a space, which dlt can't take.",
                 remedy="Choose others.",
             )
-        parts = {"port": "5432", "password": "", **{k: str(v) for k, v in self.parameters.items()}}
+        parameters = with_session(self.parameters)
+        parts = {"password": "", **{k: str(v) for k, v in parameters.items()}}
+        parts["port"] = ports.pop() if ports else "5432"
         host, port, dbname, user, password = (
             quote(parts.pop(key, ""), safe="")
             for key in ("host", "port", "dbname", "user", "password")
@@ -191,54 +197,19 @@ class _KeptConnections:
                 self._idle.pop().close()
 
 
-def as_warehouse_error(exc: Exception, tenant_id: str | None) -> HubSpotDealsError:
-    """Return what a failure of PostgreSQL means for an operator. libpq's text holds no password."""
-    text = " ".join(str(exc).split())
-    sqlstate = getattr(exc, "sqlstate", None) or getattr(exc, "pgcode", None)
-    if sqlstate == OUTDATED_ATTEMPT:
-        return OutdatedAttemptError(tenant_id=tenant_id)
-    if sqlstate == INSUFFICIENT_PRIVILEGE or "permission denied" in text:
-        return WarehouseConfigError(
-            f"PostgreSQL refuses: {text}.",
-            tenant_id=tenant_id,
-            remedy="Grant the warehouse connection's role what docs/setup.md lists.",
-        )
-    if _NO_TLS in text:
-        return WarehouseConfigError(
-            f"PostgreSQL offers no TLS, and is not on this machine: {text}.",
-            tenant_id=tenant_id,
-            remedy="Switch it on in the server (ssl = on). Or, if nobody else can read or change "
-            "what is sent on the way, allow plain text: sslmode=disable in the connection "
-            "'warehouse' or DATABASE_URL.",
-        )
-    if any(failure in text for failure in _UNTRUSTED):
-        return WarehouseConfigError(
-            f"PostgreSQL's certificate can't be trusted: {text}.",
-            tenant_id=tenant_id,
-            remedy="Set sslrootcert to the file of the authority that signed it, and host to a "
-            "name that it holds.",
-        )
-    if any(failure in text for failure in _CONFIG_FAILURES):
-        return WarehouseConfigError(
-            f"PostgreSQL refuses the connection: {text}.",
-            tenant_id=tenant_id,
-            remedy="Correct the Airflow connection 'warehouse' or DATABASE_URL.",
-        )
-    return WarehouseUnavailableError(
-        f"PostgreSQL can't be reached or broke off: {text}.",
-        tenant_id=tenant_id,
-        remedy="Check the server and the connection 'warehouse'; the task is retried.",
-    )
-
-
 def warehouse_schema(environ: Mapping[str, str] = os.environ) -> str:
     """Return DLT_DATABASE_SCHEMA or its default. Raises WarehouseConfigError."""
     schema = environ.get("DLT_DATABASE_SCHEMA") or DEFAULT_SCHEMA
     if not _SCHEMA_PATTERN.fullmatch(schema):
         raise WarehouseConfigError(
             f"DLT_DATABASE_SCHEMA is {schema!r}.",
-            remedy="It must be lower-case letters, digits and underscores, 50 at most, "
-            "starting with a letter.",
+            remedy="It must be lower-case letters, digits and single underscores, 50 at most, "
+            "starting with a letter and not ending with an underscore.",
+        )
+    if _RESERVED_SCHEMAS.fullmatch(schema):
+        raise WarehouseConfigError(
+            f"DLT_DATABASE_SCHEMA is {schema!r}, a schema that is not only ours.",
+            remedy=f"Choose a name of its own, such as {DEFAULT_SCHEMA}.",
         )
     return schema
 
@@ -251,12 +222,18 @@ def open_warehouse(tenant_id: str | None = None) -> Warehouse:
     schema = warehouse_schema()
     try:
         hook = PostgresHook(postgres_conn_id=CONNECTION_ID)
-        _encrypt(hook.connection)
+        _prepare(hook.connection)
         connection = cast("psycopg.Connection", hook.get_conn())
     except AirflowNotFoundException:
         return _from_environment(schema, tenant_id)
     except psycopg.OperationalError as exc:
         raise as_warehouse_error(exc, tenant_id) from exc
+    except psycopg.ProgrammingError as exc:
+        raise WarehouseConfigError(
+            f"the Airflow connection 'warehouse' can't be used: {' '.join(str(exc).split())}.",
+            tenant_id=tenant_id,
+            remedy="Correct its extras: they are parameters of libpq.",
+        ) from exc
     with connection:
         # Asked of the live connection, so that whatever the provider adds (IAM tokens, TLS
         # files) reaches dlt too.
@@ -264,12 +241,14 @@ def open_warehouse(tenant_id: str | None = None) -> Warehouse:
         return Warehouse({**info.get_parameters(), "password": info.password}, schema)
 
 
-def _encrypt(connection: "Connection") -> None:
+def _prepare(connection: "Connection") -> None:
     """Have the provider ask for TLS: the password is not sent before."""
     extra = connection.extra_dejson
     said = with_tls({**extra, "host": connection.host})
     if "sslmode" in said:
-        connection.extra = json.dumps({**extra, "sslmode": said["sslmode"]})
+        extra["sslmode"] = said["sslmode"]
+    # in another encoding, a password that is not ASCII would be read wrong
+    connection.extra = json.dumps({**extra, "client_encoding": ENCODING})
 
 
 def _from_environment(schema: str, tenant_id: str | None) -> Warehouse:

@@ -11,7 +11,7 @@ import psycopg
 from psycopg import sql
 
 #: Tables that no reader needs: what is in them is of use to an attacker, or to nobody.
-CLOSED_TO_READERS = frozenset({"oauth_tokens", "rate_limits"})
+CLOSED_TO_READERS = frozenset({"locks", "oauth_tokens", "rate_limits"})
 #: Written by migrations alone.
 READ_BY_LOADERS = frozenset({"schema_migrations"})
 

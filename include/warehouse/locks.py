@@ -3,15 +3,20 @@
 None of it needs a session that lasts. docs/how-scans-work.md#leases-and-slots
 """
 
-import hashlib
 import time
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
+import psycopg
 from psycopg import sql
 
-from include.errors import HubSpotDealsError, LoadError, TenantBusyError
+from include.errors import (
+    HubSpotDealsError,
+    LoadError,
+    TenantBusyError,
+    WarehouseUnavailableError,
+)
 from include.warehouse.connection import Attempt, Warehouse
 from include.warehouse.lease import TenantLease
 
@@ -21,7 +26,8 @@ STAGING_SLOTS = 8
 #: out.
 TENANT_WAIT_S = 120
 TENANT_POLL_S = 1.0
-#: A slot is taken for a second or so.
+#: A slot is taken for a second or so; but all of them, as long as somebody dumps the database.
+SLOT_WAIT_S = 1_800
 SLOT_POLL_S = 0.25
 START_TIMEOUT = "20s"
 
@@ -44,9 +50,18 @@ class TenantLock:
         """Yield the number (1 …) of a staging slot that is ours until the block ends.
 
         Its tables take rows from nobody else. Raises LoadError if somebody has taken it before the
-        end, because our lease had run out: then rows of ours may be lost.
+        end, because our lease had run out: then rows of ours may be lost; and
+        WarehouseUnavailableError if none is free for SLOT_WAIT_S.
         """
+        give_up_at = time.monotonic() + SLOT_WAIT_S
         while (slot := self._take_slot()) is None:
+            if time.monotonic() > give_up_at:
+                raise WarehouseUnavailableError(
+                    f"no staging slot was free for {SLOT_WAIT_S / 60:.0f} minutes.",
+                    tenant_id=self._tenant_id,
+                    remedy="The task is retried. If it goes on: look whether a pg_dump, or another "
+                    "session, holds the tables of the staging schemas.",
+                )
             sleep(SLOT_POLL_S)
         try:
             yield slot
@@ -118,10 +133,18 @@ class TenantLock:
         return int(row[0]) if row else None
 
 
-def lock_key(name: str) -> int:
-    """Return a signed 64-bit key for pg_advisory_xact_lock."""
-    digest = hashlib.blake2b(name.encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "big", signed=True)
+def lock(connection: psycopg.Connection, schema: str, name: str) -> None:
+    """Be the only one to hold *name* until the transaction ends.
+
+    A row, which nobody can hold who only reads; everybody can take an advisory lock.
+    """
+    connection.execute(
+        sql.SQL(
+            "insert into {} (name) values (%s)"
+            " on conflict (name) do update set name = excluded.name"
+        ).format(sql.Identifier(schema, "locks")),
+        [name],
+    )
 
 
 @contextmanager
@@ -167,6 +190,12 @@ def starting(warehouse: Warehouse, tenant_id: str) -> Iterator[None]:
     """
     with warehouse.connect(tenant_id) as connection:
         connection.execute(sql.SQL("set local lock_timeout = {}").format(START_TIMEOUT))
-        key = lock_key(f"{warehouse.schema}:start:{tenant_id}")
-        connection.execute("select pg_advisory_xact_lock(%s)", [key])
+        name = f"start:{tenant_id}"
+        try:
+            with connection.transaction():
+                lock(connection, warehouse.schema, name)
+        except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName):
+            # the scan that is started makes the tables
+            key = "select pg_advisory_xact_lock(pg_catalog.hashtextextended(%s, 0))"
+            connection.execute(key, [f"{warehouse.schema}:{name}"])
         yield

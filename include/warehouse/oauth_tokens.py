@@ -12,6 +12,7 @@ from psycopg import sql
 
 from include.hubspot.token_store import Kept, TokenRow
 from include.warehouse.connection import Warehouse
+from include.warehouse.locks import lock
 
 
 class SharedTokens:
@@ -35,10 +36,7 @@ class SharedTokens:
         # The lock ends with the transaction, so it works behind a pooler too, and no crash leaves
         # it. Its own statement: what was read before waiting must not answer for after it.
         with self._warehouse.connect(self._tenant_id) as connection:
-            name = f"{self._warehouse.schema}:oauth_tokens:{key}"
-            connection.execute(
-                "select pg_advisory_xact_lock(pg_catalog.hashtextextended(%s, 0))", [name]
-            )
+            lock(connection, self._warehouse.schema, f"oauth_tokens:{key}")
             yield self._row(connection, key)
 
     def _row(self, connection: psycopg.Connection, key: str) -> "_Row":

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import Any
 
-import msgspec
 import psycopg
 from psycopg import sql
 
@@ -11,6 +10,7 @@ from include.hubspot.answers import PropertyDefinition, decode_definition
 from include.scan import Scan
 from include.warehouse.connection import Warehouse
 from include.warehouse.rows import unlist, upsert
+from include.warehouse.values import is_key, to_json
 
 #: What changed since the last scan: "added", "removed", "retyped" → names. Empty: nothing did.
 Drift = dict[str, list[str]]
@@ -25,7 +25,8 @@ def save_definitions(
     """
     table = sql.Identifier(warehouse.schema, "property_definitions")
     of = {"_tenant_id": scan.tenant.id, "object": object_name}
-    rows = [of | _row(definition) for definition in definitions]
+    # no property has so long a name: HubSpot's own limit is 100 characters
+    rows = [of | _row(definition) for definition in definitions if is_key(definition.name)]
     with warehouse.connect(scan.tenant.id) as connection:
         before = _usable_types(connection, table, of)
         upsert(connection, table, ("_tenant_id", "object", "name"), rows)
@@ -77,8 +78,8 @@ def _row(definition: PropertyDefinition) -> dict[str, Any]:
         "property_type": definition.type,
         "field_type": definition.field_type,
         "calculated": definition.calculated,
-        "options": msgspec.json.decode(definition.options) or [],
+        "options": to_json(definition.options) or [],
         "archived": definition.archived,
         "listed": True,
-        "definition": msgspec.json.decode(definition.document),
+        "definition": to_json(definition.document),
     }

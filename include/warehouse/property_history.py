@@ -8,7 +8,7 @@ from include.hubspot.answers import RecordHistory
 from include.scan import Scan
 from include.warehouse.connection import Warehouse
 from include.warehouse.record_table import RecordTable
-from include.warehouse.values import to_moment
+from include.warehouse.values import is_key, to_moment
 
 #: (record id, hash of the content for which the history is read)
 Unread = tuple[int, int]
@@ -53,10 +53,13 @@ def save_histories(
     many values were left out because HubSpot does not say when they changed; the histories of their
     records are not noted as read.
     """
+    asked = {str(record_id) for record_id, _ in unread}
     pasts_of = [
         (int(history.id), name, past)
         for history in histories
+        if history.id in asked
         for name, pasts in (history.properties_with_history or {}).items()
+        if is_key(name)
         # the newest comes first, and of several at one moment it is the one that stays
         for past in reversed(pasts)
     ]

@@ -10,12 +10,18 @@ from psycopg import sql
 from psycopg.rows import dict_row
 
 from include.hubspot.rate_limit import TIMES, Demand, State, decide
-from include.warehouse.connection import Warehouse, as_warehouse_error
+from include.warehouse.connection import Warehouse
+from include.warehouse.failures import as_warehouse_error
 
 #: Limiters that nobody used for so long are forgotten: a rotated token leaves one.
 FORGOTTEN_AFTER = "30 days"
 
-_FAILURES = (psycopg.OperationalError, psycopg.errors.InsufficientPrivilege)
+_FAILURES = (
+    psycopg.OperationalError,
+    psycopg.InternalError,
+    psycopg.errors.InsufficientPrivilege,
+    psycopg.errors.UndefinedTable,
+)
 _NAMES = [field.name for field in fields(State)]
 
 

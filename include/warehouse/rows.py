@@ -7,6 +7,8 @@ import psycopg
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
+from include.warehouse.values import KEY_BYTES
+
 
 def upsert(
     connection: psycopg.Connection,
@@ -38,6 +40,15 @@ def upsert(
     )
     with connection.cursor() as cursor:
         cursor.executemany(statement, [adapted(row) for row in rows])
+
+
+def left_out(what: str, keys: Iterable[str]) -> list[str]:
+    """Return a warning for what can't be kept because its keys do not fit into an index."""
+    return [
+        f"{what} with the key {key[:40]!r}… can't be kept: it has {len(key.encode()):,} bytes, and "
+        f"{KEY_BYTES:,} fit into an index."
+        for key in keys
+    ]
 
 
 def unlist(

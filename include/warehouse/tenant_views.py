@@ -17,7 +17,7 @@ from psycopg import sql
 
 from include.warehouse.connection import Warehouse
 from include.warehouse.grants import exists, loader_role
-from include.warehouse.locks import lock_key
+from include.warehouse.locks import lock
 from include.warehouse.view_columns import tenant_role, tenant_schema
 from include.warehouse.view_plan import View, ViewPlan
 
@@ -49,8 +49,7 @@ def publish_views(
     column. Any number of processes may call this at once.
     """
     with warehouse.connect(tenant_id) as connection:
-        key = lock_key(f"{warehouse.schema}:views:{tenant_id}")
-        connection.execute("select pg_advisory_xact_lock(%s)", [key])
+        lock(connection, warehouse.schema, f"views:{tenant_id}")
         connection.execute("select set_config('lock_timeout', %s, true)", [VIEW_LOCK_TIMEOUT])
         return _TenantViews(connection, warehouse.schema, tenant_id).publish(objects, typed_columns)
 

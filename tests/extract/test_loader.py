@@ -3,6 +3,7 @@
 import json
 import multiprocessing
 import os
+import random
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -134,12 +135,14 @@ def test_an_empty_batch_loads_nothing(warehouse: Warehouse) -> None:
         pytest.param('"1234567890.' + "9" * 50 + '"', id="50 decimals"),
         pytest.param('"' + "9" * 50 + '"', id="50 digits"),
         pytest.param('"9999-12-31T23:59:59.999Z"', id="year 9999"),
+        pytest.param('"' + "x" * 65_536 + '"', id="65,536 characters"),
         pytest.param('""', id="empty"),
         pytest.param('"it\'s \\"quoted\\"\\n\\\\, {braced}"', id="punctuation"),
     ],
 )
 def test_values_of_real_portals_load(warehouse: Warehouse, value: str) -> None:
     names = ["amount", "closedate", "dealname", "hs_is_closed", "select", "deal_id", "ctid"]
+    names += ["pipeline", "dealstage", "hubspot_owner_id", "dealtype", "hs_merged_object_ids"]
     deals = (f'{{"id":"{n}","properties":{{"{name}":{value}}}}}' for n, name in enumerate(names))
     page = decode_page(f'{{"results":[{",".join(deals)}]}}'.encode())
 
@@ -147,6 +150,41 @@ def test_values_of_real_portals_load(warehouse: Warehouse, value: str) -> None:
 
     sent = [json.loads(bytes(sent.properties)) for sent in page.results]
     assert rows(warehouse, "properties") == [(properties,) for properties in sent]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        pytest.param("1e400000", id="exponent"),
+        pytest.param("9" * 200_000, id="200,000 digits"),
+        pytest.param("0." + "9" * 20_000, id="20,000 decimals"),
+    ],
+)
+def test_a_value_beyond_the_bounds_of_jsonb_is_kept_as_its_text(
+    warehouse: Warehouse, value: str
+) -> None:
+    page = decode_page(
+        f'{{"results":[{{"id":"1","properties":{{"free":{value},"dealname":"x"}}}}]}}'.encode()
+    )
+
+    load(warehouse, "acme", page.results)
+
+    assert rows(warehouse, "properties") == [({"free": value, "dealname": "x"},)]
+
+
+def test_a_key_that_does_not_fit_into_an_index_is_a_misfit(warehouse: Warehouse) -> None:
+    long = "".join(random.Random(1).choices("äöü€日本語x🚀", k=9_000))
+    batch = batch_of(
+        [record(1, hubspot_owner_id=long, dealstage=long, pipeline="p" * 1_000)], "acme", "1"
+    )
+
+    with loading(warehouse) as loader:
+        loader.load(batch.table, DEALS)
+
+    assert rows(warehouse, "owner_id, stage_id, pipeline_id, properties->>'hubspot_owner_id'") == [
+        (None, None, "p" * 1_000, long)
+    ]
+    assert batch.misfits == {"owner_id": 1, "stage_id": 1}
 
 
 def test_a_refusal_of_postgresql_names_the_remedy(warehouse: Warehouse, database_url: str) -> None:

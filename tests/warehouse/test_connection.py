@@ -1,9 +1,18 @@
 import socket
 
+import psycopg
 import pytest
+from psycopg import conninfo
 
-from include.errors import WarehouseConfigError, WarehouseUnavailableError
+from include.errors import (
+    HubSpotDealsError,
+    LoadError,
+    WarehouseConfigError,
+    WarehouseUnavailableError,
+)
 from include.warehouse.connection import Warehouse, warehouse_schema
+from include.warehouse.failures import as_warehouse_error
+from include.warehouse.migrations import migrate
 
 
 def test_a_server_that_is_down_is_unavailable_and_worth_a_retry() -> None:
@@ -66,7 +75,19 @@ def test_neither_repr_nor_str_shows_the_password() -> None:
     ],
 )
 def test_dlt_gets_the_same_connection_as_a_url(url: str, for_dlt: str) -> None:
-    assert Warehouse.from_url(url).url == for_dlt
+    plain, mark, _session = Warehouse.from_url(url).url.partition("client_encoding=")
+
+    assert mark
+    assert plain.rstrip("?&") == for_dlt
+
+
+def test_several_hosts_are_handed_on_and_several_ports_are_refused() -> None:
+    several = Warehouse.from_url("postgresql://u:p@one,two/db?target_session_attrs=read-write")
+    ports = Warehouse.from_url("postgresql://u:p@one:1,two:2/db")
+
+    assert "@one%2Ctwo:5432/db?" in several.url
+    with pytest.raises(WarehouseConfigError, match="several ports"):
+        _ = ports.url
 
 
 @pytest.mark.parametrize("user", ["loa%20der:secret", "loader:sec%20ret"])
@@ -84,3 +105,155 @@ def test_the_schema_has_a_default_and_must_be_a_plain_name() -> None:
     assert warehouse_schema({"DLT_DATABASE_SCHEMA": "crm"}) == "crm"
     with pytest.raises(WarehouseConfigError, match="DLT_DATABASE_SCHEMA is 'Bad Name'"):
         warehouse_schema({"DLT_DATABASE_SCHEMA": "Bad Name"})
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "information_schema",
+        "pg_catalog",
+        "pg_toast",
+        "pg_mine",
+        "public",
+        "hubspot_deals_stg_slot1",
+    ],
+)
+def test_a_schema_that_is_not_only_ours_is_refused(name: str) -> None:
+    with pytest.raises(WarehouseConfigError, match=f"'{name}', a schema that is not only ours"):
+        warehouse_schema({"DLT_DATABASE_SCHEMA": name})
+
+
+@pytest.mark.parametrize("name", ["my__deals", "crm_", "a___b"])
+def test_a_schema_that_dlt_would_call_otherwise_is_refused(name: str) -> None:
+    with pytest.raises(WarehouseConfigError, match="single underscores"):
+        warehouse_schema({"DLT_DATABASE_SCHEMA": name})
+
+
+def test_a_schema_with_other_tables_of_these_names_is_refused(database_url: str) -> None:
+    warehouse = Warehouse.from_url(database_url, "not_ours")
+    with psycopg.connect(database_url) as connection:
+        connection.execute("create schema not_ours create table deals (id int)")
+    try:
+        with pytest.raises(WarehouseConfigError, match='"deals" already exists, and is not of'):
+            migrate(warehouse)
+    finally:
+        with psycopg.connect(database_url) as connection:
+            connection.execute("drop schema not_ours cascade")
+
+
+def refusal_of(url: str) -> HubSpotDealsError:
+    with pytest.raises(HubSpotDealsError) as caught:  # noqa: SIM117
+        with Warehouse.from_url(url).connect("acme"):
+            pass
+    assert "See docs/runbook.md#warehouse-" in str(caught.value)
+    assert "secret" not in str(caught.value)
+    return caught.value
+
+
+def test_every_way_not_to_reach_a_server_says_what_to_do(database_url: str) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        closed = unused.getsockname()[1]
+    parts = conninfo.conninfo_to_dict(database_url)
+    server = f"{parts['host']}:{parts['port']}"
+
+    said = {
+        name: refusal_of(url)
+        for name, url in {
+            "closed port": f"postgresql://u:secret@127.0.0.1:{closed}/db",
+            "host": "postgresql://u:secret@nowhere.invalid/db",
+            "port": "postgresql://u:secret@127.0.0.1:99999/db",
+            "no port": "postgresql://u:secret@127.0.0.1:port/db",
+            "password": f"postgresql://postgres:secret@{server}/warehouse",
+            "role": f"postgresql://nobody:secret@{server}/warehouse",
+            "database": database_url.replace("/warehouse", "/nowhere"),
+            "sslmode": f"{database_url}?sslmode=never",
+            "file": f"{database_url}?sslmode=verify-full&sslrootcert=/nowhere",
+            "TLS": f"{database_url}?sslmode=require",
+        }.items()
+    }
+
+    waits = {name for name, error in said.items() if isinstance(error, WarehouseUnavailableError)}
+    assert waits == {"closed port", "host"}
+    assert all("DATABASE_URL" in said[name].remedy for name in waits)
+    assert all(isinstance(said[name], WarehouseConfigError) for name in said.keys() - waits)
+
+
+@pytest.mark.parametrize(
+    "url", ["mysql://u:secret@h/db", "http://u:secret@h", "secret", "postgresql:/u:secret@h"]
+)
+def test_a_url_of_something_else_is_refused(url: str) -> None:
+    assert isinstance(refusal_of_url(url), WarehouseConfigError)
+
+
+def refusal_of_url(url: str) -> HubSpotDealsError:
+    with pytest.raises(HubSpotDealsError) as caught:
+        Warehouse.from_url(url)
+    assert "secret" not in str(caught.value)
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("statement", "error", "says"),
+    [
+        ("select pg_sleep(1)", WarehouseUnavailableError, "broke off: canceling statement"),
+        ("raise 25006", WarehouseUnavailableError, "takes no writes"),
+        ("raise 53100", WarehouseUnavailableError, "the disk of PostgreSQL is full"),
+        ("raise 53200", WarehouseUnavailableError, "no room for locks"),
+        ("raise 53300", WarehouseUnavailableError, "no connection left"),
+        ("raise 53400", WarehouseUnavailableError, "a limit of PostgreSQL's settings"),
+        ("raise 40001", WarehouseUnavailableError, "another transaction was in the way"),
+        ("raise 40P01", WarehouseUnavailableError, "another transaction was in the way"),
+        ("raise 55P03", WarehouseUnavailableError, "another session holds a lock"),
+        ("raise 57P01", WarehouseUnavailableError, "can't be reached or broke off"),
+        ("raise 57P03", WarehouseUnavailableError, "can't be reached or broke off"),
+        ("raise 58030", WarehouseUnavailableError, "can't be reached or broke off"),
+        ("raise XX001", WarehouseConfigError, "data are damaged"),
+        ("raise 42501", WarehouseConfigError, "PostgreSQL refuses"),
+        ("select from nowhere.deals", WarehouseConfigError, "not those that its migrations made"),
+        ("raise 22003", LoadError, "SQLSTATE 22003"),
+        ("raise 54000", LoadError, "SQLSTATE 54000"),
+        ("select 'quoted-value'::int", LoadError, "SQLSTATE 22P02"),
+    ],
+)
+def test_every_failure_of_a_statement_has_a_meaning(
+    database_url: str, statement: str, error: type[HubSpotDealsError], says: str
+) -> None:
+    if statement.startswith("raise"):
+        code = statement.removeprefix("raise ")
+        statement = f"do $$ begin raise exception 'quoted-value' using errcode = '{code}'; end $$"
+        statement = statement.replace("quoted-value", "said")
+
+    with pytest.raises(error, match=says) as caught:
+        execute(Warehouse.from_url(database_url), statement)
+
+    assert "quoted-value" not in str(caught.value)
+    assert caught.value.remedy
+
+
+def execute(warehouse: Warehouse, statement: str) -> None:
+    with warehouse.connect("acme") as connection:
+        connection.execute("set local statement_timeout = '50ms'")
+        connection.execute(statement.encode())
+
+
+#: What PostgreSQL 15 says, by its own catalogues of messages.
+TRANSLATED = [
+    ("FATAL:  Passwort-Authentifizierung für Benutzer »loader« fehlgeschlagen", True),
+    ("FATAL:  Datenbank »nowhere« existiert nicht", True),
+    ("FATAL:  la base de données « nowhere » n'existe pas", True),
+    ("FATAL:  authentification par mot de passe échouée pour l'utilisateur « loader »", True),
+    ("FATAL:  tut mir leid, schon zu viele Verbindungen", False),
+    ("FATAL:  désolé, trop de clients sont déjà connectés", False),
+    ("FATAL:  das Datenbanksystem startet", False),
+    ("FATAL:  le système de bases de données se lance", False),
+]
+
+
+@pytest.mark.parametrize(("said", "is_setting"), TRANSLATED)
+def test_a_refusal_in_another_language_is_understood(said: str, is_setting: bool) -> None:
+    text = f'connection failed: connection to server at "10.0.0.1", port 5432 failed: {said}'
+
+    error = as_warehouse_error(psycopg.OperationalError(text), "acme")
+
+    assert isinstance(error, WarehouseConfigError) is is_setting

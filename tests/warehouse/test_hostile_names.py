@@ -36,7 +36,7 @@ def test_what_nearly_is_a_plain_name_is_refused_too(name: str) -> None:
         warehouse_schema({"DLT_DATABASE_SCHEMA": name})
 
 
-@pytest.mark.parametrize("word", ["select", "user", "table", "public_", "all"])
+@pytest.mark.parametrize("word", ["select", "user", "table", "publics", "all"])
 def test_a_schema_may_be_a_word_of_sql(database_url: str, word: str) -> None:
     warehouse = Warehouse.from_url(database_url, warehouse_schema({"DLT_DATABASE_SCHEMA": word}))
     try:

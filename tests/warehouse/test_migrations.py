@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from include.errors import WarehouseConfigError
+from include.errors import LoadError, WarehouseConfigError
 from include.extract.columns import DEALS, RECORDS, Shape
 from include.warehouse import migrations as migrations_module
 from include.warehouse.connection import Warehouse
@@ -40,7 +40,7 @@ def test_a_failing_migration_leaves_nothing_of_itself(
     broken.write_text("create table {schema}.half (id int); select 1/0;")
     monkeypatch.setattr(migrations_module, "migrations", lambda: [(1, broken)])
 
-    with pytest.raises(Exception, match="division by zero"):
+    with pytest.raises(LoadError, match="22012"):
         migrate(empty_warehouse)
 
     with empty_warehouse.connect() as connection:

@@ -272,7 +272,7 @@ def test_an_unreachable_warehouse_is_waited_for_like_hubspot(
 
 def _wait_for_a_waiter(warehouse: Warehouse) -> None:
     with warehouse.connect(autocommit=True) as connection:
-        query = "select 1 from pg_locks where locktype = 'advisory' and not granted"
+        query = "select 1 from pg_locks where locktype = 'transactionid' and not granted"
         while connection.execute(query).fetchone() is None:
             pass
 

@@ -6,20 +6,21 @@
 import logging
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psycopg
 from psycopg import sql
 
-from include.errors import WarehouseConfigError
+from include.errors import HubSpotDealsError, WarehouseConfigError, WarehouseUnavailableError
 from include.warehouse.connection import Warehouse
 from include.warehouse.grants import grant_rights
-from include.warehouse.locks import lock_key
+from include.warehouse.session import require_usable
 
 log = logging.getLogger(__name__)
 
-#: As PostgreSQL counts: the first with the MERGE statement.
-MIN_SERVER_VERSION = 150_000
+#: Of a table that another session reads. Whoever wants to read it after us waits as long.
+LOCK_TIMEOUT = "30s"
 
 _FILE_NAME = re.compile(r"(\d{4})_(\w+)\.sql")
 
@@ -41,51 +42,100 @@ def migrate(warehouse: Warehouse, tenant_id: str | None = None) -> list[int]:
     nothing to do. A migration that fails leaves nothing of itself. The group roles, if there are
     any, get their rights on what is new in the same transaction.
 
-    Raises WarehouseConfigError if the role may not, or if the schema is newer than this code.
+    Raises WarehouseConfigError if the server or its settings are of no use (`require_usable`), if
+    the role may not, or if the schema is newer than this code; WarehouseUnavailableError if
+    another session holds a table for longer than LOCK_TIMEOUT.
     """
     with warehouse.connect(tenant_id) as connection:
+        require_usable(connection, tenant_id)
         if _version(connection, warehouse.schema) == migrations()[-1][0]:
             return []
-        _require_merge(connection)
+    while True:
+        with suppress(_MadeMeanwhileError):
+            applied = _migrate(warehouse, tenant_id)
+            log.info("warehouse schema %s: applied migrations %s", warehouse.schema, applied)
+            return applied
+
+
+class _MadeMeanwhileError(Exception):
+    """Another process has made the schema while we waited to make it."""
+
+
+def _migrate(warehouse: Warehouse, tenant_id: str | None) -> list[int]:
+    schema = warehouse.schema
     # A session of its own, and the lock its first statement: what was looked up before waiting
     # must not answer for what is there after it.
     with warehouse.connect(tenant_id) as connection:
-        key = lock_key(f"{warehouse.schema}:migrate")
-        connection.execute("select pg_advisory_xact_lock(%s)", [key])
-        have = _version(connection, warehouse.schema)
+        have = 0
         try:
-            applied = list(_apply_missing(connection, warehouse.schema, have))
+            # readers hold tables as long as they like: whoever needs one queues behind us
+            connection.execute("select set_config('lock_timeout', %s, true)", [LOCK_TIMEOUT])
+            have = _lock(connection, schema)
+            applied = list(_apply_missing(connection, schema, have))
             if applied:
-                grant_rights(connection, warehouse.schema)
+                grant_rights(connection, schema)
         except psycopg.errors.InsufficientPrivilege as exc:
-            raise _may_not(connection, warehouse.schema, have, tenant_id, exc) from exc
-    log.info("warehouse schema %s: applied migrations %s", warehouse.schema, applied)
+            raise _may_not(warehouse, have, tenant_id, exc) from exc
+        except (
+            psycopg.errors.DuplicateSchema,
+            psycopg.errors.DuplicateTable,
+            psycopg.errors.DuplicateFunction,
+        ) as exc:
+            raise WarehouseConfigError(
+                f"schema {schema} can't be made: {exc.diag.message_primary}, and is not of this "
+                "warehouse.",
+                tenant_id=tenant_id,
+                remedy="Choose another DLT_DATABASE_SCHEMA; or remove what is in the way.",
+            ) from exc
     return applied
 
 
-def _require_merge(connection: psycopg.Connection) -> None:
-    version = connection.info.server_version
-    if version < MIN_SERVER_VERSION:
-        raise WarehouseConfigError(
-            f"the warehouse is PostgreSQL {version // 10_000}; dlt's upsert needs MERGE.",
-            remedy=f"Use PostgreSQL {MIN_SERVER_VERSION // 10_000} or newer.",
+def _lock(connection: psycopg.Connection, schema: str) -> int:
+    """Be the only one to migrate until the transaction ends; return the version that is there.
+
+    A table's lock that nobody can hold who only reads. To make the table locks as well.
+    """
+    if not _has_history(connection, schema):
+        try:
+            connection.execute(_compose(_CREATE_HISTORY, schema))
+        except (
+            psycopg.errors.UniqueViolation,
+            psycopg.errors.DuplicateSchema,
+            psycopg.errors.DuplicateTable,
+        ):
+            raise _MadeMeanwhileError from None
+        return 0
+    have = _version(connection, schema)
+    if have < migrations()[-1][0]:
+        connection.execute(
+            _compose("lock table {schema}.schema_migrations in share row exclusive mode", schema)
         )
+        have = _version(connection, schema)
+    return have
 
 
 def _may_not(
-    connection: psycopg.Connection,
-    schema: str,
+    warehouse: Warehouse,
     have: int,
     tenant_id: str | None,
     exc: psycopg.errors.InsufficientPrivilege,
-) -> WarehouseConfigError:
-    return WarehouseConfigError(
-        f"schema {schema} is at version {have}, this code needs {migrations()[-1][0]}, and the "
-        f"role {connection.info.user} may not migrate it: {exc.diag.message_primary}.",
-        tenant_id=tenant_id,
-        remedy="Run `python -m include.warehouse.migrations` with DATABASE_URL as the schema's "
-        "owner.",
-    )
+) -> HubSpotDealsError:
+    schema = warehouse.schema
+    with warehouse.connect(tenant_id) as connection:
+        have = have or _version(connection, schema)
+        if connection.execute(_IS_MIGRATED, [schema]).fetchone():
+            return WarehouseUnavailableError(
+                f"schema {schema} is being migrated just now.",
+                tenant_id=tenant_id,
+                remedy="Nothing to do: the task is retried.",
+            )
+        return WarehouseConfigError(
+            f"schema {schema} is at version {have}, this code needs {migrations()[-1][0]}, and the "
+            f"role {connection.info.user} may not migrate it: {exc.diag.message_primary}.",
+            tenant_id=tenant_id,
+            remedy="Run `python -m include.warehouse.migrations` with DATABASE_URL as the schema's "
+            "owner.",
+        )
 
 
 def _apply_missing(connection: psycopg.Connection, schema: str, have: int) -> Iterator[int]:
@@ -95,8 +145,6 @@ def _apply_missing(connection: psycopg.Connection, schema: str, have: int) -> It
             f"schema {schema} is at version {have}, this code knows versions up to {newest}.",
             remedy="Deploy the newer code again: migrations are forward only.",
         )
-    if have == 0:
-        connection.execute(_compose(_CREATE_HISTORY, schema))
     for version, path in migrations():
         if version > have:
             connection.execute(_compose(path.read_text(), schema))
@@ -104,6 +152,13 @@ def _apply_missing(connection: psycopg.Connection, schema: str, have: int) -> It
             yield version
 
 
+_IS_MIGRATED = """
+    select from pg_catalog.pg_locks lock
+    join pg_catalog.pg_class relation on relation.oid = lock.relation
+    join pg_catalog.pg_namespace namespace on namespace.oid = relation.relnamespace
+    where lock.mode = 'ShareRowExclusiveLock' and lock.granted
+          and namespace.nspname = %s and relation.relname = 'schema_migrations'
+"""
 _CREATE_HISTORY = """
     create schema if not exists {schema};
     create table {schema}.schema_migrations (
@@ -115,13 +170,17 @@ _CREATE_HISTORY = """
 _RECORD = "insert into {schema}.schema_migrations (version, name) values (%s, %s)"
 
 
-def _version(connection: psycopg.Connection, schema: str) -> int:
+def _has_history(connection: psycopg.Connection, schema: str) -> bool:
     known = connection.execute(
         "select from pg_catalog.pg_tables "
         "where schemaname = %s and tablename = 'schema_migrations'",
         [schema],
-    ).fetchone()
-    if known is None:
+    )
+    return known.fetchone() is not None
+
+
+def _version(connection: psycopg.Connection, schema: str) -> int:
+    if not _has_history(connection, schema):
         return 0
     row = connection.execute(
         _compose("select coalesce(max(version), 0) from {schema}.schema_migrations", schema)

@@ -1,0 +1,151 @@
+"""No value of HubSpot's breaks an index or a type."""
+
+from typing import Any
+
+import pytest
+
+from include.hubspot.answers import (
+    AssociatedRecord,
+    AssociationResult,
+    AssociationType,
+    Owner,
+    PastValue,
+    Pipeline,
+    PropertyDefinition,
+    RecordHistory,
+    Stage,
+    decode_definition,
+)
+from include.warehouse.associations import links_of, replace_associations
+from include.warehouse.connection import Warehouse
+from include.warehouse.owners import save_owners
+from include.warehouse.pipelines import add_unlisted_stages, save_pipelines
+from include.warehouse.property_definitions import save_definitions
+from include.warehouse.property_history import save_histories
+from include.warehouse.values import KEY_BYTES, to_json
+from tests.scans import query, scan
+
+#: Random, so that compression does not make it fit.
+LONG = "".join(chr(0x4E00 + (n * 7919) % 20_000) for n in range(65_536))
+LONGEST_KEY = LONG[: KEY_BYTES // 3]
+
+
+def test_owners(warehouse: Warehouse) -> None:
+    fits = Owner(id=LONGEST_KEY, email=LONG, first_name=LONG, type=LONG, user_id=2**63)
+
+    warnings = save_owners(warehouse, scan(), [fits, Owner(id=LONG)])
+
+    (row,) = query(warehouse, "select owner_id, email, user_id from owners")
+    assert row == {"owner_id": LONGEST_KEY, "email": LONG, "user_id": None}
+    (warning,) = warnings
+    assert warning.startswith(f"the owner with the key '{LONG[:40]}'… can't be kept")
+
+
+def test_pipelines_and_stages(warehouse: Warehouse) -> None:
+    stages = [
+        Stage(LONGEST_KEY, LONG, 2**40, {"probability": "1e400000", "isClosed": LONG}),
+        Stage(LONG),
+    ]
+    pipelines = [Pipeline(LONGEST_KEY, LONG, -(2**40), stages=stages), Pipeline(LONG)]
+
+    warnings = save_pipelines(warehouse, scan(), pipelines)
+
+    assert len(query(warehouse, "select from deal_pipelines where label = %s", LONG)) == 1
+    (stage,) = query(warehouse, "select probability, display_order, is_closed from deal_stages")
+    assert stage == {"probability": None, "display_order": None, "is_closed": None}
+    assert [warning.split(" with")[0] for warning in warnings] == ["the pipeline", "the stage"]
+
+
+@pytest.mark.parametrize(
+    "probability", ["9" * 65_536, "0." + "9" * 65_000, "1e131073", "1e-16384", "NaN", "-Infinity"]
+)
+def test_a_probability(warehouse: Warehouse, probability: str) -> None:
+    stage = Stage("1", metadata={"probability": probability})
+
+    save_pipelines(warehouse, scan(), [Pipeline("1", stages=[stage])])
+
+    assert query(warehouse, "select probability from deal_stages") == [{"probability": None}]
+
+
+def test_stages_of_deals_that_are_longer_than_an_index_row(warehouse: Warehouse) -> None:
+    with warehouse.connect() as connection:
+        connection.execute("set local session_replication_role = replica")
+        connection.execute(
+            f"insert into {warehouse.schema}.deals (_tenant_id, deal_id, pipeline_id, stage_id,"
+            " archived, properties, _content_hash, _scan_id, _extracted_at)"
+            " values ('acme', 1, %s, 'x', false, '{}', 1, '1', now())",
+            [LONG],
+        )
+
+    add_unlisted_stages(warehouse, scan())
+
+    assert query(warehouse, "select from deal_stages") == []
+
+
+def test_property_definitions(warehouse: Warehouse) -> None:
+    document = f'{{"name":"{LONGEST_KEY}","label":"{LONG}","options":[{{"displayOrder":1e999}}]}}'
+
+    save_definitions(
+        warehouse,
+        scan(),
+        "deals",
+        [decode_definition(document.encode()), PropertyDefinition(name=LONG)],
+    )
+
+    (row,) = query(warehouse, "select name, options from property_definitions")
+    assert row == {"name": LONGEST_KEY, "options": [{"displayOrder": "1e999"}]}
+
+
+def test_histories(warehouse: Warehouse) -> None:
+    past = PastValue("2026-01-01T00:00:00Z", LONG, LONG, LONG)
+    history = RecordHistory("1", {LONGEST_KEY: [past], LONG: [past]})
+    strangers = [RecordHistory(stranger, {"x": [past]}) for stranger in ("9" * 30, "none")]
+
+    save_histories(warehouse, scan(), "deals", "x", [(1, 1)], [history, *strangers])
+
+    assert len(query(warehouse, "select from property_history where value = %s", LONG)) == 1
+    assert len(query(warehouse, "select from property_history")) == 1
+
+
+@pytest.mark.parametrize(
+    ("to_id", "kind"),
+    [
+        pytest.param(2**63, AssociationType("A", 1), id="id"),
+        pytest.param("9" * 65_536, AssociationType("A", 1), id="digits"),
+        pytest.param("none", AssociationType("A", 1), id="text"),
+        pytest.param(-1, AssociationType(LONG, 1), id="category"),
+        pytest.param(2, AssociationType("A", 2**31), id="type"),
+    ],
+)
+def test_associations(warehouse: Warehouse, to_id: Any, kind: AssociationType) -> None:
+    fits = AssociatedRecord(3, [AssociationType(LONGEST_KEY, 2**31 - 1, LONG)])
+    result = AssociationResult(source=_source(1), to=[AssociatedRecord(to_id, [kind]), fits])
+
+    links, misfits = links_of([result])
+    replace_associations(warehouse, scan(), "deals", "contacts", [1], links)
+
+    assert misfits == 1
+    assert query(warehouse, "select to_id, label from associations") == [
+        {"to_id": 3, "label": LONG}
+    ]
+
+
+def _source(record_id: int) -> Any:
+    from include.hubspot.answers import _AssociationSource
+
+    return _AssociationSource(record_id)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ('{"a":1.5,"b":-3}', {"a": 1.5, "b": -3}),
+        ("1e999", "1e999"),
+        ("9" * 5_000, "9" * 5_000),
+        ("[" * 50_000 + "]" * 50_000, "[" * 50_000 + "]" * 50_000),
+        ("NaN", "NaN"),
+    ],
+    ids=["plain", "exponent", "digits", "nested", "NaN"],
+)
+def test_json_that_jsonb_takes(warehouse: Warehouse, text: str, value: Any) -> None:
+    assert to_json(text.encode()) == value
