@@ -60,7 +60,9 @@ def mutations_of(answer: Answer) -> Iterator[Mutation]:
         yield Mutation(f"{name} missing", "field", _edit(path, _remove), is_data)
         is_read = path[-1] in READ or isinstance(path[-1], int) or "context" in path
         for what, other in _others(value) if is_read else [("as a list", [])]:
-            yield Mutation(f"{name} {what}", "field", _edit(path, _put(other)), is_data)
+            # that a record has no associations is HubSpot's word, too
+            none = path[-1] == "to" and other == []
+            yield Mutation(f"{name} {what}", "field", _edit(path, _put(other)), is_data or none)
     yield from _pages(document)
     yield from _bodies()
     yield from _statuses()
