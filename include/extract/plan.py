@@ -11,7 +11,6 @@ from typing import Any, Literal
 
 from croniter import croniter
 
-from include.extract.values import to_timestamp
 from include.hubspot.answers import PropertyDefinition
 from include.hubspot.api import (
     LIST_PAGE_SIZE,
@@ -20,6 +19,7 @@ from include.hubspot.api import (
     SEARCHES_PER_S,
 )
 from include.scan import Scan
+from include.warehouse.values import to_timestamp
 
 _NAMES_SHOWN = 5
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from include.extract.values import to_bool, to_decimal, to_text, to_timestamp
+from include.extract.values import to_bool, to_decimal, to_text
+from include.warehouse.values import to_timestamp
 
 
 class Kind(Enum):
