@@ -1,7 +1,7 @@
 """Which views a tenant ought to have: names, columns, and the rows they show."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import psycopg
 from psycopg import sql
@@ -18,13 +18,21 @@ from include.warehouse.view_columns import (
 
 @dataclass(frozen=True)
 class View:
-    """A view to be made. ``columns``: name → expression over ``source``."""
+    """A view to be made. ``columns``: name → expression over ``source``.
+
+    ``reads``: the view that is its barrier; None: it is one itself. ``texts``: of columns that show
+    a property, the expression that yields its text.
+    """
 
     name: str
     columns: Mapping[str, sql.Composable]
     source: sql.Composable
-    #: False: it reads a barrier.
-    is_barrier: bool = True
+    reads: str | None = None
+    texts: Mapping[str, sql.Composable] = field(default_factory=dict)
+
+    @property
+    def is_barrier(self) -> bool:
+        return self.reads is None
 
 
 class ViewPlan:
@@ -82,14 +90,16 @@ class ViewPlan:
         meta = [column.format(kind=kind) for column in _META_COLUMNS]
         definitions = self._definitions(crm_object)
         columns: dict[str, sql.Composable] = {column: sql.Identifier(column) for column in meta}
+        texts: dict[str, sql.Composable] = {}
         for column in property_columns(definitions, meta, typed_columns):
             columns[column.name] = self._value(column)
+            texts[column.name] = text_of(column.hubspot_property)
         barrier = self._of_table(f"_{crm_object}", f"{kind}s", only)
         yield barrier
         source = sql.SQL("from {}").format(sql.Identifier(self._schema, barrier.name))
         live = sql.SQL(_LIVE).format(sql.Identifier(f"merged_into_{kind}_id"))
-        yield View(names.live, columns, source + live, is_barrier=False)
-        yield View(names.all, columns, source, is_barrier=False)
+        yield View(names.live, columns, source + live, barrier.name, texts)
+        yield View(names.all, columns, source, barrier.name, texts)
 
     def _definitions(self, crm_object: str) -> list[PropertyDefinition]:
         statement = sql.SQL(_DEFINITIONS).format(
@@ -106,10 +116,18 @@ class ViewPlan:
     def _value(self, column: PropertyColumn) -> sql.Composable:
         if column.base_column:
             return sql.Identifier(column.base_column)
-        text = sql.SQL("properties ->> {}").format(column.hubspot_property)
-        if column.conversion:
-            return sql.SQL("{}({})").format(sql.Identifier(self._dataset, column.conversion), text)
-        return sql.SQL("nullif({}, '')").format(text)
+        return converted(self._dataset, text_of(column.hubspot_property), column.conversion)
+
+
+def text_of(hubspot_property: str) -> sql.Composed:
+    return sql.SQL("properties ->> {}").format(hubspot_property)
+
+
+def converted(dataset: str, text: sql.Composable, conversion: str | None) -> sql.Composed:
+    """Return the expression of a column that shows a text through a conversion, or as it is."""
+    if conversion:
+        return sql.SQL("{}({})").format(sql.Identifier(dataset, conversion), text)
+    return sql.SQL("nullif({}, '')").format(text)
 
 
 #: {kind} is deal or record.
