@@ -20,6 +20,7 @@ from include.hubspot.client import requests_a_page
 from include.metrics import count
 from include.objects import CrmObject
 from include.warehouse.property_definitions import save_definitions, stored_definitions
+from include.warehouse.property_history import forget_history_reads
 from include.warehouse.record_table import RecordTable
 from include.warehouse.scan_objects import ScanObjects
 
@@ -78,6 +79,9 @@ def scan_object(extraction: Extraction, crm_object: CrmObject) -> ObjectScanned:
         if plan.mode == "incremental" and plan.modified == 0:
             # nothing to search for
             figures.position.live.cover(0, None)
+        if extraction.scan.rewrite_rows:
+            table = RecordTable(extraction.warehouse, extraction.tenant.id, crm_object.name)
+            forget_history_reads(table)
         scan_log.open(**plan.columns(), properties_asked=names)
     log.info(
         "tenant %s: %s: %s scan because %s",

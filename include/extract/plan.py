@@ -125,6 +125,8 @@ def _why_full(
     asked: Sequence[str],
     definitions: Iterable[PropertyDefinition],
 ) -> str | None:
+    if scan.rewrite_rows:
+        return "every row is to be written again"
     if scan.mode == "full":
         return "it was asked for"
     if past.watermark is None or past.last_full_at is None:

@@ -61,3 +61,4 @@ TYPED_COLUMNS = (
     TypedColumn("close_date", "closedate", Kind.TIMESTAMP),
     TypedColumn("stage_entered_at", "hs_v2_date_entered_current_stage", Kind.TIMESTAMP),
 )
+COLUMNS_BY_PROPERTY = {column.hubspot_property: column.name for column in TYPED_COLUMNS}

@@ -21,6 +21,7 @@ from include.warehouse.locks import lock_key
 from include.warehouse.view_columns import (
     MAX_COLUMNS,
     conversion_to,
+    is_type_of_property,
     tenant_role,
     tenant_schema,
 )
@@ -153,15 +154,14 @@ class _TenantViews:
         self, view: View, present: _Relation, changed: Sequence[str], dependents: list[str]
     ) -> Iterator[str]:
         """Build a view that others depend on: PostgreSQL lets no column of it change or go."""
-        columns = dict(view.columns)
-        try:
-            for name in changed:
-                # the column of a property that is no longer known is most often called like it
-                text = view.texts.get(name, text_of(name))
-                columns[name] = converted(self._dataset, text, conversion_to(present.columns[name]))
-        except LookupError:
+        if not all(is_type_of_property(present.columns[name]) for name in changed):
             yield self._stays(view.name, [f"{it} depends on it" for it in dependents])
             return
+        columns = dict(view.columns)
+        for name in changed:
+            # the column of a property that is no longer known is most often called like it
+            text = view.texts.get(name, text_of(name))
+            columns[name] = converted(self._dataset, text, conversion_to(present.columns[name]))
         ordered = dict.fromkeys([*present.columns, *columns])
         shown = {name: columns[name] for name in list(ordered)[:MAX_COLUMNS]}
         create = self._create(replace(view, columns=shown), present.columns)

@@ -22,6 +22,8 @@ _CONVERSIONS = {
     "datetime": "as_timestamptz",
 }
 _CHECKBOX_CONVERSION = "as_list"
+#: A list takes any text.
+MAY_NOT_FIT = frozenset(_CONVERSIONS.values())
 #: What conversions yield, as `format_type` calls it; None: text, as it is.
 _CONVERSIONS_TO: dict[str, str | None] = {
     "boolean": "as_boolean",
@@ -142,11 +144,12 @@ def conversion(definition: PropertyDefinition) -> str | None:
 
 
 def conversion_to(column_type: str) -> str | None:
-    """Return the SQL function that makes a type of a property's text; None leaves it text.
-
-    Raises LookupError: no property has this type.
-    """
+    """Return the SQL function that makes a type of a property's text; None leaves it text."""
     return _CONVERSIONS_TO[column_type]
+
+
+def is_type_of_property(column_type: str) -> bool:
+    return column_type in _CONVERSIONS_TO
 
 
 def column_names(properties: Iterable[str], reserved: Collection[str]) -> dict[str, str]:

@@ -199,6 +199,10 @@ class ScanDetail(BaseModel):
     throttled: int
     attempt: int
     warnings: list[str]
+    misfits: dict[str, int] = Field(
+        description="How many values did not fit, by column: `close_date` of the table `deals`,"
+        " `deals.my_number` of a view."
+    )
     error_type: str | None
     window_start: datetime | None
     window_end: datetime | None
@@ -221,6 +225,10 @@ class StartScan(BaseModel):
     )
     window_end: AwareDatetime | None = Field(
         None, description="Read what was modified before this; null: until now."
+    )
+    rewrite_rows: Annotated[bool, Field(strict=True)] = Field(
+        False,
+        description="Write every row again, although its content is the same. The scan is full.",
     )
     checkpoint_pages: Annotated[int, Field(strict=True, ge=1, le=1000)] | None = Field(
         None, description="null: the tenant's setting."
