@@ -20,7 +20,7 @@ from include.warehouse.scan_facts import ScanFacts, scan_facts
 from include.warehouse.scan_log import ScanLog
 from include.warehouse.scan_objects import forget_proofs
 from include.warehouse.view_columns import tenant_schema
-from include.warehouse.view_plan import ViewPlan
+from include.warehouse.view_plan import Conversion, ViewPlan
 
 log = logging.getLogger(__name__)
 
@@ -116,31 +116,21 @@ def _run(warehouse: Warehouse, scan: Scan) -> list[CheckResult]:
 
 def _count_misfits(connection: psycopg.Connection, warehouse: Warehouse, scan: Scan) -> None:
     """Add to the scan's misfits those of the views' columns, which the extraction does not see."""
-    from include.extract.typed_columns import COLUMNS_BY_PROPERTY
-
     scans = sql.Identifier(warehouse.schema, "scans")
     row = connection.execute(
-        sql.SQL("select misfits, schema_drift from {} where scan_id = %s").format(scans), [scan.id]
+        sql.SQL("select misfits from {} where scan_id = %s").format(scans), [scan.id]
     ).fetchone()
-    misfits, drift = row or ({}, {})
-    plan = ViewPlan(
-        connection,
-        warehouse.schema,
-        scan.tenant.id,
-        tenant_schema(warehouse.schema, scan.tenant.id),
-    )
-    objects = [crm_object.name for crm_object in scan.tenant.crm_objects]
-    conversions = set(plan.conversions(objects, COLUMNS_BY_PROPERTY))
-    # of a property that has got another type, values are left out in rows that nobody has touched
-    retyped = {
-        c
-        for c in conversions
-        if c.hubspot_property in drift.get(c.crm_object, {}).get("retyped", ())
+    misfits: dict[str, int] = {
+        name: n for name, n in (row[0] if row else {}).items() if not _is_of_a_view(name)
     }
-    misfits = {name: n for name, n in misfits.items() if not _is_of_a_view(name)}
-    for some, only_received in ((retyped, False), (conversions - retyped, True)):
+    changed, received = _conversions(connection, warehouse, scan)
+    for conversions, only_received in ((changed, False), (received - changed, True)):
         misfits |= count_misfits(
-            connection, warehouse.schema, scan.tenant.id, some, only_received=only_received
+            connection,
+            warehouse.schema,
+            scan.tenant.id,
+            conversions,
+            only_received=only_received,
         )
     if misfits:
         shown = [f"{name} ({count})" for name, count in sorted(misfits.items())]
@@ -148,6 +138,38 @@ def _count_misfits(connection: psycopg.Connection, warehouse: Warehouse, scan: S
     connection.execute(
         sql.SQL("update {} set misfits = %s where scan_id = %s").format(scans),
         [Jsonb(misfits), scan.id],
+    )
+
+
+def _conversions(
+    connection: psycopg.Connection, warehouse: Warehouse, scan: Scan
+) -> tuple[set[Conversion], set[Conversion]]:
+    """Return the conversions that this scan found changed, and those of what it asked for.
+
+    When a property gets another type, its values are converted in a new way in all rows. What was
+    not asked for is not in the rows that came.
+    """
+    from include.extract.typed_columns import COLUMNS_BY_PROPERTY
+
+    schema = tenant_schema(warehouse.schema, scan.tenant.id)
+    plan = ViewPlan(connection, warehouse.schema, scan.tenant.id, schema)
+    objects = [crm_object.name for crm_object in scan.tenant.crm_objects]
+    rows = connection.execute(
+        sql.SQL(
+            "select read.object, read.properties_asked, scan.schema_drift -> read.object"
+            " -> 'retyped' from {} as read join {} as scan using (scan_id) where scan_id = %s"
+        ).format(
+            sql.Identifier(warehouse.schema, "scan_objects"),
+            sql.Identifier(warehouse.schema, "scans"),
+        ),
+        [scan.id],
+    ).fetchall()
+    asked = {(crm_object, name) for crm_object, names, _ in rows for name in names}
+    retyped = {(crm_object, name) for crm_object, _, names in rows for name in names or ()}
+    conversions = set(plan.conversions(objects, COLUMNS_BY_PROPERTY))
+    return (
+        {c for c in conversions if (c.crm_object, c.hubspot_property) in retyped},
+        {c for c in conversions if (c.crm_object, c.hubspot_property) in asked},
     )
 
 
