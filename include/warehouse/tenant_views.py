@@ -369,7 +369,8 @@ _RELATIONS = """
     join pg_catalog.pg_namespace namespace on namespace.oid = relation.relnamespace
     where namespace.nspname = %s
 """
-# Rules stand for their views. What depends on a view's row type depends on its columns too.
+# What refuses to let the view be dropped, and what would be dropped with it: triggers, rules,
+# defaults. Rules of other views stand for these views. What uses its row type uses its columns.
 _DEPENDENTS = """
     with it as (
         select relation.oid, relation.reltype, type.typarray
@@ -379,7 +380,7 @@ _DEPENDENTS = """
         where namespace.nspname = %(schema)s and relation.relname = %(view)s
     )
     select distinct case
-        when other.oid is null
+        when other.oid is null or other.oid = it.oid
         then pg_describe_object(depend.classid, depend.objid, 0)
         else case other.relkind when 'v' then 'view' when 'm' then 'materialized view'
                                 else 'table' end
@@ -396,7 +397,8 @@ _DEPENDENTS = """
         on other.oid = coalesce(rule.ev_class,
             case when depend.classid = 'pg_catalog.pg_class'::regclass then depend.objid end)
     left join pg_catalog.pg_namespace namespace on namespace.oid = other.relnamespace
-    where depend.deptype = 'n' and other.oid is distinct from it.oid
+    where depend.deptype in ('n', 'a')
+      and not (other.oid is not distinct from it.oid and rule.rulename = '_RETURN')
     order by 1
 """
 # The owner grants what others granted: only it can in its own name.

@@ -6,7 +6,7 @@ tests/warehouse/test_values.py compares them.
 
 import re
 from datetime import UTC, datetime, timedelta
-from decimal import ROUND_HALF_UP, Context, Decimal, InvalidOperation
+from decimal import ROUND_HALF_UP, Context, Decimal
 
 #: Ignored around numbers and times.
 BLANKS = " \t\n\r\f\v"
@@ -65,11 +65,11 @@ def to_flag(text: object) -> bool | None:
 
 
 def to_number(text: object) -> Decimal | None:
+    """Return the number that a text says, or None."""
     try:
-        number = Decimal(str(text))
-    except InvalidOperation:
+        return number_of(str(text))
+    except ValueError:
         return None
-    return number if number.is_finite() else None
 
 
 def _of_iso_8601(text: str) -> datetime:

@@ -220,15 +220,15 @@ class StartScan(BaseModel):
 
     tenant: TenantId
     mode: Mode = "auto"
+    rewrite_rows: Annotated[bool, Field(strict=True)] = Field(
+        False,
+        description="Write every row again, although its content is the same. The scan is full.",
+    )
     window_start: AwareDatetime | None = Field(
         None, description="Read what was modified from here on. Not with mode full."
     )
     window_end: AwareDatetime | None = Field(
         None, description="Read what was modified before this; null: until now."
-    )
-    rewrite_rows: Annotated[bool, Field(strict=True)] = Field(
-        False,
-        description="Write every row again, although its content is the same. The scan is full.",
     )
     checkpoint_pages: Annotated[int, Field(strict=True, ge=1, le=1000)] | None = Field(
         None, description="null: the tenant's setting."

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
-from decimal import Decimal
 
 import psycopg
 import pytest
@@ -11,7 +10,7 @@ from hypothesis import strategies as st
 
 from include.warehouse.connection import Warehouse
 from include.warehouse.migrations import migrate
-from include.warehouse.values import number_of, to_moment
+from include.warehouse.values import to_moment, to_number
 
 Times = list[datetime | None]
 
@@ -282,11 +281,9 @@ def test_python_and_postgresql_agree_about_numbers(
         "select text, as_number(text) from unnest(%s::text[]) as text", [texts]
     ).fetchall()
 
-    assert dict(rows) == {text: _number_of(text) for text in texts}
+    assert dict(rows) == {text: to_number(text) for text in texts}
 
 
-def _number_of(text: str) -> Decimal | None:
-    try:
-        return number_of(text)
-    except ValueError:
-        return None
+@pytest.mark.parametrize("text", ["1e200000", "NaN", "Infinity", "9" * 65_536, None, True])
+def test_what_postgresql_could_not_hold_is_no_number(text: object) -> None:
+    assert to_number(text) is None
