@@ -1,4 +1,4 @@
-"""A scan that writes every row again mends what was damaged in PostgreSQL and not in HubSpot."""
+"""A scan that writes every row again repairs what was damaged in PostgreSQL only."""
 
 from dataclasses import replace
 from typing import Any

@@ -148,7 +148,7 @@ function Misfits({ misfits }) {
         ${shown.map(([column, count]) => html`<li><code>${column}</code>: ${plural(count, "value", "values")}</li>`)}
       </ul>
       ${misfits.length > shown.length && html`<p>and ${plural(misfits.length - shown.length, "more column", "more columns")}</p>`}
-      <p>There they are empty. <code>properties</code> has them as HubSpot sent them.</p>
+      <p>These values are NULL in their columns. <code>properties</code> has them as HubSpot sent them.</p>
     <//>
   `;
 }
