@@ -31,6 +31,13 @@ def params_of(tenant: Tenant) -> dict[str, Any]:
             description="Automatic reads everything if a full scan is due, and else what changed "
             "since the last successful scan.",
         ),
+        "rewrite_rows": Param(
+            False,
+            type="boolean",
+            title="Write every row again",
+            description="Also rows whose content is the same: after something has damaged rows in "
+            "PostgreSQL. The scan is a full one.",
+        ),
         "window_start": Param(
             None,
             type=["null", "string"],

@@ -39,6 +39,7 @@ class Window:
 class Scan:
     """What identifies a scan, and what it was asked for. Its id is the same for every try.
 
+    ``rewrite_rows``: write rows although their content is the same; the mode is full then.
     ``run_started_at``: when Airflow began the run, or began it anew after it was cleared.
     """
 
@@ -46,6 +47,7 @@ class Scan:
     run_id: str
     mode: str = "auto"
     window: Window | None = None
+    rewrite_rows: bool = False
     run_started_at: datetime | None = field(default=None, compare=False)
 
     @property
@@ -71,10 +73,21 @@ class Scan:
                 "a full scan has no window, but window_start is given",
                 "Leave the window empty, or choose another mode.",
             )
+        rewrite_rows = params.get("rewrite_rows") or False
+        if not isinstance(rewrite_rows, bool):
+            raise _refused(tenant, "rewrite_rows is no boolean", "Set it to true or false.")
+        if rewrite_rows and (window or mode == "incremental"):
+            raise _refused(
+                tenant,
+                "rewrite_rows needs a full scan, but "
+                + ("a window is given" if window else "mode is 'incremental'"),
+                "Choose mode auto or full and leave the window empty, or leave rewrite_rows out.",
+            )
+        mode = "full" if rewrite_rows else mode
         run_type = getattr(run.run_type, "value", run.run_type)
         if window is None and mode != "full" and run_type == "backfill":
             window = _data_interval(tenant, run)
-        return cls(tenant, run.run_id, mode, window, run.start_date)
+        return cls(tenant, run.run_id, mode, window, rewrite_rows, run.start_date)
 
 
 def scan_id(dag_id: str, run_id: str) -> str:

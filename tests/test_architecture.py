@@ -51,6 +51,7 @@ MAY_IMPORT = {
     },
     "include.quality": {
         "include.errors",
+        "include.extract.typed_columns",
         "include.metrics",
         "include.scan",
         "include.warehouse",

@@ -263,7 +263,7 @@ def test_every_param_of_a_dag_is_documented_with_its_default() -> None:
 
     params = params_of(Tenant(id="acme"))
 
-    said = {None: "empty", "auto": "auto", 100: "the tenant's"}
+    said = {None: "empty", "auto": "auto", False: "false", 100: "the tenant's"}
     assert rows == {name: said[param.value] for name, param in params.items()}
 
 

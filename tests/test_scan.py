@@ -74,6 +74,13 @@ def test_an_end_left_out_or_ahead_is_now() -> None:
         pytest.param(
             {"mode": "full", "window_start": "2026-01-01"}, "a full scan has no window", id="full"
         ),
+        pytest.param(
+            {"mode": "incremental", "rewrite_rows": True}, "rewrite_rows needs a full", id="some"
+        ),
+        pytest.param(
+            {"rewrite_rows": True, "window_start": "2026-01-01"}, "a window is given", id="window"
+        ),
+        pytest.param({"rewrite_rows": "false"}, "rewrite_rows is no boolean", id="text"),
         pytest.param({"mode": "fast"}, "mode is 'fast'", id="unknown mode"),
     ],
 )
@@ -87,6 +94,19 @@ def test_a_request_that_makes_no_sense_says_what_is_wrong(
     assert said in str(caught.value)
     assert "Nothing was read." in str(caught.value)
     assert str(caught.value).endswith("docs/runbook.md#scan-request")
+
+
+@pytest.mark.parametrize("mode", ["auto", "full"])
+@pytest.mark.parametrize("run_type", ["manual", "scheduled", "backfill"])
+def test_rows_are_written_again_by_a_full_scan(mode: str, run_type: str) -> None:
+    scan = scan_of(Run(run_type, NOW - DAY, NOW), mode=mode, rewrite_rows=True)
+
+    assert (scan.mode, scan.window, scan.rewrite_rows) == ("full", None, True)
+
+
+def test_rows_are_not_written_again_unless_it_is_asked_for() -> None:
+    assert not scan_of(mode="full", rewrite_rows=False).rewrite_rows
+    assert not scan_of(mode="full").rewrite_rows
 
 
 def test_a_backfill_reads_its_data_interval() -> None:

@@ -16,9 +16,8 @@ from xxhash import xxh3_64
 
 from include.errors import ContractError
 from include.extract.columns import TIMESTAMP, Shape
-from include.extract.values import to_timestamp
 from include.hubspot.answers import Record
-from include.warehouse.values import to_json
+from include.warehouse.values import to_json, to_timestamp
 
 #: HubSpot's list of the records that were merged into this one, as "1;2".
 MERGED_IDS = "hs_merged_object_ids"

@@ -69,7 +69,10 @@ def _read(
             "they are asked for again by the next scan."
         )
     if untimed:
-        extraction.tally.misfits[f"{crm_object.name}.property_history.changed_at"] += untimed
+        extraction.warn(
+            f"{crm_object.name}: HubSpot does not say when {untimed} values of the histories were "
+            "set: they are not stored, and are asked for again by the next scan."
+        )
     return True
 
 

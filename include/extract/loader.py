@@ -106,8 +106,9 @@ class Loader:
         gc.unfreeze()
         self._working_directory.cleanup()
 
-    def load(self, table: pa.Table, shape: Shape) -> None:
-        """Upsert *table* into the shape's table: rows whose content is the same are left alone.
+    def load(self, table: pa.Table, shape: Shape, *, rewrite: bool = False) -> None:
+        """Upsert *table* into the shape's table: rows whose content is the same are left alone,
+        unless *rewrite* says otherwise.
 
         All of it is there afterwards, or a HubSpotDealsError says why not; the same table may be
         loaded again.
@@ -116,20 +117,20 @@ class Loader:
             return
         with self._lock.staging_slot() as slot:
             try:
-                self._run(slot, table, shape)
+                self._run(slot, table, shape, rewrite=rewrite)
             except PipelineStepFailed as exc:
                 if not is_of_values(_root(exc)):
                     raise self._as_error(exc) from exc
                 # or dlt would load the table that was refused first
                 self._pipeline(slot).abort_packages()
                 try:
-                    self._run(slot, within_bounds(table), shape)
+                    self._run(slot, within_bounds(table), shape, rewrite=rewrite)
                 except PipelineStepFailed as again:
                     raise self._as_error(again) from again
 
-    def _run(self, slot: int, table: pa.Table, shape: Shape) -> None:
+    def _run(self, slot: int, table: pa.Table, shape: Shape, *, rewrite: bool) -> None:
         pipeline = self._pipeline(slot)
-        pipeline.run(_source(table, shape)).raise_on_failed_jobs()
+        pipeline.run(_source(table, shape, rewrite=rewrite)).raise_on_failed_jobs()
         # Or each load keeps a little: what dlt leaves behind refers to itself, which is
         # noticed late; and what Arrow has to spare nobody else can use.
         gc.collect()
@@ -173,7 +174,7 @@ def _root(exc: BaseException) -> BaseException:
 
 
 @dlt.source(name=SOURCE_NAME)
-def _source(table: pa.Table, shape: Shape) -> Iterator[object]:
+def _source(table: pa.Table, shape: Shape, *, rewrite: bool) -> Iterator[object]:
     @dlt.resource(
         name=shape.table,
         primary_key=shape.key,
@@ -181,7 +182,7 @@ def _source(table: pa.Table, shape: Shape) -> Iterator[object]:
             "disposition": "merge",
             "strategy": "upsert",
             # Not by `updated_at`: calculated properties change without it.
-            "skip_unchanged_rows": True,
+            "skip_unchanged_rows": not rewrite,
             "row_version_column_name": "_content_hash",
         },
         columns={"properties": {"data_type": "json"}},

@@ -56,9 +56,10 @@ class ChunkLoader:
             hashes=batch.table["_content_hash"].to_pylist(),
             modified_us=batch.table["updated_at"].cast(pa.int64()).to_pylist(),
         )
+        if self._extraction.scan.rewrite_rows:
+            self._extraction.loader.load(batch.table, self._shape, rewrite=True)
         # What is held as it came is not sent at all: to look is ten times cheaper than to merge.
-        changed = self._table.changed_among(chunk)
-        if changed:
+        elif changed := self._table.changed_among(chunk):
             whole = len(changed) == len(chunk.ids)
             table = batch.table if whole else batch.table.take(pa.array(changed))
             self._extraction.loader.load(table, self._shape)

@@ -20,6 +20,7 @@ from include.hubspot.client import requests_a_page
 from include.metrics import count
 from include.objects import CrmObject
 from include.warehouse.property_definitions import save_definitions, stored_definitions
+from include.warehouse.property_history import forget_history_reads
 from include.warehouse.record_table import RecordTable
 from include.warehouse.scan_objects import ScanObjects
 
@@ -74,6 +75,9 @@ def scan_object(extraction: Extraction, crm_object: CrmObject) -> ObjectScanned:
     else:
         definitions, names, plan = _decide(extraction, crm_object, scan_log)
         figures = Figures()
+        if extraction.scan.rewrite_rows:
+            table = RecordTable(extraction.warehouse, extraction.tenant.id, crm_object.name)
+            forget_history_reads(table)
         scan_log.open(**plan.columns(), properties_asked=names)
     log.info(
         "tenant %s: %s: %s scan because %s",

@@ -11,7 +11,7 @@ from include.extract.extraction import Checkpoint, Extraction
 from include.extract.lineage import report_lineage
 from include.extract.object_scan import ObjectScanned, scan_object, scan_optional_object
 from include.extract.tally import Tally
-from include.extract.typed_columns import TYPED_COLUMNS
+from include.extract.typed_columns import COLUMNS_BY_PROPERTY
 from include.hubspot.client import HubSpotClient
 from include.hubspot.hook import HubSpotHook
 from include.hubspot.identity import Identity
@@ -216,9 +216,8 @@ def _count_requests(scan: Scan, client: HubSpotClient) -> None:
 
 
 def _publish(extraction: Extraction, object_names: list[str]) -> None:
-    typed_columns = {column.hubspot_property: column.name for column in TYPED_COLUMNS}
     for warning in publish_views(
-        extraction.warehouse, extraction.tenant.id, object_names, typed_columns
+        extraction.warehouse, extraction.tenant.id, object_names, COLUMNS_BY_PROPERTY
     ):
         extraction.warn(warning)
 

@@ -11,7 +11,6 @@ from typing import Any, Literal
 
 from croniter import croniter
 
-from include.extract.values import to_timestamp
 from include.hubspot.answers import PropertyDefinition
 from include.hubspot.api import (
     LIST_PAGE_SIZE,
@@ -20,6 +19,7 @@ from include.hubspot.api import (
     SEARCHES_PER_S,
 )
 from include.scan import Scan
+from include.warehouse.values import to_timestamp
 
 _NAMES_SHOWN = 5
 
@@ -125,6 +125,8 @@ def _why_full(
     asked: Sequence[str],
     definitions: Iterable[PropertyDefinition],
 ) -> str | None:
+    if scan.rewrite_rows:
+        return "every row is to be written again"
     if scan.mode == "full":
         return "it was asked for"
     if past.watermark is None or past.last_full_at is None:

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from include.extract.values import to_bool, to_decimal, to_key, to_text, to_timestamp
+from include.extract.values import to_bool, to_decimal, to_key, to_text
+from include.warehouse.values import to_timestamp
 
 
 class Kind(Enum):
@@ -63,3 +64,4 @@ TYPED_COLUMNS = (
     TypedColumn("close_date", "closedate", Kind.TIMESTAMP),
     TypedColumn("stage_entered_at", "hs_v2_date_entered_current_stage", Kind.TIMESTAMP),
 )
+COLUMNS_BY_PROPERTY = {column.hubspot_property: column.name for column in TYPED_COLUMNS}

@@ -7,6 +7,7 @@ from typing import TypedDict
 
 import psycopg
 from psycopg import sql
+from psycopg.types.json import Jsonb
 
 from include.errors import QualityError
 from include.metrics import count, gauge, timed
@@ -14,10 +15,12 @@ from include.quality.rules import RULES, Rule, Severity
 from include.scan import Scan
 from include.warehouse.binding import bind
 from include.warehouse.connection import Warehouse, open_warehouse
-from include.warehouse.received import OF_THIS_SCAN, received_records
+from include.warehouse.received import OF_THIS_SCAN, count_misfits, received_records
 from include.warehouse.scan_facts import ScanFacts, scan_facts
 from include.warehouse.scan_log import ScanLog
 from include.warehouse.scan_objects import forget_proofs
+from include.warehouse.view_columns import tenant_schema
+from include.warehouse.view_plan import Conversion, ViewPlan
 
 log = logging.getLogger(__name__)
 
@@ -101,6 +104,7 @@ _LEVELS = {
 def _run(warehouse: Warehouse, scan: Scan) -> list[CheckResult]:
     with warehouse.connect(scan.tenant.id) as connection:
         has_rows = received_records(connection, warehouse.schema, scan.id)["deals"] > 0
+        _count_misfits(connection, warehouse, scan)
         results = []
         for rule in RULES:
             observed = _figure(connection, warehouse, scan, rule.sql)
@@ -108,6 +112,71 @@ def _run(warehouse: Warehouse, scan: Scan) -> list[CheckResult]:
             results.append(CheckResult(rule, status, observed))
         _store(connection, warehouse, scan, results)
     return results
+
+
+def _count_misfits(connection: psycopg.Connection, warehouse: Warehouse, scan: Scan) -> None:
+    """Add to the scan's misfits those of the views' columns, which the extraction does not see."""
+    scans = sql.Identifier(warehouse.schema, "scans")
+    row = connection.execute(
+        sql.SQL("select misfits from {} where scan_id = %s").format(scans), [scan.id]
+    ).fetchone()
+    misfits: dict[str, int] = {
+        name: n for name, n in (row[0] if row else {}).items() if not _is_of_a_view(name)
+    }
+    changed, received = _conversions(connection, warehouse, scan)
+    for conversions, only_received in ((changed, False), (received - changed, True)):
+        misfits |= count_misfits(
+            connection,
+            warehouse.schema,
+            scan.tenant.id,
+            conversions,
+            only_received=only_received,
+        )
+    if misfits:
+        shown = [f"{name} ({count})" for name, count in sorted(misfits.items())]
+        log.warning("tenant %s: values do not fit: %s", scan.tenant.id, ", ".join(shown))
+    connection.execute(
+        sql.SQL("update {} set misfits = %s where scan_id = %s").format(scans),
+        [Jsonb(misfits), scan.id],
+    )
+
+
+def _conversions(
+    connection: psycopg.Connection, warehouse: Warehouse, scan: Scan
+) -> tuple[set[Conversion], set[Conversion]]:
+    """Return the conversions that this scan found changed, and those of what it asked for.
+
+    When a property gets another type, its values are converted in a new way in all rows. What was
+    not asked for is not in the rows that came.
+    """
+    from include.extract.typed_columns import COLUMNS_BY_PROPERTY
+
+    schema = tenant_schema(warehouse.schema, scan.tenant.id)
+    plan = ViewPlan(connection, warehouse.schema, scan.tenant.id, schema)
+    objects = [crm_object.name for crm_object in scan.tenant.crm_objects]
+    rows = connection.execute(
+        sql.SQL(
+            "select read.object, read.properties_asked, scan.schema_drift -> read.object"
+            " -> 'retyped' from {} as read join {} as scan using (scan_id) where scan_id = %s"
+        ).format(
+            sql.Identifier(warehouse.schema, "scan_objects"),
+            sql.Identifier(warehouse.schema, "scans"),
+        ),
+        [scan.id],
+    ).fetchall()
+    asked = {(crm_object, name) for crm_object, names, _ in rows for name in names}
+    retyped = {(crm_object, name) for crm_object, _, names in rows for name in names or ()}
+    conversions = set(plan.conversions(objects, COLUMNS_BY_PROPERTY))
+    return (
+        {c for c in conversions if (c.crm_object, c.hubspot_property) in retyped},
+        {c for c in conversions if (c.crm_object, c.hubspot_property) in asked},
+    )
+
+
+def _is_of_a_view(name: str) -> bool:
+    """Tell columns that an earlier check of the scan counted from those of the extraction."""
+    _, dot, column = name.partition(".")
+    return bool(dot) and column not in ("created_at", "updated_at", "archived_at")
 
 
 def _figure(

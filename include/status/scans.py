@@ -87,6 +87,7 @@ class Scan(ScanSummary):
     received_lately: int | None
     took_s: float | None
     messages: list[str]
+    misfits: dict[str, int]
     objects: list[ScanObject]
     quality: list[QualityResult]
 
@@ -177,7 +178,7 @@ def find_scan(warehouse: Warehouse, scan_id: str) -> Scan | None:
             f"""
             select {SUMMARY}, scan.window_start, scan.window_end, scan.pages, scan.error,
                    scan.remedy, scan.extraction_started_at, scan.figures_at,
-                   scan.warnings as messages, lately.received_lately, lately.took_s
+                   scan.warnings as messages, scan.misfits, lately.received_lately, lately.took_s
             {_FROM}
             left join lateral (
                 select sum(cardinality(ids))::bigint as received_lately,

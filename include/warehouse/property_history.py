@@ -39,6 +39,13 @@ def unread_histories(table: RecordTable, properties: str, size: int) -> Iterator
         yield [(record_id, content_hash) for record_id, content_hash in batch]
 
 
+def forget_history_reads(table: RecordTable) -> None:
+    """Have the histories of all records of an object read again."""
+    table.change(
+        "delete from {history_reads} where _tenant_id = %(tenant_id)s and object = %(object)s"
+    )
+
+
 def save_histories(
     warehouse: Warehouse,
     scan: Scan,

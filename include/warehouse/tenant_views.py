@@ -9,8 +9,8 @@ few columns of their table, `_deals` below `deals` and `deals_all`; the role can
 
 import hashlib
 import logging
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import psycopg
 from psycopg import sql
@@ -18,8 +18,14 @@ from psycopg import sql
 from include.warehouse.connection import Warehouse
 from include.warehouse.grants import exists, loader_role
 from include.warehouse.locks import lock
-from include.warehouse.view_columns import tenant_role, tenant_schema
-from include.warehouse.view_plan import View, ViewPlan
+from include.warehouse.view_columns import (
+    MAX_COLUMNS,
+    conversion_to,
+    is_type_of_property,
+    tenant_role,
+    tenant_schema,
+)
+from include.warehouse.view_plan import View, ViewPlan, converted, text_of
 
 log = logging.getLogger(__name__)
 
@@ -34,9 +40,9 @@ SET_OPTION_SINCE = 160_000
 
 @dataclass(frozen=True)
 class _Relation:
-    """What is there under a name in the tenant's schema."""
+    """What is there under a name in the tenant's schema. ``columns``: name → type, in order."""
 
-    columns: Sequence[str]
+    columns: Mapping[str, str]
     comment: str | None
 
 
@@ -96,11 +102,15 @@ class _TenantViews:
     def _rebuild(
         self, views: list[View], digests: Mapping[str, str], present: Mapping[str, _Relation]
     ) -> Iterator[str]:
+        left: set[str] = set()
         for view in views:
             relation = present.get(view.name)
             mark = f"{self._mark}{digests[view.name]}"
-            if relation is None or relation.comment != mark:
-                yield from self._build(view, mark, relation)
+            # over a barrier that is still the old one, its views can't be the new ones
+            if view.reads not in left and (relation is None or relation.comment != mark):
+                warnings = list(self._build(view, mark, relation))
+                left |= {view.name} if warnings else set()
+                yield from warnings
         unwanted = [n for n in present if n not in digests and self._is_ours(present[n])]
         yield from self._remove(unwanted)
 
@@ -119,30 +129,106 @@ class _TenantViews:
                 "it is. Rename it, then the next scan builds the view."
             )
             return
-        comment = sql.SQL("comment on view {} is {}").format(self._named(view.name), mark)
         try:
-            # analysts' views on ours survive as long as columns are only added, at the end
-            with self._connection.transaction():
-                self._connection.execute(self._create(view, present.columns if present else ()))
-                self._connection.execute(comment)
-        except psycopg.errors.InvalidTableDefinition:
-            anew = sql.SQL("; ").join([self._drop(view.name), self._create(view), comment])
-            yield from self._attempt(view.name, anew)
+            changed = self._changed_columns(view, present) if present else []
+            if not present or not changed:
+                # views on ours and grants survive as long as columns are only added, at the end
+                self._execute_all(
+                    self._create(view, present.columns if present else ()),
+                    self._comment(view.name, mark),
+                )
+            elif dependents := self._dependents(view.name):
+                yield from self._build_beside_old_types(view, present, changed, dependents)
+            else:
+                self._execute_all(
+                    *self._recreate(view), self._comment(view.name, mark), *self._given_to(view)
+                )
+        except psycopg.errors.DependentObjectsStillExist as exc:
+            # made since we looked
+            yield self._stays(view.name, (exc.diag.message_detail or "").splitlines())
         except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected):
             yield self._in_use(view.name)
 
+    def _build_beside_old_types(
+        self, view: View, present: _Relation, changed: Sequence[str], dependents: list[str]
+    ) -> Iterator[str]:
+        """Build a view that others depend on: PostgreSQL lets no column of it change or go."""
+        if not all(is_type_of_property(present.columns[name]) for name in changed):
+            yield self._stays(view.name, [f"{it} depends on it" for it in dependents])
+            return
+        columns = dict(view.columns)
+        for name in changed:
+            # the column of a property that is no longer known is most often called like it
+            text = view.texts.get(name, text_of(name))
+            columns[name] = converted(self._dataset, text, conversion_to(present.columns[name]))
+        ordered = dict.fromkeys([*present.columns, *columns])
+        shown = {name: columns[name] for name in list(ordered)[:MAX_COLUMNS]}
+        create = self._create(replace(view, columns=shown), present.columns)
+        mark = f"{self._mark}{_hash(create.as_string(self._connection))}"
+        if present.comment != mark:
+            self._execute_all(create, self._comment(view.name, mark))
+        kept = [f"{name} ({present.columns[name]})" for name in changed]
+        missing = len(ordered) - len(shown)
+        yield (
+            f"The view {self._schema}.{view.name} keeps these columns as they were, although "
+            f"their properties changed: {_some(kept)}. This depends on the view: "
+            f"{_some(dependents)}. All other columns are up to date"
+            f"{f', but there is no room for {missing} new ones' if missing else ''}. "
+            "To change the columns too, drop what depends on the view, start a scan, and create "
+            "it again."
+        )
+
+    def _changed_columns(self, view: View, present: _Relation) -> list[str]:
+        """Return the columns that are there and will have another type, or go."""
+        types = self._types(view)
+        return [name for name, its_type in present.columns.items() if types.get(name) != its_type]
+
+    def _types(self, view: View) -> dict[str, str]:
+        result = self._connection.execute(
+            sql.SQL("select {} {} limit 0").format(self._expressions(view.columns), view.source)
+        ).pgresult
+        if result is None:
+            return {}
+        numbers = range(result.nfields)
+        types = self._connection.execute(
+            "select format_type(oid, modifier) from unnest(%s::oid[], %s::integer[])"
+            " with ordinality as type (oid, modifier, n) order by n",
+            [[result.ftype(n) for n in numbers], [result.fmod(n) for n in numbers]],
+        )
+        return dict(zip(view.columns, (name for (name,) in types), strict=True))
+
+    def _dependents(self, name: str) -> list[str]:
+        rows = self._connection.execute(_DEPENDENTS, {"schema": self._schema, "view": name})
+        return [described for (described,) in rows]
+
+    def _recreate(self, view: View) -> list[sql.Composed]:
+        return [self._drop(view.name), self._create(view)]
+
+    def _given_to(self, view: View) -> list[sql.SQL | sql.Composed]:
+        """Return statements that give a view what an administrator gave the one before it."""
+        given = self._connection.execute(
+            _GIVEN, {"schema": self._schema, "view": view.name, "columns": list(view.columns)}
+        )
+        return [sql.SQL(statement) for (statement,) in given]
+
+    def _execute_all(self, *statements: sql.SQL | sql.Composed) -> None:
+        with self._connection.transaction():
+            for statement in statements:
+                self._connection.execute(statement)
+
     def _attempt(self, name: str, statement: sql.Composed) -> Iterator[str]:
         try:
-            with self._connection.transaction():
-                self._connection.execute(statement)
+            self._execute_all(statement)
         except psycopg.errors.DependentObjectsStillExist as exc:
-            dependents = "; ".join((exc.diag.message_detail or "").splitlines())
-            yield (
-                f"The view {self._schema}.{name} stays as it was: {dependents}. "
-                "Drop what depends on it, then the next scan rebuilds or removes the view."
-            )
+            yield self._stays(name, (exc.diag.message_detail or "").splitlines())
         except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected):
             yield self._in_use(name)
+
+    def _stays(self, name: str, reasons: Sequence[str]) -> str:
+        return (
+            f"The view {self._schema}.{name} stays as it was: {'; '.join(reasons)}. "
+            "Drop what depends on it, then the next scan rebuilds or removes the view."
+        )
 
     def _in_use(self, name: str) -> str:
         return (
@@ -150,7 +236,7 @@ class _TenantViews:
             f"{VIEW_LOCK_TIMEOUT}. Nothing to do: the next scan tries again."
         )
 
-    def _create(self, view: View, present: Sequence[str] = ()) -> sql.Composed:
+    def _create(self, view: View, present: Iterable[str] = ()) -> sql.Composed:
         """Keep the *present* columns where they are, and append the others."""
         ordered = dict.fromkeys([*(c for c in present if c in view.columns), *view.columns])
         return sql.SQL(
@@ -158,12 +244,18 @@ class _TenantViews:
         ).format(
             self._named(view.name),
             view.is_barrier,
-            sql.SQL(", ").join(
-                sql.SQL("{} as {}").format(view.columns[column], sql.Identifier(column))
-                for column in ordered
-            ),
+            self._expressions({column: view.columns[column] for column in ordered}),
             view.source,
         )
+
+    def _expressions(self, columns: Mapping[str, sql.Composable]) -> sql.Composed:
+        return sql.SQL(", ").join(
+            sql.SQL("{} as {}").format(expression, sql.Identifier(name))
+            for name, expression in columns.items()
+        )
+
+    def _comment(self, name: str, mark: str) -> sql.Composed:
+        return sql.SQL("comment on view {} is {}").format(self._named(name), mark)
 
     def _drop(self, name: str) -> sql.Composed:
         return sql.SQL("drop view {} restrict").format(self._named(name))
@@ -200,7 +292,10 @@ class _TenantViews:
 
     def _relations(self) -> dict[str, _Relation]:
         rows = self._connection.execute(_RELATIONS, [self._schema])
-        return {name: _Relation(columns, comment) for name, comment, columns in rows}
+        return {
+            name: _Relation(dict(zip(columns, types, strict=True)), comment)
+            for name, comment, columns, types in rows
+        }
 
     def _stored_signature(self) -> str | None:
         statement = sql.SQL("select signature from {} where tenant_id = %s").format(
@@ -265,10 +360,76 @@ _RELATIONS = """
     select relation.relname, obj_description(relation.oid, 'pg_class'),
            array(select attname::text from pg_catalog.pg_attribute
                  where attrelid = relation.oid and attnum > 0 and not attisdropped
+                 order by attnum),
+           array(select format_type(atttypid, atttypmod) from pg_catalog.pg_attribute
+                 where attrelid = relation.oid and attnum > 0 and not attisdropped
                  order by attnum)
     from pg_catalog.pg_class relation
     join pg_catalog.pg_namespace namespace on namespace.oid = relation.relnamespace
     where namespace.nspname = %s
+"""
+# What refuses to let the view be dropped, and what would be dropped with it: triggers, rules,
+# defaults. Rules of other views stand for these views. What uses its row type uses its columns.
+_DEPENDENTS = """
+    with it as (
+        select relation.oid, relation.reltype, type.typarray
+        from pg_catalog.pg_class relation
+        join pg_catalog.pg_namespace namespace on namespace.oid = relation.relnamespace
+        join pg_catalog.pg_type type on type.oid = relation.reltype
+        where namespace.nspname = %(schema)s and relation.relname = %(view)s
+    )
+    select distinct case
+        when other.oid is null or other.oid = it.oid
+        then pg_describe_object(depend.classid, depend.objid, 0)
+        else case other.relkind when 'v' then 'view' when 'm' then 'materialized view'
+                                else 'table' end
+             || ' ' || quote_ident(namespace.nspname) || '.' || quote_ident(other.relname)
+        end
+    from it
+    join pg_catalog.pg_depend depend
+        on (depend.refclassid = 'pg_catalog.pg_class'::regclass and depend.refobjid = it.oid)
+        or (depend.refclassid = 'pg_catalog.pg_type'::regclass
+            and depend.refobjid in (it.reltype, it.typarray))
+    left join pg_catalog.pg_rewrite rule
+        on depend.classid = 'pg_catalog.pg_rewrite'::regclass and rule.oid = depend.objid
+    left join pg_catalog.pg_class other
+        on other.oid = coalesce(rule.ev_class,
+            case when depend.classid = 'pg_catalog.pg_class'::regclass then depend.objid end)
+    left join pg_catalog.pg_namespace namespace on namespace.oid = other.relnamespace
+    where depend.deptype in ('n', 'a')
+      and not (other.oid is not distinct from it.oid and rule.rulename = '_RETURN')
+    order by 1
+"""
+# The owner grants what others granted: only it can in its own name.
+_GIVEN = """
+    with it as (
+        select relation.oid, relation.relacl, relation.relowner
+        from pg_catalog.pg_class relation
+        join pg_catalog.pg_namespace namespace on namespace.oid = relation.relnamespace
+        where namespace.nspname = %(schema)s and relation.relname = %(view)s
+    ), its_column as (
+        select attribute.*, quote_ident(attribute.attname) as quoted
+        from it
+        join pg_catalog.pg_attribute attribute on attribute.attrelid = it.oid
+        where attribute.attnum > 0 and attribute.attname = any(%(columns)s)
+    ), acl as (
+        select '' as of_column, relacl as acl from it
+        union all
+        select format('(%%s)', quoted), attacl from its_column
+    )
+    select format('grant %%s%%s on %%I.%%I to %%s%%s', given.privilege_type, acl.of_column,
+                  %(schema)s::text, %(view)s::text,
+                  case when given.grantee = 0 then 'public' else quote_ident(role.rolname) end,
+                  case when given.is_grantable then ' with grant option' else '' end)
+    from it, acl
+    cross join lateral aclexplode(acl.acl) as given
+    left join pg_catalog.pg_roles role on role.oid = given.grantee
+    where given.grantee <> it.relowner and (given.grantee = 0 or role.oid is not null)
+    union all
+    select format('comment on column %%I.%%I.%%s is %%L', %(schema)s::text, %(view)s::text, quoted,
+                  col_description(attrelid, attnum))
+    from its_column
+    where col_description(attrelid, attnum) is not null
 """
 _UNREADABLE = """
     select relation.relname
@@ -284,6 +445,14 @@ _RECORD = """
     set schema_name = excluded.schema_name, role_name = excluded.role_name,
         signature = excluded.signature, built_at = now()
 """
+
+
+_NAMES_SHOWN = 5
+
+
+def _some(names: Sequence[str]) -> str:
+    rest = len(names) - _NAMES_SHOWN
+    return ", ".join(names[:_NAMES_SHOWN]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def _is_inner(name: str) -> bool:

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 #: PostgreSQL cuts longer names without a word.
 MAX_NAME_BYTES = 63
 _HASH_DIGITS = 8
-#: PostgreSQL allows a view 1,600 columns, and a query that selects from it 1,664.
+#: PostgreSQL allows a view so many, and a query that selects from it 1,664.
+MAX_COLUMNS = 1_600
 MAX_PROPERTIES = 1_500
 
 _CONVERSIONS = {
@@ -21,6 +22,17 @@ _CONVERSIONS = {
     "datetime": "as_timestamptz",
 }
 _CHECKBOX_CONVERSION = "as_list"
+#: A list takes any text.
+MAY_NOT_FIT = frozenset(_CONVERSIONS.values())
+#: What conversions yield, as `format_type` calls it; None: text, as it is.
+_CONVERSIONS_TO: dict[str, str | None] = {
+    "boolean": "as_boolean",
+    "numeric": "as_number",
+    "date": "as_date",
+    "timestamp with time zone": "as_timestamptz",
+    "text[]": _CHECKBOX_CONVERSION,
+    "text": None,
+}
 
 #: Views that exist once a tenant, and the view names that start with `deal_`.
 FIXED_VIEWS = frozenset(
@@ -129,6 +141,15 @@ def conversion(definition: PropertyDefinition) -> str | None:
     if (definition.property_type, definition.field_type) == ("enumeration", "checkbox"):
         return _CHECKBOX_CONVERSION
     return _CONVERSIONS.get(definition.property_type or "")
+
+
+def conversion_to(column_type: str) -> str | None:
+    """Return the SQL function that makes a type of a property's text; None leaves it text."""
+    return _CONVERSIONS_TO[column_type]
+
+
+def is_type_of_property(column_type: str) -> bool:
+    return column_type in _CONVERSIONS_TO
 
 
 def column_names(properties: Iterable[str], reserved: Collection[str]) -> dict[str, str]:

@@ -1,16 +1,19 @@
-"""Which views a tenant ought to have: names, columns, and the rows they show."""
+"""Which views a tenant ought to have: names, columns, types, and the rows they show."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import psycopg
 from psycopg import sql
 
 from include.warehouse.view_columns import (
     MAX_PROPERTIES,
+    MAY_NOT_FIT,
     ObjectViews,
     PropertyColumn,
     PropertyDefinition,
+    conversion_to,
+    is_type_of_property,
     object_views,
     property_columns,
 )
@@ -18,13 +21,31 @@ from include.warehouse.view_columns import (
 
 @dataclass(frozen=True)
 class View:
-    """A view to be made. ``columns``: name → expression over ``source``."""
+    """A view to be made. ``columns``: name → expression over ``source``.
+
+    ``reads``: the view that is its barrier; None: it is one itself. ``texts``: of columns that show
+    a property, the expression that yields its text.
+    """
 
     name: str
     columns: Mapping[str, sql.Composable]
     source: sql.Composable
-    #: False: it reads a barrier.
-    is_barrier: bool = True
+    reads: str | None = None
+    texts: Mapping[str, sql.Composable] = field(default_factory=dict)
+
+    @property
+    def is_barrier(self) -> bool:
+        return self.reads is None
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """How a view's column gets its type: what does not fit becomes NULL."""
+
+    crm_object: str
+    column: str
+    hubspot_property: str
+    function: str
 
 
 class ViewPlan:
@@ -55,6 +76,35 @@ class ViewPlan:
             yield from self._of_records(crm_object, names, typed)
             yield from self._around(crm_object, names)
 
+    def conversions(
+        self, objects: Sequence[str], typed_columns: Mapping[str, str]
+    ) -> Iterator[Conversion]:
+        """Yield all conversions of which values may be left out.
+
+        A column that keeps an old type, because something depends on its view, has two.
+        """
+        known, _ = object_views(objects)
+        for crm_object, names in known.items():
+            typed = typed_columns if crm_object == "deals" else {}
+            present = self._present_types(names)
+            definitions = self._definitions(crm_object)
+            for column in property_columns(definitions, _meta_columns(crm_object), typed):
+                if not column.base_column:
+                    functions = {column.conversion} | {
+                        conversion_to(its_type)
+                        for its_type in present.get(column.name, ())
+                        if is_type_of_property(its_type)
+                    }
+                    for function in sorted(MAY_NOT_FIT & functions):
+                        yield Conversion(crm_object, column.name, column.hubspot_property, function)
+
+    def _present_types(self, names: ObjectViews) -> dict[str, list[str]]:
+        """Return the types that the columns of an object's views have: one, or two."""
+        rows = self._connection.execute(
+            _PRESENT_TYPES, [self._schema, [names.live, names.all]]
+        ).fetchall()
+        return dict(rows)
+
     def _around(self, crm_object: str, names: ObjectViews) -> Iterator[View]:
         tenant = {"_tenant_id": self._tenant_id}
         its_own = {**tenant, "object": crm_object}
@@ -79,17 +129,19 @@ class ViewPlan:
         kind = "deal" if crm_object == "deals" else "record"
         only = {"_tenant_id": self._tenant_id}
         only |= {} if kind == "deal" else {"object": crm_object}
-        meta = [column.format(kind=kind) for column in _META_COLUMNS]
+        meta = _meta_columns(crm_object)
         definitions = self._definitions(crm_object)
         columns: dict[str, sql.Composable] = {column: sql.Identifier(column) for column in meta}
+        texts: dict[str, sql.Composable] = {}
         for column in property_columns(definitions, meta, typed_columns):
             columns[column.name] = self._value(column)
+            texts[column.name] = text_of(column.hubspot_property)
         barrier = self._of_table(f"_{crm_object}", f"{kind}s", only)
         yield barrier
         source = sql.SQL("from {}").format(sql.Identifier(self._schema, barrier.name))
         live = sql.SQL(_LIVE).format(sql.Identifier(f"merged_into_{kind}_id"))
-        yield View(names.live, columns, source + live, is_barrier=False)
-        yield View(names.all, columns, source, is_barrier=False)
+        yield View(names.live, columns, source + live, barrier.name, texts)
+        yield View(names.all, columns, source, barrier.name, texts)
 
     def _definitions(self, crm_object: str) -> list[PropertyDefinition]:
         statement = sql.SQL(_DEFINITIONS).format(
@@ -106,10 +158,23 @@ class ViewPlan:
     def _value(self, column: PropertyColumn) -> sql.Composable:
         if column.base_column:
             return sql.Identifier(column.base_column)
-        text = sql.SQL("properties ->> {}").format(column.hubspot_property)
-        if column.conversion:
-            return sql.SQL("{}({})").format(sql.Identifier(self._dataset, column.conversion), text)
-        return sql.SQL("nullif({}, '')").format(text)
+        return converted(self._dataset, text_of(column.hubspot_property), column.conversion)
+
+
+def _meta_columns(crm_object: str) -> list[str]:
+    kind = "deal" if crm_object == "deals" else "record"
+    return [column.format(kind=kind) for column in _META_COLUMNS]
+
+
+def text_of(hubspot_property: str) -> sql.Composed:
+    return sql.SQL("properties ->> {}").format(hubspot_property)
+
+
+def converted(dataset: str, text: sql.Composable, conversion: str | None) -> sql.Composed:
+    """Return the expression of a column that shows a text through a conversion, or as it is."""
+    if conversion:
+        return sql.SQL("{}({})").format(sql.Identifier(dataset, conversion), text)
+    return sql.SQL("nullif({}, '')").format(text)
 
 
 #: {kind} is deal or record.
@@ -117,6 +182,14 @@ _META_COLUMNS = (
     *("{kind}_id", "created_at", "updated_at", "archived", "archived_at", "vanished_at"),
     *("merged_into_{kind}_id", "url", "properties", "_scan_id", "_extracted_at"),
 )
+_PRESENT_TYPES = """
+    select attname::text, array_agg(distinct format_type(atttypid, atttypmod))
+    from pg_catalog.pg_attribute
+    join pg_catalog.pg_class relation on relation.oid = attrelid
+    join pg_catalog.pg_namespace namespace on namespace.oid = relation.relnamespace
+    where nspname = %s and relname = any(%s) and attnum > 0
+    group by attname
+"""
 _LIVE = " where not archived and vanished_at is null and {} is null"
 # where not all fit: those in use first, and of these the ones that analysts have known longest
 _DEFINITIONS = """

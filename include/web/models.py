@@ -199,6 +199,10 @@ class ScanDetail(BaseModel):
     throttled: int
     attempt: int
     warnings: list[str]
+    misfits: dict[str, int] = Field(
+        description="How many values did not fit, by column: `close_date` of the table `deals`,"
+        " `deals.my_number` of a view."
+    )
     error_type: str | None
     window_start: datetime | None
     window_end: datetime | None
@@ -216,6 +220,10 @@ class StartScan(BaseModel):
 
     tenant: TenantId
     mode: Mode = "auto"
+    rewrite_rows: Annotated[bool, Field(strict=True)] = Field(
+        False,
+        description="Write every row again, although its content is the same. The scan is full.",
+    )
     window_start: AwareDatetime | None = Field(
         None, description="Read what was modified from here on. Not with mode full."
     )

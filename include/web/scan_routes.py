@@ -214,6 +214,8 @@ def _conf(wish: models.StartScan) -> dict[str, Any]:
     for name in ("window_start", "window_end"):
         if moment := getattr(wish, name):
             conf[name] = moment.astimezone(UTC).isoformat()
+    if wish.rewrite_rows:
+        conf["rewrite_rows"] = True
     if wish.checkpoint_pages is not None:
         conf["checkpoint_pages"] = wish.checkpoint_pages
     return conf

@@ -42,6 +42,7 @@ def queued_detail(request: Request, run: ActiveRun, tenant_id: str) -> models.Sc
         {
             **queued_view(run, tenant_id),
             "warnings": [],
+            "misfits": {},
             "window_start": None,
             "window_end": None,
             "progress": NONE_YET,

@@ -5,6 +5,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from psycopg import sql
@@ -287,23 +288,193 @@ def test_a_changed_type_rebuilds_the_view_and_the_role_still_reads_it(
     assert analyst(OURS).execute("select size from deals").fetchall() == [(3,)]
 
 
-def test_a_view_that_somebodys_view_depends_on_stays_with_a_warning(warehouse: Warehouse) -> None:
+def test_a_column_keeps_its_type_while_something_depends_on_the_view(warehouse: Warehouse) -> None:
+    define(warehouse, "size", "string")
+    add_deal(warehouse, 1, properties={"size": "3", "new": "x"})
+    publish(warehouse)
+    execute(warehouse, "create view {schema}.report as select size from {ours}.deals")
+    define(warehouse, "size", "number", "number")
+    define(warehouse, "new")
+
+    (warning,) = publish(warehouse)
+
+    assert f"This depends on the view: view {warehouse.schema}.report. All other" in warning
+    assert f"The view {warehouse.schema}__{OURS}.deals keeps these columns" in warning
+    assert "properties changed: size (text)." in warning
+    assert "drop what depends on the view, start a scan, and create it again" in warning
+    assert columns_of(warehouse, "deals")["size"] == "text"
+    assert columns_of(warehouse, "deals_all")["size"] == "numeric"
+    assert rows(warehouse, "select size, new from {ours}.deals") == [("3", "x")]
+    assert rows(warehouse, "select size from {schema}.report") == [("3",)]
+
+
+@pytest.mark.parametrize(
+    "dependent",
+    [
+        "create view {schema}.report as select deal_id from {ours}.deals",
+        'create view {schema}."A report" as select size from {ours}.deals',
+        "create materialized view {schema}.report as select size from {ours}.deals",
+        "create view {schema}.inner_one as select * from {ours}.deals;"
+        "create view {schema}.outer_one as select * from {schema}.inner_one",
+        "create function {schema}.sizes() returns text return (select max(size) from {ours}.deals)",
+        "create function {schema}.first_deal(d {ours}.deals) returns text return (d).size",
+        "create table {schema}.copies (a {ours}.deals)",
+        "create table {schema}.copies (a {ours}.deals[])",
+        "create view {ours}.report as select size from {ours}.deals",
+        "create rule ignored as on insert to {ours}.deals do instead nothing",
+        "create trigger ignored instead of insert on {ours}.deals for each row"
+        " execute function {schema}.refuse_outdated()",
+        "alter view {ours}.deals alter column size set default 'x'",
+    ],
+    ids=lambda statement: statement[:32],
+)
+def test_whatever_depends_on_a_view_survives_and_is_named(
+    warehouse: Warehouse, dependent: str
+) -> None:
+    define(warehouse, "size", "string")
+    publish(warehouse)
+    execute(warehouse, dependent)
+    before = oid_of(warehouse, "deals")
+    define(warehouse, "size", "number", "number")
+    define(warehouse, "new")
+
+    (warning,) = publish(warehouse)
+
+    assert re.search(r"on the view: [a-z ]+ \S+.*\. All", warning)
+    assert oid_of(warehouse, "deals") == before
+    assert "new" in columns_of(warehouse, "deals")
+
+
+def test_dependents_of_other_owners_in_other_schemas_are_named_as_they_are_called_now(
+    warehouse: Warehouse, analyst: Analyst
+) -> None:
+    define(warehouse, "size", "string")
+    publish(warehouse)
+    execute(warehouse, "create schema tv_reports")
+    jane = analyst(OURS)
+    execute(warehouse, f"grant create, usage on schema tv_reports to tv_analyst_{OURS}")
+    jane.execute("create view tv_reports.report as select size from deals_all")
+    define(warehouse, "size", "number", "number")
+
+    (before,) = publish(warehouse)
+    jane.execute("alter view tv_reports.report rename to monthly")
+    (after,) = publish(warehouse)
+
+    assert "tv_reports.report" in before
+    assert "tv_reports.monthly" in after
+    assert columns_of(warehouse, "deals")["size"] == "numeric"
+    assert columns_of(warehouse, "deals_all")["size"] == "text"
+
+
+def test_nothing_is_built_again_while_the_same_views_depend_on_it(warehouse: Warehouse) -> None:
     define(warehouse, "size", "string")
     publish(warehouse)
     execute(warehouse, "create view {schema}.report as select size from {ours}.deals")
     define(warehouse, "size", "number", "number")
+    first = publish(warehouse)
+    changed = "select xmin::text, relname from pg_class where relkind = 'v'"
+    before = rows(warehouse, changed)
 
-    first, second = publish(warehouse), publish(warehouse)
+    assert publish(warehouse) == first
 
-    assert first == second
-    assert len(first) == 1
-    assert f"view {warehouse.schema}.report depends on view" in first[0]
-    assert "Drop what depends on it" in first[0]
+    assert rows(warehouse, changed) == before
+
+
+TYPES = {
+    "text": ("string", "text"),
+    "numeric": ("number", "number"),
+    "boolean": ("bool", "booleancheckbox"),
+    "date": ("date", "date"),
+    "timestamp with time zone": ("datetime", "date"),
+    "ARRAY": ("enumeration", "checkbox"),
+}
+
+
+def test_a_column_of_any_type_is_kept_beside_any_other(warehouse: Warehouse) -> None:
+    pairs = {f"{old} to {new}": (old, new) for old in TYPES for new in TYPES}
+    for name, (old, _) in pairs.items():
+        define(warehouse, name, *TYPES[old])
+    for deal_id, text in enumerate(["true", "2024-05-01", "1714521600000", "a;b", ""]):
+        add_deal(warehouse, deal_id, properties=dict.fromkeys(pairs, text))
+    publish(warehouse)
+    before = rows(warehouse, "select * from {ours}.deals order by deal_id")
+    execute(warehouse, "create view {schema}.report as select deal_id from {ours}.deals")
+    for name, (_, new) in pairs.items():
+        define(warehouse, name, *TYPES[new])
+
+    (warning,) = publish(warehouse)
+
+    assert " and 25 more. This depends" in warning
+    kept = columns_of(warehouse, "deals")
+    assert {name: kept[name] for name in pairs} == {name: old for name, (old, _) in pairs.items()}
+    assert rows(warehouse, "select * from {ours}.deals order by deal_id") == before
+
+
+def test_a_property_that_becomes_another_and_then_itself_again_needs_no_warning(
+    warehouse: Warehouse,
+) -> None:
+    define(warehouse, "size", "string")
+    publish(warehouse)
+    execute(warehouse, "create view {schema}.report as select size from {ours}.deals")
+    define(warehouse, "size", "number", "number")
+    assert publish(warehouse)
+    define(warehouse, "size", "string")
+
+    assert publish(warehouse) == []
+
     assert columns_of(warehouse, "deals")["size"] == "text"
-    assert columns_of(warehouse, "deals_all")["size"] == "numeric"
 
 
-def test_a_view_is_rebuilt_once_nothing_depends_on_it_any_more(warehouse: Warehouse) -> None:
+def test_many_columns_keep_their_types_and_five_are_named(warehouse: Warehouse) -> None:
+    define_many(warehouse, 1_500)
+    publish(warehouse)
+    execute(warehouse, "create view {schema}.report as select p1 from {ours}.deals")
+    execute(
+        warehouse,
+        "update {schema}.property_definitions set property_type = 'string' where name <> 'p1'",
+    )
+
+    (warning,) = publish(warehouse)
+
+    assert ": p10 (numeric), p100 (numeric)" in warning
+    assert " and 1494 more. " in warning
+    assert set(columns_of(warehouse, "deals_all").values()) >= {"numeric", "text"}
+
+
+def test_the_column_of_a_removed_property_stays_while_something_depends_on_the_view(
+    warehouse: Warehouse,
+) -> None:
+    define(warehouse, "size", "number", "number")
+    add_deal(warehouse, 1, properties={"size": "3"})
+    publish(warehouse)
+    execute(warehouse, "create view {schema}.report as select size from {ours}.deals")
+    execute(warehouse, "delete from {schema}.property_definitions")
+    define(warehouse, "new")
+
+    (warning,) = publish(warehouse)
+
+    assert ": size (numeric). This depends" in warning
+    assert rows(warehouse, "select size, new from {ours}.deals") == [(3, None)]
+    assert "size" not in columns_of(warehouse, "deals_all")
+
+
+def test_more_columns_than_a_view_can_have_are_left_out_with_a_warning(
+    warehouse: Warehouse,
+) -> None:
+    define_many(warehouse, 1_500)
+    publish(warehouse)
+    execute(warehouse, "create view {schema}.report as select p1 from {ours}.deals")
+    execute(warehouse, "update {schema}.property_definitions set name = 'q' || name")
+
+    (warning,) = publish(warehouse)
+
+    assert "there is no room for 1411 new ones" in warning
+    assert len(columns_of(warehouse, "deals")) == 1_600
+
+
+def test_a_column_gets_its_new_type_once_nothing_depends_on_the_view(
+    warehouse: Warehouse,
+) -> None:
     define(warehouse, "size", "string")
     publish(warehouse)
     execute(warehouse, "create view {schema}.report as select size from {ours}.deals")
@@ -314,6 +485,67 @@ def test_a_view_is_rebuilt_once_nothing_depends_on_it_any_more(warehouse: Wareho
     assert publish(warehouse) == []
 
     assert columns_of(warehouse, "deals")["size"] == "numeric"
+
+
+def test_what_an_administrator_granted_survives_a_rebuild(warehouse: Warehouse) -> None:
+    define(warehouse, "size", "string")
+    define(warehouse, 'a "b"')
+    publish(warehouse)
+    for role in ("tv_bob", 'tv_"carol"', "tv_dave"):
+        execute(warehouse, sql.SQL("create role {}").format(sql.Identifier(role)).as_string())
+    execute(
+        warehouse,
+        "grant usage on schema {ours} to tv_bob;"
+        "grant select on {ours}.deals to tv_bob with grant option;"
+        'grant select (size, "a ""b"""), references (deal_id) on {ours}.deals to "tv_""carol""";'
+        "grant select, update on {ours}.deals to public;"
+        "set role tv_bob; grant select on {ours}.deals to tv_dave; reset role;"
+        "comment on column {ours}.deals.size is 'in m² and ''quoted'' 100 %'",
+    )
+    before = granted(warehouse)
+    define(warehouse, "size", "number", "number")
+
+    assert publish(warehouse) == []
+
+    assert columns_of(warehouse, "deals")["size"] == "numeric"
+    assert granted(warehouse) == before
+    assert len(before) == 8
+    comments = "select col_description(attrelid, attnum) from pg_attribute where attname = 'size'"
+    assert ("in m² and 'quoted' 100 %",) in rows(warehouse, comments)
+
+
+def granted(warehouse: Warehouse) -> set[Any]:
+    """Who but the owner may do what with `deals` and its columns."""
+    return set(
+        rows(
+            warehouse,
+            "select column_name, grantee::regrole::text, privilege_type, is_grantable"
+            " from (select null as column_name, relowner, relacl as acl from pg_class"
+            " where oid = '{ours}.deals'::regclass union all select attname, relowner, attacl"
+            " from pg_attribute join pg_class on pg_class.oid = attrelid"
+            " where attrelid = '{ours}.deals'::regclass) as it, aclexplode(acl)"
+            " where grantee <> relowner",
+        )
+    )
+
+
+def test_a_view_over_a_barrier_in_use_waits_for_it(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tenant_views, "VIEW_LOCK_TIMEOUT", "20ms")
+    publish(warehouse)
+    execute(warehouse, "alter table {schema}.deals add column deal_size text")
+    define(warehouse, "deal_size")
+    typed = {**TYPED, "deal_size": "deal_size"}
+
+    with warehouse.connect() as reader:
+        reader.execute(composed(warehouse, "select count(*) from {ours}._deals"))
+        warnings = publish_views(warehouse, OURS, OBJECTS, typed)
+
+    assert len(warnings) == 1
+    assert "_deals stays as it was: queries used it" in warnings[0]
+    assert publish_views(warehouse, OURS, OBJECTS, typed) == []
+    assert "deal_size" in columns_of(warehouse, "deals")
 
 
 def test_views_of_an_object_that_is_no_longer_wanted_are_dropped(warehouse: Warehouse) -> None:

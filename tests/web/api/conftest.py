@@ -71,6 +71,7 @@ def add_all_kinds(warehouse: Warehouse, tenant: str) -> None:
         age=timedelta(days=1),
         deals={**COUNTED, "warehouse_live": 1_200, "portal_live": 1_200, "expected": 1_190},
         warnings=["owners were not read"],
+        misfits={"close_date": 1, "deals.my_number": 20},
         requests=40,
         throttled=2,
         quota_limit=250_000,

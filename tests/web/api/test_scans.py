@@ -47,6 +47,7 @@ def test_a_scan_with_its_objects_and_checks(simple: Server, acme_scan: str) -> N
         ("every_deal_is_there", "passed"),
     ]
     assert scan["warnings"] == ["owners were not read"]
+    assert scan["misfits"] == {"close_date": 1, "deals.my_number": 20}
     assert scan["progress"]["records_received"] == DEALS + 7
     assert (scan["progress"]["expected"], scan["progress"]["time_left_s"]) == (None, None)
     assert scan["links"]["airflow_run"] == "/dags/hubspot_deals__acme/runs/manual__1"
@@ -99,6 +100,13 @@ def test_a_start_is_a_run_of_the_tenants_dag(simple: Server) -> None:
         "checkpoint_pages": 7,
     }
     assert run["triggering_user_name"] == "admin"
+
+
+def test_a_scan_may_be_asked_to_write_every_row_again(simple: Server) -> None:
+    started = start(simple, rewrite_rows=True).json()
+
+    run = simple.airflow("GET", f"/dags/hubspot_deals__globex/dagRuns/{started['run_id']}").json()
+    assert run["conf"] == {"mode": "auto", "rewrite_rows": True}
 
 
 def test_a_started_scan_is_queued_until_its_first_task_runs(simple: Server) -> None:
@@ -160,6 +168,11 @@ def test_a_paused_dag_is_409_with_what_to_do(simple: Server) -> None:
         pytest.param({"window_start": "2026-01-01T00:00:00"}, id="no-zone"),
         pytest.param({"window_start": "yesterday"}, id="no-moment"),
         pytest.param({"window_start": "2999-01-01T00:00:00Z"}, id="future"),
+        pytest.param({"rewrite_rows": True, "mode": "incremental"}, id="rewrite-some"),
+        pytest.param(
+            {"rewrite_rows": True, "window_start": "2026-01-01T00:00:00Z"}, id="rewrite-window"
+        ),
+        pytest.param({"rewrite_rows": "yes"}, id="rewrite-text"),
         pytest.param({"checkpoint_pages": 0}, id="no-pages"),
         pytest.param({"checkpoint_pages": "7"}, id="text"),
         pytest.param({"force": "yes"}, id="force"),

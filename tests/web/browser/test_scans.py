@@ -136,6 +136,38 @@ def test_a_scan_is_started_and_cancelled_by_buttons(page: Page, stack: PageStack
     assert stack.api.run(dag_of("acme"), started["dag_run_id"])["state"] == "failed"
 
 
+def test_a_scan_is_started_that_writes_every_row_again(page: Page, stack: PageStack) -> None:
+    page.goto(f"{PAGE}?tenant=acme")
+    page.get_by_role("button", name="Start a scan").click()
+    page.get_by_label("from").fill("2026-01-31T20:00")
+
+    page.get_by_label("Write every row again").check()
+    expect(page.get_by_label("Incremental")).to_be_disabled()
+    expect(page.get_by_label("from")).to_be_disabled()
+    with page.expect_request("**/hubspot-deals/scans") as sent:
+        page.get_by_role("button", name="Start scan").click()
+    expect(page.locator(".facts")).to_contain_text("Queued")
+
+    body = sent.value.post_data_json or {}
+    assert (body["mode"], body["rewrite_rows"], body["window_start"]) == ("auto", True, None)
+    started = stack.api.runs(dag_of("acme"))
+    assert any(run["conf"].get("rewrite_rows") is True for run in started)
+    for run in started:
+        stack.api.fail(dag_of("acme"), run["dag_run_id"])
+
+
+def test_values_that_do_not_fit_are_named_by_column(page: Page, stack: PageStack) -> None:
+    misfits = {"close_date": 1, **{f"deals.p{n}": n + 2 for n in range(25)}}
+    scan_id = new_scan(stack, state="succeeded", misfits=misfits)
+
+    page.goto(f"{PAGE}?scan={scan_id}")
+
+    notice = page.locator(".notice", has_text="Values do not fit")
+    expect(notice.get_by_role("listitem").first).to_have_text("deals.p24: 26 values")
+    expect(notice.get_by_role("listitem")).to_have_count(20)
+    expect(notice).to_contain_text("and 6 more columns")
+
+
 def test_a_second_start_is_refused_until_it_may_queue(page: Page, stack: PageStack) -> None:
     running = stack.api.trigger(dag_of("initech"))
     page.goto(f"{PAGE}?tenant=initech")

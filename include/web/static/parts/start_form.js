@@ -18,16 +18,18 @@ const asIso = (local) => (local ? new Date(local).toISOString() : null);
 export function StartForm({ tenant, onClose }) {
   const id = useId();
   const [mode, setMode] = useState("auto");
+  const [rewrite, setRewrite] = useState(false);
   const [from, setFrom] = useState("");
   const [to, setTo] = useState("");
   const [force, setForce] = useState(false);
   const start = useAction(async () => {
-    const windowed = mode !== "full";
+    const windowed = mode !== "full" && !rewrite;
     const answer = await post("scans", {
       tenant: tenant.id,
       mode,
       window_start: windowed ? asIso(from) : null,
       window_end: windowed ? asIso(to) : null,
+      rewrite_rows: rewrite,
       checkpoint_pages: null,
       force,
     });
@@ -53,6 +55,7 @@ export function StartForm({ tenant, onClose }) {
                 name="mode"
                 value=${value}
                 checked=${mode === value}
+                disabled=${rewrite && value === "incremental"}
                 onChange=${() => setMode(value)}
                 ref=${(element) => value === "auto" && focusOnce(element)}
               />
@@ -61,7 +64,11 @@ export function StartForm({ tenant, onClose }) {
           `,
         )}
       </fieldset>
-      <fieldset class="window" disabled=${mode === "full"}>
+      <label class="rewrite">
+        <input type="checkbox" checked=${rewrite} disabled=${mode === "incremental"} onChange=${(e) => setRewrite(e.currentTarget.checked)} />
+        <span>Write every row again <small>although its content is the same; reads everything</small></span>
+      </label>
+      <fieldset class="window" disabled=${mode === "full" || rewrite}>
         <legend>Only what was modified (optional; times in ${zone})</legend>
         <label>
           <span>from</span>

@@ -1,6 +1,6 @@
 // One scan: how far it is or how it ended, what it read, and what its checks found.
 import { html } from "../html.js";
-import { decimal, duration, number, percent } from "../format.js";
+import { decimal, duration, number, percent, plural } from "../format.js";
 import { logHref, runHref, tenantHref, tenantsHref } from "../links.js";
 import { AirflowLink } from "../parts/airflow_link.js";
 import { CancelButton } from "../parts/cancel_button.js";
@@ -14,6 +14,7 @@ import { QualityTable } from "../parts/quality.js";
 import { isRunning, State, stateLabel } from "../parts/state.js";
 import { usePolled } from "../polled.js";
 
+const MISFITS_SHOWN = 20;
 const ROOT = ["HubSpot scans", tenantsHref()];
 
 export function ScanView({ id, dag, run }) {
@@ -61,6 +62,7 @@ function Scan({ scan, reload }) {
     <${Failure} scan=${scan} />
     <${HowFar} scan=${scan} running=${running} />
     <${Warnings} warnings=${scan.warnings} />
+    <${Misfits} misfits=${Object.entries(scan.misfits)} />
     <${Part} title="Objects" rows=${scan.objects} none=${running ? "Nothing has been read yet." : "Nothing was read."}>
       <${ObjectsTable} objects=${scan.objects} />
     <//>
@@ -133,6 +135,20 @@ function Warnings({ warnings }) {
   return html`
     <${Notice} tone="warn" title="Not everything could be read">
       <ul>${warnings.map((warning) => html`<li>${warning}</li>`)}</ul>
+    <//>
+  `;
+}
+
+function Misfits({ misfits }) {
+  if (!misfits.length) return null;
+  const shown = [...misfits].sort(([, one], [, other]) => other - one).slice(0, MISFITS_SHOWN);
+  return html`
+    <${Notice} tone="warn" title="Values do not fit the type of their column">
+      <ul>
+        ${shown.map(([column, count]) => html`<li><code>${column}</code>: ${plural(count, "value", "values")}</li>`)}
+      </ul>
+      ${misfits.length > shown.length && html`<p>and ${plural(misfits.length - shown.length, "more column", "more columns")}</p>`}
+      <p>These values are NULL in their columns. <code>properties</code> has them as HubSpot sent them.</p>
     <//>
   `;
 }
