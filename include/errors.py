@@ -3,7 +3,7 @@
     HubSpotDealsError
     ├── ConfigError       a person must change something: never retried
     │   ├── TenantsFileError, TenantCommandError, ScanRequestError, TokenMissingError,
-    │   ├── TokenRejectedError,
+    │   ├── TokenMalformedError, TokenRejectedError,
     │   ├── ScopeMissingError, PortalMismatchError, WarehouseConfigError, ScanCancelledError,
     │   └── OAuthAppError, CertificateRejectedError, PlainTextRefusedError
     ├── TransientError    waiting helps: retried by Airflow
@@ -16,12 +16,15 @@
     └── DeadlineMissedError, AlertNotDeliveredError     never raised by a task: what alerts tell
 
 A message says what happened, to which tenant, why, and what to do, and ends with the heading of
-docs/runbook.md that says more. It never holds a token, a header or a property's value.
+docs/runbook.md that says more. It never holds a token, a header or a property's value: what
+`include.secret_text` knows to be a secret is cut out, should an answer of HubSpot's quote it.
 Standard library only: the DAG processor imports this module at parse time.
 """
 
 from collections.abc import Sequence
 from datetime import datetime
+
+from include.secret_text import without_secrets
 
 RUNBOOK = "docs/runbook.md"
 
@@ -33,6 +36,7 @@ class HubSpotDealsError(Exception):
     runbook_heading = "scan-failed"
 
     def __init__(self, what: str, *, tenant_id: str | None = None, remedy: str = "") -> None:
+        what, remedy = without_secrets(what), without_secrets(remedy)
         self.tenant_id = tenant_id
         self.what = what
         self.remedy = remedy
@@ -93,6 +97,12 @@ class TokenMissingError(ConfigError):
     """There is no token for this tenant."""
 
     runbook_heading = "token-missing"
+
+
+class TokenMalformedError(ConfigError):
+    """The token holds a character that no token has: something was pasted along with it."""
+
+    runbook_heading = "token-malformed"
 
 
 class TokenRejectedError(ConfigError):

@@ -15,6 +15,9 @@ from requests.hooks import default_hooks
 from requests.structures import CaseInsensitiveDict
 from requests.utils import default_headers, get_environ_proxies
 
+from include.errors import TokenMalformedError
+from include.secret_text import flaw_of
+
 #: As many requests as threads may be under way at once without opening connections anew.
 CONNECTIONS = 32
 _HEADERS = {**default_headers(), "User-Agent": "hubspot-deals-airflow"}
@@ -47,7 +50,13 @@ def prepared(method: str, url: str, token: str, json: object = None) -> requests
 
     `requests` would parse the URL again and merge settings and cookies there are none of: that
     costs more than all the rest of a request. .netrc has no chance to replace the token.
+    Raises TokenMalformedError.
     """
+    if flaw := flaw_of(token):
+        # http.client would show the header in its exception
+        raise TokenMalformedError(
+            f"the token can't be sent: {flaw}.", remedy="Put it into its connection again."
+        )
     request = _plain(method, url)
     request.headers["Authorization"] = f"Bearer {token}"
     if json is not None:

@@ -85,6 +85,8 @@ def _require_new(tenant_id: str, tenants: Tenants) -> None:
 
 def _token(wish: Wish) -> str | None:
     """Return the token; None: the connection is there and holds one."""
+    from include.secret_text import pasted
+
     if wish.token_from_stdin:
         token = sys.stdin.readline()
     elif not wish.save_connection and _has_connection(wish.tenant_id):
@@ -94,12 +96,13 @@ def _token(wish: Wish) -> str | None:
         token = getpass.getpass("HubSpot token (not shown): ")
     else:
         token = ""
-    if not token.strip():
+    token = pasted(token)
+    if not token:
         raise TenantCommandError(
             f"there is no token, and no Airflow connection hubspot_{wish.tenant_id}.",
             remedy="Pipe the token in with --token-stdin, or run the command in a terminal.",
         )
-    return token.strip()
+    return token
 
 
 def _has_connection(tenant_id: str) -> bool:

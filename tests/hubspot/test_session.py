@@ -1,5 +1,6 @@
 import pytest
 
+from include.errors import TokenMalformedError
 from include.hubspot.session import new_session, prepared, prepared_form
 
 
@@ -46,3 +47,13 @@ def test_a_form_is_in_the_body_and_in_nothing_else() -> None:
     assert (request.method, request.url) == ("POST", "https://example.com/oauth")
     assert request.headers["Content-Length"] == str(len(request.body))
     assert "Authorization" not in request.headers
+
+
+@pytest.mark.parametrize(
+    "token", ["pat\nX", "pat\n x", "pat\r\n", "pat\u2028", "pat \u00e9", "a b"]
+)
+def test_a_token_that_no_header_can_hold_is_refused_without_being_shown(token: str) -> None:
+    with pytest.raises(TokenMalformedError) as caught:
+        prepared("GET", "https://api.hubapi.com/", token)
+
+    assert "pat" not in str(caught.value)
