@@ -74,6 +74,7 @@ bench: venv ## Benchmarks against their targets, about 15 minutes (QUICK=1: 5; N
 
 .PHONY: chaos
 chaos: venv ## Kill scans at random moments for 15 minutes (MINUTES=5, SEED=77)
+	$(PYTHON) -m tests.hostile.secrets $(if $(SEED),--seed $(SEED))
 	$(PYTHON) -m tests.chaos $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED))
 
 .PHONY: load

@@ -117,7 +117,7 @@ class ScopeMissingError(ConfigError):
     runbook_heading = "scope-missing"
 
     def __init__(self, scopes: Sequence[str], *, tenant_id: str | None = None) -> None:
-        self.scopes = tuple(scopes)
+        self.scopes = tuple(map(without_secrets, scopes))
         super().__init__(
             f"the token lacks the scope(s) {', '.join(self.scopes) or 'HubSpot did not name'}.",
             tenant_id=tenant_id,

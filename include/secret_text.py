@@ -77,7 +77,9 @@ def _in_any_form(secret: str) -> re.Pattern[str]:
     # Each character may be escaped for itself, as in JSON, a URL, HTML or a repr; lines may wrap.
     plain = r"\s*".join(map(_character_in_any_form, secret))
     content = secret.encode("utf-8", "surrogatepass")
-    encoded = [*_in_base64(content), content.hex(), content.hex().upper()]
+    # `requests` sends a proxy's password in Latin-1
+    for_basic = secret.encode("latin-1", "replace")
+    encoded = [*_in_base64(content), *_in_base64(for_basic), content.hex(), content.hex().upper()]
     return re.compile("|".join([plain, *map(re.escape, encoded)]))
 
 

@@ -96,6 +96,10 @@ def _send_by_apprise(channel: Channel, message: Message) -> None:
         raise NotTakenError("Apprise could not deliver to every service")
 
 
+def _nothing(record: logging.LogRecord) -> bool:
+    return False
+
+
 _SENDERS = {
     "smtp": _send_mail,
     "slack": _send_to_slack,
@@ -104,7 +108,8 @@ _SENDERS = {
 }
 _NO_CONTEXT: Any = {}
 _SILENT = logging.getLogger(f"{__name__}.silent")
-_SILENT.disabled = True
+# Not `disabled`: Airflow's configuration of logging would undo that.
+_SILENT.addFilter(_nothing)
 
 
 def _require(settings: T | None) -> T:
@@ -122,17 +127,16 @@ def _silent(hook: T) -> T:
 @contextmanager
 def _silent_apprise() -> Iterator[None]:
     """Have Apprise's logger drop all, in any thread: it shows addresses that it does not know."""
-    logger, everything = logging.getLogger("apprise"), _Everything()
-    logger.addFilter(everything)
+    logger = logging.getLogger("apprise")
+
+    def nothing(record: logging.LogRecord) -> bool:  # its own: others may send at the same time
+        return _nothing(record)
+
+    logger.addFilter(nothing)
     try:
         yield
     finally:
-        logger.removeFilter(everything)
-
-
-class _Everything:
-    def filter(self, record: logging.LogRecord) -> bool:
-        return False
+        logger.removeFilter(nothing)
 
 
 def _named(exc: Exception) -> str:

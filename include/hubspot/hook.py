@@ -299,7 +299,7 @@ def _wrong_with_url(url: str) -> str | None:
         return "it begins neither with https:// nor with http://"
     if not parts.hostname or port == 0:
         return "it names no host"
-    if "@" in parts.netloc or "\\" in url:
+    if "@" in url:
         return "it holds a user or a password"
     if "?" in url or "#" in url:
         return "it holds more than host, port and path"

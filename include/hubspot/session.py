@@ -3,9 +3,10 @@
 import os
 import ssl
 from collections.abc import Mapping
+from contextlib import suppress
 from http.cookiejar import DefaultCookiePolicy
 from typing import NamedTuple
-from urllib.parse import urlencode
+from urllib.parse import unquote, urlencode, urlsplit
 
 import msgspec
 import requests
@@ -16,7 +17,7 @@ from requests.structures import CaseInsensitiveDict
 from requests.utils import default_headers, get_environ_proxies
 
 from include.errors import TokenMalformedError
-from include.secret_text import flaw_of
+from include.secret_text import flaw_of, keep_out_of_messages
 
 #: As many requests as threads may be under way at once without opening connections anew.
 CONNECTIONS = 32
@@ -36,6 +37,11 @@ def new_session(base_url: str) -> requests.Session:
     session = requests.Session()
     # Asked of the environment here: `trust_env` would ask at each request.
     session.proxies = get_environ_proxies(base_url, no_proxy=None)
+    for proxy in session.proxies.values():
+        with suppress(ValueError):  # one that can't be used is an error of each request
+            password = urlsplit(proxy).password or ""
+            keep_out_of_messages(password)
+            keep_out_of_messages(unquote(password))
     session.verify = (
         os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
     )
