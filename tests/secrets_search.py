@@ -159,10 +159,11 @@ class Search:
 
 
 def _decompressed(content: bytes) -> Iterator[bytes]:
+    whole = memoryview(content)
     for start in _COMPRESSED.finditer(content):
         # 47: zlib or gzip, as its first bytes say
         with suppress(zlib.error):
-            yield zlib.decompressobj(47).decompress(content[start.start() :], _MOST_BYTES)
+            yield zlib.decompressobj(47).decompress(whole[start.start() :], _MOST_BYTES)
     for found in _BASE64.finditer(content):
         text = found[0].replace(b"-", b"+").replace(b"_", b"/")
         with suppress(ValueError):

@@ -48,7 +48,7 @@ def sample() -> Iterator[tuple[Case, str]]:
     for name, form in SHOWN.items():
         yield by_name[name], form
     rng = random.Random(14)
-    for case in rng.sample(list(by_name.values()), 30):
+    for case in rng.sample(list(by_name.values()), 12):
         yield case, rng.choice(list(FORMS))
 
 
