@@ -136,7 +136,7 @@ def leaks(world: World, case: Case, form: str) -> list[str]:
         ):
             try:
                 case.plant(world, secret)
-            except BaseException as exc:  # noqa: BLE001 - that is what is looked at
+            except (Exception, SystemExit) as exc:  # noqa: BLE001 - that is what is looked at
                 saw_exception(world, exc)
     finally:
         root.removeHandler(handler)
