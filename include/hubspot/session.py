@@ -3,7 +3,6 @@
 import os
 import ssl
 from collections.abc import Mapping
-from contextlib import suppress
 from http.cookiejar import DefaultCookiePolicy
 from typing import NamedTuple
 from urllib.parse import unquote, urlencode, urlsplit
@@ -16,7 +15,7 @@ from requests.hooks import default_hooks
 from requests.structures import CaseInsensitiveDict
 from requests.utils import default_headers, get_environ_proxies
 
-from include.errors import TokenMalformedError
+from include.errors import ConfigError, TokenMalformedError
 from include.secret_text import flaw_of, keep_out_of_messages
 
 #: As many requests as threads may be under way at once without opening connections anew.
@@ -33,15 +32,15 @@ class Answer(NamedTuple):
 
 
 def new_session(base_url: str) -> requests.Session:
-    """Return a session for any number of threads; proxies and CA files are the environment's."""
+    """Return a session for any number of threads; proxies and CA files are the environment's.
+
+    Raises ConfigError for a proxy whose password can't be sent.
+    """
     session = requests.Session()
     # Asked of the environment here: `trust_env` would ask at each request.
     session.proxies = get_environ_proxies(base_url, no_proxy=None)
     for proxy in session.proxies.values():
-        with suppress(ValueError):  # one that can't be used is an error of each request
-            password = urlsplit(proxy).password or ""
-            keep_out_of_messages(password)
-            keep_out_of_messages(unquote(password))
+        _keep_secret(proxy)
     session.verify = (
         os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
     )
@@ -49,6 +48,24 @@ def new_session(base_url: str) -> requests.Session:
     session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
     session.mount(base_url, HTTPAdapter(pool_maxsize=CONNECTIONS))
     return session
+
+
+def _keep_secret(proxy: str) -> None:
+    try:
+        parts = urlsplit(proxy)
+        password = parts.password or ""
+    except ValueError:  # a proxy that can't be used is an error of each request
+        return
+    keep_out_of_messages(password)
+    keep_out_of_messages(unquote(password))
+    try:
+        unquote(f"{parts.username}{password}").encode("latin-1")
+    except UnicodeEncodeError:
+        raise ConfigError(
+            f"the user or the password of the proxy {parts.hostname} holds a character that no "
+            "header can hold.",
+            remedy="Correct HTTPS_PROXY or HTTP_PROXY.",
+        ) from None
 
 
 def prepared(method: str, url: str, token: str, json: object = None) -> requests.PreparedRequest:
