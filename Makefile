@@ -73,9 +73,11 @@ bench: venv ## Benchmarks against their targets, about 15 minutes (QUICK=1: 5; N
 	$(PYTHON) -m tests.bench $(NAME) $(if $(QUICK),--quick)
 
 .PHONY: chaos
-chaos: venv ## Kill scans at random moments for 15 minutes (MINUTES=5, SEED=77), then scan under hostile settings
+chaos: venv ## Kill scans at random moments for 15 minutes (MINUTES=5, SEED=77), then try all hostile secrets, settings and answers (hours)
+	$(PYTHON) -m tests.hostile.secrets $(if $(SEED),--seed $(SEED))
 	$(PYTHON) -m tests.chaos $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED))
 	$(PYTHON) -m tests.hostile.postgres
+	$(PYTHON) -m tests.hostile.hubspot $(if $(SEED),--seed $(SEED))
 
 .PHONY: load
 load: venv ## 200 tenants at once through the Celery topology, about 14 minutes (TENANTS=24 DEALS=500); needs redis-server, pgbouncer

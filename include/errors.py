@@ -3,8 +3,8 @@
     HubSpotDealsError
     ├── ConfigError       a person must change something: never retried
     │   ├── TenantsFileError, TenantCommandError, ScanRequestError, TokenMissingError,
-    │   ├── TokenRejectedError, AccessDeniedError (ScopeMissingError), PortalMismatchError,
-    │   ├── WarehouseConfigError, ScanCancelledError,
+    │   ├── TokenMalformedError, TokenRejectedError, AccessDeniedError (ScopeMissingError),
+    │   ├── PortalMismatchError, WarehouseConfigError, ScanCancelledError,
     │   └── OAuthAppError, CertificateRejectedError, PlainTextRefusedError
     ├── TransientError    waiting helps: retried by Airflow
     │   ├── HubSpotUnavailableError, RateLimitedError, WarehouseUnavailableError,
@@ -17,12 +17,15 @@
     └── DeadlineMissedError, AlertNotDeliveredError     never raised by a task: what alerts tell
 
 A message says what happened, to which tenant, why, and what to do, and ends with the heading of
-docs/runbook.md that says more. It never holds a token, a header or a property's value.
+docs/runbook.md that says more. It never holds a token, a header or a property's value: what
+`include.secret_text` knows to be a secret is cut out, should an answer of HubSpot's quote it.
 Standard library only: the DAG processor imports this module at parse time.
 """
 
 from collections.abc import Sequence
 from datetime import datetime
+
+from include.secret_text import without_secrets
 
 RUNBOOK = "docs/runbook.md"
 
@@ -34,6 +37,7 @@ class HubSpotDealsError(Exception):
     runbook_heading = "scan-failed"
 
     def __init__(self, what: str, *, tenant_id: str | None = None, remedy: str = "") -> None:
+        what, remedy = without_secrets(what), without_secrets(remedy)
         self.tenant_id = tenant_id
         self.what = what
         self.remedy = remedy
@@ -96,6 +100,12 @@ class TokenMissingError(ConfigError):
     runbook_heading = "token-missing"
 
 
+class TokenMalformedError(ConfigError):
+    """The token holds a character that no token has: something was pasted along with it."""
+
+    runbook_heading = "token-malformed"
+
+
 class TokenRejectedError(ConfigError):
     """HubSpot answered 401: the token is wrong, expired or revoked."""
 
@@ -114,7 +124,7 @@ class ScopeMissingError(AccessDeniedError):
     runbook_heading = "scope-missing"
 
     def __init__(self, scopes: Sequence[str], *, tenant_id: str | None = None) -> None:
-        self.scopes = tuple(scopes)
+        self.scopes = tuple(map(without_secrets, scopes))
         super().__init__(
             f"the token lacks the scope(s) {', '.join(self.scopes) or 'HubSpot did not name'}.",
             tenant_id=tenant_id,

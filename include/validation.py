@@ -1,17 +1,24 @@
 """The first task of a scan: is the token good, and is it this tenant's?"""
 
 import logging
+from collections.abc import Collection
 from contextlib import closing
-from typing import TypedDict
+from typing import Any, TypedDict
 
 from include.hubspot.hook import HubSpotHook
 from include.hubspot.identity import Identity
 from include.scan import Scan
 from include.warehouse.binding import require_same_portal
-from include.warehouse.connection import open_warehouse
+from include.warehouse.connection import Warehouse, open_warehouse
 from include.warehouse.migrations import migrate
 from include.warehouse.oauth_tokens import SharedTokens
 from include.warehouse.rate_limits import SharedLimits
+from include.warehouse.scan_end import (
+    EndedRun,
+    FindEndedRuns,
+    end_scans_of_ended_runs,
+    open_scans,
+)
 from include.warehouse.scan_log import ScanLog
 
 log = logging.getLogger(__name__)
@@ -36,6 +43,7 @@ def validate_token(scan: Scan) -> Validated:
     migrate(warehouse, scan.tenant.id)
     scan_log = ScanLog(warehouse, scan)
     scan_log.open()
+    end_abandoned_scans(warehouse, scan)
     with (
         scan_log.step("validating"),
         closing(SharedLimits(warehouse, scan.tenant.id)) as limits,
@@ -57,3 +65,32 @@ def validate_token(scan: Scan) -> Validated:
             scan.id,
         )
     return {"scan_id": scan.id, "portal_id": account.portal_id}
+
+
+def ended_runs(runs: Collection[tuple[str, str]]) -> dict[tuple[str, str], EndedRun]:
+    """Ask Airflow, as a task can, which of the runs have ended.
+
+    A run that it does not know, or does not tell of, counts as one that goes on.
+    """
+    from airflow.sdk.execution_time import task_runner
+    from airflow.sdk.execution_time.comms import DagRunResult, GetDagRun
+
+    found: dict[tuple[str, str], EndedRun] = {}
+    # set while a task runs
+    supervisor: Any = getattr(task_runner, "SUPERVISOR_COMMS", None)
+    for dag_id, run_id in runs if supervisor else ():
+        try:
+            run = supervisor.send(GetDagRun(dag_id=dag_id, run_id=run_id))
+        except Exception as exc:  # noqa: BLE001 - the API's errors; this scan goes on without it
+            log.warning("Airflow does not tell about run %s: %s", run_id, type(exc).__name__)
+            continue
+        if isinstance(run, DagRunResult) and run.state.value in ("success", "failed"):
+            found[dag_id, run_id] = EndedRun(run.state.value, run.end_date)
+    return found
+
+
+def end_abandoned_scans(warehouse: Warehouse, scan: Scan, find: FindEndedRuns = ended_runs) -> None:
+    """Set the tenant's other scans whose runs have ended to failed: nobody else may have looked."""
+    with warehouse.connect(scan.tenant.id) as connection:
+        scans = open_scans(connection, warehouse.schema, [scan.tenant.dag_id])
+    end_scans_of_ended_runs(warehouse, [s for s in scans if s.scan_id != scan.id], find)

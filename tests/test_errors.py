@@ -1,6 +1,18 @@
+import base64
+import html
+import json
 import pickle
+import re
+from urllib.parse import quote, quote_plus
 
-from include.errors import ScopeMissingError, TokenRejectedError
+import pytest
+
+from include.errors import (
+    ConfigError,
+    ScopeMissingError,
+    TokenRejectedError,
+)
+from include.secret_text import keep_out_of_messages
 
 
 def test_a_message_names_tenant_remedy_and_runbook_heading() -> None:
@@ -16,3 +28,46 @@ def test_an_error_survives_pickling_with_its_attributes() -> None:
 
     assert error.scopes == ("a.read",)
     assert str(error).count("tenant acme") == 1
+
+
+SECRET = 'q"Zx7\\v&<K>2/w+m=%\u00e9 \nT9'
+LOWER = re.sub("%..", lambda found: found[0].lower(), quote(SECRET, safe=""))
+
+
+@pytest.mark.parametrize(
+    "quoted",
+    [
+        pytest.param(SECRET, id="as it is"),
+        pytest.param(json.dumps(SECRET), id="JSON"),
+        pytest.param(json.dumps(json.dumps(SECRET)), id="JSON in JSON"),
+        pytest.param(json.dumps(SECRET, ensure_ascii=False), id="JSON, not ASCII"),
+        pytest.param(json.dumps(SECRET).replace("/", "\\/"), id="JSON of other languages"),
+        pytest.param(repr(SECRET), id="repr"),
+        pytest.param(ascii(repr(SECRET)), id="repr of a repr"),
+        pytest.param(quote(SECRET), id="URL"),
+        pytest.param(LOWER, id="URL in small letters"),
+        pytest.param(quote_plus(SECRET), id="form"),
+        pytest.param(html.escape(SECRET), id="HTML"),
+        pytest.param(SECRET[:5] + "\n   " + SECRET[5:], id="wrapped"),
+        pytest.param(SECRET.encode().hex(), id="hex"),
+        pytest.param(base64.b64encode(SECRET.encode()).decode(), id="base64"),
+        pytest.param(base64.b64encode(b"user:" + SECRET.encode()).decode(), id="Basic"),
+        pytest.param(
+            base64.urlsafe_b64encode(b"ab" + SECRET.encode() + b"c").decode(), id="of URLs"
+        ),
+    ],
+)
+def test_a_message_never_holds_a_known_secret_however_it_is_escaped(quoted: str) -> None:
+    keep_out_of_messages(SECRET)
+
+    error = ConfigError(f"HubSpot says <{quoted}>.", remedy=f"Look at {quoted}.")
+
+    assert "***" in str(error)
+    for text in (str(error), error.what, error.remedy, repr(error)):
+        assert not any(part in text for part in ("Zx7", "K>2", "w+m", quoted[4:20]))
+
+
+def test_a_short_secret_cuts_no_holes_into_words() -> None:
+    keep_out_of_messages("at")
+
+    assert "what" in str(ConfigError("what"))

@@ -1,10 +1,13 @@
-"""Handing a message to a channel, by Airflow's notifiers and hooks.
+"""Handing a message to a channel, by Airflow's hooks and its notifier of mail.
 
 `notify` is called, not the notifier itself: that would read the message as a Jinja template, and
 parts of it come from HubSpot. Providers are imported when they are needed.
 """
 
+import logging
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from include.alerts.message import Message
@@ -52,28 +55,26 @@ def _send_mail(channel: Channel, message: Message) -> None:
 
 
 def _send_to_slack(channel: Channel, message: Message) -> None:
-    from airflow.providers.slack.notifications.slack_webhook import SlackWebhookNotifier
+    from airflow.providers.slack.hooks.slack_webhook import SlackWebhookHook
 
-    SlackWebhookNotifier(
+    hook = SlackWebhookHook(
         slack_webhook_conn_id=_require(channel.slack).connection,
-        text=message.subject,
-        blocks=message.slack_blocks,
-        unfurl_links=False,
         timeout=TIMEOUT_S,
-    ).notify(_NO_CONTEXT)  # type: ignore[no-untyped-call]
+        logger=_SILENT,
+    )
+    _silent(hook).send(text=message.subject, blocks=message.slack_blocks, unfurl_links=False)
 
 
 def _post(channel: Channel, message: Message) -> None:
-    from airflow.providers.http.notifications.http import HttpNotifier
+    from airflow.providers.http.hooks.http import HttpHook
 
     settings = _require(channel.webhook)
-    HttpNotifier(
-        http_conn_id=settings.connection,
+    _silent(HttpHook(method="POST", http_conn_id=settings.connection)).run(
         endpoint=settings.endpoint,
         json=message.as_json(),
         # the provider's own default is to wait for ever
         extra_options={"timeout": TIMEOUT_S},
-    ).notify(_NO_CONTEXT)
+    )
 
 
 def _send_by_apprise(channel: Channel, message: Message) -> None:
@@ -83,15 +84,20 @@ def _send_by_apprise(channel: Channel, message: Message) -> None:
     # Not AppriseNotifier: it throws Apprise's answer away, and with it that nothing was sent.
     hook = AppriseHook(_require(channel.apprise).connection)
     services = apprise.Apprise()
-    hook.set_config_from_conn(hook.get_connection(hook.apprise_conn_id), services)
-    taken = services.notify(
-        title=message.subject,
-        body=message.text,
-        notify_type=apprise.NotifyType(message.apprise_type),
-        body_format=apprise.NotifyFormat.TEXT,
-    )
+    with _silent_apprise():
+        hook.set_config_from_conn(hook.get_connection(hook.apprise_conn_id), services)
+        taken = services.notify(
+            title=message.subject,
+            body=message.text,
+            notify_type=apprise.NotifyType(message.apprise_type),
+            body_format=apprise.NotifyFormat.TEXT,
+        )
     if not taken:
         raise NotTakenError("Apprise could not deliver to every service")
+
+
+def _nothing(record: logging.LogRecord) -> bool:
+    return False
 
 
 _SENDERS = {
@@ -101,12 +107,36 @@ _SENDERS = {
     "apprise": _send_by_apprise,
 }
 _NO_CONTEXT: Any = {}
+_SILENT = logging.getLogger(f"{__name__}.silent")
+# Not `disabled`: Airflow's configuration of logging would undo that.
+_SILENT.addFilter(_nothing)
 
 
 def _require(settings: T | None) -> T:
     if settings is None:
         raise NotTakenError("the channel has no settings")
     return settings
+
+
+def _silent(hook: T) -> T:
+    """Have a hook log nothing: it would log what was answered, and the address within errors."""
+    hook._log = _SILENT  # type: ignore[attr-defined]
+    return hook
+
+
+@contextmanager
+def _silent_apprise() -> Iterator[None]:
+    """Have Apprise's logger drop all, in any thread: it shows addresses that it does not know."""
+    logger = logging.getLogger("apprise")
+
+    def nothing(record: logging.LogRecord) -> bool:  # its own: others may send at the same time
+        return _nothing(record)
+
+    logger.addFilter(nothing)
+    try:
+        yield
+    finally:
+        logger.removeFilter(nothing)
 
 
 def _named(exc: Exception) -> str:

@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
@@ -17,7 +18,7 @@ class Run:
     """A run, and the task of it that matters.
 
     :param reason: Airflow's word for why the run ended: task_failure, timed_out …
-    :param state: the run's, where Airflow tells it.
+    :param state: the run's, where Airflow tells it; ``ended_at`` likewise.
     :param task_instance: Airflow's own object; None where a callback gets none.
     """
 
@@ -27,6 +28,7 @@ class Run:
     try_number: int | None = None
     reason: str = ""
     state: str | None = None
+    ended_at: datetime | None = None
     error: BaseException | None = field(default=None, compare=False)
     task_instance: Any = field(default=None, compare=False, repr=False)
 
@@ -43,6 +45,7 @@ class Run:
             task_id=ti.task_id if ti else None,
             try_number=ti.try_number if ti else None,
             reason=str(context.get("reason") or ""),
+            ended_at=getattr(run, "end_date", None),
             error=error if isinstance(error, BaseException) else None,
             task_instance=ti,
         )

@@ -129,7 +129,8 @@ class Teller:
                 self._record(ledger, trouble_of(unknown(self.tenant.id, self.run.task_id)))
         elif not row.is_over:
             # false: another callback was faster, and tells
-            if end_scan(ledger.connection, ledger.warehouse.schema, self.run.scan_id, error):
+            schema, ended_at = ledger.warehouse.schema, self.run.ended_at
+            if end_scan(ledger.connection, schema, self.run.scan_id, error, ended_at=ended_at):
                 self._record(ledger, trouble_of(error))
         elif row.state == "failed" and not ledger.incidents.knows(self.run.scan_id):
             failed, said = row.checks.get("failed", ()), row.error or ""

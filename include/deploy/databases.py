@@ -1,8 +1,13 @@
 """Logins and databases in the PostgreSQL that comes with docker-compose.yaml. Idempotent."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
 import psycopg
 from psycopg import sql
 
+from include.deploy.errors import DeployError
 from include.deploy.secret_files import Login, SecretFiles
 
 SUPERUSER = "postgres"
@@ -21,12 +26,12 @@ def set_up_databases(files: SecretFiles) -> list[str]:
     Passwords are set each time: that is how a renewed one gets there. URLs that lead to another
     server are left to whoever runs that one.
     """
-    logins = {name: Login.of(files.read(name)) for name in LOGINS}
+    logins = {name: Login.of(files.read(name), name) for name in LOGINS}
     ours = {name: login for name, login in logins.items() if login.address == files.postgres}
     if not ours:
         return ["databases: all are in other servers"]
     host, _, port = files.postgres.partition(":")
-    with psycopg.connect(
+    with _connected(
         host=host,
         port=port,
         user=SUPERUSER,
@@ -44,8 +49,8 @@ def set_up_databases(files: SecretFiles) -> list[str]:
 
 def let_in(migrator_url: str, loader_url: str, group: str) -> str:
     """Make the loader's login a member of *group*, as the migrator, who has made the group."""
-    loader = Login.of(loader_url)
-    with psycopg.connect(migrator_url) as connection:
+    loader = Login.of(loader_url, "warehouse_url")
+    with _connected(conninfo=migrator_url) as connection:
         # taken from everybody above; merges use temporary tables
         connection.execute(
             sql.SQL("grant connect, temporary on database {} to {}").format(
@@ -58,6 +63,25 @@ def let_in(migrator_url: str, loader_url: str, group: str) -> str:
                 sql.SQL("grant {} to {}").format(sql.Identifier(group), sql.Identifier(loader.user))
             )
     return f"{loader.user} is a member of {group}"
+
+
+@contextmanager
+def _connected(**options: Any) -> Iterator[psycopg.Connection]:
+    """Yield a connection, closed at the end. Raises DeployError if there is none."""
+    try:
+        connection = psycopg.connect(**options)
+    except psycopg.OperationalError as exc:
+        raise DeployError(
+            f"PostgreSQL can't be reached, or refuses the login: {' '.join(str(exc).split())}",
+            "Is it up, and are postgres_password and warehouse_migrator_url what it expects? "
+            "docs/deploy.md#rotate-secrets",
+        ) from None
+    except psycopg.Error:
+        raise DeployError(
+            "warehouse_migrator_url is no URL of PostgreSQL.", "docs/deploy.md#secrets"
+        ) from None
+    with connection:
+        yield connection
 
 
 def _set_up_login(connection: psycopg.Connection, login: Login, right: str) -> None:

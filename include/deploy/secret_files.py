@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
+from include.deploy.errors import DeployError
+
 #: Directory → the variable that says where it is.
 DIRECTORIES = {
     "shared": "SECRETS_DIR",
@@ -122,10 +124,22 @@ class Login:
     database: str
 
     @classmethod
-    def of(cls, url: str) -> "Login":
-        parts = urlsplit(url)
+    def of(cls, url: str, name: str = "the secret") -> "Login":
+        """Take a URL apart. Raises DeployError, without any part of the URL."""
+        try:
+            parts = urlsplit(url)
+            port = parts.port or 5432
+        except ValueError:
+            port, parts = 0, urlsplit("")
+        if not port or not parts.hostname or parts.query.count("@") or parts.fragment:
+            # not from the ValueError: it shows what follows the first odd character
+            raise DeployError(
+                f"{name} is no URL of a database.",
+                "In its password, characters such as @ : / ? # and % must be percent-encoded: "
+                "%40 for @. Then hand it over again: docs/deploy.md#secrets.",
+            )
         return cls(
-            f"{parts.hostname}:{parts.port or 5432}",
+            f"{parts.hostname}:{port}",
             unquote(parts.username or ""),
             unquote(parts.password or ""),
             parts.path.removeprefix("/"),

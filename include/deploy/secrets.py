@@ -11,6 +11,7 @@ from typing import TextIO
 
 from include.deploy.errors import DeployError
 from include.deploy.secret_files import SECRETS, SecretFiles
+from include.secret_text import pasted
 
 MADE_UNASKED = ("demo", "dev")
 
@@ -55,10 +56,10 @@ def _with_what_depends_on_it(name: str) -> list[str]:
 
 
 def _value(stdin: TextIO) -> str:
-    value = stdin.read().strip()
-    if not value or "\n" in value:
+    value = pasted(stdin.read())
+    if not value.isprintable() or not value:
         raise DeployError(
-            "There is no secret on standard input, or more than one line.",
+            "There is no secret on standard input, or more than one line, or a control character.",
             "Write it there: docker compose run --rm -T secrets --set NAME < file",
         )
     return value

@@ -25,6 +25,7 @@ from include.errors import (
     ScopeMissingError,
     TokenRejectedError,
 )
+from include.secret_text import without_secrets
 
 #: How long HubSpot asks to leave a locked record alone.
 LOCKED_WAIT_S = 2.0
@@ -75,7 +76,9 @@ class Failure:
     @property
     def message(self) -> str:
         """HubSpot's own sentence with its correlation id, for an operator."""
-        text = str(self.fields.get("message") or "no message")[:_MESSAGE_MAX_CHARS]
+        # before it is cut: half of a secret is not recognised
+        text = without_secrets(str(self.fields.get("message") or "no message"))
+        text = text[:_MESSAGE_MAX_CHARS]
         correlation_id = self.headers.get("X-HubSpot-Correlation-Id")
         return f"{text!r}" + (f" (correlation id {correlation_id})" if correlation_id else "")
 

@@ -10,7 +10,7 @@ import json
 import os
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from airflow.sdk import BaseHook, Connection
 from airflow.sdk.exceptions import AirflowNotFoundException
@@ -22,6 +22,7 @@ from include.errors import (
     HubSpotDealsError,
     OAuthAppError,
     PlainTextRefusedError,
+    TokenMalformedError,
     TokenMissingError,
 )
 from include.hubspot import api
@@ -36,6 +37,7 @@ from include.hubspot.token_endpoint import TokenEndpoint
 from include.hubspot.token_store import TokenStore
 from include.hubspot.transport import PATIENCE_S, TIMEOUT_S
 from include.loopback import is_loopback
+from include.secret_text import flaw_of, keep_out_of_messages, pasted
 from include.tenants import ENVIRONMENT_TENANT_ID
 
 #: A person waits for the answer, and with him a thread of the API server.
@@ -103,7 +105,7 @@ class HubSpotHook(BaseHook):
                 ),
                 tokens,
                 read_again=lambda: self._app_of(self._connection()),
-                on_secret=mask_secret,
+                on_secret=mask,
                 tenant_id=self.tenant_id,
                 patience_s=patience_s,
             )
@@ -143,7 +145,7 @@ class HubSpotHook(BaseHook):
             token = os.environ.get("HUBSPOT_ACCESS_TOKEN") if self._may_use_environment else None
             if not token:
                 raise self._token_missing() from None
-            mask_secret(token)
+            mask(token)
             return Connection(
                 conn_id=self.hubspot_conn_id,
                 conn_type=self.conn_type,
@@ -167,28 +169,44 @@ class HubSpotHook(BaseHook):
         )
 
     def _token_of(self, connection: Connection) -> str:
-        if not connection.password:
+        token = mask(connection.password or "")
+        if not token:
             raise self._token_missing()
-        return connection.password
+        if flaw := flaw_of(token):
+            raise TokenMalformedError(
+                f"the HubSpot token in {token_place(self.tenant_id)} can't be one: {flaw}.",
+                tenant_id=self.tenant_id,
+                remedy="Put the token there again, as HubSpot shows it and nothing else, then "
+                "clear the task.",
+            )
+        return token
 
     def _app_of(self, connection: Connection) -> OAuthApp | None:
         """Return the OAuth app that a connection holds, if it does."""
         extra = connection.extra_dejson
-        given = {name: extra.get(name) for name in OAUTH_EXTRAS}
-        missing = [name for name, value in given.items() if value in _NOT_FILLED_IN]
+        given = {name: _text(extra.get(name)) for name in OAUTH_EXTRAS}
+        # client_id is none: it is part of the address at which the app is installed
+        given = {name: text if name == "client_id" else mask(text) for name, text in given.items()}
+        missing = [name for name, value in given.items() if not value]
         if len(missing) == len(OAUTH_EXTRAS):
             return None
-        for value in (given["client_secret"], given["refresh_token"]):
-            if value not in _NOT_FILLED_IN:
-                mask_secret(str(value))
-        if missing or connection.password:
+        if missing or mask(connection.password or ""):
             wrong = f"lacks {', '.join(missing)}" if missing else "has a token as well"
             raise OAuthAppError(
                 f"connection {self.hubspot_conn_id} holds an OAuth app, but {wrong}.",
                 tenant_id=self.tenant_id,
                 remedy="Fill in either the token, or client_id, client_secret and refresh_token.",
             )
-        return OAuthApp(**{name: str(value) for name, value in given.items()})
+        for name, value in given.items():
+            if flaw := flaw_of(value):
+                raise OAuthAppError(
+                    f"connection {self.hubspot_conn_id} holds an OAuth app, but {name} can't be "
+                    f"one: {flaw}.",
+                    tenant_id=self.tenant_id,
+                    remedy="Put it there again, as HubSpot shows it and nothing else, then clear "
+                    "the task.",
+                )
+        return OAuthApp(**given)
 
     def _token_missing(self) -> TokenMissingError:
         place = token_place(self.tenant_id)
@@ -231,6 +249,21 @@ class HubSpotHook(BaseHook):
         return share
 
 
+def mask(secret: str) -> str:
+    """Keep *secret* out of Airflow's logs and our messages; return it without space around it."""
+    text = pasted(secret)
+    for form in {secret, text, repr(text)[1:-1], quote(text, safe="", errors="surrogatepass")} - {
+        ""
+    }:
+        mask_secret(form)
+    keep_out_of_messages(text)
+    return text
+
+
+def _text(value: object) -> str:
+    return "" if value is None else pasted(str(value))
+
+
 def _tenant_of(conn_id: str) -> str | None:
     """Airflow tests a connection under an id that it makes up: then no tenant is known."""
     tenant_id = conn_id.removeprefix("hubspot_")
@@ -238,9 +271,36 @@ def _tenant_of(conn_id: str) -> str | None:
 
 
 def base_url(connection: Connection) -> str:
-    """Return where a connection's requests go: host may be a whole URL, or a bare host name."""
-    host = connection.host or api.DEFAULT_BASE_URL
-    if "://" in host:
-        return host.rstrip("/")
-    port = f":{connection.port}" if connection.port else ""
-    return f"{connection.schema or 'https'}://{host}{port}"
+    """Return where a connection's requests go: host may be a whole URL, or a bare host name.
+
+    Raises ConfigError, without what may be a password in it.
+    """
+    host = pasted(connection.host or "") or api.DEFAULT_BASE_URL
+    if "://" not in host:
+        port = f":{connection.port}" if connection.port else ""
+        host = f"{connection.schema or 'https'}://{host}{port}"
+    if wrong := _wrong_with_url(host):
+        raise ConfigError(
+            f"connection {connection.conn_id}: its host is no base URL: {wrong}.",
+            remedy="Write it as https://api.hubapi.com, or leave it empty; then clear the task.",
+        )
+    return host.rstrip("/")
+
+
+def _wrong_with_url(url: str) -> str | None:
+    if flaw := flaw_of(url):  # before urlsplit, which takes line breaks out
+        return flaw
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return "it can't be taken apart"
+    if parts.scheme.lower() not in ("http", "https"):
+        return "it begins neither with https:// nor with http://"
+    if not parts.hostname or port == 0:
+        return "it names no host"
+    if "@" in url:
+        return "it holds a user or a password"
+    if "?" in url or "#" in url:
+        return "it holds more than host, port and path"
+    return None

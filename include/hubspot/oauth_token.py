@@ -44,7 +44,7 @@ class OAuthToken:
         store: TokenStore | None = None,
         *,
         read_again: Callable[[], OAuthApp | None] | None = None,
-        on_secret: Callable[[str], None] | None = None,
+        on_secret: Callable[[str], object] | None = None,
         tenant_id: str | None = None,
         patience_s: float,
         clock: Callable[[], float] = time.monotonic,

@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from http.cookiejar import DefaultCookiePolicy
 from typing import NamedTuple
-from urllib.parse import urlencode
+from urllib.parse import unquote, urlencode, urlsplit
 
 import msgspec
 import requests
@@ -15,6 +15,9 @@ from requests.adapters import HTTPAdapter
 from requests.hooks import default_hooks
 from requests.structures import CaseInsensitiveDict
 from requests.utils import default_headers, get_environ_proxies
+
+from include.errors import ConfigError, TokenMalformedError
+from include.secret_text import flaw_of, keep_out_of_messages
 
 #: As many requests as threads may be under way at once without opening connections anew.
 CONNECTIONS = 32
@@ -34,10 +37,15 @@ class Answer(NamedTuple):
 
 
 def new_session(base_url: str) -> requests.Session:
-    """Return a session for any number of threads; proxies and CA files are the environment's."""
+    """Return a session for any number of threads; proxies and CA files are the environment's.
+
+    Raises ConfigError for a proxy whose password can't be sent.
+    """
     session = requests.Session()
     # Asked of the environment here: `trust_env` would ask at each request.
     session.proxies = get_environ_proxies(base_url, no_proxy=None)
+    for proxy in session.proxies.values():
+        _keep_secret(proxy)
     session.verify = (
         os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
     )
@@ -47,12 +55,36 @@ def new_session(base_url: str) -> requests.Session:
     return session
 
 
+def _keep_secret(proxy: str) -> None:
+    try:
+        parts = urlsplit(proxy)
+        password = parts.password or ""
+    except ValueError:  # a proxy that can't be used is an error of each request
+        return
+    keep_out_of_messages(password)
+    keep_out_of_messages(unquote(password))
+    try:
+        unquote(f"{parts.username}{password}").encode("latin-1")
+    except UnicodeEncodeError:
+        raise ConfigError(
+            f"the user or the password of the proxy {parts.hostname} holds a character that no "
+            "header can hold.",
+            remedy="Correct HTTPS_PROXY or HTTP_PROXY.",
+        ) from None
+
+
 def prepared(method: str, url: str, token: str, json: object = None) -> requests.PreparedRequest:
     """Return a request as it goes over the line. *url* is quoted already.
 
     `requests` would parse the URL again and merge settings and cookies there are none of: that
     costs more than all the rest of a request. .netrc has no chance to replace the token.
+    Raises TokenMalformedError.
     """
+    if flaw := flaw_of(token):
+        # http.client would show the header in its exception
+        raise TokenMalformedError(
+            f"the token can't be sent: {flaw}.", remedy="Put it into its connection again."
+        )
     request = _plain(method, url)
     request.headers["Authorization"] = f"Bearer {token}"
     if json is not None:

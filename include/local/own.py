@@ -11,7 +11,7 @@ from include.local.errors import LocalError
 from include.local.launcher import Afterwards, orderly_end, scan_and_show, start
 from include.local.report import Report
 from include.local.stack import LocalStack
-from include.tenants import ENVIRONMENT_TENANT_ID, Tenant, load_tenants
+from include.tenants import ENVIRONMENT_TENANT_ID, Tenant, Tenants, load_tenants
 
 TENANTS_FILE = "HUBSPOT_DEALS_TENANTS_FILE"
 NOTHING_TO_SCAN_REMEDY = """\
@@ -34,7 +34,10 @@ def run_own(
     *only*: ids of the tenants to scan; empty for all.
     """
     env = own_environment(read_dotenv(PROJECT_ROOT / ".env"), environ)
-    tenants = _chosen(load_tenants(env).enabled, only)
+    loaded = load_tenants(env)
+    tenants = chosen(loaded, only)
+    for problem in loaded.problems:
+        report.line(f"  ! {problem.what}")
     with orderly_end(state_dir, report, afterwards):
         stack = LocalStack(state_dir, airflow_port(env), env)
         stack.require_free_port()
@@ -71,15 +74,18 @@ def with_token(tenants: Iterable[Tenant], env: Mapping[str, str], stored: set[st
     ]
 
 
-def _chosen(tenants: Sequence[Tenant], only: Sequence[str]) -> list[Tenant]:
-    known = [tenant.id for tenant in tenants]
+def chosen(loaded: Tenants, only: Sequence[str]) -> list[Tenant]:
+    """Return the tenants to scan. Raises LocalError if one of *only* can't be."""
+    known = [tenant.id for tenant in loaded.enabled]
+    problems = {problem.tenant_id: problem.what for problem in loaded.problems}
     for tenant_id in only:
         if tenant_id not in known:
             raise LocalError(
-                f"There is no enabled tenant {tenant_id!r} in the tenants file.",
+                problems.get(tenant_id)
+                or f"There is no enabled tenant {tenant_id!r} in the tenants file.",
                 f"Those are: {', '.join(known) or 'none'}.",
             )
-    return [tenant for tenant in tenants if not only or tenant.id in only]
+    return [tenant for tenant in loaded.enabled if not only or tenant.id in only]
 
 
 def _stored_connections(stack: LocalStack) -> set[str]:

@@ -16,6 +16,7 @@ from include.hubspot.answers import Account, Page, Pipeline, decode_page
 from include.hubspot.client import HubSpotClient
 from include.local.errors import LocalError
 from include.local.report import Report
+from include.secret_text import flaw_of, keep_out_of_messages, pasted
 
 MARK: Final = "Made by `make seed-test-deals` to try the pipeline on; delete it when you like."
 #: Name, stage, amount, closing date: those of the demo's tenant acme.
@@ -72,8 +73,12 @@ def client_of(environ: Mapping[str, str], tenant_id: str | None) -> HubSpotClien
     else:
         base_url, token = environ.get("HUBSPOT_API_BASE_URL"), environ.get("HUBSPOT_ACCESS_TOKEN")
         version = None
+    token = pasted(str(token or ""))
     if not token:
         raise LocalError("There is no HubSpot token.", WHERE_TOKENS_ARE_KEPT)
+    keep_out_of_messages(token)
+    if flaw := flaw_of(token):
+        raise LocalError(f"The HubSpot token can't be one: {flaw}.", WHERE_TOKENS_ARE_KEPT)
     return HubSpotClient(
         base_url or api.DEFAULT_BASE_URL,
         token,

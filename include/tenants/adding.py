@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from include.errors import TenantCommandError, TokenMissingError
+from include.tenants.document import doubled_key, parsed_yaml
 from include.tenants.file import Tenants, load_tenants, tenants_path, validated
 from include.tenants.tenant import TENANT_ID_PATTERN
 from include.tenants.writing import add_entry
@@ -61,13 +62,15 @@ def _settings(wish: Wish) -> dict[str, Any]:
     for setting in wish.settings:
         key, equals, value = setting.partition("=")
         try:
-            settings[key] = yaml.safe_load(value)
-        except yaml.YAMLError:
+            parsed = parsed_yaml(value)
+        except (yaml.YAMLError, ValueError, RecursionError):
             equals = ""
-        if not equals or key == "id":
+        if not equals or key == "id" or key in settings or doubled_key(parsed):
             raise TenantCommandError(
-                f"{setting!r} is no setting.", remedy="Write it as --set schedule='H 4 * * *'."
+                f"{setting!r} is no setting, or one that is given twice.",
+                remedy="Write it as --set schedule='H 4 * * *'.",
             )
+        settings[key] = parsed
     return settings
 
 
@@ -82,6 +85,8 @@ def _require_new(tenant_id: str, tenants: Tenants) -> None:
 
 def _token(wish: Wish) -> str | None:
     """Return the token; None: the connection is there and holds one."""
+    from include.secret_text import pasted
+
     if wish.token_from_stdin:
         token = sys.stdin.readline()
     elif not wish.save_connection and _has_connection(wish.tenant_id):
@@ -91,12 +96,13 @@ def _token(wish: Wish) -> str | None:
         token = getpass.getpass("HubSpot token (not shown): ")
     else:
         token = ""
-    if not token.strip():
+    token = pasted(token)
+    if not token:
         raise TenantCommandError(
             f"there is no token, and no Airflow connection hubspot_{wish.tenant_id}.",
             remedy="Pipe the token in with --token-stdin, or run the command in a terminal.",
         )
-    return token.strip()
+    return token
 
 
 def _has_connection(tenant_id: str) -> bool:

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from include.errors import TenantsFileError
 from include.tenants.document import read_document
-from include.tenants.source import Entry, Source, Wanted, top_level, with_on
+from include.tenants.source import Entry, Source, Wanted, no_tenant, top_level
 
 #: The file that holds what the top level of a single file holds.
 DEFAULTS_NAME: Final = "_defaults"
@@ -24,11 +24,19 @@ def read_directory(folder: Path, wanted: Wanted) -> Source:
     """
     top: dict[str, Any] = {}
     file = folder / f"{DEFAULTS_NAME}.yaml"
-    for path in (file, folder / f"{DEFAULTS_NAME}.json"):
-        if path.exists():
-            file, top = path, _top_of_directory(path)
-            break
-    return Source(file, with_on(top.get("defaults")), top.get("pools"), _entries_of(folder, wanted))
+    found = [path for path in (file, file.with_suffix(".json")) if os.path.lexists(path)]
+    if len(found) > 1:
+        raise TenantsFileError(
+            f"{found[0]}: there is {found[1].name} as well.", remedy="Make one file of the two."
+        )
+    if found:
+        file, top = found[0], _top_of_directory(found[0])
+    names = _names(folder, wanted)
+    problem = None
+    if not names and wanted.everybody:
+        problem = no_tenant(folder, "the directory holds no tenant's file")
+    entries = _entries_of(folder, names)
+    return Source(file, top.get("defaults"), top.get("pools"), entries, problem)
 
 
 def _top_of_directory(path: Path) -> dict[str, Any]:
@@ -43,15 +51,15 @@ def _top_of_directory(path: Path) -> dict[str, Any]:
     return top_level(path, document)
 
 
-def _entries_of(folder: Path, wanted: Wanted) -> Iterator[Entry | TenantsFileError]:
-    for name in _names(folder, wanted):
+def _entries_of(folder: Path, names: list[str]) -> Iterator[Entry]:
+    for name in names:
+        path = folder / name
         try:
-            path = folder / name
             _require_entry_file(path)
             entry = read_document(path, MOST_BYTES_OF_AN_ENTRY)
             yield _entry(path, {} if entry is None else entry)
         except TenantsFileError as problem:
-            yield problem
+            yield Entry(path, _label(path), {"id": path.stem}, problem)
 
 
 def _names(folder: Path, wanted: Wanted) -> list[str]:
@@ -109,5 +117,9 @@ def _entry(path: Path, content: Any) -> Entry:
                 f"{path}: states the id {reprlib.repr(stated)}; the name says {path.stem!r}.",
                 remedy="Take the id out, or rename the file.",
             )
-        content = {**content, "id": path.stem}
-    return Entry(path, f"tenant {path.stem!r}", with_on(content))
+        content.setdefault("id", path.stem)
+    return Entry(path, _label(path), content)
+
+
+def _label(path: Path) -> str:
+    return f"tenant {path.stem!r}"

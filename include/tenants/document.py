@@ -1,14 +1,38 @@
-"""A file of settings, YAML or JSON: what it holds, or an error that a person can act on."""
+"""A file of settings, YAML or JSON: what it holds, or an error that a person can act on.
+
+A key that stands twice in one mapping is never dropped in silence, as `yaml` and `json` would: the
+mapping is a `Doubled`, so that the entry around it can be refused and no other.
+"""
 
 import json
 import os
 import stat
+from json.decoder import JSONObject  # type: ignore[attr-defined]
+from json.scanner import py_make_scanner  # type: ignore[attr-defined]
 from pathlib import Path
 from typing import Any
 
 import yaml
+from yaml.constructor import BaseConstructor
 
 from include.errors import TenantsFileError
+
+_MERGE, _TEXT, _BOOL = (f"tag:yaml.org,2002:{name}" for name in ("merge", "str", "bool"))
+
+#: The deepest key of an entry is at level 9.
+DEEPEST = 100
+
+
+class Doubled(dict[Any, Any]):
+    """A mapping in which a key stands twice. ``problem`` names it and its lines."""
+
+    problem = ""
+
+    @classmethod
+    def because(cls, problem: str) -> "Doubled":
+        doubled = cls()
+        doubled.problem = problem
+        return doubled
 
 
 def read_document(path: Path, most_bytes: int | None = None) -> Any:
@@ -26,8 +50,8 @@ def parsed(path: Path, content: bytes) -> Any:
     """
     try:
         if path.suffix == ".json":
-            return json.loads(content)
-        return yaml.load(content, Loader=yaml.CSafeLoader)
+            return _parsed_json(content)
+        return parsed_yaml(content)
     except yaml.YAMLError as exc:
         mark = getattr(exc, "problem_mark", None)
         where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
@@ -37,7 +61,149 @@ def parsed(path: Path, content: bytes) -> Any:
     # ValueError: JSON that is no UTF-8, a date of YAML such as 2026-99-99
     except (ValueError, RecursionError) as exc:
         said = f"can't be read ({type(exc).__name__}: {exc})"
-    raise TenantsFileError(f"{path}: {said}.", remedy="Correct the file.")
+    raise TenantsFileError(f"{path}: {' '.join(said.split())}.", remedy="Correct the file.")
+
+
+def parsed_yaml(content: bytes | str) -> Any:
+    """Return what a YAML document says. Raises yaml.YAMLError or ValueError."""
+    return yaml.load(content, Loader=_Loader)  # noqa: S506 - a subclass of the safe loader
+
+
+def doubled_key(content: Any) -> str | None:
+    """Return what is wrong if a key stands twice anywhere in *content*."""
+    seen: set[int] = set()  # aliases of YAML can make a few lines endless
+    rest = [content]
+    while rest:
+        value = rest.pop()
+        if isinstance(value, dict | list) and id(value) not in seen:
+            if isinstance(value, Doubled):
+                return value.problem
+            seen.add(id(value))
+            rest.extend(value.values() if isinstance(value, dict) else value)
+    return None
+
+
+class _Loader(yaml.CSafeLoader):
+    """The safe loader, which notices keys that stand twice, and reads the key `on` as text."""
+
+    def __init__(self, stream: bytes | str) -> None:
+        super().__init__(stream)
+        self._problems: dict[int, str | None] = {}
+        self._depth = 0
+
+    def descend_resolver(self, current_node: Any, current_index: Any) -> None:
+        """Count how deep the parser is: at some thousand levels it would crash the process."""
+        self._depth += 1
+        if self._depth > DEEPEST:
+            raise yaml.YAMLError(f"it is nested more than {DEEPEST} levels deep")
+        super().descend_resolver(current_node, current_index)
+
+    def ascend_resolver(self) -> None:
+        self._depth -= 1
+        super().ascend_resolver()
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        """Merge `<<` into the mapping. The loader calls it again for what is merged."""
+        if id(node) in self._problems:
+            return
+        self._problems[id(node)] = None  # for a mapping that merges itself
+        if len({key.value for key, _ in node.value if key.tag == _TEXT}) == len(node.value):
+            return  # as nearly always: there is nothing to merge, and no key twice
+        problem = self._doubled_key(node)
+        merged = [value for key, value in node.value if key.tag == _MERGE]
+        super().flatten_mapping(node)
+        if merged:
+            # Each key once: mappings that merge each other would grow without bound.
+            node.value = list(
+                {(key.tag, str(key.value)): (key, v) for key, v in node.value}.values()
+            )
+            sources = [m for value in merged for m in _mappings_of(value)]
+            inherited = (self._problems.get(id(source)) for source in sources)
+            problem = problem or next(filter(None, inherited), None)
+        self._problems[id(node)] = problem
+
+    def mapping(self, node: yaml.MappingNode) -> Any:
+        self.flatten_mapping(node)
+        problem = self._problems[id(node)]
+        made = Doubled.because(problem) if problem else {}
+        yield made
+        made.update(BaseConstructor.construct_mapping(self, node))
+
+    def _doubled_key(self, node: yaml.MappingNode) -> str | None:
+        lines: dict[Any, int] = {}
+        for key_node, _ in node.value:
+            if key_node.tag == _BOOL and key_node.value.lower() == "on":
+                key_node.tag = _TEXT  # to YAML 1.1 an unquoted `on` is true
+                key_node.value = "on"
+            is_merge = key_node.tag == _MERGE
+            # as Python compares them: 1, 0x1, true and 1.0 are one key
+            key = "<<" if is_merge else self.construct_object(key_node, deep=True)
+            line = key_node.start_mark.line + 1
+            if not isinstance(key, str | int | float | None):
+                continue  # refused as a key, or as an unknown one
+            if key in lines:
+                return _twice(key, lines[key], line)
+            lines[key] = line
+        return None
+
+
+_Loader.add_constructor("tag:yaml.org,2002:map", _Loader.mapping)
+
+
+def _mappings_of(node: yaml.Node) -> list[yaml.Node]:
+    return node.value if isinstance(node, yaml.SequenceNode) else [node]
+
+
+class _DoubledKeyError(Exception):
+    """A key of a JSON object stands twice."""
+
+
+def _parsed_json(content: bytes) -> Any:
+    try:
+        return json.loads(content, object_pairs_hook=_object)
+    except _DoubledKeyError:
+        return _LocatingDecoder().decode(content.decode(json.detect_encoding(content)))
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        raise _DoubledKeyError
+    return made
+
+
+class _LocatingDecoder(json.JSONDecoder):
+    """Knows the lines of keys, and is slow: for what is known to have one twice."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.parse_object = self._object
+        self.scan_once = py_make_scanner(self)
+
+    def _object(
+        self, text_and_start: Any, strict: Any, scan_once: Any, *_: Any, **__: Any
+    ) -> tuple[dict[str, Any], int]:
+        starts: list[int] = []
+
+        def value_at(text: str, start: int) -> Any:
+            starts.append(start)
+            return scan_once(text, start)
+
+        pairs, end = JSONObject(text_and_start, strict, value_at, None, list)
+        lines: dict[str, int] = {}
+        made: dict[str, Any] = {}
+        for (key, _value), start in zip(pairs, starts, strict=True):
+            line = text_and_start[0].count("\n", 0, start) + 1
+            if key in lines and not isinstance(made, Doubled):
+                made = Doubled.because(_twice(key, lines[key], line))
+            lines.setdefault(key, line)
+        made.update(pairs)
+        return made, end
+
+
+def _twice(key: object, first: int, second: int) -> str:
+    where = f"in lines {first} and {second}" if first != second else f"in line {first}"
+    return f"key {key!r} stands twice, {where}"
 
 
 def _content(path: Path, most_bytes: int | None) -> bytes:

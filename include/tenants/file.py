@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from include.errors import TenantsFileError
 from include.tenants.directory import read_directory
+from include.tenants.document import doubled_key
 from include.tenants.problems import near_miss, problems_of
 from include.tenants.shards import ALL, NOBODY, Shard
 from include.tenants.source import Entry, Source, Wanted, read_file
@@ -62,9 +63,12 @@ def load_tenants(
     pools = _pools(source)
     defaults = _defaults(source, pools)
     tenants, problems = _collected(source.entries, defaults, pools)
+    if source.problem:
+        problems.append(source.problem)
     if (
         environ.get("HUBSPOT_ACCESS_TOKEN")
-        and ENVIRONMENT_TENANT_ID not in tenants
+        # an entry that can't be used must not become one with other settings
+        and ENVIRONMENT_TENANT_ID not in {*tenants, *(problem.tenant_id for problem in problems)}
         and wanted.includes(ENVIRONMENT_TENANT_ID)
     ):
         of_environment = {**defaults, "id": ENVIRONMENT_TENANT_ID}
@@ -101,7 +105,7 @@ def _source(environ: Mapping[str, str], wanted: Wanted) -> Source:
 
 
 def _collected(
-    entries: Iterable[Entry | TenantsFileError],
+    entries: Iterable[Entry],
     defaults: Mapping[str, Any],
     pools: Mapping[str, int],
 ) -> tuple[dict[str, Tenant], list[TenantsFileError]]:
@@ -109,8 +113,8 @@ def _collected(
     problems: list[TenantsFileError] = []
     for entry in entries:
         try:
-            if isinstance(entry, TenantsFileError):
-                raise entry
+            if entry.problem:
+                raise entry.problem
             tenant = _tenant(entry, defaults, pools)
             if tenant.id in tenants:
                 raise TenantsFileError(
@@ -119,6 +123,8 @@ def _collected(
                     remedy="Remove one of the two.",
                 )
         except TenantsFileError as problem:
+            if isinstance(entry.tenant_id, str):
+                problem.tenant_id = entry.tenant_id
             problems.append(problem)
         else:
             tenants[tenant.id] = tenant
@@ -128,7 +134,9 @@ def _collected(
 def _pools(source: Source) -> dict[str, int]:
     pools = {} if source.pools is None else source.pools
     wrong = None
-    if not isinstance(pools, dict):
+    if doubled := doubled_key(pools):
+        wrong = doubled
+    elif not isinstance(pools, dict):
         wrong = f"expected names and slots such as 'hubspot_large: 2', found {reprlib.repr(pools)}"
     else:
         for name, slots in pools.items():
@@ -149,6 +157,8 @@ def _defaults(source: Source, pools: Mapping[str, int]) -> dict[str, Any]:
         return {}
     if not isinstance(defaults, dict):
         wrong = f"expected keys such as 'schedule', found {reprlib.repr(defaults)}"
+    elif doubled := doubled_key(defaults):
+        wrong = doubled
     elif "id" in defaults:
         wrong = "key 'id' can't be the same for all tenants"
     else:
@@ -172,6 +182,8 @@ def _tenant(entry: Entry, defaults: Mapping[str, Any], pools: Mapping[str, int])
             remedy="The smallest entry is `- id: acme`.",
         )
     try:
+        if doubled := doubled_key(entry.content):
+            raise ValueError(doubled)
         return _valid(merged(defaults, entry.content), pools)
     except ValueError as exc:
         raise TenantsFileError(

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from include.errors import TenantsFileError
-from include.tenants.document import read_document
+from include.tenants.document import Doubled, read_document
 from include.tenants.problems import near_miss
 from include.tenants.shards import ALL, Shard
 
@@ -36,21 +36,30 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Entry:
-    """``label``: what the entry is called in messages. ``content``: whatever stands there."""
+    """``label``: what the entry is called in messages. ``content``: whatever stands there.
+
+    ``problem``: why its content could not be read.
+    """
 
     file: Path
     label: str
-    content: Any
+    content: Any = None
+    problem: TenantsFileError | None = None
+
+    @property
+    def tenant_id(self) -> object:
+        return self.content.get("id") if isinstance(self.content, dict) else None
 
 
 @dataclass(frozen=True)
 class Source:
-    """``file``: where `defaults` and `pools` stand. A problem stands in for an unreadable entry."""
+    """``file``: where `defaults` and `pools` stand. ``problem``: not of any entry."""
 
     file: Path
     defaults: Any
     pools: Any
-    entries: Iterable[Entry | TenantsFileError]
+    entries: Iterable[Entry]
+    problem: TenantsFileError | None = None
 
 
 def read_file(path: Path, wanted: Wanted) -> Source:
@@ -58,6 +67,10 @@ def read_file(path: Path, wanted: Wanted) -> Source:
     document = read_document(path)
     top = top_level(path, document) if isinstance(document, dict) else {"tenants": document}
     entries = top.get("tenants")
+    problem = None
+    if entries is None and wanted.everybody:
+        empty = "the file is empty, or a comment as a whole"
+        problem = no_tenant(path, empty if document is None else "nothing is under 'tenants'")
     if not isinstance(entries, list | None):
         raise TenantsFileError(
             f"{path}: expected a list of tenants under the key 'tenants'.",
@@ -65,18 +78,29 @@ def read_file(path: Path, wanted: Wanted) -> Source:
         )
     return Source(
         path,
-        with_on(top.get("defaults")),
+        top.get("defaults"),
         top.get("pools"),
         [
-            Entry(path, _label(entry, position), with_on(entry))
+            Entry(path, _label(entry, position), entry)
             for position, entry in enumerate(entries or [], start=1)
             if wanted.includes(entry.get("id") if isinstance(entry, dict) else None)
         ],
+        problem,
+    )
+
+
+def no_tenant(path: Path, why: str) -> TenantsFileError:
+    """Return the problem of a file or directory from which all tenants may have been lost."""
+    return TenantsFileError(
+        f"{path}: there is no tenant: {why}.",
+        remedy="The smallest file is:  tenants: [{id: acme}]  If there is to be none:  tenants: []",
     )
 
 
 def top_level(path: Path, document: dict[Any, Any]) -> dict[str, Any]:
-    """Return *document* if it has no unknown keys. Raises TenantsFileError."""
+    """Return *document* if it has no unknown keys and none twice. Raises TenantsFileError."""
+    if isinstance(document, Doubled):
+        raise TenantsFileError(f"{path}: {document.problem}.", remedy="Make one of the two.")
     for key in document:
         if key not in TOP_LEVEL_KEYS:
             raise TenantsFileError(
@@ -90,14 +114,3 @@ def top_level(path: Path, document: dict[Any, Any]) -> dict[str, Any]:
 def _label(entry: Any, position: int) -> str:
     name = entry.get("id") if isinstance(entry, dict) else None
     return f"tenant {reprlib.repr(name)}" if name else f"entry {position}"
-
-
-def with_on(entry: Any) -> Any:
-    """Return an entry in which `alerts.on` is called so: to YAML 1.1 an unquoted `on` is true."""
-    alerts = entry.get("alerts") if isinstance(entry, dict) else None
-    if not isinstance(alerts, dict) or True not in alerts:
-        return entry
-    return {
-        **entry,
-        "alerts": {"on" if key is True else key: value for key, value in alerts.items()},
-    }

@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from include.errors import TenantCommandError, TenantsFileError
-from include.tenants.document import parsed
+from include.tenants.document import doubled_key, parsed
 from include.tenants.replacing import replace_file
 
 
@@ -22,6 +22,8 @@ def add_entry(path: Path, entry: Mapping[str, Any]) -> Path:
         return _add_file(path, entry)
     before = path.read_bytes()
     document = parsed(path, before)
+    if doubled := doubled_key(document):
+        raise TenantCommandError(f"{path}: {doubled}.", remedy="Correct that first.")
     _require_unlisted(path, document, entry)
     add = _added_to_json if path.suffix == ".json" else _added_to_yaml
     after = add(path, before, document, entry)
@@ -48,7 +50,10 @@ def _added_to_json(path: Path, before: bytes, document: Any, entry: Mapping[str,
 
 def _added_to_yaml(path: Path, before: bytes, document: Any, entry: Mapping[str, Any]) -> bytes:
     """Return the text with some lines more, below the last entry."""
-    text = before.decode()
+    try:
+        text = before.decode()
+    except UnicodeDecodeError:
+        raise TenantCommandError(f"{path}: is no UTF-8.", remedy="Save it as UTF-8.") from None
     newline = "\r\n" if "\r\n" in text else "\n"
     lines = text.split("\n")
     after_line, column = _place(path, yaml.compose(before, Loader=yaml.CSafeLoader), entry)

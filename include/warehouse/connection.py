@@ -30,6 +30,7 @@ CONNECT_TIMEOUT_S = 10
 _SCHEMA_PATTERN = re.compile(r"(?!.*__)[a-z][a-z0-9_]{0,49}(?<!_)")
 #: PostgreSQL's own, everybody's, and those of a warehouse's staging slots.
 _RESERVED_SCHEMAS = re.compile(r"pg_.*|information_schema|public|.*_stg_slot[0-9]+")
+_HOST_PATTERN = re.compile(r"[A-Za-z0-9._:%\[\]-]*")
 
 
 class Attempt(NamedTuple):
@@ -58,15 +59,18 @@ class Warehouse:
 
     @classmethod
     def from_url(cls, url: str, schema: str = DEFAULT_SCHEMA) -> "Warehouse":
-        """Take a `postgresql://` URL or a libpq connection string; TLS is added if need be."""
+        """Take a `postgresql://` URL or a libpq connection string; TLS is added if need be.
+
+        Raises WarehouseConfigError.
+        """
         try:
-            return cls(with_tls(conninfo.conninfo_to_dict(url)), schema)
-        except psycopg.ProgrammingError as exc:
-            # The original message quotes the URL, password and all.
-            raise WarehouseConfigError(
-                "DATABASE_URL is not a PostgreSQL URL.",
-                remedy="Write it as postgresql://user:password@host:5432/database.",
-            ) from exc.with_traceback(None)
+            parameters = conninfo.conninfo_to_dict(url)
+        except (psycopg.Error, ValueError):
+            # From None: the original message quotes the URL, password and all.
+            raise _no_url("DATABASE_URL is not a PostgreSQL URL.") from None
+        if part := _part_of_a_password(parameters):
+            raise _no_url(f"DATABASE_URL holds no {part} where one belongs.")
+        return cls(with_tls(parameters), schema)
 
     def as_attempt(self, scan_id: str, attempt: int) -> "Warehouse":
         """Return the warehouse for one try of a scan: once a newer one began, it can't write."""
@@ -197,6 +201,28 @@ class _KeptConnections:
                 self._idle.pop().close()
 
 
+def _part_of_a_password(parameters: Mapping[str, Any]) -> str | None:
+    """Say which parameter is none: the rest of a password with a character that needs quoting.
+
+    libpq would quote it in its messages.
+    """
+    hosts = str(parameters.get("host") or "").split(",")
+    if not all(host.startswith(("/", "@")) or _HOST_PATTERN.fullmatch(host) for host in hosts):
+        return "host"
+    ports = str(parameters.get("port") or "").split(",")
+    if not all(port.isdecimal() and int(port) < 2**16 for port in ports if port):
+        return "port"
+    return "database" if "@" in str(parameters.get("dbname") or "") else None
+
+
+def _no_url(what: str) -> WarehouseConfigError:
+    return WarehouseConfigError(
+        what,
+        remedy="Write it as postgresql://user:password@host:5432/database; in the password, "
+        "characters such as @ : / ? # and % must be percent-encoded: %40 for @.",
+    )
+
+
 def warehouse_schema(environ: Mapping[str, str] = os.environ) -> str:
     """Return DLT_DATABASE_SCHEMA or its default. Raises WarehouseConfigError."""
     schema = environ.get("DLT_DATABASE_SCHEMA") or DEFAULT_SCHEMA
@@ -222,6 +248,12 @@ def open_warehouse(tenant_id: str | None = None) -> Warehouse:
     schema = warehouse_schema()
     try:
         hook = PostgresHook(postgres_conn_id=CONNECTION_ID)
+        if part := _part_of_a_password({"host": hook.connection.host}):
+            raise WarehouseConfigError(
+                f"the Airflow connection 'warehouse' holds no {part} where one belongs.",
+                tenant_id=tenant_id,
+                remedy="Correct it; a user and a password have fields of their own.",
+            )
         _prepare(hook.connection)
         connection = cast("psycopg.Connection", hook.get_conn())
     except AirflowNotFoundException:

@@ -150,7 +150,8 @@ class ScanLog:
         with self.warehouse.connect(self.scan.tenant.id) as connection:
             cursor = connection.execute(
                 sql.SQL(
-                    "update {} set state = 'succeeded', finished_at = now()"
+                    "update {} set state = 'succeeded', finished_at = now(), error = null,"
+                    " remedy = null"
                     " where scan_id = %s and state <> 'cancelled'"
                 ).format(sql.Identifier(self.warehouse.schema, "scans")),
                 [self.scan.id],

@@ -11,6 +11,7 @@ from airflow.utils.session import create_session
 from sqlalchemy import select, tuple_
 
 from include.scan import MODES, scan_id
+from include.warehouse.scan_end import EndedRun
 
 ACTIVE_STATES = ("queued", "running")
 ENDED_STATES = ("success", "failed")
@@ -72,14 +73,16 @@ def active_runs(dag_ids: Collection[str]) -> list[ActiveRun]:
     return sorted(runs, key=lambda run: run.state != "running")
 
 
-def ended_runs(runs: Collection[tuple[str, str]]) -> dict[tuple[str, str], str]:
-    """Return those of the runs, (DAG id, run id), that have ended → their state."""
-    statement = select(DagRun.dag_id, DagRun.run_id, DagRun.state).where(
+def ended_runs(runs: Collection[tuple[str, str]]) -> dict[tuple[str, str], EndedRun]:
+    """Return those of the runs, (DAG id, run id), that have ended."""
+    statement = select(DagRun.dag_id, DagRun.run_id, DagRun.state, DagRun.end_date).where(
         DagRun.state.in_(ENDED_STATES), tuple_(DagRun.dag_id, DagRun.run_id).in_(list(runs))
     )
     with create_session() as session:
         rows = session.execute(statement).all()
-    return {(dag_id, run_id): str(state) for dag_id, run_id, state in rows}
+    return {
+        (dag_id, run_id): EndedRun(str(state), ended_at) for dag_id, run_id, state, ended_at in rows
+    }
 
 
 def first_of_each(runs: Iterable[ActiveRun]) -> dict[str, ActiveRun]:

@@ -54,7 +54,8 @@ def found_scan(user: BaseUser, warehouse: Warehouse, scan_id: str) -> FoundScan:
     row = _row(warehouse, scan_id)
     if row is not None:
         require(user, "GET", row["dag_id"], "scan")
-        if settle(warehouse, [row]):
+        if row["state"] not in FINAL_STATES:
+            settle(warehouse, [row["dag_id"]])
             row = _row(warehouse, scan_id) or row
         run = next((r for r in active_runs([row["dag_id"]]) if r.scan_id == scan_id), None)
         return FoundScan(row["tenant"], row, run)

@@ -1,7 +1,6 @@
 """`/scans`: what was scanned, what is being scanned, and starting and ending it."""
 
 from datetime import UTC, datetime
-from functools import partial
 from typing import Annotated, Any
 
 from airflow.api_fastapi.auth.managers.models.base_user import BaseUser
@@ -156,12 +155,11 @@ def _page(
     limit: int,
     cursor: str | None,
 ) -> ScanPage:
-    read = partial(
-        list_scans, warehouse, visible, tenant_id=tenant, state=state, limit=limit, cursor=cursor
-    )
     try:
-        page = read()
-        return read() if settle(warehouse, page["scans"]) else page
+        settle(warehouse, visible)
+        return list_scans(
+            warehouse, visible, tenant_id=tenant, state=state, limit=limit, cursor=cursor
+        )
     except WarehouseNotReadyError as exc:
         if exc.is_empty:
             return {"scans": [], "next_cursor": None}

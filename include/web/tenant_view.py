@@ -1,6 +1,6 @@
 """A tenant as the API shows it: what the tenants file, Airflow and the warehouse know, together."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 from include.status.connection import WarehouseNotReadyError
@@ -20,7 +20,7 @@ def tenant_views(warehouse: Warehouse, tenants: Sequence[Tenant]) -> list[models
     """Return how all of these tenants are, with three queries."""
     dag_ids = [tenant.dag_id for tenant in tenants]
     known, running = dags(dag_ids), first_of_each(active_runs(dag_ids))
-    statuses = _statuses(warehouse, [tenant.id for tenant in tenants])
+    statuses = _statuses(warehouse, tenants)
     now = datetime.now(UTC)
     return [
         tenant_view(
@@ -72,11 +72,10 @@ def tenant_state(
     return "never" if status["last_ended_state"] is None else "ok"
 
 
-def _statuses(warehouse: Warehouse, tenant_ids: Collection[str]) -> dict[str, TenantStatus]:
+def _statuses(warehouse: Warehouse, tenants: Sequence[Tenant]) -> dict[str, TenantStatus]:
     try:
-        statuses = tenant_statuses(warehouse, tenant_ids)
-        last = [status["last_scan"] for status in statuses.values() if status["last_scan"]]
-        return tenant_statuses(warehouse, tenant_ids) if settle(warehouse, last) else statuses
+        settle(warehouse, [tenant.dag_id for tenant in tenants])
+        return tenant_statuses(warehouse, [tenant.id for tenant in tenants])
     except WarehouseNotReadyError as exc:
         if exc.is_empty:  # the first scan of all makes the tables
             return {}

@@ -1,3 +1,4 @@
+from datetime import UTC, datetime
 from types import SimpleNamespace
 
 import pytest
@@ -57,3 +58,11 @@ def test_a_run_without_a_task_has_no_link_to_a_log() -> None:
 
 def test_a_run_whose_states_cannot_be_asked_is_believed_to_have_failed() -> None:
     assert Run.of_context({"ti": TI, "reason": "task_failure"}).is_going_on() is False
+
+
+def test_a_context_of_a_dag_tells_when_its_run_ended() -> None:
+    ended_at = datetime(2026, 11, 24, 19, 5, tzinfo=UTC)
+    dag_run = SimpleNamespace(dag_id=DAG_ID, run_id=RUN_ID, end_date=ended_at)
+
+    assert Run.of_context({"ti": TI, "dag_run": dag_run}).ended_at == ended_at
+    assert Run.of_context({"ti": TI}).ended_at is None

@@ -4,7 +4,7 @@ import asyncio
 import json
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -152,6 +152,17 @@ def test_a_killed_task_is_told_by_the_dags_callback_which_ends_its_scan(
     assert (row["state"], row["finished_at"] is not None) == ("failed", True)
     assert row["error"].startswith("ScanKilledError: tenant acme: Task validate_token ended")
     assert [message.error_type for message in sent.messages] == ["ScanKilledError"]
+
+
+def test_a_killed_tasks_scan_ends_when_its_run_did_not_when_the_callback_came(
+    warehouse: Warehouse, sent: Sent
+) -> None:
+    scan = begun(warehouse)
+    ended_at = warehouse.clock()()
+
+    teller(replace(run(), ended_at=ended_at)).run_failed()
+
+    assert scan_row(warehouse, scan)["finished_at"] == ended_at
 
 
 def test_a_killed_task_is_told_though_the_rest_api_has_noticed_its_end_first(

@@ -6,6 +6,7 @@ import psycopg
 import pytest
 
 from include.deploy.databases import let_in, set_up_databases
+from include.deploy.errors import DeployError
 from include.deploy.secret_files import Login, SecretFiles
 
 NAMES = {"metadata_url": "deploy_airflow", "warehouse_migrator_url": "deploy_migrator"}
@@ -79,3 +80,20 @@ def test_other_servers_are_left_alone(files: SecretFiles) -> None:
         files.write(name, "postgresql://me:secret@db.example.com:5432/warehouse")
 
     assert set_up_databases(files) == ["databases: all are in other servers"]
+
+
+@pytest.mark.parametrize(
+    "url", ["postgresql://u:Kq7vPz/R2mW9x@h/d", "postgresql://u:Kq7vPz#R2mW9x@h/d", "Kq7vPzR2mW9x"]
+)
+def test_a_secret_that_is_no_url_is_named_and_not_shown(url: str) -> None:
+    with pytest.raises(DeployError, match="metadata_url is no URL") as caught:
+        Login.of(url, "metadata_url")
+
+    assert not any(part in str(caught.value) for part in ("Kq7vPz", "R2mW9x"))
+
+
+def test_a_server_that_refuses_the_superuser_is_a_sentence(files: SecretFiles) -> None:
+    files.write("postgres_password", "not-the-password")
+
+    with pytest.raises(DeployError, match="refuses the login"):
+        set_up_databases(files)

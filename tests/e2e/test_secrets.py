@@ -13,7 +13,7 @@ import requests
 
 from include.scan import scan_id
 from tests.e2e.conftest import RUN_TIMEOUT_S, STRANGER, TENANTS, Pipeline, dag_of, tokens
-from tests.e2e.secrets_search import AIRFLOW_PATHS, Search, of_runs
+from tests.secrets_search import AIRFLOW_PATHS, Search, of_runs
 from tests.web.api.routes import routes
 
 pytestmark = pytest.mark.e2e

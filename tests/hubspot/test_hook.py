@@ -7,9 +7,10 @@ from include.errors import (
     ConfigError,
     HubSpotUnavailableError,
     OAuthAppError,
+    TokenMalformedError,
     TokenMissingError,
 )
-from include.hubspot.hook import HubSpotHook
+from include.hubspot.hook import OAUTH_EXTRAS, HubSpotHook
 from tests.conftest import Serve
 from tests.hubspot_simulator import Fault, portals
 from tests.oauth import connect_app, install
@@ -245,3 +246,129 @@ def test_a_client_gives_up_a_request_after_its_patience(serve: Serve) -> None:
 
     # pauses of up to 30 s, as long as the next one fits into 180 s
     assert 150 < sum(waited) <= 180
+
+
+@pytest.mark.parametrize("before", ["", " ", "\n", "\ufeff", "\u200b\u00a0"])
+@pytest.mark.parametrize(
+    "after", ["\n", "\r\n", "\t", " ", "\u00a0", "\u200b", "\ufeff", "\u2028", "\u2060\n\n", "\x00"]
+)
+def test_white_space_around_a_token_is_taken_off(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, before: str, after: str
+) -> None:
+    simulator = serve(acme=portals.getting_started())
+    set_connection(
+        monkeypatch, host=simulator.base_url, password=f"{before}pat-na1-demo-acme{after}"
+    )
+
+    assert HubSpotHook("hubspot_acme").get_conn().account().portal_id == 1_000_001
+
+
+FLAWS = [
+    ("pat-na1-{}\nX", "its character 27 is a line break"),
+    ("pat-na1-{}\r\nX", "its character 27 is a line break"),
+    ("pat-na1-{}\n x", "its character 27 is a line break"),
+    ("pat-na1-{}\tX", "its character 27 is a tab"),
+    ("pat na1-{}", "its character 4 is a space"),
+    ("pat\u00a0na1-{}", "its character 4 is a no-break space"),
+    ("pat\u200bna1-{}", "its character 4 is a character that is not ASCII"),
+    ("pat\ufeffna1-{}", "its character 4 is a character that is not ASCII"),
+    ("pat\x00na1-{}", "its character 4 is a control character"),
+    ("pat\x1b[0m-{}", "its character 4 is a control character"),
+    ("pat-\u00e9-{}", "its character 5 is a letter that is not ASCII"),
+    ("p\u0430t-na1-{}", "its character 2 is a letter that is not ASCII"),
+    ("pat-na1-{}\u2026", "its character 27 is a character that is not ASCII"),
+    ('"pat-na1-{}"', "its character 1 is a quotation mark"),
+    ("'pat-na1-{}'", "its character 1 is a quotation mark"),
+    ("\u201cpat-na1-{}\u201d", "its character 1 is a character that is not ASCII"),
+    ("pat-na1-{}\\n", "its character 27 is a backslash"),
+    ("<pat-na1-{}>", "its character 1 is an angle bracket"),
+    ("Bearer pat-na1-{}", "it begins with 'Bearer'"),
+    ("bearer\tpat-na1-{}", "it begins with 'Bearer'"),
+    ("Authorization: Bearer {}", "its character 15 is a space"),
+]
+MIDDLE = "Kq7vPzR2mW9xTb4LsX"
+
+
+@pytest.mark.parametrize(("token", "said"), FLAWS)
+def test_a_token_that_can_be_none_is_refused_without_being_shown(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, token: str, said: str
+) -> None:
+    simulator = serve(acme=portals.getting_started())
+    set_connection(monkeypatch, host=simulator.base_url, password=token.format(MIDDLE))
+
+    with pytest.raises(TokenMalformedError) as caught:
+        HubSpotHook("hubspot_acme").get_conn()
+
+    assert said in str(caught.value)
+    assert "tenant acme" in str(caught.value)
+    assert MIDDLE not in str(caught.value)
+
+
+@pytest.mark.parametrize("extra", OAUTH_EXTRAS)
+@pytest.mark.parametrize(("secret", "said"), FLAWS)
+def test_what_an_oauth_app_can_not_hold_is_refused_without_being_shown(
+    monkeypatch: pytest.MonkeyPatch, extra: str, secret: str, said: str
+) -> None:
+    given = {"client_id": "id", "client_secret": "secret", "refresh_token": "refresh"}
+    set_connection(monkeypatch, password="", extra={**given, extra: secret.format(MIDDLE)})
+
+    with pytest.raises(OAuthAppError) as caught:
+        HubSpotHook("hubspot_acme").get_conn()
+
+    assert f"{extra} can't be one: {said}" in str(caught.value)
+    assert MIDDLE not in str(caught.value)
+
+
+def test_white_space_around_what_an_oauth_app_holds_is_taken_off(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    portal = portals.getting_started()
+    simulator = serve(acme=portal)
+    app = install(portal)
+    extra = {name: f"\ufeff {getattr(app, name)}\r\n" for name in OAUTH_EXTRAS}
+    set_connection(monkeypatch, host=simulator.base_url, password="\n", extra=extra)
+
+    assert HubSpotHook("hubspot_acme").get_conn().account().portal_id == 1_000_001
+
+
+@pytest.mark.parametrize("text", [" ", "\n", "\u200b", "\ufeff\r\n"])
+def test_nothing_but_white_space_is_a_missing_token(
+    monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    set_connection(monkeypatch, password=text)
+    monkeypatch.setenv("HUBSPOT_ACCESS_TOKEN", text)
+
+    for tenant in ("acme", "default"):
+        with pytest.raises(TokenMissingError):
+            HubSpotHook(f"hubspot_{tenant}").get_conn()
+
+
+@pytest.mark.parametrize(
+    ("host", "said"),
+    [
+        ("https://user:Kq7vPzR2mW9x@api.hubapi.com", "a user or a password"),
+        ("Kq7vPzR2mW9x@api.hubapi.com", "a user or a password"),
+        ("https://api.hubapi.com?hapikey=Kq7vPzR2mW9x", "more than host"),
+        ("https://api.hubapi.com/#Kq7vPzR2mW9x", "more than host"),
+        ("https://[::1", "can't be taken apart"),
+        ("https://host:Kq7vPzR2mW9x", "can't be taken apart"),
+        ("ftp://Kq7vPzR2mW9x", "neither with https"),
+        ("https://", "names no host"),
+        ("https://a b.example", "a space"),
+        ("https://a.example\n", None),
+        ("https://a.example/\u00e9", "not ASCII"),
+        ("https://a.example\nX: y", "a line break"),
+    ],
+)
+def test_a_host_that_is_no_base_url_is_refused_without_being_shown(
+    monkeypatch: pytest.MonkeyPatch, host: str, said: str | None
+) -> None:
+    set_connection(monkeypatch, host=host)
+
+    if said is None:
+        assert HubSpotHook("hubspot_acme").get_conn().base_url == host.strip()
+        return
+    with pytest.raises(ConfigError) as caught:
+        HubSpotHook("hubspot_acme").get_conn()
+    assert said in str(caught.value)
+    assert "Kq7vPzR2mW9x" not in str(caught.value)

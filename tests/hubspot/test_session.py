@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import pytest
 import requests
 
+from include.errors import TokenMalformedError
 from include.hubspot import session
 from include.hubspot.session import answer_to, new_session, prepared, prepared_form
 
@@ -87,3 +88,13 @@ def test_an_answer_that_does_not_end_is_given_up(
 
     with pytest.raises(requests.ReadTimeout, match="did not end"):
         answer_to(prepared("GET", f"{endless}/", "token"), new_session(endless), (5.0, 5.0))
+
+
+@pytest.mark.parametrize(
+    "token", ["pat\nX", "pat\n x", "pat\r\n", "pat\u2028", "pat \u00e9", "a b"]
+)
+def test_a_token_that_no_header_can_hold_is_refused_without_being_shown(token: str) -> None:
+    with pytest.raises(TokenMalformedError) as caught:
+        prepared("GET", "https://api.hubapi.com/", token)
+
+    assert "pat" not in str(caught.value)

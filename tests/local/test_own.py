@@ -1,6 +1,10 @@
+import pytest
+
+from include.errors import TenantsFileError
 from include.local.airflow_settings import PROJECT_ROOT
-from include.local.own import own_environment, with_token
-from include.tenants import Tenant
+from include.local.errors import LocalError
+from include.local.own import chosen, own_environment, with_token
+from include.tenants import Tenant, Tenants
 
 DEFAULT, ACME = Tenant(id="default"), Tenant(id="acme")
 
@@ -28,3 +32,13 @@ def test_a_connection_may_come_from_the_environment_or_from_airflow() -> None:
 
 def test_without_any_token_there_is_nothing_to_scan() -> None:
     assert with_token([DEFAULT, ACME], {}, set()) == []
+
+
+def test_a_tenant_that_was_asked_for_and_has_a_bad_entry_is_refused_with_what_is_wrong() -> None:
+    problem = TenantsFileError("unknown key 'shedule'", tenant_id="acme")
+    tenants = Tenants((DEFAULT,), (problem,), {})
+
+    with pytest.raises(LocalError, match="unknown key 'shedule'"):
+        chosen(tenants, ["acme"])
+
+    assert chosen(tenants, []) == [DEFAULT]

@@ -204,3 +204,58 @@ def test_json_can_hold_all_tenants_too(tmp_path: Path) -> None:
 
     assert load(file).enabled == (Tenant(id="acme", retries=2),)
     assert load(file, "globex").enabled == ()
+
+
+def test_an_empty_directory_is_a_problem(tmp_path: Path) -> None:
+    tenants = load(tmp_path)
+
+    assert tenants.all == ()
+    assert "there is no tenant" in str(tenants.problems[0])
+
+
+def test_two_files_of_defaults_are_refused(folder: Path) -> None:
+    (folder / "_defaults.yaml").write_text("defaults: {retries: 1}")
+    (folder / "_defaults.json").write_text('{"defaults": {"retries": 2}}')
+
+    with pytest.raises(TenantsFileError, match=r"_defaults\.json as well"):
+        load(folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("double.yaml", "portal_id: 4242\nportal_id: 777\n"),
+        ("double.json", '{"portal_id": 4242,\n "portal_id": 777}'),
+    ],
+)
+def test_a_key_that_stands_twice_in_a_file_hides_no_other(
+    folder: Path, name: str, content: str
+) -> None:
+    before = load(folder).all
+    (folder / name).write_text(content)
+
+    tenants = load(folder)
+
+    assert tenants.all == before
+    (problem,) = tenants.problems
+    assert f"{name}: tenant 'double': key 'portal_id' stands twice, in lines 1 and 2" in str(
+        problem
+    )
+
+
+def test_a_bad_file_is_not_replaced_by_the_token_of_the_environment(folder: Path) -> None:
+    (folder / "default.yaml").write_text("shedule: null")
+
+    tenants = load_tenants(
+        {"HUBSPOT_DEALS_TENANTS_FILE": str(folder), "HUBSPOT_ACCESS_TOKEN": "pat"}
+    )
+
+    assert "default" not in {tenant.id for tenant in tenants.all}
+
+
+def test_a_link_that_leads_nowhere_is_a_problem_of_its_tenant(folder: Path) -> None:
+    (folder / "gone.yaml").symlink_to(folder / "not_there.yaml")
+
+    (problem,) = load(folder).problems
+
+    assert "gone.yaml" in str(problem)

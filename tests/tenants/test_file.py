@@ -265,3 +265,221 @@ def test_what_stands_in_an_entry_is_never_shown_whole(tmp_path: Path) -> None:
     (problem,) = tenants_of(tmp_path, text).problems
 
     assert len(str(problem)) < 1_000
+
+
+@pytest.mark.parametrize(
+    ("entry", "said"),
+    [
+        pytest.param(
+            "id: acme\n    portal_id: 4242\n    portal_id: 777",
+            "tenant 'acme': key 'portal_id' stands twice, in lines 4 and 5",
+            id="the account check disarmed",
+        ),
+        pytest.param("id: acme\n    'enabled': true\n    \"enabled\": false", "twice", id="quotes"),
+        pytest.param("{id: acme, id: acme}", "key 'id' stands twice, in line 3", id="one line"),
+        pytest.param("{id: acme, id: other}", "key 'id' stands twice", id="two ids"),
+        pytest.param(
+            "{id: acme, objects: {contacts: {properties: all, properties: []}}}",
+            "key 'properties' stands twice",
+            id="deep below",
+        ),
+        pytest.param(
+            "{id: acme, alerts: {on: [failure], 'on': []}}", "key 'on' stands twice", id="on"
+        ),
+        pytest.param(
+            "{id: acme, alerts: {channels: [{smtp: {to: [a@b.c], to: [d@e.f]}}]}}",
+            "key 'to' stands twice",
+            id="in a list",
+        ),
+        pytest.param("{id: acme, 1: a, 0x1: b}", "key 1 stands twice", id="two ways to write it"),
+        pytest.param("{id: acme, yes: a, true: b}", "key True stands twice", id="truths"),
+        pytest.param("{id: acme, null: a, ~: b}", "key None stands twice", id="nulls"),
+        pytest.param("{id: acme, <<: {retries: 1}, <<: {retries: 2}}", "key '<<'", id="merges"),
+        pytest.param(
+            "{id: acme, <<: {retries: 1, retries: 2}}", "key 'retries'", id="what is merged"
+        ),
+        pytest.param(
+            "{id: acme, <<: [{owner: a}, {retries: 1, retries: 2}]}", "'retries'", id="one of many"
+        ),
+        pytest.param(
+            "{id: acme, objects: !!map {owners: true, owners: false}}", "'owners'", id="tagged"
+        ),
+    ],
+)
+def test_a_key_that_stands_twice_is_a_problem_of_its_entry(
+    tmp_path: Path, entry: str, said: str
+) -> None:
+    tenants = tenants_of(tmp_path, f"tenants:\n  - id: globex\n  - {entry}\n  - id: initech\n")
+
+    assert [tenant.id for tenant in tenants.all] == ["globex", "initech"]
+    (problem,) = tenants.problems
+    assert said in str(problem)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "tenants: [{id: a}]\ntenants: [{id: b}]",
+        "defaults: {retries: 1}\ndefaults: {retries: 2}\ntenants: [{id: a}]",
+        "defaults: {retries: 1, retries: 2}\ntenants: [{id: a}]",
+        "pools: {large: 1, large: 2}\ntenants: [{id: a}]",
+        "defaults: {alerts: {on: [failure], on: []}}\ntenants: [{id: a}]",
+    ],
+)
+def test_a_key_that_stands_twice_for_all_refuses_the_file(tmp_path: Path, text: str) -> None:
+    with pytest.raises(TenantsFileError, match="stands twice"):
+        tenants_of(tmp_path, text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param('{"tenants": [], "tenants": [{"id": "a"}]}', id="top"),
+        pytest.param('{"tenants": [{"id": "a"}], "pools": {"p": 1,\n"p": 2}}', id="pools"),
+    ],
+)
+def test_a_key_that_stands_twice_in_json_refuses_the_file(tmp_path: Path, text: str) -> None:
+    (tmp_path / "tenants.json").write_text(text)
+
+    with pytest.raises(TenantsFileError, match="stands twice"):
+        load_tenants({"HUBSPOT_DEALS_TENANTS_FILE": str(tmp_path / "tenants.json")})
+
+
+def test_a_key_that_stands_twice_in_an_entry_in_json_harms_no_other(tmp_path: Path) -> None:
+    (tmp_path / "tenants.json").write_text(
+        '[{"id": "a"},\n {"id": "acme",\n  "portal_id": 4242,\n  "portal_id": 777}]'
+    )
+
+    tenants = load_tenants({"HUBSPOT_DEALS_TENANTS_FILE": str(tmp_path / "tenants.json")})
+
+    assert tenants.all == (Tenant(id="a"),)
+    (problem,) = tenants.problems
+    assert "tenant 'acme': key 'portal_id' stands twice, in lines 3 and 4" in str(problem)
+
+
+def test_what_an_entry_merges_it_may_state_otherwise(tmp_path: Path) -> None:
+    tenants = tenants_of(
+        tmp_path,
+        "tenants:\n- &a {id: acme, retries: 1}\n- &b {<<: *a, id: globex}\n"
+        "- {<<: [*b, *a], id: initech, retries: 2}\n",
+    )
+
+    assert tenants.problems == ()
+    assert [(tenant.id, tenant.retries) for tenant in tenants.all] == [
+        ("acme", 1),
+        ("globex", 1),
+        ("initech", 2),
+    ]
+
+
+def test_mappings_that_merge_each_other_many_times_take_no_memory(tmp_path: Path) -> None:
+    lines = ["- &m0 {id: a0}"]
+    for level in range(1, 30):
+        before = f"*m{level - 1}"
+        lines.append(f"- &m{level} {{<<: [{', '.join([before] * 10)}], id: a{level}}}")
+
+    assert len(tenants_of(tmp_path, "\n".join(lines)).all) == 30
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "\n \n",
+        "# tenants:\n#   - id: acme\n",
+        "---\n",
+        "tenants:\n  # - id: acme\n",
+        "defaults: {}",
+    ],
+)
+def test_a_file_without_any_tenant_is_a_problem(tmp_path: Path, text: str) -> None:
+    tenants = tenants_of(tmp_path, text)
+
+    assert tenants.all == ()
+    (problem,) = tenants.problems
+    assert "there is no tenant" in str(problem)
+
+
+@pytest.mark.parametrize("text", ["[]", "tenants: []"])
+def test_an_empty_list_says_that_there_is_to_be_no_tenant(tmp_path: Path, text: str) -> None:
+    assert tenants_of(tmp_path, text) == Tenants((), (), {})
+
+
+def test_the_token_of_the_environment_does_not_replace_a_bad_entry(tmp_path: Path) -> None:
+    text = "tenants: [{id: default, shedule: null}]"
+
+    tenants = tenants_of(tmp_path, text, HUBSPOT_ACCESS_TOKEN="pat")
+
+    assert tenants.all == ()
+    (problem,) = tenants.problems
+    assert "unknown key 'shedule' (did you mean 'schedule'?)" in str(problem)
+
+
+UTF16 = "tenants: [{id: acme}]".encode("utf-16")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param(b"\xef\xbb\xbftenants: [{id: acme}]", id="BOM"),
+        pytest.param(UTF16, id="UTF-16"),
+        pytest.param(b"tenants:\r\n  - id: acme\r\n", id="CRLF"),
+        pytest.param(b"tenants:\r  - id: acme\r", id="CR"),
+        pytest.param(b"---\ntenants: [{id: acme}]\n...\n", id="one document, marked"),
+        pytest.param(b"%YAML 1.1\n---\ntenants: [{id: acme}]", id="directive"),
+    ],
+)
+def test_the_same_file_may_be_written_in_several_ways(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "tenants.yaml").write_bytes(content)
+
+    tenants = load_tenants({"HUBSPOT_DEALS_TENANTS_FILE": str(tmp_path / "tenants.yaml")})
+
+    assert tenants == Tenants((Tenant(id="acme"),), (), {})
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param(b"tenants:\n\t- id: acme\n", id="tab"),
+        pytest.param(b"tenants: [{id: a\x00cme}]", id="NUL"),
+        pytest.param(b"tenants: [{id: acm\xe9}]", id="Latin-1"),
+        pytest.param(b"tenants: [{id: a}]\n---\ntenants: [{id: b}]", id="two documents"),
+        pytest.param(b"tenants: " + b"[" * 100_000, id="deep"),
+        pytest.param(b"tenants: *nowhere", id="alias of nothing"),
+        pytest.param(b"tenants: !!python/object/apply:os.getcwd []", id="a call"),
+        pytest.param(b"tenants: [{[a]: b}]", id="a list as a key"),
+        pytest.param(b"tenants: {id: acme}", id="a mapping of one entry"),
+        pytest.param(b"tenants: acme", id="a word"),
+        pytest.param(b"tenants: false", id="false"),
+        pytest.param(b"tenants: [{id: acme, portal_id: 2026-99-99}]", id="no date"),
+        pytest.param(b"tennants: [{id: acme}]", id="misspelt at the top"),
+        pytest.param(b"tenants: [{id: acme}", id="unclosed"),
+    ],
+)
+def test_a_file_that_can_not_be_read_is_one_sentence(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "tenants.yaml").write_bytes(content)
+
+    with pytest.raises(TenantsFileError) as caught:
+        load_tenants({"HUBSPOT_DEALS_TENANTS_FILE": str(tmp_path / "tenants.yaml")})
+
+    assert str(tmp_path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("content", [b"[" * 100_000, b"\x00", b"", b'[{"id": "\xe9"}]', b"[] []"])
+def test_json_that_can_not_be_read_is_one_sentence(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "tenants.json").write_bytes(content)
+
+    with pytest.raises(TenantsFileError):
+        load_tenants({"HUBSPOT_DEALS_TENANTS_FILE": str(tmp_path / "tenants.json")})
+
+
+@pytest.mark.parametrize(
+    "entry",
+    ["&a [*a]", "&a {id: acme, objects: *a}", "&a {id: acme, alerts: {channels: [*a]}}", "~", "''"],
+)
+def test_an_entry_that_holds_itself_or_nothing_hides_no_other(tmp_path: Path, entry: str) -> None:
+    tenants = tenants_of(tmp_path, f"tenants: [{{id: globex}}, {entry}]")
+
+    assert tenants.all == (Tenant(id="globex"),)
+    assert len(tenants.problems) == 1

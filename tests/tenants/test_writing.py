@@ -146,3 +146,22 @@ def test_an_entry_that_is_there_is_not_written_again_even_a_bad_one(tmp_path: Pa
 
     with pytest.raises(TenantCommandError, match="has an entry 'acme' already"):
         add_entry(file, ENTRY)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        pytest.param("t.json", b'[{"id": "a", "retries": 1, "retries": 2}]', id="JSON"),
+        pytest.param("t.yaml", b"- {id: a, retries: 1, retries: 2}\n", id="YAML"),
+        pytest.param("t.yaml", "- id: a\n".encode("utf-16"), id="UTF-16"),
+    ],
+)
+def test_nothing_is_added_to_a_file_that_would_lose_something_by_it(
+    tmp_path: Path, name: str, content: bytes
+) -> None:
+    (tmp_path / name).write_bytes(content)
+
+    with pytest.raises(TenantCommandError):
+        add_entry(tmp_path / name, ENTRY)
+
+    assert (tmp_path / name).read_bytes() == content

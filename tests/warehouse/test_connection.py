@@ -1,4 +1,5 @@
 import socket
+import traceback
 
 import psycopg
 import pytest
@@ -257,3 +258,44 @@ def test_a_refusal_in_another_language_is_understood(said: str, is_setting: bool
     error = as_warehouse_error(psycopg.OperationalError(text), "acme")
 
     assert isinstance(error, WarehouseConfigError) is is_setting
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        pytest.param("postgresql://u:Kq7vPzR2/mW9xTb4L@host/db", id="slash"),
+        pytest.param("postgresql://u:1234/mW9xTb4L@host/db", id="slash after digits"),
+        pytest.param("postgresql://u:Kq7vPzR2@mW9xTb4L@host/db", id="at"),
+        pytest.param("postgresql://u:Kq7vPzR2%mW9xTb4L@host/db", id="percent"),
+        pytest.param("postgresql://u:Kq7vPzR2%00@host/db", id="encoded NUL"),
+        pytest.param("postgresql://u:p@host:Kq7vPzR2mW9xTb4L/db", id="as a port"),
+        pytest.param("postgresql://u:p@host:84129073655/db", id="port that is none"),
+        pytest.param("Kq7vPzR2mW9xTb4L", id="the password alone"),
+        pytest.param("mysql://u:Kq7vPzR2mW9xTb4L@host/db", id="another scheme"),
+        pytest.param("host=h password=Kq7vPzR2 mW9xTb4L", id="a space"),
+        pytest.param("host=h password='Kq7vPzR2mW9xTb4L", id="an open quote"),
+    ],
+)
+def test_a_url_with_a_password_that_needs_encoding_is_refused_and_not_quoted(url: str) -> None:
+    with pytest.raises(WarehouseConfigError) as caught:
+        Warehouse.from_url(url)
+
+    shown = "".join(traceback.format_exception(caught.value))
+    assert not any(part in shown for part in ("Kq7vPzR2", "mW9xTb4L", "84129073655"))
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://u:a%2Fb%40c@host:5432/db",
+        "postgresql://u:a?b#c@host:5432/db",
+        "postgresql://u:p@[::1]:5432/db",
+        "postgresql://u:p@one,two:5433/db",
+        "postgresql://u:p@/db?host=/var/run/postgresql",
+        "postgresql:///db",
+        "host=one,two port=5432,5433 dbname=db",
+        "service=warehouse",
+    ],
+)
+def test_every_way_to_name_a_host_is_taken(url: str) -> None:
+    assert Warehouse.from_url(url).parameters

@@ -1,4 +1,5 @@
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -245,6 +246,24 @@ def test_a_run_that_a_person_has_ended_in_airflow_is_a_failed_scan(
     assert (shown["error_type"], shown["seconds"] > 0) == ("ScanKilledError", True)
     assert (row["state"], row["attempt"]) == ("failed", 6)
     assert start(site.simple).status_code == 201
+
+
+@pytest.mark.parametrize("path", ["/scans?tenant=globex&limit=1", "/tenants/globex", "/tenants"])
+def test_every_scan_whose_run_has_ended_is_settled_not_only_the_last(site: Site, path: str) -> None:
+    old, run = working(site)
+    site.simple.airflow("PATCH", run, json={"state": "failed"}).raise_for_status()
+    ended_at = datetime.fromisoformat(site.simple.airflow("GET", run).json()["end_date"])
+    newer, _ = working(site)
+
+    site.simple.get(path).raise_for_status()
+
+    states = {
+        row["scan_id"]: (row["state"], row["finished_at"])
+        for row in query(
+            site.warehouse, "select * from scans where scan_id = any(%s)", [old, newer]
+        )
+    }
+    assert states == {old: ("failed", ended_at), newer: ("extracting", None)}
 
 
 def test_a_scan_whose_run_is_going_on_is_left_alone(site: Site) -> None:

@@ -2,7 +2,10 @@
 
 import base64
 import json
+import re
+import zlib
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -41,15 +44,36 @@ def _in_a_row(text: str) -> str:
     return text.replace("\\", "\\\\").replace('"', '""')
 
 
+#: What is left of a secret however its odd characters are escaped.
+_RUN = re.compile(r"[A-Za-z0-9]{10,}")
+_BASE64 = re.compile(rb"[A-Za-z0-9+/_-]{40,}")
+_COMPRESSED = re.compile(rb"\x1f\x8b\x08|\x78[\x01\x5e\x9c\xda]")
+#: Of what was compressed, and of compressed within base64 within compressed …
+_MOST_BYTES, _MOST_LAYERS = 4_000_000, 4
+
+
+def _base64_anywhere(text: str) -> set[str]:
+    """Return what a text in base64 has in it wherever *text* begins there."""
+    found = set()
+    for before in range(3):
+        content = bytes(before) + text.encode("utf-8", "surrogatepass")
+        encoded = base64.b64encode(content).decode()
+        # without the characters that what stands before and behind has a part in
+        found.add(encoded[-(-before * 8 // 6) : len(content) * 8 // 6])
+    return found | {part.replace("+", "-").replace("/", "_") for part in found}
+
+
+def _hex(text: str) -> set[str]:
+    plain = text.encode("utf-8", "surrogatepass").hex()
+    return {plain, plain.upper()}
+
+
 _SHAPES: tuple[Callable[[str], str], ...] = (
     str,
     _in_json,
     _in_a_row,
     lambda secret: _in_a_row(_in_json(secret)),
-    lambda secret: quote(secret, safe=""),
-    lambda secret: base64.b64encode(secret.encode()).decode().rstrip("="),
-    # as PostgreSQL shows bytea
-    lambda secret: secret.encode().hex(),
+    lambda secret: quote(secret, safe="", errors="surrogatepass"),
 )
 
 
@@ -57,10 +81,24 @@ class Search:
     """Finds *secrets*, plain or encoded; says where they are, never which."""
 
     def __init__(self, secrets: Iterable[str]) -> None:
-        self._needles = sorted({shape(secret) for secret in secrets for shape in _SHAPES})
+        whole = {secret.strip() for secret in secrets}
+        runs = {run for secret in whole for run in _RUN.findall(secret)}
+        self._needles = sorted(
+            {shape(secret) for secret in whole for shape in _SHAPES}
+            | {form for text in whole | runs for form in (_base64_anywhere(text) | _hex(text))}
+            | runs
+        )
 
     def is_in(self, text: str) -> bool:
         return any(needle in text for needle in self._needles)
+
+    def is_below(self, content: bytes, layers: int = _MOST_LAYERS) -> bool:
+        """Say whether one is in *content*, or in what is compressed there, in base64 or not."""
+        if self.is_in(content.decode("latin-1")) or self.is_in(content.decode(errors="ignore")):
+            return True
+        return layers > 0 and any(
+            self.is_below(inner, layers - 1) for inner in _decompressed(content)
+        )
 
     def files(self, folder: Path, but: Iterable[str] = ()) -> tuple[set[str], int]:
         """Return the files below *folder* that hold one, and how many were read."""
@@ -70,7 +108,7 @@ class Search:
             if name in but or path.is_symlink() or not path.is_file():
                 continue
             read += 1
-            if self.is_in(path.read_bytes().decode("latin-1")):
+            if self.is_below(path.read_bytes()):
                 found.add(name)
         return found, read
 
@@ -87,9 +125,18 @@ class Search:
                     [patterns],
                 ).fetchone()
                 read += 1
-                if hit == (True,):
+                if hit == (True,) or (
+                    name.startswith("_dlt") and self._is_in_rows(connection, schema, name)
+                ):
                     found.add(f"{schema}.{name}")
         return found, read
+
+    def _is_in_rows(self, connection: psycopg.Connection, schema: str, name: str) -> bool:
+        """Of dlt's own tables: its state is compressed."""
+        rows = connection.execute(
+            sql.SQL("select t::text from {} t").format(sql.Identifier(schema, name))
+        )
+        return any(self.is_below(row.encode()) for (row,) in rows)
 
     def answers(self, session: requests.Session, urls: Iterable[str]) -> tuple[set[str], int]:
         """Return the URLs whose answer holds one, and how many were answered well."""
@@ -109,6 +156,20 @@ class Search:
             for process in psutil.process_iter(["name", "cmdline"])
             if self.is_in("\0".join(process.info["cmdline"] or ()))
         }
+
+
+def _decompressed(content: bytes) -> Iterator[bytes]:
+    whole = memoryview(content)
+    for start in _COMPRESSED.finditer(content):
+        # 47: zlib or gzip, as its first bytes say
+        with suppress(zlib.error):
+            yield zlib.decompressobj(47).decompress(whole[start.start() :], _MOST_BYTES)
+    for found in _BASE64.finditer(content):
+        text = found[0].replace(b"-", b"+").replace(b"_", b"/")
+        with suppress(ValueError):
+            decoded = base64.b64decode(text[: len(text) // 4 * 4])
+            if _COMPRESSED.match(decoded):
+                yield decoded
 
 
 def of_runs(runs: Iterable[dict[str, Any]], tasks: Iterable[str]) -> Iterator[str]:
