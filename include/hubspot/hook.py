@@ -295,8 +295,6 @@ def _wrong_with_url(url: str) -> str | None:
         port = parts.port
     except ValueError:
         return "it can't be taken apart"
-    if parts.scheme.lower() not in ("http", "https"):
-        return "it begins neither with https:// nor with http://"
     if not parts.hostname or port == 0:
         return "it names no host"
     if "@" in url:
