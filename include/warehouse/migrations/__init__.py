@@ -6,7 +6,6 @@
 import logging
 import re
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import psycopg
@@ -50,15 +49,16 @@ def migrate(warehouse: Warehouse, tenant_id: str | None = None) -> list[int]:
         require_usable(connection, tenant_id)
         if _version(connection, warehouse.schema) == migrations()[-1][0]:
             return []
-    while True:
-        with suppress(_MadeMeanwhileError):
-            applied = _migrate(warehouse, tenant_id)
-            log.info("warehouse schema %s: applied migrations %s", warehouse.schema, applied)
-            return applied
+    try:
+        applied = _migrate(warehouse, tenant_id)
+    except _MadeMeanwhileError:
+        applied = _migrate(warehouse, tenant_id)
+    log.info("warehouse schema %s: applied migrations %s", warehouse.schema, applied)
+    return applied
 
 
-class _MadeMeanwhileError(Exception):
-    """Another process has made the schema while we waited to make it."""
+class _MadeMeanwhileError(WarehouseConfigError):
+    """The schema could not be made: it was there, after we had waited for another to make it."""
 
 
 def _migrate(warehouse: Warehouse, tenant_id: str | None) -> list[int]:
@@ -103,7 +103,10 @@ def _lock(connection: psycopg.Connection, schema: str) -> int:
             psycopg.errors.DuplicateSchema,
             psycopg.errors.DuplicateTable,
         ):
-            raise _MadeMeanwhileError from None
+            raise _MadeMeanwhileError(
+                f"schema {schema} can't be made: something of its name is in the way.",
+                remedy="Choose another DLT_DATABASE_SCHEMA; or remove what is in the way.",
+            ) from None
         return 0
     have = _version(connection, schema)
     if have < migrations()[-1][0]:
@@ -123,7 +126,7 @@ def _may_not(
     schema = warehouse.schema
     with warehouse.connect(tenant_id) as connection:
         have = have or _version(connection, schema)
-        if connection.execute(_IS_MIGRATED, [schema]).fetchone():
+        if connection.execute(_IS_MIGRATED, [schema]).fetchone() is not None:
             return WarehouseUnavailableError(
                 f"schema {schema} is being migrated just now.",
                 tenant_id=tenant_id,
