@@ -6,7 +6,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from include.errors import OutdatedAttemptError
+from include.errors import LoadError, OutdatedAttemptError
 from include.warehouse.connection import Warehouse
 from include.warehouse.scan_log import ScanLog
 from tests.scans import scan
@@ -129,6 +129,6 @@ def test_connections_that_are_kept_are_used_again_and_those_with_errors_are_not(
     with warehouse.keeping_connections() as keeping:
         first = backend(keeping)
         assert backend(keeping) == first
-        with pytest.raises(psycopg.errors.DivisionByZero):
+        with pytest.raises(LoadError, match="22012"):
             backend(keeping, lambda connection: connection.execute("select 1/0"))
         assert backend(keeping) != first
