@@ -18,7 +18,8 @@ from include.warehouse.session import require_usable
 
 log = logging.getLogger(__name__)
 
-#: Of a table that another session reads. Whoever wants to read it after us waits as long.
+#: How long to wait for a table that another session reads. Sessions that come later queue behind
+#: us for as long.
 LOCK_TIMEOUT = "30s"
 
 _FILE_NAME = re.compile(r"(\d{4})_(\w+)\.sql")
@@ -68,9 +69,9 @@ def _migrate(warehouse: Warehouse, tenant_id: str | None) -> list[int]:
     with warehouse.connect(tenant_id) as connection:
         have = 0
         try:
-            # readers hold tables as long as they like: whoever needs one queues behind us
-            connection.execute("select set_config('lock_timeout', %s, true)", [LOCK_TIMEOUT])
             have = _lock(connection, schema)
+            # readers may hold tables without bound, and all others would queue behind us
+            connection.execute("select set_config('lock_timeout', %s, true)", [LOCK_TIMEOUT])
             applied = list(_apply_missing(connection, schema, have))
             if applied:
                 grant_rights(connection, schema)
@@ -93,7 +94,8 @@ def _migrate(warehouse: Warehouse, tenant_id: str | None) -> list[int]:
 def _lock(connection: psycopg.Connection, schema: str) -> int:
     """Be the only one to migrate until the transaction ends; return the version that is there.
 
-    A table's lock that nobody can hold who only reads. To make the table locks as well.
+    The lock is one of a table, in a mode that a role that only reads can't take. If there is no
+    table yet, making it has the same effect.
     """
     if not _has_history(connection, schema):
         try:
