@@ -26,7 +26,7 @@ STAGING_SLOTS = 8
 #: out.
 TENANT_WAIT_S = 120
 TENANT_POLL_S = 1.0
-#: A slot is taken for a second or so; but all of them, as long as somebody dumps the database.
+#: A load takes a slot for a second or so. A pg_dump holds all of them until it ends.
 SLOT_WAIT_S = 1_800
 SLOT_POLL_S = 0.25
 START_TIMEOUT = "20s"
@@ -136,7 +136,7 @@ class TenantLock:
 def lock(connection: psycopg.Connection, schema: str, name: str) -> None:
     """Be the only one to hold *name* until the transaction ends.
 
-    A row, which nobody can hold who only reads; everybody can take an advisory lock.
+    A row lock, because a role that only reads can't take it; any role can take advisory locks.
     """
     connection.execute(
         sql.SQL(

@@ -192,6 +192,9 @@ def cases(*, pooled: bool) -> Iterator[Case]:
     """Yield every setting, of the database and of the role; without a pooler, and more besides."""
     for name, values in SETTINGS.items():
         for value, level in itertools.product(values, ("database {database}", "role {role}")):
+            if pooled and name == "local_preload_libraries":
+                # no pooler gets a session at all
+                continue
             label = f"{name}: {value}"
             refused = REFUSED.get(name)
             if name == "application_name" or (pooled and name in MAY_FAIL_WHEN_POOLED):

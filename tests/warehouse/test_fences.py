@@ -132,7 +132,7 @@ def test_connections_that_are_kept_are_used_again_and_those_with_errors_are_not(
     with warehouse.keeping_connections() as keeping:
         first = backend(keeping)
         assert backend(keeping) == first
-        with pytest.raises(LoadError):
+        with pytest.raises(LoadError, match="22012"):
             backend(keeping, lambda connection: connection.execute("select 1/0"))
         assert backend(keeping) != first
 

@@ -1,4 +1,4 @@
-"""Who may only read can hold up nobody without bound, whatever is taken and kept."""
+"""A role that only reads can't hold up scans without bound, whatever locks it takes and keeps."""
 
 import hashlib
 import time

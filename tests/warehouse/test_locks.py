@@ -3,11 +3,18 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
+import psycopg
 import pytest
 from psycopg import sql
 
-from include.errors import LoadError, OutdatedAttemptError, TenantBusyError
+from include.errors import (
+    LoadError,
+    OutdatedAttemptError,
+    TenantBusyError,
+    WarehouseUnavailableError,
+)
 from include.warehouse import lease as lease_module
+from include.warehouse import locks
 from include.warehouse.cancellation import CancelledRun, cancel
 from include.warehouse.connection import Warehouse
 from include.warehouse.locks import STAGING_SLOTS, hold_tenant
@@ -305,6 +312,24 @@ def test_a_load_that_lost_its_slot_before_its_end_does_not_count(warehouse: Ware
 def lose_slots_and_fail(warehouse: Warehouse) -> None:
     query(warehouse, "update staging_slots set writer = null returning 1")
     query(warehouse, "select 1/0")
+
+
+def test_a_dump_of_the_database_is_not_waited_for_without_bound(
+    warehouse: Warehouse, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(locks, "SLOT_WAIT_S", 0)
+    tables = ", ".join(
+        f"{warehouse.schema}_stg_slot{slot}.deals" for slot in range(1, STAGING_SLOTS + 1)
+    )
+    with (
+        psycopg.connect(database_url) as dump,
+        hold_tenant(attempt(warehouse, FIRST).warehouse, "acme") as lock,
+    ):
+        dump.execute(f"lock table {tables} in access share mode")
+
+        with pytest.raises(WarehouseUnavailableError, match="no staging slot was free"):  # noqa: SIM117
+            with lock.staging_slot(lambda _: None):
+                pass
 
 
 def test_an_error_of_a_load_is_told_whether_or_not_the_slot_is_still_ours(

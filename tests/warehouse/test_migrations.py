@@ -1,9 +1,11 @@
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import psycopg
 import pytest
+from psycopg import conninfo
 
-from include.errors import LoadError, WarehouseConfigError
+from include.errors import LoadError, WarehouseConfigError, WarehouseUnavailableError
 from include.extract.columns import DEALS, RECORDS, Shape
 from include.warehouse import migrations as migrations_module
 from include.warehouse.connection import Warehouse
@@ -48,6 +50,41 @@ def test_a_failing_migration_leaves_nothing_of_itself(
             "select to_regnamespace(%s)", [empty_warehouse.schema]
         ).fetchone()
     assert found == (None,)
+
+
+def test_one_who_may_not_migrate_waits_for_one_who_does(
+    warehouse: Warehouse, database_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    role = f"{warehouse.schema}_looks"
+    table = f"{warehouse.schema}.schema_migrations"
+    every = [*migrations(), (9999, tmp_path / "9999_newer.sql")]
+    monkeypatch.setattr(migrations_module, "migrations", lambda: every)
+    with psycopg.connect(database_url) as connection:
+        connection.execute(f"create role {role} login password 'only-for-tests'")
+        connection.execute(f"grant usage on schema {warehouse.schema} to {role}")
+        connection.execute(f"grant select on {table} to {role}")
+    url = conninfo.make_conninfo(database_url, user=role, password="only-for-tests")
+    looks = Warehouse.from_url(url, warehouse.schema)
+
+    with psycopg.connect(database_url) as migrator:
+        migrator.execute(f"lock table {table} in share row exclusive mode")
+        with pytest.raises(WarehouseUnavailableError, match="is being migrated just now"):
+            migrate(looks, "acme")
+    with pytest.raises(WarehouseConfigError, match="may not migrate it"):
+        migrate(looks, "acme")
+
+    with psycopg.connect(database_url) as connection:
+        connection.execute(f"drop owned by {role}")
+        connection.execute(f"drop role {role}")
+
+
+def test_what_is_in_the_way_of_the_schema_is_named(empty_warehouse: Warehouse) -> None:
+    with empty_warehouse.connect() as connection:
+        connection.execute(f"create schema {empty_warehouse.schema}")
+        connection.execute(f"create view {empty_warehouse.schema}.schema_migrations as select 1")
+
+    with pytest.raises(WarehouseConfigError, match="something of its name is in the way"):
+        migrate(empty_warehouse)
 
 
 def test_a_schema_newer_than_the_code_is_refused(warehouse: Warehouse) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from include.errors import LoadError
 from include.warehouse import migrations as migrations_module
 from include.warehouse.connection import Warehouse
 from include.warehouse.migrations import migrate, migrations
@@ -158,7 +159,7 @@ def test_a_migration_that_fails_leaves_the_old_version_as_it_was(
     known = [*migrations(), (NEWEST + 1, broken)]
     monkeypatch.setattr(migrations_module, "migrations", lambda: known)
 
-    with pytest.raises(Exception, match="division by zero"):
+    with pytest.raises(LoadError, match="22012"):
         migrate(old)
 
     assert (versions.description(old), versions.rows(old)) == before

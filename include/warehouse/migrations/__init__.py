@@ -6,7 +6,6 @@
 import logging
 import re
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import psycopg
@@ -19,7 +18,8 @@ from include.warehouse.session import require_usable
 
 log = logging.getLogger(__name__)
 
-#: Of a table that another session reads. Whoever wants to read it after us waits as long.
+#: How long to wait for a table that another session reads. Sessions that come later queue behind
+#: us for as long.
 LOCK_TIMEOUT = "30s"
 
 _FILE_NAME = re.compile(r"(\d{4})_(\w+)\.sql")
@@ -50,15 +50,16 @@ def migrate(warehouse: Warehouse, tenant_id: str | None = None) -> list[int]:
         require_usable(connection, tenant_id)
         if _version(connection, warehouse.schema) == migrations()[-1][0]:
             return []
-    while True:
-        with suppress(_MadeMeanwhileError):
-            applied = _migrate(warehouse, tenant_id)
-            log.info("warehouse schema %s: applied migrations %s", warehouse.schema, applied)
-            return applied
+    try:
+        applied = _migrate(warehouse, tenant_id)
+    except _MadeMeanwhileError:
+        applied = _migrate(warehouse, tenant_id)
+    log.info("warehouse schema %s: applied migrations %s", warehouse.schema, applied)
+    return applied
 
 
-class _MadeMeanwhileError(Exception):
-    """Another process has made the schema while we waited to make it."""
+class _MadeMeanwhileError(WarehouseConfigError):
+    """The schema could not be made: it was there, after we had waited for another to make it."""
 
 
 def _migrate(warehouse: Warehouse, tenant_id: str | None) -> list[int]:
@@ -68,9 +69,9 @@ def _migrate(warehouse: Warehouse, tenant_id: str | None) -> list[int]:
     with warehouse.connect(tenant_id) as connection:
         have = 0
         try:
-            # readers hold tables as long as they like: whoever needs one queues behind us
-            connection.execute("select set_config('lock_timeout', %s, true)", [LOCK_TIMEOUT])
             have = _lock(connection, schema)
+            # readers may hold tables without bound, and all others would queue behind us
+            connection.execute("select set_config('lock_timeout', %s, true)", [LOCK_TIMEOUT])
             applied = list(_apply_missing(connection, schema, have))
             if applied:
                 grant_rights(connection, schema)
@@ -93,7 +94,8 @@ def _migrate(warehouse: Warehouse, tenant_id: str | None) -> list[int]:
 def _lock(connection: psycopg.Connection, schema: str) -> int:
     """Be the only one to migrate until the transaction ends; return the version that is there.
 
-    A table's lock that nobody can hold who only reads. To make the table locks as well.
+    The lock is one of a table, in a mode that a role that only reads can't take. If there is no
+    table yet, making it has the same effect.
     """
     if not _has_history(connection, schema):
         try:
@@ -103,7 +105,10 @@ def _lock(connection: psycopg.Connection, schema: str) -> int:
             psycopg.errors.DuplicateSchema,
             psycopg.errors.DuplicateTable,
         ):
-            raise _MadeMeanwhileError from None
+            raise _MadeMeanwhileError(
+                f"schema {schema} can't be made: something of its name is in the way.",
+                remedy="Choose another DLT_DATABASE_SCHEMA; or remove what is in the way.",
+            ) from None
         return 0
     have = _version(connection, schema)
     if have < migrations()[-1][0]:
@@ -123,7 +128,7 @@ def _may_not(
     schema = warehouse.schema
     with warehouse.connect(tenant_id) as connection:
         have = have or _version(connection, schema)
-        if connection.execute(_IS_MIGRATED, [schema]).fetchone():
+        if connection.execute(_IS_MIGRATED, [schema]).fetchone() is not None:
             return WarehouseUnavailableError(
                 f"schema {schema} is being migrated just now.",
                 tenant_id=tenant_id,
