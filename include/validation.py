@@ -32,7 +32,7 @@ class Validated(TypedDict):
 
 
 def validate_token(scan: Scan) -> Validated:
-    """Open the scan and ask HubSpot whose token this is. Writes nothing but the scan's own row.
+    """Open the scan and ask HubSpot whose token this is. Writes nothing but rows of `scans`.
 
     Raises TokenMissingError, TokenRejectedError, ScopeMissingError or PortalMismatchError (a person
     must act), or a TransientError.
@@ -90,7 +90,10 @@ def ended_runs(runs: Collection[tuple[str, str]]) -> dict[tuple[str, str], Ended
 
 
 def end_abandoned_scans(warehouse: Warehouse, scan: Scan, find: FindEndedRuns = ended_runs) -> None:
-    """Set the tenant's other scans whose runs have ended to failed: nobody else may have looked."""
+    """Set the tenant's other scans whose runs have ended to failed.
+
+    The status page and the API do so too, but only when a person opens them.
+    """
     with warehouse.connect(scan.tenant.id) as connection:
         scans = open_scans(connection, warehouse.schema, [scan.tenant.dag_id])
     end_scans_of_ended_runs(warehouse, [s for s in scans if s.scan_id != scan.id], find)

@@ -107,8 +107,8 @@ class Findings:
 
     def __str__(self) -> str:
         tried = sum(self.outcomes.values())
-        told = ", ".join(f"{count} {name}" for name, count in self.outcomes.most_common())
-        return f"{tried} mutations: {told}; {len(self.wrong)} wrong"
+        counts = ", ".join(f"{count} {name}" for name, count in self.outcomes.most_common())
+        return f"{tried} mutations: {counts}; {len(self.wrong)} wrong"
 
 
 def _account() -> Portal:
