@@ -1,8 +1,10 @@
 """The portal's property definitions, as `property_definitions`, and how they drift."""
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
 import psycopg
 from psycopg import sql
 
@@ -11,6 +13,8 @@ from include.scan import Scan
 from include.warehouse.connection import Warehouse
 from include.warehouse.rows import unlist, upsert
 from include.warehouse.values import is_key, to_json
+
+log = logging.getLogger(__name__)
 
 #: What changed since the last scan: "added", "removed", "retyped" → names. Empty: nothing did.
 Drift = dict[str, list[str]]
@@ -38,7 +42,10 @@ def save_definitions(
 def stored_definitions(
     warehouse: Warehouse, scan: Scan, object_name: str
 ) -> list[PropertyDefinition]:
-    """Return what the portal defined when it was asked last, live and archived."""
+    """Return what the portal defined when it was asked last, live and archived.
+
+    Rows that something has damaged are left out: the next list of HubSpot's writes them again.
+    """
     with warehouse.connect(scan.tenant.id) as connection:
         rows = connection.execute(
             sql.SQL(
@@ -46,7 +53,18 @@ def stored_definitions(
             ).format(sql.Identifier(warehouse.schema, "property_definitions")),
             [scan.tenant.id, object_name],
         ).fetchall()
-    return [decode_definition(document.encode()) for (document,) in rows]
+    definitions = []
+    for (document,) in rows:
+        try:
+            definitions.append(decode_definition(document.encode()))
+        except msgspec.ValidationError as exc:
+            log.warning(
+                "tenant %s: a stored definition of %s is damaged: %s",
+                scan.tenant.id,
+                object_name,
+                exc,
+            )
+    return definitions
 
 
 def _usable_types(

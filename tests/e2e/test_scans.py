@@ -241,3 +241,24 @@ def test_an_account_that_moves_gives_the_worker_slot_back_and_uses_up_no_try(
     assert tasks["extract_deals"]["try_number"] == 1
     log = pipeline.stack.task_log(dag_id, run_id, "extract_deals")
     assert "asks to come back in 3 s" in log
+
+
+def test_a_scan_that_was_left_open_is_ended_by_the_next_one_with_the_end_of_its_run(
+    pipeline: Pipeline,
+) -> None:
+    tenant, dag_id = "windowed", dag_of("windowed")
+    window = {"window_start": "2024-01-01T00:00:00Z", "window_end": "2024-01-02T00:00:00Z"}
+    left_open = pipeline.stack.trigger(dag_id, window)
+    require_success(pipeline, tenant, left_open)
+    query(
+        pipeline,
+        "update scans set state = 'extracting', finished_at = null where run_id = %s"
+        " returning scan_id",
+        left_open,
+    )
+
+    require_success(pipeline, tenant, pipeline.stack.trigger(dag_id, window))
+
+    (scan,) = query(pipeline, "select state, finished_at from scans where run_id = %s", left_open)
+    (run,) = [r for r in pipeline.stack.api.runs(dag_id) if r["dag_run_id"] == left_open]
+    assert scan == {"state": "failed", "finished_at": datetime.fromisoformat(run["end_date"])}

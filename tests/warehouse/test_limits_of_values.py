@@ -121,7 +121,7 @@ def test_associations(warehouse: Warehouse, to_id: Any, kind: AssociationType) -
     fits = AssociatedRecord(3, [AssociationType(LONGEST_KEY, 2**31 - 1, LONG)])
     result = AssociationResult(source=_source(1), to=[AssociatedRecord(to_id, [kind]), fits])
 
-    links, misfits = links_of([result])
+    links, misfits = links_of([result], of=[1])
     replace_associations(warehouse, scan(), "deals", "contacts", [1], links)
 
     assert misfits == 1
