@@ -264,7 +264,7 @@ class HubSpotClient:
             object_type,
             ids,
             decode_history,
-            lambda page: _histories_in(ids, page),
+            _histories_in,
             properties=["hs_object_id"],
             propertiesWithHistory=list(properties),
         )
@@ -470,16 +470,14 @@ def _found_by(asked: Sequence[str], page: Page) -> set[str]:
     return found
 
 
-def _histories_in(asked: Sequence[str], page: HistoryPage) -> set[str]:
+def _histories_in(page: HistoryPage) -> set[str]:
     """Return the ids whose histories came. A record that comes without one twice has none."""
     times = Counter(history.id for history in page.results)
-    came = {
+    return {
         history.id
         for history in page.results
         if history.properties_with_history is not None or times[history.id] > 1
     }
-    # that of a record that was merged away comes under its survivor's id
-    return came if came.issubset(asked) else came.union(asked)
 
 
 def requests_a_page(properties: Sequence[str]) -> int:

@@ -20,6 +20,7 @@ from include.hubspot.hook import HubSpotHook
 from include.hubspot.rate_limit import Demand, Rule
 from include.hubspot.turns import LocalLimits
 from tests.hubspot_simulator import Fault, HubSpotSimulator, Portal, Token, portals
+from tests.hubspot_simulator.errors import Answer
 
 OLD, NEW = "pat-na1-generated", "pat-na1-new"
 
@@ -266,3 +267,20 @@ def test_threads_count_every_request_and_keep_no_cookie(simulator: HubSpotSimula
 
     assert client.requests == 201
     assert 0 < client.latency_s < 5
+
+
+def test_a_history_under_another_id_is_not_taken_for_that_of_a_record_that_was_asked_for(
+    portal: Portal, simulator: HubSpotSimulator
+) -> None:
+    client = client_of(simulator, sleep=lambda _: None)
+    asked = list(map(str, portal.live_ids()[:2]))
+
+    def rename(answer: Answer) -> Answer:
+        answer.body = answer.body.replace(f'"id":"{asked[0]}"'.encode(), b'"id":"7"')
+        return answer
+
+    portal.add_fault(Fault("rewritten", endpoint="batch_read", rewrite=rename, count=None))
+
+    page = client.read_history("deals", asked, ["dealname"])
+
+    assert page.unanswered == [asked[0]]

@@ -12,10 +12,11 @@ create or replace function {schema}.as_timestamptz(value text) returns timestamp
             when value ~ '^[12][0-9]{{3}}-(0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8])T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]([.][0-9]{{3}})?Z$'
             then value::timestamptz
             -- milliseconds since 1970; seconds and the rest apart, as intervals are multiplied with
-            -- double precision, which does not hold so many microseconds
+            -- double precision, which does not hold so many microseconds. PostgreSQL's times begin
+            -- in 4713 BC and end in 294276: what lies beyond would be an error.
             when length(value) <= 400
                  and value ~ '^[ \t\n\r\f\v]*[+-]?([0-9]+[.]?[0-9]*|[.][0-9]+)([eE][+-]?[0-9]{{1,3}})?[ \t\n\r\f\v]*$'
-            then case when abs(value::numeric) < 1e15 then
+            then case when value::numeric > -1e14 and value::numeric < 1e15 then
                 timestamptz '1970-01-01Z'
                 + floor(value::numeric * 0.001)::float8 * interval '1 second'
                 + (round(value::numeric * 1000)
