@@ -48,6 +48,7 @@ class ListReader:
     """Reads the rest of one list; a context manager that yields pages, in no particular order.
 
     :param position: what is to be read; moved on with every page that is yielded.
+    :param announced: how many live records were counted before.
     :param read_ahead: asked before each page; whoever has stored the pages tells it so.
 
     Readers are threads. They end with the `with` block, whatever ends it.
@@ -62,7 +63,9 @@ class ListReader:
         read_ahead: ReadAhead,
         *,
         archived: bool,
+        announced: int = 0,
     ) -> None:
+        self._announced = announced
         self._client = client
         self._object_type = object_type
         self._properties = properties
@@ -280,6 +283,7 @@ class ListReader:
             self._client.tenant_id,
             # search knows nothing of archived records
             None if self._archived else self._count,
+            announced=self._announced,
         )
 
     def _count(self) -> int:

@@ -64,7 +64,12 @@ class Plan:
     def of_row(cls, row: Mapping[str, Any]) -> "Plan":
         """Return what an earlier try decided: a row of `scan_objects`."""
         return cls(
-            row["mode"], row["reason"], row["window_start"], row["window_end"], row["watermark"]
+            row["mode"],
+            row["reason"],
+            row["window_start"],
+            row["window_end"],
+            row["watermark"],
+            expected=row["expected"],
         )
 
 

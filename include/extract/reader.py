@@ -55,7 +55,7 @@ class RecordReader:
         """
         position = self._figures.position
         if plan.window_start is None:
-            self._list(position.live, archived=False)
+            self._list(position.live, archived=False, announced=plan.expected or 0)
         else:
             # a try that goes on has no count, and counts what is left
             self._read_modified(position.live, plan.window_start, plan.window_end, plan.modified)
@@ -112,7 +112,7 @@ class RecordReader:
             self._writer.flush()
             self._follow_up(archived_only=archived_only, again=True)
 
-    def _list(self, position: ListPosition, *, archived: bool) -> None:
+    def _list(self, position: ListPosition, *, archived: bool, announced: int = 0) -> None:
         reader = ListReader(
             self._extraction.client,
             self._object.object_type,
@@ -120,6 +120,7 @@ class RecordReader:
             position,
             self._writer.read_ahead,
             archived=archived,
+            announced=announced,
         )
         with reader as pages:
             for page in pages:

@@ -10,7 +10,7 @@ from include.errors import ContractError
 EMPTY_PAGES_MAX = 100
 #: Pages that bring exactly what an earlier one brought.
 REPEATED_PAGES_MAX = 3
-#: Records that a list may bring before HubSpot is asked how many there are.
+#: Records that may come beyond twice the number that was counted.
 UNCOUNTED_RECORDS = 20_000
 
 
@@ -18,12 +18,19 @@ class CursorGuard:
     """Ends the reading of a list whose cursors lead nowhere. Thread-safe.
 
     :param path: of the list, for the message.
+    :param announced: how many records were counted before.
     :param count: asks how many records there are; None: HubSpot can't tell. More than twice as many
-        (and UNCOUNTED_RECORDS more) are not explained by changes while the list was read.
+        (and UNCOUNTED_RECORDS more) are not explained by changes while the list was read. It is not
+        asked before more than that of the announced ones have come: meanwhile all readers wait.
     """
 
     def __init__(
-        self, path: str, tenant_id: str | None, count: Callable[[], int] | None = None
+        self,
+        path: str,
+        tenant_id: str | None,
+        count: Callable[[], int] | None = None,
+        *,
+        announced: int = 0,
     ) -> None:
         self._path = path
         self._tenant_id = tenant_id
@@ -32,7 +39,7 @@ class CursorGuard:
         self._followed: set[str] = set()
         self._seen: set[Hashable] = set()
         self._empty = self._repeated = self._records = 0
-        self._allowed: float = UNCOUNTED_RECORDS if count else math.inf
+        self._allowed: float = 2 * announced + UNCOUNTED_RECORDS if count else math.inf
 
     def next(self, after: str | None, ids: Sequence[str]) -> str | None:
         """Return the cursor that a page of *ids* leads to, or None at the end of the list.
