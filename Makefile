@@ -5,6 +5,12 @@ SHELL := /bin/sh
 PYTHON := .venv/bin/python
 STACK := $(PYTHON) -m include.local
 
+# Tests run in WORKERS processes: those that start Airflow mostly wait, so one more than two cores.
+# SEED=7: in random order, the same for the same seed. Bytecode of tests and include is kept, also
+# where PYTHONDONTWRITEBYTECODE is set: to compile all of it takes each process some seconds.
+WORKERS := 3
+PYTEST = PYTHONDONTWRITEBYTECODE= $(PYTHON) -m pytest -n $(WORKERS) $(if $(SEED),-p randomly --randomly-seed=$(SEED))
+
 # make demo DETACH=1, make demo ONCE=1, make run TENANT=acme
 AFTERWARDS := $(if $(DETACH),--detach,$(if $(ONCE),--once))
 
@@ -49,8 +55,8 @@ mail: venv ## Show the newest mails that make demo's mail server has taken (NEWE
 	@$(STACK) mail $(if $(NEWEST),--newest $(NEWEST))
 
 .PHONY: test
-test: venv ## The whole test suite, with real Airflow processes
-	$(PYTHON) -m pytest
+test: venv ## The whole test suite, with real Airflow processes (SEED=7: in random order; WORKERS=2)
+	$(PYTEST) --durations=10
 
 .PHONY: check
 check: lint types unit ## Lint, types and the fast tests
@@ -65,8 +71,9 @@ types: venv ## mypy, strict
 	.venv/bin/mypy
 
 .PHONY: unit
-unit: venv ## The fast tests only
-	$(PYTHON) -m pytest -m "not e2e"
+unit: WORKERS := 2
+unit: venv ## The fast tests only: no Airflow process, no browser (SEED=7: in random order)
+	$(PYTEST) -m "not e2e and not slow"
 
 .PHONY: bench
 bench: venv ## Benchmarks against their targets, about 15 minutes (QUICK=1: 5; NAME="cpu idle": these only)

@@ -112,6 +112,7 @@ MAY_IMPORT = {
         "include.secret_text",
     },
     "include.local.__main__": {"include.errors", "include.hubspot.answers", "include.local"},
+    "include.local.executor": {"include.deploy.worker_imports"},
     "include.local": {"include.local", "include.tenants", "include.errors"},
     "dags": {
         "include.alerts.callbacks",

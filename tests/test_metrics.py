@@ -14,7 +14,7 @@ from include.errors import DailyLimitError, HubSpotUnavailableError, TokenReject
 from include.metrics import count, counted, gauge, timed
 from tests.conftest import Serve
 from tests.hubspot_simulator import portals
-from tests.scans import run, scan
+from tests.support.scans import run, scan
 
 Sent = list[tuple[str, str, float, dict[str, str]]]
 

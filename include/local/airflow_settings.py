@@ -25,6 +25,8 @@ DEFAULTS = {
     # macOS kills forked children that touch Objective-C, as Airflow's would.
     "OBJC_DISABLE_INITIALIZE_FORK_SAFETY": "YES",
     "RUNTIME__DLTHUB_TELEMETRY": "false",
+    # Arrow then starts no thread when it is imported: threads don't survive the fork of a task.
+    "JE_ARROW_MALLOC_CONF": "background_thread:false",
 }
 
 
@@ -49,7 +51,7 @@ def airflow_environment(
         "AIRFLOW__CORE__DAGS_FOLDER": str(PROJECT_ROOT / "dags"),
         "AIRFLOW__CORE__PLUGINS_FOLDER": str(PROJECT_ROOT / "plugins"),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-        "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
+        "AIRFLOW__CORE__EXECUTOR": "include.local.executor.PreloadedLocalExecutor",
         "AIRFLOW__CORE__FERNET_KEY": credentials.fernet_key,
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{here}/execution/",
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": f"{credentials.admin_user}:admin",

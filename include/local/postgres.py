@@ -13,7 +13,9 @@ import secrets
 import shutil
 import subprocess
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from urllib.parse import quote
 
 import psycopg
@@ -43,11 +45,18 @@ class EmbeddedPostgres(Started):
 
     Start it by `with` or `start()`; both take over a server that an earlier process left running.
     As root it runs as `nobody`, with its data outside of *state_dir* if `nobody` can't get there.
+    *settings* are PostgreSQL's, besides `SETTINGS`.
     """
 
-    def __init__(self, state_dir: Path, account: Account | None = None) -> None:
+    def __init__(
+        self,
+        state_dir: Path,
+        account: Account | None = None,
+        settings: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         self._account = account or unprivileged_account()
         self._files = PostgresFiles.below(state_dir, self._account)
+        self._settings = {**SETTINGS, **settings}
         self.port = 0
 
     @property
@@ -138,7 +147,7 @@ class EmbeddedPostgres(Started):
             log_start = self._files.log_size()
             started = self._run(
                 "pg_ctl", "start", "-D", str(self.data_dir), "-l", str(self._files.log),
-                "-w", "-t", str(START_TIMEOUT_S), "-o", _as_options(self._choose_port()),
+                "-w", "-t", str(START_TIMEOUT_S), "-o", self._options(),
             )  # fmt: skip
             if postmaster := self._files.running():
                 return postmaster
@@ -152,6 +161,10 @@ class EmbeddedPostgres(Started):
                     f"The whole log is {self._files.log}.",
                 )
             time.sleep(0.2)
+
+    def _options(self) -> str:
+        settings = {"port": str(self._choose_port()), **self._settings}
+        return " ".join(f"-c {name}='{value}'" for name, value in settings.items())
 
     def _choose_port(self) -> int:
         """Return the port of last time if it is still free: saved connections keep working."""
@@ -185,11 +198,6 @@ class EmbeddedPostgres(Started):
             )
             output.seek(0)
             return subprocess.CompletedProcess(done.args, done.returncode, output.read(), "")
-
-
-def _as_options(port: int) -> str:
-    settings = {"port": str(port), **SETTINGS}
-    return " ".join(f"-c {name}='{value}'" for name, value in settings.items())
 
 
 def _one_line(output: str) -> str:

@@ -4,9 +4,10 @@ import pytest
 
 from include.alerts import channels
 from include.alerts.channels import NotTakenError, send
+from include.local.ports import free_port
 from include.tenants import Channel
-from tests.alerts.conftest import Mailbox, Receiver, free_port, smtp_connection
 from tests.alerts.messages import MESSAGE, message
+from tests.support.receivers import Mailbox, Receiver, http_connections, smtp_connection
 
 MAIL = Channel.model_validate({"smtp": {"to": ["ops@example.com", "boss@example.com"]}})
 SLACK = Channel.model_validate({"slack": None})
@@ -81,8 +82,6 @@ def test_a_refusal_is_noticed_and_told_without_the_address(
 def test_a_channel_that_is_not_there_is_noticed(
     channel: Channel, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tests.alerts.conftest import http_connections
-
     nobody = free_port()
     monkeypatch.setenv("AIRFLOW_CONN_SMTP_DEFAULT", smtp_connection(nobody))
     for name, value in http_connections(f"http://127.0.0.1:{nobody}").items():

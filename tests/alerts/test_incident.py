@@ -13,7 +13,7 @@ from include.errors import QualityError, ScanKilledError, TokenRejectedError
 from include.tenants import AlertSettings
 from include.warehouse.connection import Warehouse
 from tests.alerts.messages import message
-from tests.scans import query
+from tests.support.scans import query
 
 REJECTED = trouble_of(TokenRejectedError("no."))
 KILLED = trouble_of(ScanKilledError("gone."))

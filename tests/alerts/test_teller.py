@@ -34,7 +34,7 @@ from include.tenants import Channel, Tenant
 from include.warehouse.connection import Warehouse
 from include.warehouse.scan_end import end_scan
 from include.warehouse.scan_log import ScanLog
-from tests.scans import query, scan_row
+from tests.support.scans import query, scan_row
 
 REJECTED = TokenRejectedError("HubSpot said no.", tenant_id="acme", remedy="Rotate it.")
 WAITS = DailyLimitError("used up.", resume_at=datetime(2026, 11, 25, 5, 2, tzinfo=UTC))

@@ -19,7 +19,7 @@ from tests.bench.floor import ALL_COLUMNS
 from tests.bench.report import Line, at_least, at_most
 from tests.bench.shape import PROPERTIES, SETTINGS, SHAPE, asked_names
 from tests.bench.simulator import Account, simulated
-from tests.scans import BARE
+from tests.support.scans import BARE
 
 TENANT = "acme"
 ARCHIVED_DEALS = 100

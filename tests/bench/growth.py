@@ -19,7 +19,7 @@ from tests.bench.extraction import Measured
 from tests.bench.report import Line, at_most
 from tests.bench.simulator import Account, simulated
 from tests.hubspot_simulator.seed import FIRST_ID
-from tests.scans import BARE
+from tests.support.scans import BARE
 
 TENANT = "acme"
 SMALL, LARGE, LARGE_QUICK = 100_000, 5_000_000, 1_000_000

@@ -12,7 +12,7 @@ from tests.bench.bench import Bench
 from tests.bench.extraction import IDLE_JOB, Scans
 from tests.bench.report import Line, at_most
 from tests.bench.simulator import Account, simulated
-from tests.scans import BARE
+from tests.support.scans import BARE
 
 TENANT = "acme"
 MOST_REQUESTS, MOST_CPU_S = 6, 1.5

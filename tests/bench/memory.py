@@ -4,7 +4,7 @@ from tests.bench.ask import Ask
 from tests.bench.bench import Bench
 from tests.bench.report import Line, at_most
 from tests.bench.simulator import simulated
-from tests.scans import BARE
+from tests.support.scans import BARE
 
 TENANT = "acme"
 FEW, MANY, MANY_QUICK = 20_000, 1_000_000, 200_000

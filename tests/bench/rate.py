@@ -14,7 +14,7 @@ from tests.bench.child import Child
 from tests.bench.extraction import EXTRACT_JOB, Scans
 from tests.bench.report import Line
 from tests.bench.simulator import Account, simulated
-from tests.scans import BARE
+from tests.support.scans import BARE
 
 LIMIT, WINDOW_S = 190, 10.0
 LEAST_SHARE = 0.95

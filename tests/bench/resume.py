@@ -11,7 +11,7 @@ from tests.bench.child import Child
 from tests.bench.extraction import EXTRACT_JOB, Scans
 from tests.bench.report import Line, at_most
 from tests.bench.simulator import Account, simulated
-from tests.scans import BARE
+from tests.support.scans import BARE
 
 TENANT = "acme"
 KILL_AT, MOST_SENT_AGAIN = 0.8, 0.25

@@ -10,7 +10,7 @@ from tests.bench.extraction import Measured
 from tests.bench.report import Line, at_most
 from tests.bench.shape import SETTINGS, SHAPE
 from tests.bench.simulator import simulated
-from tests.scans import BARE
+from tests.support.scans import BARE
 
 TENANT = "acme"
 MOST_GROWTH_PERCENT, MOST_OF_FIRST = 0.0, 0.5

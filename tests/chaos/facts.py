@@ -3,7 +3,7 @@
 from typing import Any
 
 from tests.hubspot_simulator import Portal
-from tests.truth import Deals, as_stored, storable
+from tests.support.truth import Deals, as_stored, storable
 
 #: Rows that can be compared whatever their order.
 Rows = set[tuple[Any, ...]]

@@ -4,8 +4,8 @@ from typing import Any
 
 from include.warehouse.connection import Warehouse
 from tests.chaos.facts import Rows, values_of
-from tests.scans import query
-from tests.truth import present
+from tests.support.scans import query
+from tests.support.truth import present
 
 _LIVE = (
     "deals._tenant_id = %s and not archived and vanished_at is null and merged_into_deal_id is null"

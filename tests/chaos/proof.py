@@ -5,7 +5,7 @@ from include.warehouse.connection import Warehouse
 from tests.chaos.facts import Facts, Rows
 from tests.chaos.holdings import Holdings
 from tests.hubspot_simulator import Portal
-from tests.scans import query
+from tests.support.scans import query
 
 #: Of what differs.
 SHOWN = 5

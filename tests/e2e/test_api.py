@@ -2,15 +2,15 @@
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
 import requests
 
-from tests.e2e.conftest import RUN_TIMEOUT_S, Pipeline, dag_of
-from tests.e2e.test_scans import query, truth_of, until
-from tests.truth import as_stored
+from tests.e2e.conftest import Pipeline, dag_of
+from tests.hubspot_simulator.faults import Fault
+from tests.support.truth import as_stored
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.e2e
 
@@ -24,10 +24,7 @@ class Api:
         self._base = f"{pipeline.stack.url}/hubspot-deals"
         self._session = requests.Session()
         self._session.trust_env = False
-        credentials = pipeline.stack.credentials
-        login = {"username": credentials.admin_user, "password": credentials.admin_password}
-        answer = self._session.post(f"{pipeline.stack.url}/auth/token", json=login, timeout=60)
-        self._session.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
+        self._session.headers["Authorization"] = f"Bearer {pipeline.stack.api.token()}"
 
     def get(self, path: str) -> Any:
         answer = self._session.get(self._base + path, timeout=60)
@@ -50,16 +47,13 @@ def api(pipeline: Pipeline) -> Api:
     return Api(pipeline)
 
 
-@contextmanager
-def slow_lists(pipeline: Pipeline, seconds: float) -> Iterator[None]:
-    """Have HubSpot take its time over pages of the list."""
-    url = f"{pipeline.simulator_url}/_simulator/portals/1000002/faults"
-    faults = [{"kind": "slow", "endpoint": "list", "seconds": seconds, "count": 1_000}]
-    requests.post(url, json=faults, timeout=60).raise_for_status()
-    try:
-        yield
-    finally:
-        requests.post(url, json=[], timeout=60).raise_for_status()
+@pytest.fixture
+def slow_lists(pipeline: Pipeline) -> Iterator[None]:
+    """HubSpot takes its time over pages of the list."""
+    account = pipeline.accounts[TENANT]
+    account.faults = [Fault("slow", endpoint="list", seconds=2.0, count=None)]
+    yield
+    account.faults = []
 
 
 def test_a_scan_is_started_watched_and_its_result_read(pipeline: Pipeline, api: Api) -> None:
@@ -76,9 +70,9 @@ def test_a_scan_is_started_watched_and_its_result_read(pipeline: Pipeline, api: 
         states.append(api.get(f"/scans/{scan_id}")["state"])
         return states[-1] in ("succeeded", "failed")
 
-    until(ended, RUN_TIMEOUT_S)
+    until(ended, "the scan has ended")
     scan = api.get(f"/scans/{scan_id}")
-    truth = truth_of(pipeline, TENANT)
+    truth = pipeline.accounts[TENANT].truth()
     assert scan["state"] == "succeeded", scan
     assert states[0] in ("queued", "validating")
     assert scan["deals_received"] == len(truth)
@@ -93,27 +87,28 @@ def test_a_scan_is_started_watched_and_its_result_read(pipeline: Pipeline, api: 
     stored = as_stored(truth)
     assert brought == {deal_id: stored[deal_id] for deal_id in brought}
     # the scan has ended; its run in Airflow does a moment later
-    tenant = until(lambda: (seen := api.get(f"/tenants/{TENANT}"))["state"] != "running" and seen)
+    tenant = until(
+        lambda: (seen := api.get(f"/tenants/{TENANT}"))["state"] != "running" and seen,
+        "the run has ended",
+    )
     assert (tenant["state"], tenant["last_scan"]["scan_id"]) == ("ok", scan_id)
     assert tenant["deals_live"] == sum(not deal["archived"] for deal in truth)
 
 
+@pytest.mark.usefixtures("slow_lists")
 def test_a_running_scan_is_cancelled_for_good(pipeline: Pipeline, api: Api) -> None:
-    with slow_lists(pipeline, seconds=2.0):
-        started = api.post(
-            "/scans", {"tenant": TENANT, "mode": "full", "checkpoint_pages": 2}
-        ).json()
-        scan_id, run_id = started["scan_id"], started["run_id"]
-        until(lambda: api.get(f"/scans/{scan_id}")["state"] == "extracting", RUN_TIMEOUT_S)
-        (before,) = query(pipeline, "select attempt from scans where scan_id = %s", scan_id)
+    started = api.post("/scans", {"tenant": TENANT, "mode": "full", "checkpoint_pages": 2}).json()
+    scan_id, run_id = started["scan_id"], started["run_id"]
+    until(lambda: api.get(f"/scans/{scan_id}")["state"] == "extracting", "the extraction runs")
+    (before,) = pipeline.query("select attempt from scans where scan_id = %s", scan_id)
 
-        cancelled = api.post(f"/scans/{scan_id}/cancel")
-        again = api.post(f"/scans/{scan_id}/cancel")
+    cancelled = api.post(f"/scans/{scan_id}/cancel")
+    again = api.post(f"/scans/{scan_id}/cancel")
 
-        assert (cancelled.status_code, again.status_code) == (202, 409)
-        assert pipeline.stack.wait(dag_of(TENANT), run_id, RUN_TIMEOUT_S) == "failed"
-        until(lambda: not connections_of(pipeline, scan_id), RUN_TIMEOUT_S)
-    (after,) = query(pipeline, "select state, attempt from scans where scan_id = %s", scan_id)
+    assert (cancelled.status_code, again.status_code) == (202, 409)
+    assert pipeline.wait(TENANT, run_id) == "failed"
+    until(lambda: not connections_of(pipeline, scan_id), "the extraction has ended")
+    (after,) = pipeline.query("select state, attempt from scans where scan_id = %s", scan_id)
     assert after["state"] == "cancelled"
     assert after["attempt"] > before["attempt"]
     assert api.get(f"/scans/{scan_id}")["state"] == "cancelled"
@@ -125,8 +120,7 @@ def _without_nulls(deal: dict[str, Any]) -> dict[str, Any]:
 
 def connections_of(pipeline: Pipeline, scan_id: str) -> list[Any]:
     """The tries of a scan that are still at work."""
-    return query(
-        pipeline,
+    return pipeline.query(
         "select pid from pg_stat_activity where application_name like %s",
         f"hubspot_deals/{scan_id}/%",
     )

@@ -15,7 +15,7 @@ from psycopg.rows import dict_row
 from include.local.simulator import connection_to
 from tests.deploy.places import unavailable
 from tests.deploy.topology import Topology
-from tests.truth import Deals, as_stored, stored
+from tests.support.truth import Deals, as_stored, stored
 
 pytestmark = [
     pytest.mark.e2e,

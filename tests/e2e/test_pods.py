@@ -20,7 +20,7 @@ from include.local.processes import Programs
 from include.local.simulator import DEMO_TOKENS, connections, start_simulator
 from tests.deploy import pod
 from tests.deploy.pod_stack import PodStack
-from tests.truth import Deals, as_stored, stored
+from tests.support.truth import Deals, as_stored, stored
 
 pytestmark = pytest.mark.e2e
 
@@ -33,36 +33,36 @@ RUN_TIMEOUT_S = 180
 
 
 @pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PodStack]:
+def pods(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PodStack]:
     folder = tmp_path_factory.mktemp("pods")
     entry = {"schedule": None, "full_scan_schedule": None}
     env = without_the_users_own(os.environ)
-    stack = PodStack(folder, env, dict.fromkeys(ACCOUNTS, entry), shards=2)
+    pods = PodStack(folder, env, dict.fromkeys(ACCOUNTS, entry), shards=2)
     try:
-        stack.simulator_url = start_simulator(Programs(folder), folder, env)
+        pods.simulator_url = start_simulator(Programs(folder), folder, env)
         tokens = {tenant: DEMO_TOKENS[account] for tenant, account in ACCOUNTS.items()}
-        stack.env.update(connections(stack.simulator_url, ACCOUNTS, tokens))
-        with stack:
-            stack.wait_for_dags([dag_of(tenant) for tenant in ACCOUNTS])
-            yield stack
+        pods.env.update(connections(pods.simulator_url, ACCOUNTS, tokens))
+        with pods:
+            pods.wait_for_dags([dag_of(tenant) for tenant in ACCOUNTS])
+            yield pods
     finally:
-        stack.stop()
-        stack.postgres.remove()
+        pods.stop()
+        pods.postgres.remove()
 
 
 @pytest.fixture(scope="module")
-def image_before(stack: PodStack) -> dict[str, int]:
-    return files_of(stack.image)
+def image_before(pods: PodStack) -> dict[str, int]:
+    return files_of(pods.image)
 
 
 @pytest.fixture(scope="module")
-def runs(stack: PodStack, image_before: dict[str, int]) -> dict[str, str]:
+def runs(pods: PodStack, image_before: dict[str, int]) -> dict[str, str]:
     """Tenant → the run of its first scan. All run at once, big's slowly."""
-    set_latency(stack, "big", LATENCY_S)
+    set_latency(pods, "big", LATENCY_S)
     return {
-        "big": stack.trigger(dag_of("big"), {"checkpoint_pages": 2}),
-        "acme": stack.trigger(dag_of("acme")),
-        "contoso": stack.trigger(dag_of("contoso")),
+        "big": pods.trigger(dag_of("big"), {"checkpoint_pages": 2}),
+        "acme": pods.trigger(dag_of("acme")),
+        "contoso": pods.trigger(dag_of("contoso")),
     }
 
 
@@ -70,28 +70,28 @@ def dag_of(tenant: str) -> str:
     return f"hubspot_deals__{tenant}"
 
 
-def portal_url(stack: PodStack, tenant: str) -> str:
-    return f"{stack.simulator_url}/_simulator/portals/{PORTALS[tenant]}"
+def portal_url(pods: PodStack, tenant: str) -> str:
+    return f"{pods.simulator_url}/_simulator/portals/{PORTALS[tenant]}"
 
 
-def set_latency(stack: PodStack, tenant: str, seconds: float) -> None:
-    url = f"{portal_url(stack, tenant)}/settings"
+def set_latency(pods: PodStack, tenant: str, seconds: float) -> None:
+    url = f"{portal_url(pods, tenant)}/settings"
     requests.post(url, json={"latency_s": seconds}, timeout=60).raise_for_status()
 
 
-def truth_of(stack: PodStack, tenant: str) -> Deals:
-    text = requests.get(f"{portal_url(stack, tenant)}/truth", timeout=60).text
+def truth_of(pods: PodStack, tenant: str) -> Deals:
+    text = requests.get(f"{portal_url(pods, tenant)}/truth", timeout=60).text
     return as_stored([json.loads(line) for line in text.split("\n")])
 
 
-def rows_of(stack: PodStack, tenant: str) -> Deals:
-    with psycopg.connect(stack.postgres.dsn("warehouse")) as connection:
+def rows_of(pods: PodStack, tenant: str) -> Deals:
+    with psycopg.connect(pods.postgres.dsn("warehouse")) as connection:
         return stored(connection, "hubspot_deals", tenant)
 
 
-def scan_of(stack: PodStack, tenant: str) -> dict[str, Any]:
+def scan_of(pods: PodStack, tenant: str) -> dict[str, Any]:
     """The tenant's only scan, with how far its deals are; empty before it is there."""
-    with psycopg.connect(stack.postgres.dsn("warehouse"), row_factory=dict_row) as connection:
+    with psycopg.connect(pods.postgres.dsn("warehouse"), row_factory=dict_row) as connection:
         tables = connection.execute("select to_regclass('hubspot_deals.scan_objects') as found")
         if not (tables.fetchone() or {})["found"]:
             return {}
@@ -109,52 +109,52 @@ def files_of(folder: Path) -> dict[str, int]:
     return {str(path): path.lstat().st_mtime_ns for path in folder.rglob("*")}
 
 
-def require_success(stack: PodStack, runs: dict[str, str], tenant: str) -> None:
-    state = stack.wait(dag_of(tenant), runs[tenant], RUN_TIMEOUT_S)
-    outputs = [stack.output(end["pod"]) for end in stack.ended() if dag_of(tenant) in end["pod"]]
+def require_success(pods: PodStack, runs: dict[str, str], tenant: str) -> None:
+    state = pods.wait(dag_of(tenant), runs[tenant], RUN_TIMEOUT_S)
+    outputs = [pods.output(end["pod"]) for end in pods.ended() if dag_of(tenant) in end["pod"]]
     assert state == "success", "\n".join(outputs)
     # a pod ends up to 5 s after its task: Airflow may notice at its next heartbeat only
     mine = f"{dag_of(tenant)}."
-    stack.wait_until(
-        lambda: not any(disk.name.startswith(mine) for disk in stack.disks()),
+    pods.wait_until(
+        lambda: not any(disk.name.startswith(mine) for disk in pods.disks()),
         f"the pods of {tenant} have ended",
     )
 
 
 def test_a_new_empty_pod_goes_on_with_the_scan_of_a_killed_one(
-    stack: PodStack, runs: dict[str, str]
+    pods: PodStack, runs: dict[str, str]
 ) -> None:
-    stack.wait_until(lambda: bool(scan_of(stack, "big").get("position")), "big has a checkpoint")
-    (disk,) = (disk for disk in stack.disks() if f"{dag_of('big')}.extract_deals" in disk.name)
+    pods.wait_until(lambda: bool(scan_of(pods, "big").get("position")), "big has a checkpoint")
+    (disk,) = (disk for disk in pods.disks() if f"{dag_of('big')}.extract_deals" in disk.name)
 
     pod.kill(disk.name)
-    set_latency(stack, "big", 0)
-    stack.wait_until(lambda: not disk.exists(), "the killed pod's disk is gone")
-    require_success(stack, runs, "big")
+    set_latency(pods, "big", 0)
+    pods.wait_until(lambda: not disk.exists(), "the killed pod's disk is gone")
+    require_success(pods, runs, "big")
 
-    tries = [end for end in stack.ended() if f"{dag_of('big')}.extract_deals" in end["pod"]]
+    tries = [end for end in pods.ended() if f"{dag_of('big')}.extract_deals" in end["pod"]]
     assert [end["status"] for end in tries] == [-9, 0]
     assert tries[0]["pod"] == disk.name
     # it had begun something that another try on the same disk could have found
     assert any("hubspot_deals_dlt_" in name for name in tries[0]["files"])
-    assert stack.xcom(dag_of("big"), runs["big"], "extract_deals")["went_on"] is True
-    assert scan_of(stack, "big")["state"] == "succeeded"
-    assert rows_of(stack, "big") == truth_of(stack, "big")
+    assert pods.xcom(dag_of("big"), runs["big"], "extract_deals")["went_on"] is True
+    assert scan_of(pods, "big")["state"] == "succeeded"
+    assert rows_of(pods, "big") == truth_of(pods, "big")
 
 
 @pytest.mark.parametrize("tenant", ["acme", "contoso"])
 def test_a_tenant_of_either_dag_file_is_scanned_in_pods(
-    stack: PodStack, runs: dict[str, str], tenant: str
+    pods: PodStack, runs: dict[str, str], tenant: str
 ) -> None:
-    require_success(stack, runs, tenant)
+    require_success(pods, runs, tenant)
 
-    tasks = [end["pod"].split(".")[1] for end in stack.ended() if dag_of(tenant) in end["pod"]]
+    tasks = [end["pod"].split(".")[1] for end in pods.ended() if dag_of(tenant) in end["pod"]]
     assert sorted(tasks) == ["check_quality", "extract_deals", "validate_token"]
-    assert rows_of(stack, tenant) == truth_of(stack, tenant)
+    assert rows_of(pods, tenant) == truth_of(pods, tenant)
 
 
-def test_the_dags_come_from_two_files(stack: PodStack) -> None:
-    files = {tenant: stack.api.dag(dag_of(tenant)) or {} for tenant in ACCOUNTS}
+def test_the_dags_come_from_two_files(pods: PodStack) -> None:
+    files = {tenant: pods.api.dag(dag_of(tenant)) or {} for tenant in ACCOUNTS}
 
     assert {tenant: dag["relative_fileloc"] for tenant, dag in files.items()} == {
         "acme": "hubspot_deals.py",
@@ -164,20 +164,20 @@ def test_the_dags_come_from_two_files(stack: PodStack) -> None:
 
 
 def test_nothing_is_left_of_pods_that_have_ended(
-    stack: PodStack, runs: dict[str, str], image_before: dict[str, int]
+    pods: PodStack, runs: dict[str, str], image_before: dict[str, int]
 ) -> None:
     for tenant in runs:
-        require_success(stack, runs, tenant)
-    stack.wait_until(lambda: not stack.disks(), "all pods have ended")
+        require_success(pods, runs, tenant)
+    pods.wait_until(lambda: not pods.disks(), "all pods have ended")
 
     # not that anybody could find them
     forgotten = {
         name
-        for end in stack.ended()
+        for end in pods.ended()
         if end["status"] == 0
         for name in end["files"]
         # the tasks' logs are Airflow's
         if not name.startswith("airflow_home/logs/dag_id=")
     }
     assert forgotten == set()
-    assert files_of(stack.image) == image_before
+    assert files_of(pods.image) == image_before

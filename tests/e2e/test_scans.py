@@ -1,67 +1,34 @@
 """Scans after the first in real Airflow: a pause, a backfill with runs in parallel, a window."""
 
 import itertools
-import json
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import psycopg
 import pytest
 import requests
-from psycopg.rows import dict_row
 
-from tests.e2e.conftest import RUN_TIMEOUT_S, SCANNED, Pipeline, dag_of, failure_of, write_tenants
-from tests.truth import Deals, as_stored, present
+from tests.e2e.conftest import Pipeline, dag_of, write_tenants
+from tests.hubspot_simulator.faults import Fault
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.e2e
 
-PORTAL_IDS = {"globex": 1_000_002, "initech": 1_000_003}
 DAILY = "0 3 * * *"
 #: When the simulator's deals were modified: one an hour from 2025-01-16 on.
 BACKFILL_FROM, BACKFILL_TO = datetime(2025, 1, 20, tzinfo=UTC), datetime(2025, 1, 25, tzinfo=UTC)
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def schedules(pipeline: Pipeline) -> Iterator[None]:
     """Leave the tenants file as it was found."""
     yield
     write_tenants(pipeline.stack.state_dir)
 
 
-def query(pipeline: Pipeline, statement: str, *values: Any) -> list[dict[str, Any]]:
-    with psycopg.connect(
-        pipeline.stack.postgres.dsn("warehouse"), options="-csearch_path=hubspot_deals"
-    ) as connection:
-        return connection.cursor(row_factory=dict_row).execute(statement, list(values)).fetchall()
-
-
-def rows_of(pipeline: Pipeline, tenant: str) -> Deals:
-    with psycopg.connect(pipeline.stack.postgres.dsn("warehouse")) as connection:
-        return present(connection, "hubspot_deals", tenant)
-
-
-def portal_url(pipeline: Pipeline, tenant: str) -> str:
-    return f"{pipeline.simulator_url}/_simulator/portals/{PORTAL_IDS[SCANNED[tenant]]}"
-
-
-def truth_of(pipeline: Pipeline, tenant: str) -> list[dict[str, Any]]:
-    text = requests.get(f"{portal_url(pipeline, tenant)}/truth", timeout=60).text
-    return [json.loads(line) for line in text.split("\n")]
-
-
-def mutate(pipeline: Pipeline, tenant: str, *mutations: list[Any]) -> None:
-    answer = requests.post(
-        f"{portal_url(pipeline, tenant)}/mutations", json=list(mutations), timeout=60
-    )
-    answer.raise_for_status()
-
-
 def object_rows(pipeline: Pipeline, tenant: str) -> list[dict[str, Any]]:
-    return query(
-        pipeline,
+    return pipeline.query(
         "select object.*, scan.run_id, scan.state from scan_objects as object"
         " join scans as scan using (scan_id)"
         " where object.tenant_id = %s and object.object = 'deals' order by window_start",
@@ -69,34 +36,23 @@ def object_rows(pipeline: Pipeline, tenant: str) -> list[dict[str, Any]]:
     )
 
 
-def until(condition: Callable[[], Any], timeout_s: float = RUN_TIMEOUT_S) -> Any:
-    """Wait for *condition* to become true, and return what it returned."""
-    deadline = time.monotonic() + timeout_s
-    while not (found := condition()):
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.5)
-    return found
-
-
 def set_schedule(pipeline: Pipeline, tenant: str) -> None:
     """Give the tenant a daily schedule, and wait until Airflow knows of it."""
     dag_id = dag_of(tenant)
     write_tenants(pipeline.stack.state_dir, **{tenant: DAILY})
-    until(lambda: (pipeline.stack.api.dag(dag_id) or {}).get("next_dagrun_run_after"))
+    until(
+        lambda: (pipeline.stack.api.dag(dag_id) or {}).get("next_dagrun_run_after"),
+        f"Airflow knows the schedule of {dag_id}",
+    )
 
 
-def require_success(pipeline: Pipeline, tenant: str, run_id: str) -> None:
-    state = pipeline.stack.wait(dag_of(tenant), run_id, RUN_TIMEOUT_S)
-    assert state == "success", failure_of(pipeline.stack, dag_of(tenant), run_id)
-
-
+@pytest.mark.usefixtures("schedules")
 def test_a_schedule_paused_for_three_days_leaves_no_gap(pipeline: Pipeline) -> None:
     tenant, dag_id = "paused", dag_of("paused")
-    require_success(pipeline, tenant, pipeline.stack.trigger(dag_id))
+    pipeline.scan(tenant)
     pipeline.stack.api.pause(dag_id)
     # The scan above was three days ago, and so was all that it knows.
-    query(
-        pipeline,
+    pipeline.query(
         "with scan as (update scans set extraction_started_at = extraction_started_at"
         " - interval '3 days' where tenant_id = %s returning scan_id)"
         " update scan_objects set watermark = watermark - interval '3 days'"
@@ -104,24 +60,22 @@ def test_a_schedule_paused_for_three_days_leaves_no_gap(pipeline: Pipeline) -> N
         tenant,
     )
     (first,) = object_rows(pipeline, tenant)
-    live = [deal for deal in truth_of(pipeline, tenant) if not deal["archived"]]
+    account = pipeline.accounts[tenant]
+    live = [deal for deal in account.truth() if not deal["archived"]]
     updated, archived, one, other = (int(deal["id"]) for deal in live[:4])
-    mutate(
-        pipeline,
-        tenant,
-        ["update", updated, {"amount": "4711"}],
-        ["archive", archived],
-        ["merge", one, other],
-    )
+    account.update(updated, amount="4711")
+    account.archive(archived)
+    account.merge(one, other)
     set_schedule(pipeline, tenant)
 
     pipeline.stack.api.unpause(dag_id)
     run = until(
         lambda: next(
             (r for r in pipeline.stack.api.runs(dag_id) if r["run_type"] == "scheduled"), None
-        )
+        ),
+        "the scheduled run is there",
     )
-    require_success(pipeline, tenant, run["dag_run_id"])
+    pipeline.require_success(tenant, run["dag_run_id"])
 
     second = next(row for row in object_rows(pipeline, tenant) if row["run_id"] != first["run_id"])
     extracted = pipeline.stack.xcom(dag_id, run["dag_run_id"], "extract_deals")
@@ -130,20 +84,24 @@ def test_a_schedule_paused_for_three_days_leaves_no_gap(pipeline: Pipeline) -> N
     assert second["window_start"] < datetime.fromisoformat(run["data_interval_start"])
     assert extracted["deals_written"] == 3
     assert second["unexplained"] == 0
-    assert rows_of(pipeline, tenant) == as_stored(truth_of(pipeline, tenant))
+    assert pipeline.rows_of(tenant) == pipeline.truth_of(tenant)
 
 
+@pytest.mark.usefixtures("schedules")
 def test_a_backfill_of_five_days_with_runs_in_parallel(pipeline: Pipeline) -> None:
     tenant, dag_id = "backfilled", dag_of("backfilled")
     set_schedule(pipeline, tenant)
-    until(lambda: create_backfill(pipeline, dag_id))
+    until(lambda: create_backfill(pipeline, dag_id), "the API server sees the schedule")
 
     # With this the schedule's own run starts too, beside the five.
     pipeline.stack.api.unpause(dag_id)
-    until(lambda: run_types(pipeline, dag_id) == {"backfill": 5, "scheduled": 1})
+    until(
+        lambda: run_types(pipeline, dag_id) == {"backfill": 5, "scheduled": 1},
+        "six runs are there",
+    )
     runs = pipeline.stack.api.runs(dag_id)
     for run in runs:
-        require_success(pipeline, tenant, run["dag_run_id"])
+        pipeline.require_success(tenant, run["dag_run_id"])
 
     assert_one_at_a_time(pipeline, dag_id, runs)
     rows = object_rows(pipeline, tenant)
@@ -151,7 +109,7 @@ def test_a_backfill_of_five_days_with_runs_in_parallel(pipeline: Pipeline) -> No
     bounds = [row["window_start"] for row in windows] + [windows[-1]["window_end"]]
     assert bounds == [bounds[0] + timedelta(days=n) for n in range(6)]
     assert BACKFILL_FROM - timedelta(days=1) < bounds[0] <= BACKFILL_FROM + timedelta(days=1)
-    truth = truth_of(pipeline, tenant)
+    truth = pipeline.accounts[tenant].truth()
     for row in windows:
         assert row["records_received"] == sum(
             deal["archived"]
@@ -159,7 +117,7 @@ def test_a_backfill_of_five_days_with_runs_in_parallel(pipeline: Pipeline) -> No
             for deal in truth
         )
     assert all(row["watermark"] is None for row in windows)
-    assert rows_of(pipeline, tenant) == as_stored(truth)
+    assert pipeline.rows_of(tenant) == pipeline.truth_of(tenant)
 
 
 def create_backfill(pipeline: Pipeline, dag_id: str) -> bool:
@@ -197,26 +155,26 @@ def test_a_window_given_over_the_rest_api(pipeline: Pipeline) -> None:
 
     run_id = pipeline.stack.trigger(dag_id, conf)
 
-    require_success(pipeline, tenant, run_id)
+    pipeline.require_success(tenant, run_id)
     expected = {
         deal["id"]
-        for deal in truth_of(pipeline, tenant)
+        for deal in pipeline.accounts[tenant].truth()
         if deal["archived"] or deal["updatedAt"].startswith("2025-02-01")
     }
     assert len(expected) > 60
-    assert set(rows_of(pipeline, tenant)) == expected
+    assert set(pipeline.rows_of(tenant)) == expected
     checked = pipeline.stack.xcom(dag_id, run_id, "check_quality")
     assert (checked["passed"], checked["failed"]) == (True, 0)
 
 
 def test_a_window_that_makes_no_sense_fails_before_any_request(pipeline: Pipeline) -> None:
     dag_id = dag_of("windowed")
-    statistics = f"{portal_url(pipeline, 'windowed')}/stats"
-    before = requests.get(statistics, timeout=60).json()["requests"]
+    account = pipeline.accounts["windowed"]
+    before = account.stats()["requests"]
 
     run_id = pipeline.stack.trigger(dag_id, {"window_start": "2099-01-01T00:00:00Z"})
 
-    assert pipeline.stack.wait(dag_id, run_id, RUN_TIMEOUT_S) == "failed"
+    assert pipeline.wait("windowed", run_id) == "failed"
     tasks = {task["task_id"]: task for task in pipeline.stack.api.tasks(dag_id, run_id)}
     assert (tasks["validate_token"]["state"], tasks["validate_token"]["try_number"]) == (
         "failed",
@@ -224,19 +182,18 @@ def test_a_window_that_makes_no_sense_fails_before_any_request(pipeline: Pipelin
     )
     log = pipeline.stack.task_log(dag_id, run_id, "validate_token")
     assert "ScanRequestError: tenant windowed: window_start 2099-01-01T00:00:00+00:00 lies" in log
-    assert requests.get(statistics, timeout=60).json()["requests"] == before
+    assert account.stats()["requests"] == before
 
 
 def test_an_account_that_moves_gives_the_worker_slot_back_and_uses_up_no_try(
     pipeline: Pipeline,
 ) -> None:
-    dag_id = dag_of("windowed")
-    faults = [{"kind": "477", "endpoint": "list", "retry_after_s": 3}]
-    requests.post(f"{portal_url(pipeline, 'windowed')}/faults", json=faults, timeout=60)
+    dag_id = dag_of("moved")
+    pipeline.accounts["moved"].faults = [Fault("477", endpoint="list", retry_after_s=3)]
 
     run_id = pipeline.stack.trigger(dag_id, {"window_start": "2026-01-01T00:00:00Z"})
 
-    require_success(pipeline, "windowed", run_id)
+    pipeline.require_success("moved", run_id)
     tasks = {task["task_id"]: task for task in pipeline.stack.api.tasks(dag_id, run_id)}
     assert tasks["extract_deals"]["try_number"] == 1
     log = pipeline.stack.task_log(dag_id, run_id, "extract_deals")
@@ -246,19 +203,18 @@ def test_an_account_that_moves_gives_the_worker_slot_back_and_uses_up_no_try(
 def test_a_scan_that_was_left_open_is_ended_by_the_next_one_with_the_end_of_its_run(
     pipeline: Pipeline,
 ) -> None:
-    tenant, dag_id = "windowed", dag_of("windowed")
+    tenant, dag_id = "left_open", dag_of("left_open")
     window = {"window_start": "2024-01-01T00:00:00Z", "window_end": "2024-01-02T00:00:00Z"}
     left_open = pipeline.stack.trigger(dag_id, window)
-    require_success(pipeline, tenant, left_open)
-    query(
-        pipeline,
+    pipeline.require_success(tenant, left_open)
+    pipeline.query(
         "update scans set state = 'extracting', finished_at = null where run_id = %s"
         " returning scan_id",
         left_open,
     )
 
-    require_success(pipeline, tenant, pipeline.stack.trigger(dag_id, window))
+    pipeline.require_success(tenant, pipeline.stack.trigger(dag_id, window))
 
-    (scan,) = query(pipeline, "select state, finished_at from scans where run_id = %s", left_open)
+    (scan,) = pipeline.query("select state, finished_at from scans where run_id = %s", left_open)
     (run,) = [r for r in pipeline.stack.api.runs(dag_id) if r["dag_run_id"] == left_open]
     assert scan == {"state": "failed", "finished_at": datetime.fromisoformat(run["end_date"])}

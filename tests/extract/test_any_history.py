@@ -16,7 +16,7 @@ from include.warehouse.connection import Warehouse
 from tests.conftest import connect
 from tests.hubspot_simulator import Fault, HubSpotSimulator, Portal, portals
 from tests.hubspot_simulator.record import Record
-from tests.scans import assert_equals_the_portal, query, run, scan
+from tests.support.scans import assert_equals_the_portal, query, run, scan
 
 NUMBERS = st.integers(0, 1_000)
 CHANGES = st.tuples(
@@ -61,16 +61,19 @@ def impatient(airflow_environment: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
 )
 @given(HISTORIES)
 def test_after_every_successful_scan_the_warehouse_equals_the_portal(
-    warehouse: Warehouse, impatient: pytest.MonkeyPatch, history: list[tuple[Any, ...]]
+    warehouse: Warehouse,
+    impatient: pytest.MonkeyPatch,
+    empty_simulator: HubSpotSimulator,
+    history: list[tuple[Any, ...]],
 ) -> None:
     portal = portals.generated(deals=12, archived=4, associations=True)
     portal.quota.searches_per_second = None
     tenant = f"tenant_{next(tenant_numbers)}"
     purged: list[Record] = []
-    with HubSpotSimulator([portal]) as simulator:
-        connect(impatient, tenant, simulator, portal.tokens[0].text)
-        for number, step in enumerate([*history, ("scan", "auto"), ("scan", "full")]):
-            take(warehouse, portal, tenant, f"run {number}", step, purged)
+    empty_simulator.add(portal)
+    connect(impatient, tenant, empty_simulator, portal.tokens[0].text)
+    for number, step in enumerate([*history, ("scan", "auto"), ("scan", "full")]):
+        take(warehouse, portal, tenant, f"run {number}", step, purged)
 
 
 def take(

@@ -14,7 +14,7 @@ from include.warehouse.connection import Warehouse
 from include.warehouse.scan_log import ScanLog
 from tests.conftest import Serve
 from tests.hubspot_simulator import Portal, portals
-from tests.scans import BARE, assert_equals_the_portal, object_row, query, scan, scan_row
+from tests.support.scans import BARE, assert_equals_the_portal, object_row, query, scan, scan_row
 
 pytestmark = pytest.mark.usefixtures("fast_searches")
 

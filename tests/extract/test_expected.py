@@ -13,7 +13,7 @@ from include.warehouse.connection import Warehouse
 from include.warehouse.scan_log import ScanLog
 from tests.conftest import Serve
 from tests.hubspot_simulator import Portal, portals
-from tests.scans import BARE, object_row, run, scan, scan_row
+from tests.support.scans import BARE, object_row, run, scan, scan_row
 
 
 def a_scan(run_id: str, **wish: Any) -> Any:

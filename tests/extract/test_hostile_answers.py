@@ -21,7 +21,7 @@ from include.warehouse.connection import Warehouse
 from tests.conftest import Serve
 from tests.hubspot_simulator import Fault, Portal, portals
 from tests.hubspot_simulator.errors import Answer, error, html
-from tests.scans import assert_equals_the_portal, object_row, query, run, scan, scan_row
+from tests.support.scans import assert_equals_the_portal, object_row, query, run, scan, scan_row
 
 pytestmark = pytest.mark.usefixtures("fast_searches", "no_pauses")
 

@@ -14,7 +14,7 @@ from include.validation import validate_token
 from include.warehouse.connection import Warehouse
 from tests.conftest import Serve
 from tests.hubspot_simulator import Portal, portals
-from tests.scans import (
+from tests.support.scans import (
     BARE,
     PAGES,
     assert_equals_the_portal,

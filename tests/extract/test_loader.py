@@ -20,7 +20,7 @@ from include.extract.loader import Loader
 from include.hubspot.answers import Record, decode_page
 from include.warehouse.connection import Warehouse
 from include.warehouse.locks import hold_tenant
-from tests.scans import attempt, scan
+from tests.support.scans import attempt, scan
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
 

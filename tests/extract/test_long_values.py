@@ -3,7 +3,7 @@
 from include.warehouse.connection import Warehouse
 from tests.conftest import Serve
 from tests.hubspot_simulator import portals
-from tests.scans import assert_equals_the_portal, query, run, scan, scan_row
+from tests.support.scans import assert_equals_the_portal, query, run, scan, scan_row
 from tests.warehouse.test_limits_of_values import LONG
 
 

@@ -10,8 +10,8 @@ from include.validation import validate_token
 from include.warehouse.connection import Warehouse
 from tests.conftest import Serve
 from tests.hubspot_simulator import OAuthApp, Portal, portals
-from tests.oauth import connect_app, install
-from tests.scans import BARE, PAGES, assert_equals_the_portal, run, scan, scan_row
+from tests.support.oauth import connect_app, install
+from tests.support.scans import BARE, PAGES, assert_equals_the_portal, run, scan, scan_row
 
 
 @pytest.fixture

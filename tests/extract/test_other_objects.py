@@ -9,7 +9,7 @@ from include.scan import Window
 from include.warehouse.connection import Warehouse
 from tests.conftest import Serve
 from tests.hubspot_simulator import Portal, Token, portals
-from tests.scans import BARE, object_row, query, run, scan, scan_row
+from tests.support.scans import BARE, object_row, query, run, scan, scan_row
 
 MACHINES = {"object_type": "2-7654321"}
 

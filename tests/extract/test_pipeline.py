@@ -21,8 +21,8 @@ from include.validation import validate_token
 from include.warehouse.connection import Warehouse
 from tests.conftest import Serve, connect
 from tests.hubspot_simulator import Fault, Portal, Token, portals
-from tests.scans import PAGES, deals, run, scan, scan_row
-from tests.truth import as_stored
+from tests.support.scans import PAGES, deals, run, scan, scan_row
+from tests.support.truth import as_stored
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 from include.extract.plan import Past, Plan, plan_scan
 from include.hubspot.answers import PropertyDefinition
 from include.scan import Window
-from tests.scans import scan
+from tests.support.scans import scan
 
 #: A Tuesday.
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)

@@ -12,7 +12,7 @@ from include.validation import validate_token
 from include.warehouse.connection import Warehouse
 from tests.conftest import Serve
 from tests.hubspot_simulator import Portal, portals
-from tests.scans import assert_equals_the_portal, object_row, query, run, scan
+from tests.support.scans import assert_equals_the_portal, object_row, query, run, scan
 
 pytestmark = pytest.mark.usefixtures("fast_searches")
 

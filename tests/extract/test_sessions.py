@@ -10,8 +10,8 @@ from include.validation import validate_token
 from include.warehouse.connection import Warehouse
 from tests.conftest import Serve
 from tests.hubspot_simulator import portals
-from tests.scans import PAGES, assert_equals_the_portal, scan
-from tests.sessions import sessions_seen
+from tests.support.scans import PAGES, assert_equals_the_portal, scan
+from tests.support.sessions import sessions_seen
 
 #: docs/deploy.md, docs/how-scans-work.md#leases-and-slots
 SESSIONS_OF_A_SCAN = 5

@@ -12,7 +12,7 @@ from include.warehouse.connection import Warehouse
 from tests.conftest import Serve
 from tests.hubspot_simulator import Fault, Portal, Token, portals
 from tests.hubspot_simulator.definitions import partner_pipeline
-from tests.scans import PAGES, object_row, query, run, scan, scan_row
+from tests.support.scans import PAGES, object_row, query, run, scan, scan_row
 
 
 @pytest.fixture

@@ -18,9 +18,9 @@ from tests.chaos.chaos import environment_of, run_chaos
 from tests.chaos.victims import Nursery
 from tests.conftest import Serve
 from tests.hubspot_simulator import HubSpotSimulator, Portal, portals
-from tests.pgbouncer import PgBouncer, needs_pgbouncer
-from tests.scans import assert_equals_the_portal, attempt, query, run, scan
-from tests.sessions import sessions_seen
+from tests.support.pgbouncer import PgBouncer, needs_pgbouncer
+from tests.support.scans import assert_equals_the_portal, attempt, query, run, scan
+from tests.support.sessions import sessions_seen
 
 pytestmark = needs_pgbouncer
 

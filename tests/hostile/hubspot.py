@@ -46,7 +46,7 @@ from tests.chaos.holdings import Holdings
 from tests.hostile.mutations import Mutation, mutations_of
 from tests.hubspot_simulator import Fault, HubSpotSimulator, Portal, portals
 from tests.hubspot_simulator.errors import Answer
-from tests.scans import query, scan, scan_row
+from tests.support.scans import query, scan, scan_row
 
 MOST_REQUESTS = 1_500
 MOST_SECONDS = 60

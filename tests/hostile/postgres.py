@@ -29,8 +29,8 @@ from include.local.postgres import EmbeddedPostgres
 from include.local.simulator import connections
 from tests.hostile import postgres_servers
 from tests.hubspot_simulator import HubSpotSimulator, Portal, portals
-from tests.pgbouncer import PROGRAM, PgBouncer
-from tests.scans import run, scan
+from tests.support.pgbouncer import PROGRAM, PgBouncer
+from tests.support.scans import run, scan
 
 SCHEMA = "hubspot_deals"
 TENANT = "hostile"

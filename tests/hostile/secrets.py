@@ -34,7 +34,7 @@ from psycopg import sql
 
 from include.local.postgres import EmbeddedPostgres
 from include.warehouse.connection import Warehouse
-from tests.secrets_search import Search
+from tests.support.secrets_search import Search
 
 TENANT = "acme"
 #: Each gets a function that makes a run of random letters and digits.
@@ -522,7 +522,7 @@ def _answered_token(world: World, secret: str) -> None:
 def _whole_scan(world: World, secret: str) -> None:
     """A scan that succeeds with the secret as its token."""
     from tests.hubspot_simulator import HubSpotSimulator, portals
-    from tests.scans import run, scan
+    from tests.support.scans import run, scan
 
     portal = portals.getting_started()
     portal.tokens[0].text = secret.strip()
@@ -582,7 +582,7 @@ def _database_case(situation: str) -> Callable[[World, str], None]:
         from include.tenants import Tenant
         from include.validation import validate_token
         from include.warehouse.connection import open_warehouse
-        from tests.scans import scan
+        from tests.support.scans import scan
 
         environ = _database_urls(world, secret)[situation]
         os.environ.pop("DATABASE_URL", None)

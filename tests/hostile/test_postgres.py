@@ -4,7 +4,7 @@ import pytest
 
 from include.local.postgres import EmbeddedPostgres
 from tests.hostile.postgres import Case, Hostile, cases
-from tests.pgbouncer import PROGRAM
+from tests.support.pgbouncer import PROGRAM
 
 SAMPLE = (
     "database client_encoding: WIN1252",

@@ -1,4 +1,4 @@
-from tests.oauth import app as app
-from tests.oauth import installed as installed
-from tests.oauth import portal as portal
-from tests.oauth import simulator as simulator
+from tests.support.oauth import app as app
+from tests.support.oauth import installed as installed
+from tests.support.oauth import portal as portal
+from tests.support.oauth import simulator as simulator

@@ -2,7 +2,6 @@
 
 import json
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -41,9 +40,9 @@ def portal() -> Portal:
 
 
 @pytest.fixture
-def simulator(portal: Portal) -> Iterator[HubSpotSimulator]:
-    with HubSpotSimulator([portal]) as simulator:
-        yield simulator
+def simulator(empty_simulator: HubSpotSimulator, portal: Portal) -> HubSpotSimulator:
+    empty_simulator.add(portal)
+    return empty_simulator
 
 
 def client_of(simulator: HubSpotSimulator, **more: object) -> HubSpotClient:

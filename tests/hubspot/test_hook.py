@@ -13,7 +13,7 @@ from include.errors import (
 from include.hubspot.hook import OAUTH_EXTRAS, HubSpotHook
 from tests.conftest import Serve
 from tests.hubspot_simulator import Fault, portals
-from tests.oauth import connect_app, install
+from tests.support.oauth import connect_app, install
 
 
 def set_connection(monkeypatch: pytest.MonkeyPatch, **fields: object) -> None:

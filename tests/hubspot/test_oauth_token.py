@@ -22,7 +22,7 @@ from include.hubspot.turns import app_key
 from tests import hubspot_simulator
 from tests.hubspot.test_client import Recorded
 from tests.hubspot_simulator import Fault, HubSpotSimulator, Portal, portals
-from tests.oauth import Clock, install, seen_from_here, token_of
+from tests.support.oauth import Clock, install, seen_from_here, token_of
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """Searching a simulated account for ids."""
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -22,10 +21,12 @@ def portal() -> Portal:
 
 
 @pytest.fixture
-def client(portal: Portal, monkeypatch: pytest.MonkeyPatch) -> Iterator[HubSpotClient]:
+def client(
+    portal: Portal, empty_simulator: HubSpotSimulator, monkeypatch: pytest.MonkeyPatch
+) -> HubSpotClient:
     monkeypatch.setattr(api, "SEARCHES_PER_S", 10_000)
-    with HubSpotSimulator([portal]) as simulator:
-        yield HubSpotClient(simulator.base_url, portal.tokens[0].text, tenant_id="acme")
+    empty_simulator.add(portal)
+    return HubSpotClient(empty_simulator.base_url, portal.tokens[0].text, tenant_id="acme")
 
 
 def deal_modified_at(portal: Portal, moment: datetime) -> int:

@@ -12,7 +12,7 @@ import pytest
 
 from include.errors import CertificateRejectedError, ConfigError, HubSpotUnavailableError
 from include.hubspot.hook import HubSpotHook
-from tests.certificates import self_signed
+from tests.support.certificates import self_signed
 
 TOKEN = "pat-na1-tls"
 

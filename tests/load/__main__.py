@@ -18,7 +18,7 @@ os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
 from tests.deploy.places import unavailable
 from tests.load.figures import MB, as_json, large_rows_of, rows_of, table_of
 from tests.load.load import Load
-from tests.pgbouncer import PROGRAM
+from tests.support.pgbouncer import PROGRAM
 
 ROOT = Path(__file__).parent.parent.parent
 #: What there is one of in a large installation too, and the cores that it can use: a scheduler's

@@ -12,7 +12,7 @@ import requests
 
 from include.local.simulator import connections
 from tests.hubspot_simulator.process import SimulatorProcess, simulator_process
-from tests.truth import as_stored, present
+from tests.support.truth import as_stored, present
 
 #: HubSpot's for a Professional account.
 LIMITS = {"requests_per_window": 190, "daily_limit": 625_000}

@@ -15,7 +15,7 @@ from tests.deploy.topology import Topology
 from tests.load.accounts import Accounts, served
 from tests.load.figures import Round
 from tests.load.usage import Usage
-from tests.pgbouncer import PgBouncer
+from tests.support.pgbouncer import PgBouncer
 
 POLL_S = 2.0
 SAMPLED_EVERY_S = 10.0

@@ -7,7 +7,7 @@ from include.warehouse.connection import Warehouse
 from tests.conftest import Serve
 from tests.hubspot_simulator import Portal, portals
 from tests.hubspot_simulator.definitions import definition
-from tests.scans import BARE, query, run, scan, scan_row
+from tests.support.scans import BARE, query, run, scan, scan_row
 
 OBJECTS = {**BARE, "contacts": None}
 #: Type → (texts that fit, texts that don't)

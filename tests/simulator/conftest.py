@@ -8,17 +8,10 @@ from tests.hubspot_simulator import HubSpotSimulator, Portal, portals
 from tests.simulator.caller import Caller
 
 
-@pytest.fixture(scope="session")
-def running() -> Iterator[HubSpotSimulator]:
-    with HubSpotSimulator([]) as simulator:
-        yield simulator
-
-
 @pytest.fixture
-def simulator(running: HubSpotSimulator) -> HubSpotSimulator:
+def simulator(empty_simulator: HubSpotSimulator) -> HubSpotSimulator:
     """The simulator, without any account."""
-    running.portals.clear()
-    return running
+    return empty_simulator
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ from include.errors import WarehouseUnavailableError
 from include.status.cursor import InvalidCursorError
 from include.status.deals import deals_page, deals_stream
 from include.warehouse.connection import Warehouse
-from tests.scans import query
-from tests.status_rows import add_deals, add_scan, run_of
+from tests.support.scans import query
+from tests.support.status_rows import add_deals, add_scan, run_of
 
 SCAN = run_of("acme", 1)[0]
 

@@ -5,8 +5,8 @@ import pytest
 from include.status.connection import WarehouseNotReadyError
 from include.status.scans import find_scan, known_scans, list_scans
 from include.warehouse.connection import Warehouse
-from tests.scans import query
-from tests.status_rows import add_check, add_object, add_scan, run_of
+from tests.support.scans import query
+from tests.support.status_rows import add_check, add_object, add_scan, run_of
 
 DAGS = ["hubspot_deals__acme", "hubspot_deals__globex"]
 

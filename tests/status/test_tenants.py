@@ -3,7 +3,7 @@ from typing import Any
 
 from include.status.tenants import NOTHING_KNOWN, tenant_history, tenant_statuses
 from include.warehouse.connection import Warehouse
-from tests.status_rows import add_check, add_scan, insert, run_of
+from tests.support.status_rows import add_check, add_scan, insert, run_of
 
 COUNTED = {"warehouse_live": 100, "portal_live": 100, "records_archived": 4}
 

@@ -40,9 +40,9 @@ def portal() -> Portal:
 
 
 @pytest.fixture
-def hubspot(portal: Portal) -> Iterator[HubSpotSimulator]:
-    with HubSpotSimulator([portal]) as simulator:
-        yield simulator
+def hubspot(empty_simulator: HubSpotSimulator, portal: Portal) -> HubSpotSimulator:
+    empty_simulator.add(portal)
+    return empty_simulator
 
 
 @pytest.fixture

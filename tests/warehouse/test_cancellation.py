@@ -7,7 +7,7 @@ from include.errors import ScanCancelledError
 from include.warehouse.cancellation import CancelledRun, cancel
 from include.warehouse.connection import Warehouse
 from include.warehouse.scan_log import ScanLog
-from tests.scans import scan, scan_row
+from tests.support.scans import scan, scan_row
 
 BEGUN = replace(scan(), run_started_at=datetime.now(UTC) - timedelta(seconds=1))
 RUN = CancelledRun(BEGUN.id, "acme", BEGUN.tenant.dag_id, BEGUN.run_id, "auto")

@@ -12,7 +12,7 @@ from include.errors import LoadError, OutdatedAttemptError, TenantBusyError
 from include.warehouse import scan_log
 from include.warehouse.connection import Warehouse
 from include.warehouse.scan_log import ScanLog
-from tests.scans import scan
+from tests.support.scans import scan
 
 SCAN = scan()
 FENCED = (

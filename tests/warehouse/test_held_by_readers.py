@@ -21,7 +21,7 @@ from include.warehouse.oauth_tokens import SharedTokens
 from tests.conftest import Serve
 from tests.hubspot_simulator import Portal, portals
 from tests.hubspot_simulator.definitions import definition
-from tests.scans import assert_equals_the_portal, query, run, scan
+from tests.support.scans import assert_equals_the_portal, query, run, scan
 
 TENANTS = ("held_acme", "held_globex")
 #: Of whatever waits: of a view 5 s, of a migration 30 s. Tests are in more of a hurry.

@@ -23,7 +23,7 @@ from include.warehouse.pipelines import add_unlisted_stages, save_pipelines
 from include.warehouse.property_definitions import save_definitions
 from include.warehouse.property_history import save_histories
 from include.warehouse.values import KEY_BYTES, to_json
-from tests.scans import query, scan
+from tests.support.scans import query, scan
 
 #: Random, so that compression does not make it fit.
 LONG = "".join(chr(0x4E00 + (n * 7919) % 20_000) for n in range(65_536))

@@ -19,7 +19,7 @@ from include.warehouse.cancellation import CancelledRun, cancel
 from include.warehouse.connection import Warehouse
 from include.warehouse.locks import STAGING_SLOTS, hold_tenant
 from include.warehouse.scan_end import end_scan
-from tests.scans import attempt, query, scan
+from tests.support.scans import attempt, query, scan
 
 FIRST, SECOND = scan("1"), scan("2")
 OF_GLOBEX = scan(tenant_id="globex")

@@ -20,8 +20,8 @@ from include.warehouse.connection import Warehouse
 from include.warehouse.oauth_tokens import SharedTokens
 from tests import hubspot_simulator
 from tests.hubspot_simulator import Fault, HubSpotSimulator, Portal
-from tests.oauth import seen_from_here, token_of
-from tests.pgbouncer import PgBouncer, needs_pgbouncer
+from tests.support.oauth import seen_from_here, token_of
+from tests.support.pgbouncer import PgBouncer, needs_pgbouncer
 
 
 def rows(warehouse: Warehouse) -> list[tuple[Any, ...]]:
@@ -110,7 +110,7 @@ def test_eight_processes_that_start_together_refresh_once(
     portal.add_fault(Fault("slow", endpoint="oauth_token", seconds=0.5))
     secrets = (app.client_id, app.client_secret, app.refresh_token)
     command = [
-        *(sys.executable, "-m", "tests.oauth_worker", simulator.base_url),
+        *(sys.executable, "-m", "tests.support.oauth_worker", simulator.base_url),
         *secrets,
         warehouse.schema,
     ]

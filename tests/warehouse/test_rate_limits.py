@@ -21,7 +21,7 @@ from include.hubspot.turns import Turns
 from include.warehouse.connection import Warehouse
 from include.warehouse.rate_limits import SharedLimits
 from tests.hubspot_simulator.process import SimulatorProcess, simulator_process
-from tests.scans import query
+from tests.support.scans import query
 
 TOKEN = "pat-na1-generated"
 
@@ -173,7 +173,7 @@ def load(
     simulator: SimulatorProcess, warehouse: Warehouse, database_url: str, processes: int, s: int
 ) -> list[dict[str, Any]]:
     """Let processes ask as fast as they may, and return what each says."""
-    command = [sys.executable, "-m", "tests.rate_limit_load", simulator.base_url, TOKEN]
+    command = [sys.executable, "-m", "tests.support.rate_limit_load", simulator.base_url, TOKEN]
     started = [
         subprocess.Popen(
             [*command, str(s), "3", warehouse.schema],

@@ -23,8 +23,8 @@ from include.warehouse.migrations.__main__ import main
 from include.warehouse.tenant_views import publish_views
 from tests.conftest import Serve, connect
 from tests.hubspot_simulator import HubSpotSimulator, Portal, portals
-from tests.scans import BARE, deals, run, scan, scan_row
-from tests.truth import as_stored
+from tests.support.scans import BARE, deals, run, scan, scan_row
+from tests.support.truth import as_stored
 
 TENANT = "roles_acme"
 PASSWORD = "only-for-tests"

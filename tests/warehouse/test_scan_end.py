@@ -17,8 +17,8 @@ from include.warehouse.scan_end import (
     open_scans,
 )
 from include.warehouse.scan_log import ScanLog
-from tests.scans import attempt, scan, scan_row
-from tests.status_rows import add_scan
+from tests.support.scans import attempt, scan, scan_row
+from tests.support.status_rows import add_scan
 
 DAG = "hubspot_deals__acme"
 ENDED_AT = datetime.now(UTC).replace(microsecond=0) - timedelta(minutes=40)

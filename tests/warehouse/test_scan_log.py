@@ -4,7 +4,7 @@ from airflow.sdk.exceptions import AirflowTaskTimeout
 from include.errors import TaskTimeoutError
 from include.warehouse.connection import Warehouse
 from include.warehouse.scan_log import ScanLog
-from tests.scans import scan, scan_row
+from tests.support.scans import scan, scan_row
 
 
 def test_airflows_time_out_is_an_error_that_says_what_to_do(warehouse: Warehouse) -> None:

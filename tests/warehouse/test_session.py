@@ -23,8 +23,8 @@ from include.warehouse.session import require_usable, with_session
 from include.web.warehouse import warehouse as of_the_web
 from tests.conftest import Serve
 from tests.hubspot_simulator import portals
-from tests.pgbouncer import PgBouncer, needs_pgbouncer
-from tests.scans import query, run, scan
+from tests.support.pgbouncer import PgBouncer, needs_pgbouncer
+from tests.support.scans import query, run, scan
 
 HOSTILE = {
     "client_encoding": "WIN1252",

@@ -15,7 +15,7 @@ from include.local import postgres as postgres_module
 from include.local.postgres import EmbeddedPostgres
 from include.warehouse.connection import Warehouse, open_warehouse
 from include.warehouse.tls import with_tls
-from tests.certificates import self_signed
+from tests.support.certificates import self_signed
 from tests.warehouse.tls_servers import TlsServer, own_address, pooler, postgres_with_tls
 
 SERVERS = ("a pooler that ends TLS", "PostgreSQL with ssl = on")

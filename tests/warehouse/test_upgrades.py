@@ -13,8 +13,8 @@ from include.warehouse.connection import Warehouse
 from include.warehouse.migrations import migrate, migrations
 from tests.conftest import Serve
 from tests.hubspot_simulator import portals
-from tests.scans import deals, query, run, scan, scan_row
-from tests.truth import as_stored
+from tests.support.scans import deals, query, run, scan, scan_row
+from tests.support.truth import as_stored
 from tests.warehouse import versions
 
 NEWEST = migrations()[-1][0]

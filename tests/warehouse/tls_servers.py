@@ -18,7 +18,7 @@ import pytest
 
 from include.local.accounts import unprivileged_account
 from include.local.ports import free_port
-from tests.certificates import self_signed
+from tests.support.certificates import self_signed
 
 _SSL_REQUEST = 80877103
 _GSS_REQUEST = 80877104

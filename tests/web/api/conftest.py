@@ -10,7 +10,7 @@ import pytest
 from include.local.postgres import EmbeddedPostgres
 from include.warehouse.connection import Warehouse
 from include.warehouse.migrations import migrate
-from tests.status_rows import add_check, add_deals, add_object, add_scan, run_of
+from tests.support.status_rows import add_check, add_deals, add_object, add_scan, run_of
 from tests.web.api.servers import FAB, SIMPLE, Server, environment, seed, serving, wait_until_up
 
 SCHEMA = "deals_of_the_api"

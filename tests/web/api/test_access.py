@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import requests
 
-from tests.status_rows import SECRET_VALUE
+from tests.support.status_rows import SECRET_VALUE
 from tests.web.api.conftest import Site
 from tests.web.api.routes import Route, guarded_routes, routes
 from tests.web.api.servers import Server

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from tests.status_rows import SECRET_VALUE
+from tests.support.status_rows import SECRET_VALUE
 from tests.web.api.conftest import DEALS
 from tests.web.api.servers import Server
 

@@ -8,7 +8,7 @@ from urllib.parse import quote, urlsplit
 
 import pytest
 
-from tests.status_rows import SECRET_VALUE
+from tests.support.status_rows import SECRET_VALUE
 from tests.web.api.conftest import Site
 from tests.web.api.servers import Server
 

@@ -6,8 +6,8 @@ import pytest
 import requests
 
 from include.scan import scan_id
-from tests.scans import query
-from tests.status_rows import add_scan, run_of
+from tests.support.scans import query
+from tests.support.status_rows import add_scan, run_of
 from tests.web.api.conftest import DEALS, Site
 from tests.web.api.servers import Server
 

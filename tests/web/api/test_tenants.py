@@ -1,4 +1,4 @@
-from tests.status_rows import run_of
+from tests.support.status_rows import run_of
 from tests.web.api.conftest import DEALS
 from tests.web.api.servers import Server
 

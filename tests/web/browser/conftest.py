@@ -12,9 +12,9 @@ from playwright.sync_api import (
     StorageState,
 )
 
-from tests.web.browser.chromium import PATIENCE_MS, chromium, sign_in_by_hand
+from tests.support.chromium import PATIENCE_MS, chromium, sign_in_by_hand
 from tests.web.browser.data import fill, other_tenants
-from tests.web.browser.stack import REAL_TENANTS, PageStack, page_stack, start
+from tests.web.browser.stack import REAL_TENANTS, PageStack, new_stack, start
 
 #: Chromium's opinion of the frame that Airflow puts around every plugin's page.
 ABOUT_AIRFLOWS_FRAME = "can escape its sandboxing"
@@ -25,16 +25,16 @@ _signed_in: dict[str, StorageState] = {}
 
 
 @pytest.fixture(scope="session")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PageStack]:
-    stack = page_stack(tmp_path_factory.mktemp("page_stack"))
+def page_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PageStack]:
+    page_stack = new_stack(tmp_path_factory.mktemp("page_stack"))
     tenants = other_tenants(REAL_TENANTS)
     try:
-        start(stack, tenants)
-        fill(stack.warehouse, [*REAL_TENANTS, *tenants])
-        yield stack
+        start(page_stack, tenants)
+        fill(page_stack.warehouse, [*REAL_TENANTS, *tenants])
+        yield page_stack
     finally:
-        stack.stop()
-        stack.postgres.remove()
+        page_stack.stop()
+        page_stack.postgres.remove()
 
 
 @pytest.fixture(scope="session")
@@ -50,20 +50,22 @@ def complaints() -> list[str]:
 
 
 @pytest.fixture
-def sign_in(stack: PageStack, browser: Browser, complaints: list[str]) -> Iterator[SignIn]:
+def sign_in(page_stack: PageStack, browser: Browser, complaints: list[str]) -> Iterator[SignIn]:
     """Open a window of somebody who has signed in; of the administrator, if nobody is named."""
     windows: list[BrowserContext] = []
 
     def sign_in(user: str = "", password: str = "", **options: Any) -> Page:
-        user = user or stack.credentials.admin_user
+        user = user or page_stack.credentials.admin_user
         if user not in _signed_in:
-            password = password or stack.credentials.admin_password
-            _signed_in[user] = signed_in_by_hand(browser, stack, user, password)
-        context = browser.new_context(base_url=stack.url, storage_state=_signed_in[user], **options)
+            password = password or page_stack.credentials.admin_password
+            _signed_in[user] = signed_in_by_hand(browser, page_stack, user, password)
+        context = browser.new_context(
+            base_url=page_stack.url, storage_state=_signed_in[user], **options
+        )
         windows.append(context)
         context.set_default_timeout(PATIENCE_MS)
         page = context.new_page()
-        _listen(context, page, stack, complaints)
+        _listen(context, page, page_stack, complaints)
         return page
 
     yield sign_in
@@ -76,9 +78,11 @@ def page(sign_in: SignIn) -> Page:
     return sign_in()
 
 
-def signed_in_by_hand(browser: Browser, stack: PageStack, user: str, password: str) -> StorageState:
+def signed_in_by_hand(
+    browser: Browser, page_stack: PageStack, user: str, password: str
+) -> StorageState:
     """Go through Airflow's own login page."""
-    context = browser.new_context(base_url=stack.url)
+    context = browser.new_context(base_url=page_stack.url)
     page = context.new_page()
     page.set_default_timeout(PATIENCE_MS)
     page.goto("/")
@@ -88,13 +92,15 @@ def signed_in_by_hand(browser: Browser, stack: PageStack, user: str, password: s
     return state
 
 
-def _listen(context: BrowserContext, page: Page, stack: PageStack, complaints: list[str]) -> None:
+def _listen(
+    context: BrowserContext, page: Page, page_stack: PageStack, complaints: list[str]
+) -> None:
     """Note errors of our own page, violations of its policy, and requests that go elsewhere."""
     context.on(
         "request",
         lambda request: (
             None
-            if request.url.startswith((stack.url, "data:", "blob:"))
+            if request.url.startswith((page_stack.url, "data:", "blob:"))
             else complaints.append(f"request to {request.url}")
         ),
     )

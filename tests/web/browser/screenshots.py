@@ -6,10 +6,10 @@ from pathlib import Path
 from playwright.sync_api import Browser, Page, ViewportSize
 
 from include.local.airflow_settings import PROJECT_ROOT
-from tests.web.browser.chromium import chromium
+from tests.support.chromium import chromium
 from tests.web.browser.conftest import signed_in_by_hand
 from tests.web.browser.data import fill, other_tenants
-from tests.web.browser.stack import REAL_TENANTS, PageStack, page_stack, start
+from tests.web.browser.stack import REAL_TENANTS, PageStack, new_stack, start
 
 IMAGES = PROJECT_ROOT / "docs" / "images"
 WIDE: ViewportSize = {"width": 1360, "height": 820}
@@ -19,7 +19,7 @@ UI = "/plugin/hubspot-scans/hubspot-deals/ui"
 
 def main() -> None:
     with tempfile.TemporaryDirectory() as state_dir:
-        take_from(page_stack(Path(state_dir)))
+        take_from(new_stack(Path(state_dir)))
 
 
 def take_from(stack: PageStack) -> None:

@@ -84,7 +84,7 @@ class PageStack(LocalStack):
             )
 
 
-def page_stack(state_dir: Path) -> PageStack:
+def new_stack(state_dir: Path) -> PageStack:
     """Return a stack to be started; its warehouse has all tables and no rows once it runs."""
     write_tenants(state_dir, REAL_TENANTS)
     env = {

@@ -6,7 +6,7 @@ from urllib.parse import quote
 import pytest
 from playwright.sync_api import Browser, FrameLocator, Page, expect
 
-from tests.web.browser.chromium import sign_in_by_hand
+from tests.support.chromium import sign_in_by_hand
 from tests.web.browser.stack import PageStack, dag_of
 
 pytestmark = pytest.mark.e2e
@@ -57,15 +57,15 @@ def test_a_dag_has_a_tab_with_its_tenant(page: Page) -> None:
     expect(inside(page).get_by_role("button", name="Start a scan")).to_be_visible()
 
 
-def test_a_run_has_a_tab_with_its_scan(page: Page, stack: PageStack) -> None:
-    run_id = stack.api.trigger(dag_of("globex"))
+def test_a_run_has_a_tab_with_its_scan(page: Page, page_stack: PageStack) -> None:
+    run_id = page_stack.api.trigger(dag_of("globex"))
     page.goto(f"/dags/{dag_of('globex')}/runs/{quote(run_id, safe='')}")
 
     page.get_by_role("link", name="HubSpot scan", exact=True).click()
 
     expect(inside(page).get_by_role("heading", name="Scan of globex")).to_be_visible()
     expect(inside(page).locator(".facts")).to_contain_text(run_id)
-    stack.api.fail(dag_of("globex"), run_id)
+    page_stack.api.fail(dag_of("globex"), run_id)
 
 
 def test_links_to_airflows_pages_open_them_around_the_frame(page: Page) -> None:
@@ -77,23 +77,23 @@ def test_links_to_airflows_pages_open_them_around_the_frame(page: Page) -> None:
     expect(page.locator("iframe")).to_have_count(0)
 
 
-def test_the_logs_of_a_scan_open_around_the_frame(page: Page, stack: PageStack) -> None:
-    run_id = stack.api.trigger(dag_of("globex"))
+def test_the_logs_of_a_scan_open_around_the_frame(page: Page, page_stack: PageStack) -> None:
+    run_id = page_stack.api.trigger(dag_of("globex"))
     page.goto(f"/dags/{dag_of('globex')}/runs/{quote(run_id, safe='')}/plugin/hubspot-scan")
 
     inside(page).get_by_role("link", name="Logs").click()
 
     page.wait_for_url(re.compile("/tasks/extract_deals"))
-    stack.api.fail(dag_of("globex"), run_id)
+    page_stack.api.fail(dag_of("globex"), run_id)
 
 
 def test_a_link_of_a_mail_asks_who_is_signed_out_to_sign_in_first(
-    browser: Browser, stack: PageStack
+    browser: Browser, page_stack: PageStack
 ) -> None:
-    page = browser.new_context(base_url=stack.url).new_page()
+    page = browser.new_context(base_url=page_stack.url).new_page()
     page.goto(f"{NAV}/hubspot-deals/ui?tenant=globex")
 
-    sign_in_by_hand(page, stack.credentials.admin_user, stack.credentials.admin_password)
+    sign_in_by_hand(page, page_stack.credentials.admin_user, page_stack.credentials.admin_password)
 
     expect(inside(page).get_by_role("heading", name="globex")).to_be_visible()
     page.context.close()

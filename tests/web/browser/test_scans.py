@@ -19,8 +19,8 @@ HOSTILE = "<img src=x onerror=window.pwned=1>"
 _numbers = itertools.count(1)
 
 
-def new_scan(stack: PageStack, tenant: str = "initech", **columns: Any) -> str:
-    with stack.warehouse.connect() as connection:
+def new_scan(page_stack: PageStack, tenant: str = "initech", **columns: Any) -> str:
+    with page_stack.warehouse.connect() as connection:
         return add_scan(
             connection,
             "hubspot_deals",
@@ -31,8 +31,8 @@ def new_scan(stack: PageStack, tenant: str = "initech", **columns: Any) -> str:
         )
 
 
-def progress(stack: PageStack, scan_id: str, received: int) -> None:
-    with stack.warehouse.connect() as connection:
+def progress(page_stack: PageStack, scan_id: str, received: int) -> None:
+    with page_stack.warehouse.connect() as connection:
         connection.execute(
             "update hubspot_deals.scan_objects set records_received = %s, pages = %s"
             " where scan_id = %s",
@@ -43,25 +43,25 @@ def progress(stack: PageStack, scan_id: str, received: int) -> None:
         )
 
 
-def test_a_running_scans_bar_moves_by_itself(page: Page, stack: PageStack) -> None:
+def test_a_running_scans_bar_moves_by_itself(page: Page, page_stack: PageStack) -> None:
     deals = {"pages": 100, "records_received": 10_000, "expected": 40_000}
-    scan_id = new_scan(stack, state="extracting", deals=deals)
+    scan_id = new_scan(page_stack, state="extracting", deals=deals)
     page.goto(f"{PAGE}?scan={scan_id}")
     bar = page.get_by_role("progressbar")
     expect(bar).to_have_attribute("aria-valuenow", "25")
 
-    progress(stack, scan_id, 30_000)
+    progress(page_stack, scan_id, 30_000)
 
     expect(bar).to_have_attribute("aria-valuenow", "75", timeout=6_000)
     expect(page.get_by_label("Progress").first).to_contain_text("30,000")
 
 
-def test_a_scan_that_ends_shows_its_end_without_a_bar(page: Page, stack: PageStack) -> None:
-    scan_id = new_scan(stack, state="checking", deals={"records_received": 10})
+def test_a_scan_that_ends_shows_its_end_without_a_bar(page: Page, page_stack: PageStack) -> None:
+    scan_id = new_scan(page_stack, state="checking", deals={"records_received": 10})
     page.goto(f"{PAGE}?scan={scan_id}")
     expect(page.get_by_text("Checking quality").first).to_be_visible()
 
-    with stack.warehouse.connect() as connection:
+    with page_stack.warehouse.connect() as connection:
         connection.execute(
             "update hubspot_deals.scans set state = 'succeeded', finished_at = now()"
             " where scan_id = %s",
@@ -119,24 +119,24 @@ def test_the_charts_figures_are_in_a_table_too(page: Page) -> None:
     expect(page.get_by_role("table", name="Scans").locator("a.row")).to_have_count(60)
 
 
-def test_a_scan_is_started_and_cancelled_by_buttons(page: Page, stack: PageStack) -> None:
+def test_a_scan_is_started_and_cancelled_by_buttons(page: Page, page_stack: PageStack) -> None:
     page.goto(f"{PAGE}?tenant=acme")
 
     page.get_by_role("button", name="Start a scan").click()
     page.get_by_label("Full").check()
     page.get_by_role("button", name="Start scan").click()
     expect(page.locator(".facts")).to_contain_text("Queued")
-    (started,) = stack.api.runs(dag_of("acme"))
+    (started,) = page_stack.api.runs(dag_of("acme"))
     page.get_by_role("button", name="Cancel scan").click()
     page.get_by_role("button", name="Yes, cancel it").click()
 
     expect(page.locator(".facts")).to_contain_text("Cancelled")
     assert started["dag_run_id"].startswith("api__")
     assert started["conf"]["mode"] == "full"
-    assert stack.api.run(dag_of("acme"), started["dag_run_id"])["state"] == "failed"
+    assert page_stack.api.run(dag_of("acme"), started["dag_run_id"])["state"] == "failed"
 
 
-def test_a_scan_is_started_that_writes_every_row_again(page: Page, stack: PageStack) -> None:
+def test_a_scan_is_started_that_writes_every_row_again(page: Page, page_stack: PageStack) -> None:
     page.goto(f"{PAGE}?tenant=acme")
     page.get_by_role("button", name="Start a scan").click()
     page.get_by_label("from").fill("2026-01-31T20:00")
@@ -150,15 +150,15 @@ def test_a_scan_is_started_that_writes_every_row_again(page: Page, stack: PageSt
 
     body = sent.value.post_data_json or {}
     assert (body["mode"], body["rewrite_rows"], body["window_start"]) == ("auto", True, None)
-    started = stack.api.runs(dag_of("acme"))
+    started = page_stack.api.runs(dag_of("acme"))
     assert any(run["conf"].get("rewrite_rows") is True for run in started)
     for run in started:
-        stack.api.fail(dag_of("acme"), run["dag_run_id"])
+        page_stack.api.fail(dag_of("acme"), run["dag_run_id"])
 
 
-def test_values_that_do_not_fit_are_named_by_column(page: Page, stack: PageStack) -> None:
+def test_values_that_do_not_fit_are_named_by_column(page: Page, page_stack: PageStack) -> None:
     misfits = {"close_date": 1, **{f"deals.p{n}": n + 2 for n in range(25)}}
-    scan_id = new_scan(stack, state="succeeded", misfits=misfits)
+    scan_id = new_scan(page_stack, state="succeeded", misfits=misfits)
 
     page.goto(f"{PAGE}?scan={scan_id}")
 
@@ -168,8 +168,8 @@ def test_values_that_do_not_fit_are_named_by_column(page: Page, stack: PageStack
     expect(notice).to_contain_text("and 6 more columns")
 
 
-def test_a_second_start_is_refused_until_it_may_queue(page: Page, stack: PageStack) -> None:
-    running = stack.api.trigger(dag_of("initech"))
+def test_a_second_start_is_refused_until_it_may_queue(page: Page, page_stack: PageStack) -> None:
+    running = page_stack.api.trigger(dag_of("initech"))
     page.goto(f"{PAGE}?tenant=initech")
     page.get_by_role("button", name="Start a scan").click()
 
@@ -179,25 +179,25 @@ def test_a_second_start_is_refused_until_it_may_queue(page: Page, stack: PageSta
     page.get_by_role("button", name="Start scan").click()
 
     expect(page.locator(".facts")).to_contain_text("Queued")
-    assert len(stack.api.runs(dag_of("initech"))) == 2
-    for run in stack.api.runs(dag_of("initech")):
-        stack.api.fail(dag_of("initech"), run["dag_run_id"])
-    assert running in {run["dag_run_id"] for run in stack.api.runs(dag_of("initech"))}
+    assert len(page_stack.api.runs(dag_of("initech"))) == 2
+    for run in page_stack.api.runs(dag_of("initech")):
+        page_stack.api.fail(dag_of("initech"), run["dag_run_id"])
+    assert running in {run["dag_run_id"] for run in page_stack.api.runs(dag_of("initech"))}
 
 
 def test_a_paused_dag_is_not_started_and_the_page_says_what_to_do(
-    page: Page, stack: PageStack
+    page: Page, page_stack: PageStack
 ) -> None:
-    stack.api.pause(dag_of("globex"))
-    before = stack.api.runs(dag_of("globex"))
+    page_stack.api.pause(dag_of("globex"))
+    before = page_stack.api.runs(dag_of("globex"))
     page.goto(f"{PAGE}?tenant=globex")
     page.get_by_role("button", name="Start a scan").click()
 
     page.get_by_role("button", name="Start scan").click()
 
     expect(page.get_by_role("alert")).to_contain_text(re.compile("paused", re.IGNORECASE))
-    assert stack.api.runs(dag_of("globex")) == before
-    stack.api.unpause(dag_of("globex"))
+    assert page_stack.api.runs(dag_of("globex")) == before
+    page_stack.api.unpause(dag_of("globex"))
 
 
 def test_a_window_is_sent_in_utc_whatever_the_readers_time_zone(sign_in: SignIn) -> None:
@@ -214,9 +214,11 @@ def test_a_window_is_sent_in_utc_whatever_the_readers_time_zone(sign_in: SignIn)
     assert body["window_start"] == "2026-02-01T01:00:00.000Z"
 
 
-def test_times_are_the_readers_and_tell_the_exact_one(sign_in: SignIn, stack: PageStack) -> None:
+def test_times_are_the_readers_and_tell_the_exact_one(
+    sign_in: SignIn, page_stack: PageStack
+) -> None:
     at = datetime(2026, 1, 31, 23, 30, tzinfo=UTC)
-    scan_id = new_scan(stack, started_at=at, finished_at=at)
+    scan_id = new_scan(page_stack, started_at=at, finished_at=at)
     page = sign_in(timezone_id="Asia/Tokyo", locale="en-GB")
 
     page.goto(f"{PAGE}?scan={scan_id}")
@@ -226,9 +228,9 @@ def test_times_are_the_readers_and_tell_the_exact_one(sign_in: SignIn, stack: Pa
     expect(shown).to_have_attribute("title", re.compile("2026-01-31T23:30:00"))
 
 
-def test_hostile_text_stays_text(page: Page, stack: PageStack, complaints: list[str]) -> None:
+def test_hostile_text_stays_text(page: Page, page_stack: PageStack, complaints: list[str]) -> None:
     scan_id = new_scan(
-        stack,
+        page_stack,
         tenant="tenant_0200",
         run_id=f"manual__{HOSTILE}",
         state="failed",

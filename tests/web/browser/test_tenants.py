@@ -213,12 +213,12 @@ def scan_of(page: Page, tenant: str) -> str:
     return f"?scan={answer['last_scan']['scan_id']}"
 
 
-def test_what_was_started_elsewhere_shows_by_itself(page: Page, stack: PageStack) -> None:
+def test_what_was_started_elsewhere_shows_by_itself(page: Page, page_stack: PageStack) -> None:
     page.clock.install()
     page.goto(f"{PAGE}?search=tenant_0100")
     row = page.get_by_role("row", name=re.compile("tenant_0100"))
     expect(row).to_contain_text("Succeeded")
-    with stack.warehouse.connect() as connection:
+    with page_stack.warehouse.connect() as connection:
         connection.execute(
             "update hubspot_deals.scans set state = 'failed' where tenant_id = 'tenant_0100'"
         )

@@ -12,7 +12,7 @@ from include.validation import validate_token
 from include.warehouse.connection import Warehouse
 from include.warehouse.scan_log import ScanLog
 from tests.hubspot_simulator import Portal
-from tests.truth import Deals, as_stored, present, stored
+from tests.support.truth import Deals, as_stored, present, stored
 
 #: Pages per chunk.
 PAGES = 10

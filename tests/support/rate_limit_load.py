@@ -1,6 +1,8 @@
 """One of several processes that ask a simulated HubSpot as fast as the shared limit lets them.
 
-`python -m tests.rate_limit_load BASE_URL TOKEN SECONDS THREADS SCHEMA`, DATABASE_URL being the
+    python -m tests.support.rate_limit_load BASE_URL TOKEN SECONDS THREADS SCHEMA
+
+DATABASE_URL is the
 warehouse's. Prints {"requests": …, "throttled": …, "cpu_s": …}.
 """
 

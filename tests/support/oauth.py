@@ -4,7 +4,7 @@ The fixtures are those of every folder whose conftest.py imports them.
 """
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -33,9 +33,9 @@ def portal() -> Portal:
 
 
 @pytest.fixture
-def simulator(portal: Portal) -> Iterator[HubSpotSimulator]:
-    with HubSpotSimulator([portal]) as simulator:
-        yield simulator
+def simulator(empty_simulator: HubSpotSimulator, portal: Portal) -> HubSpotSimulator:
+    empty_simulator.add(portal)
+    return empty_simulator
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.secrets_search import Search
+from tests.support.secrets_search import Search
 
 SECRET = 'Kq7vPzR2mW9x/T%b\\4L é"sX0cVn5Jh8Gd\n'
 CONTENT = f"before {SECRET} after".encode()

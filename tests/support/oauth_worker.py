@@ -1,7 +1,9 @@
 """One of several processes that need an access token of the same app at the same moment.
 
-`python -m tests.oauth_worker BASE_URL CLIENT_ID CLIENT_SECRET REFRESH_TOKEN SCHEMA`, DATABASE_URL
-being the warehouse's. Says "ready", waits for a line, and prints whose account its token opens.
+    python -m tests.support.oauth_worker BASE_URL CLIENT_ID CLIENT_SECRET REFRESH_TOKEN SCHEMA
+
+DATABASE_URL is the warehouse's. Prints "ready", waits for a line, and prints the id of the account
+that its token opens.
 """
 
 import os
