@@ -12,12 +12,18 @@ os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
 
 import pytest
 
+from include.hubspot import api
 from include.local.postgres import EmbeddedPostgres
 from include.local.simulator import connections
 from include.warehouse.connection import DEFAULT_SCHEMA, Warehouse
 from include.warehouse.migrations import migrate
 from tests.hubspot_simulator import HubSpotSimulator, Portal
-from tests.support.databases import WITHOUT_DURABILITY, database
+from tests.support.databases import (
+    WITHOUT_DURABILITY,
+    database,
+    make_logins_cheap,
+    memory_or,
+)
 
 Serve = Callable[..., HubSpotSimulator]
 
@@ -29,25 +35,30 @@ _numbers = itertools.count(1)
 AIRFLOWS = ("topology", "pipeline", "checkout", "pods", "page_stack", "site")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    def position(item: pytest.Item) -> int:
-        names = getattr(item, "fixturenames", ())
-        return next((n for n, name in enumerate(AIRFLOWS) if name in names), len(AIRFLOWS))
+def pytest_itemcollected(item: pytest.Item) -> None:
+    if (number := _airflow_of(item)) < len(AIRFLOWS):
+        item.add_marker(pytest.mark.xdist_group(AIRFLOWS[number]))
 
-    for item in items:
-        if (number := position(item)) < len(AIRFLOWS):
-            item.add_marker(pytest.mark.xdist_group(AIRFLOWS[number]))
-    items.sort(key=position)
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=_airflow_of)
+
+
+def _airflow_of(item: pytest.Item) -> int:
+    """Return the position in AIRFLOWS of what the test uses, or behind the last one."""
+    names = getattr(item, "fixturenames", ())
+    return next((n for n, name in enumerate(AIRFLOWS) if name in names), len(AIRFLOWS))
 
 
 @pytest.fixture(scope="session")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
     """One server for all tests of a process."""
-    folder = tmp_path_factory.mktemp("postgres")
-    with EmbeddedPostgres(folder, settings=WITHOUT_DURABILITY) as server:
-        yield server
-    # As root its data lies outside the temporary directory.
-    server.remove()
+    with memory_or(tmp_path_factory.mktemp("postgres")) as folder:
+        with EmbeddedPostgres(folder, settings=WITHOUT_DURABILITY) as server:
+            make_logins_cheap(server)
+            yield server
+        # As root its data may lie outside the folder.
+        server.remove()
 
 
 @pytest.fixture(scope="session")
@@ -105,11 +116,25 @@ def empty_simulator(running_simulator: HubSpotSimulator) -> HubSpotSimulator:
 
 
 @pytest.fixture
-def serve(empty_simulator: HubSpotSimulator, airflow_environment: pytest.MonkeyPatch) -> Serve:
-    """Serve portals, and give each tenant named the connection to one of them."""
+def fast_searches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For portals that do not limit searches: then we don't either."""
+    monkeypatch.setattr(api, "SEARCHES_PER_S", 10_000)
+
+
+@pytest.fixture
+def serve(
+    empty_simulator: HubSpotSimulator,
+    airflow_environment: pytest.MonkeyPatch,
+    fast_searches: None,
+) -> Serve:
+    """Serve portals, and give each tenant named the connection to one of them.
+
+    Searches have no limit: most of a small scan's time would be waiting for the next one.
+    """
 
     def start(**portals: Portal) -> HubSpotSimulator:
         for tenant_id, portal in portals.items():
+            portal.quota.searches_per_second = None
             empty_simulator.add(portal)
             connect(airflow_environment, tenant_id, empty_simulator, portal.tokens[0].text)
         return empty_simulator

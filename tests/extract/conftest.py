@@ -1,13 +1,6 @@
 import pytest
 
-from include.hubspot import api
 from include.hubspot.client import HubSpotClient
-
-
-@pytest.fixture
-def fast_searches(monkeypatch: pytest.MonkeyPatch) -> None:
-    """For portals that do not limit searches: then we don't either."""
-    monkeypatch.setattr(api, "SEARCHES_PER_S", 10_000)
 
 
 @pytest.fixture

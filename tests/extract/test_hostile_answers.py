@@ -89,7 +89,7 @@ def the_last_page(document: dict[str, Any]) -> None:
     [no_results, half_of_the_results, nothing_found, the_last_page],
     ids=lambda f: f.__name__,
 )
-@pytest.mark.parametrize("nth", [1, 2, 3, 4])
+@pytest.mark.parametrize("nth", [1, 2, 4])
 def test_an_update_that_search_announced_is_not_lost_by_one_bad_page(
     warehouse: Warehouse, serve: Serve, change: Callable[[dict[str, Any]], None], nth: int
 ) -> None:

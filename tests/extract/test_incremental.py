@@ -273,7 +273,7 @@ def test_a_new_calculated_property_is_a_reason_for_a_full_scan(
 def test_many_deals_with_one_modification_time_are_all_read(
     warehouse: Warehouse, serve: Serve
 ) -> None:
-    portal = portals.generated(deals=20_300, filled=3, requests_per_window=100_000)
+    portal = portals.generated(deals=10_100, filled=3, requests_per_window=100_000)
     portal.quota.searches_per_second = None
     moment = datetime(2026, 1, 5, tzinfo=UTC)
     modified_at(portal, [moment])
@@ -282,7 +282,7 @@ def test_many_deals_with_one_modification_time_are_all_read(
 
     extracted = run(scan(window=window, objects=BARE))
 
-    assert extracted["deals_loaded"] == 20_300
+    assert extracted["deals_loaded"] == 10_100
     assert_equals_the_portal(warehouse, portal)
 
 

@@ -21,7 +21,7 @@ SESSIONS_OF_A_SCAN = 5
 def test_a_scan_has_few_sessions_at_once(
     warehouse: Warehouse, database_url: str, serve: Serve
 ) -> None:
-    portal = portals.generated(deals=3_000, associations=True, requests_per_window=1_000_000)
+    portal = portals.generated(deals=1_000, associations=True, requests_per_window=1_000_000)
     serve(acme=portal)
     what = scan()
     validate_token(what)

@@ -11,6 +11,7 @@ from include.errors import (
     WarehouseConfigError,
     WarehouseUnavailableError,
 )
+from include.local.postgres import EmbeddedPostgres
 from include.warehouse.connection import Warehouse, warehouse_schema
 from include.warehouse.failures import as_warehouse_error
 from include.warehouse.migrations import migrate
@@ -29,8 +30,8 @@ def test_a_server_that_is_down_is_unavailable_and_worth_a_retry() -> None:
     assert "secret" not in str(caught.value)
 
 
-def test_a_database_that_does_not_exist_is_a_setting_to_correct(database_url: str) -> None:
-    warehouse = Warehouse.from_url(database_url.replace("/warehouse", "/nowhere"))
+def test_a_database_that_does_not_exist_is_a_setting_to_correct(postgres: EmbeddedPostgres) -> None:
+    warehouse = Warehouse.from_url(postgres.dsn("nowhere"))
 
     with pytest.raises(WarehouseConfigError, match="does not exist"):  # noqa: SIM117
         with warehouse.connect("acme"):
@@ -151,11 +152,11 @@ def refusal_of(url: str) -> HubSpotDealsError:
     return caught.value
 
 
-def test_every_way_not_to_reach_a_server_says_what_to_do(database_url: str) -> None:
+def test_every_way_not_to_reach_a_server_says_what_to_do(postgres: EmbeddedPostgres) -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         closed = unused.getsockname()[1]
-    parts = conninfo.conninfo_to_dict(database_url)
+    parts = conninfo.conninfo_to_dict(postgres.dsn("postgres"))
     server = f"{parts['host']}:{parts['port']}"
 
     said = {
@@ -167,7 +168,7 @@ def test_every_way_not_to_reach_a_server_says_what_to_do(database_url: str) -> N
             "no port": "postgresql://u:secret@127.0.0.1:port/db",
             "password": f"postgresql://postgres:secret@{server}/warehouse",
             "role": f"postgresql://nobody:secret@{server}/warehouse",
-            "database": database_url.replace("/warehouse", "/nowhere"),
+            "database": postgres.dsn("nowhere"),
             "sslmode": f"{database_url}?sslmode=never",
             "file": f"{database_url}?sslmode=verify-full&sslrootcert=/nowhere",
             "TLS": f"{database_url}?sslmode=require",

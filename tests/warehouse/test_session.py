@@ -183,7 +183,8 @@ def test_a_setting_that_a_pooler_lets_through_is_refused_by_name(
     warehouse: Warehouse, database_url: str, setting: str, value: str
 ) -> None:
     with psycopg.connect(database_url, autocommit=True) as connection:
-        connection.execute(f"alter role postgres in database warehouse set {setting} = '{value}'")
+        database = connection.info.dbname
+        connection.execute(f"alter role postgres in database {database} set {setting} = '{value}'")
         try:
             with (
                 PgBouncer(database_url, pool_size=2) as pooler,
@@ -192,22 +193,22 @@ def test_a_setting_that_a_pooler_lets_through_is_refused_by_name(
                 migrate(pooler.warehouse(warehouse.schema), "acme")
         finally:
             connection.execute("set default_transaction_read_only = off")
-            connection.execute("alter role postgres in database warehouse reset all")
+            connection.execute(f"alter role postgres in database {database} reset all")
 
     assert f"has the setting {setting} = '{value}'" in caught.value.what
-    assert f'alter role "postgres" in database "warehouse" set {setting} = ' in caught.value.remedy
+    assert f'alter role "postgres" in database "{database}" set {setting} = ' in caught.value.remedy
 
 
 def test_a_database_in_another_encoding_is_refused_before_anything_is_written(
-    database_url: str,
+    postgres: EmbeddedPostgres,
 ) -> None:
-    with psycopg.connect(database_url, autocommit=True) as connection:
+    with psycopg.connect(postgres.dsn("postgres"), autocommit=True) as connection:
         connection.execute(
             "create database latin encoding 'LATIN1' lc_collate 'C' lc_ctype 'C'"
             " locale_provider libc template template0"
         )
         try:
-            latin = Warehouse.from_url(database_url.replace("/warehouse", "/latin"))
+            latin = Warehouse.from_url(postgres.dsn("latin"))
             with pytest.raises(WarehouseConfigError, match="has the encoding LATIN1"):
                 migrate(latin, "acme")
             with latin.connect() as inside:
