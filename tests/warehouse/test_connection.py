@@ -156,7 +156,8 @@ def test_every_way_not_to_reach_a_server_says_what_to_do(postgres: EmbeddedPostg
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         closed = unused.getsockname()[1]
-    parts = conninfo.conninfo_to_dict(postgres.dsn("postgres"))
+    url = postgres.dsn("warehouse")
+    parts = conninfo.conninfo_to_dict(url)
     server = f"{parts['host']}:{parts['port']}"
 
     said = {
@@ -169,9 +170,9 @@ def test_every_way_not_to_reach_a_server_says_what_to_do(postgres: EmbeddedPostg
             "password": f"postgresql://postgres:secret@{server}/warehouse",
             "role": f"postgresql://nobody:secret@{server}/warehouse",
             "database": postgres.dsn("nowhere"),
-            "sslmode": f"{database_url}?sslmode=never",
-            "file": f"{database_url}?sslmode=verify-full&sslrootcert=/nowhere",
-            "TLS": f"{database_url}?sslmode=require",
+            "sslmode": f"{url}?sslmode=never",
+            "file": f"{url}?sslmode=verify-full&sslrootcert=/nowhere",
+            "TLS": f"{url}?sslmode=require",
         }.items()
     }
 
