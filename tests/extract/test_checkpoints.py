@@ -3,18 +3,33 @@
 from collections.abc import Callable
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
-from include.errors import OutdatedAttemptError
+from include.errors import OutdatedAttemptError, ScanKilledError
+from include.extract import history
+from include.extract.loader import Loader
 from include.extract.pipeline import Extracted, extract_deals
 from include.quality.checks import check_quality
 from include.scan import Scan
 from include.validation import validate_token
+from include.warehouse.chunk import Chunk
 from include.warehouse.connection import Warehouse
+from include.warehouse.scan_end import end_scan
 from include.warehouse.scan_log import ScanLog
+from include.warehouse.scan_objects import ScanObjects
 from tests.conftest import Serve
-from tests.hubspot_simulator import Portal, portals
-from tests.support.scans import BARE, assert_equals_the_portal, object_row, query, scan, scan_row
+from tests.hubspot_simulator import Portal, Token, portals
+from tests.hubspot_simulator.seed import plain_deal
+from tests.support.scans import (
+    BARE,
+    assert_equals_the_portal,
+    object_row,
+    query,
+    run,
+    scan,
+    scan_row,
+)
 
 pytestmark = pytest.mark.usefixtures("fast_searches")
 
@@ -37,6 +52,30 @@ def portal(request: pytest.FixtureRequest, serve: Serve) -> Portal:
     portal.quota.searches_per_second = None
     serve(acme=portal)
     return portal
+
+
+@pytest.fixture
+def small(serve: Serve) -> Portal:
+    """An account of 300 deals whose ids follow each other without a gap."""
+    portal = Portal(2_000_001, [Token("pat-na1-small")])
+    for number in range(300):
+        portal.add(plain_deal(2_000_001, 5_000 + number, number, "deal", "closedwon", "1"))
+    portal.quota.searches_per_second = None
+    serve(acme=portal)
+    return portal
+
+
+@pytest.fixture
+def searching(warehouse: Warehouse, small: Portal) -> Scan:
+    """A scan that searches for 200 modified deals, killed when 100 of them are loaded."""
+    run(scan("1", search_lag_s=0, objects=BARE))
+    for deal_id in small.live_ids()[:200]:
+        small.update(deal_id, amount="77")
+    what = scan("2", search_lag_s=0, objects=BARE)
+    validate_token(what)
+    with pytest.raises(Killed):
+        extract_deals(what, 2, killed_at(1))
+    return what
 
 
 def killed_at(checkpoint: int) -> Callable[[dict[str, Any]], None]:
@@ -200,3 +239,106 @@ def test_what_changed_between_two_tries_is_not_missed(warehouse: Warehouse, port
     check_quality(following)
 
     assert_equals_the_portal(warehouse, portal)
+
+
+def test_a_retry_of_a_search_goes_on_above_what_was_loaded(
+    warehouse: Warehouse, small: Portal, searching: Scan
+) -> None:
+    asked = small.requests["batch_read"]
+
+    extracted = extract_deals(searching, 2)
+
+    assert extracted["went_on"]
+    assert small.requests["batch_read"] - asked == 1
+    assert_equals_the_portal(warehouse, small)
+
+
+def test_a_retry_keeps_what_the_first_try_decided(
+    warehouse: Warehouse, small: Portal, searching: Scan
+) -> None:
+    decided = ("mode", "reason", "window_start", "window_end", "watermark", "properties_asked")
+    before = object_row(warehouse, searching)
+    # a scan that begins now would be full, and ask for it
+    small.definitions["score"] = {**small.definitions["days_to_close"], "name": "score"}
+
+    extract_deals(searching, 2)
+
+    after = object_row(warehouse, searching)
+    assert {name: after[name] for name in decided} == {name: before[name] for name in decided}
+
+
+def test_what_was_loaded_before_its_checkpoint_was_written_is_not_sent_again(
+    warehouse: Warehouse, small: Portal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    what, chunks, sent = scan(objects=BARE), 0, 0
+    checkpoint, load = ScanObjects.checkpoint, Loader.load
+
+    def kill(self: ScanObjects, log: ScanLog, chunk: Chunk | None, *figures: Any) -> None:
+        nonlocal chunks
+        chunks += chunk is not None
+        if chunks == 2:
+            raise Killed
+        checkpoint(self, log, chunk, *figures)
+
+    def count(self: Loader, table: pa.Table, *arguments: Any, **options: Any) -> None:
+        nonlocal sent
+        sent += table.num_rows
+        load(self, table, *arguments, **options)
+
+    validate_token(what)
+    with monkeypatch.context() as patched:
+        patched.setattr(ScanObjects, "checkpoint", kill)
+        with pytest.raises(Killed):
+            extract_deals(what, 2)
+    monkeypatch.setattr(Loader, "load", count)
+
+    extract_deals(what, 2)
+
+    # of three pages, one had a checkpoint, and one was loaded only
+    assert sent == 100
+    assert object_row(warehouse, what)["records_received"] == 300
+    assert_equals_the_portal(warehouse, small)
+
+
+def test_histories_go_on_where_they_were(
+    warehouse: Warehouse, small: Portal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    what = scan(objects={**BARE, "deal_property_history": ["amount"]})
+    save, saved = history.save_histories, 0
+
+    def kill(*arguments: Any) -> int:
+        nonlocal saved
+        saved += 1
+        if saved == 3:
+            raise Killed
+        return save(*arguments)
+
+    validate_token(what)
+    with monkeypatch.context() as patched:
+        patched.setattr(history, "save_histories", kill)
+        with pytest.raises(Killed):
+            extract(what)
+    asked = small.requests["batch_read"]
+
+    extract(what)
+
+    # six batches of 50, of which two were stored
+    assert small.requests["batch_read"] - asked == 4
+    known = query(warehouse, "select count(distinct record_id) as n from property_history")
+    assert known == [{"n": 300}]
+
+
+def test_a_scan_whose_chunks_are_gone_begins_anew(warehouse: Warehouse, small: Portal) -> None:
+    broken_off = scan("1", mode="full", objects=BARE)
+    validate_token(broken_off)
+    with pytest.raises(Killed):
+        extract_deals(broken_off, 2, killed_at(1))
+    killed = ScanKilledError("it was killed.", tenant_id="acme", remedy="Clear it.")
+    with warehouse.connect() as connection:
+        end_scan(connection, warehouse.schema, broken_off.id, killed)
+    run(scan("2", objects=BARE))
+
+    extracted = extract(broken_off)
+
+    assert not extracted["went_on"]
+    assert extracted["deals_extracted"] == 300

@@ -21,7 +21,15 @@ from include.warehouse.connection import Warehouse
 from tests.conftest import Serve
 from tests.hubspot_simulator import Fault, Portal, portals
 from tests.hubspot_simulator.errors import Answer, error, html
-from tests.support.scans import assert_equals_the_portal, object_row, query, run, scan, scan_row
+from tests.support.scans import (
+    BARE,
+    assert_equals_the_portal,
+    object_row,
+    query,
+    run,
+    scan,
+    scan_row,
+)
 
 pytestmark = pytest.mark.usefixtures("fast_searches", "no_pauses")
 
@@ -461,6 +469,25 @@ def test_a_record_on_the_list_of_the_archived_is_archived_though_it_does_not_say
     )
 
     run(scan("1"))
+
+    assert_equals_the_portal(warehouse, portal)
+
+
+def test_a_list_of_the_archived_that_was_cut_short_is_read_once_more(
+    warehouse: Warehouse, portal: Portal
+) -> None:
+    run(scan("1", search_lag_s=0, objects=BARE))
+    known = portal.archived_ids()[0]
+    unknown = portal.create(dealname="archived before any scan saw it").id
+    portal.archive(unknown)
+
+    def leave_out(page: dict[str, Any]) -> None:
+        left_out = {str(known), str(unknown)}
+        page["results"] = [record for record in page["results"] if record["id"] not in left_out]
+
+    answers(portal, "list", leave_out, query="archived=true")
+
+    run(scan("2", search_lag_s=0, objects=BARE))
 
     assert_equals_the_portal(warehouse, portal)
 

@@ -69,6 +69,35 @@ def test_the_first_scan_is_full_and_the_second_reads_only_what_changed(
     assert_equals_the_portal(warehouse, portal)
 
 
+@pytest.fixture
+def empty_accounts(serve: Serve) -> None:
+    """Of two tenants, acme and globex."""
+    serve(
+        acme=portals.generated(7, "token-of-acme", deals=0),
+        globex=portals.generated(8, "token-of-globex", deals=0),
+    )
+
+
+@pytest.mark.usefixtures("empty_accounts")
+def test_a_first_scan_is_full_whatever_other_tenants_have_scanned() -> None:
+    run(scan("1", "acme", objects=BARE))
+
+    first = run(scan("1", "globex", objects=BARE))
+
+    assert (first["mode"], first["reason"]) == ("full", "there was no successful full scan before")
+
+
+@pytest.mark.usefixtures("empty_accounts")
+def test_a_scan_begins_at_the_watermark_of_its_own_tenant(warehouse: Warehouse) -> None:
+    run(scan("1", "globex", objects=BARE))
+    run(scan("1", "acme", objects=BARE))
+
+    second = run(scan("2", "globex", objects=BARE))
+
+    watermark = object_row(warehouse, scan("1", "globex"))["watermark"]
+    assert second["window_start"] == watermark.isoformat()
+
+
 @pytest.mark.parametrize(
     "change",
     [

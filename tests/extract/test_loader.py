@@ -6,21 +6,24 @@ import os
 import random
 import signal
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
+import psycopg
 import pytest
 
-from include.errors import HubSpotDealsError, WarehouseConfigError
+from include.errors import HubSpotDealsError, WarehouseConfigError, WarehouseUnavailableError
 from include.extract.batch import Batch, to_batch
 from include.extract.columns import DEALS
 from include.extract.loader import Loader
 from include.hubspot.answers import Record, decode_page
 from include.warehouse.connection import Warehouse
 from include.warehouse.locks import hold_tenant
-from tests.support.scans import attempt, scan
+from tests.support.scans import attempt, query, scan
+from tests.support.waiting import until
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
 
@@ -222,6 +225,61 @@ def test_tenants_that_load_at_once_lose_and_mix_nothing(warehouse: Warehouse) ->
         for tenant_id in tenants
         for deal_id in range(400)
     ]
+
+
+@contextmanager
+def gate_before_deal(warehouse: Warehouse, deal_id: int) -> Iterator[psycopg.Connection]:
+    """Have whoever writes a deal's row wait there until the block ends."""
+    with warehouse.connect() as connection:
+        connection.execute(f"set local search_path to {warehouse.schema}")
+        connection.execute(
+            f"""
+            create table gate ();
+            create function pass_the_gate() returns trigger language plpgsql as $$
+            begin perform from {warehouse.schema}.gate; return new; end $$;
+            create trigger gate before insert or update on deals for each row
+                when (new.deal_id = {deal_id}) execute function pass_the_gate()
+            """
+        )
+    with warehouse.connect() as connection:
+        connection.execute(f"lock table {warehouse.schema}.gate in access exclusive mode")
+        yield connection
+
+
+def waiting_sessions(warehouse: Warehouse) -> list[int]:
+    found = query(
+        warehouse,
+        "select pid from pg_stat_activity where datname = current_database()"
+        " and wait_event_type = 'Lock'",
+    )
+    return [row["pid"] for row in found]
+
+
+def load_400(warehouse: Warehouse) -> None:
+    load(warehouse, "acme", [record(number) for number in range(400)])
+
+
+def test_other_sessions_see_nothing_of_a_chunk_that_is_half_written(warehouse: Warehouse) -> None:
+    with ThreadPoolExecutor() as executor:
+        with gate_before_deal(warehouse, 399):
+            loading = executor.submit(load_400, warehouse)
+            until(lambda: waiting_sessions(warehouse), "the last row is written")
+            seen = rows(warehouse, "deal_id")
+        loading.result()
+
+    assert seen == []
+    assert len(rows(warehouse, "deal_id")) == 400
+
+
+def test_nothing_of_a_chunk_stays_whose_load_is_broken_off(warehouse: Warehouse) -> None:
+    with ThreadPoolExecutor() as executor, gate_before_deal(warehouse, 399) as gate:
+        loading = executor.submit(load_400, warehouse)
+        (session,) = until(lambda: waiting_sessions(warehouse), "the last row is written")
+
+        gate.execute("select pg_terminate_backend(%s)", [session])
+
+        assert isinstance(loading.exception(), WarehouseUnavailableError)
+        assert rows(warehouse, "deal_id") == []
 
 
 def _load_until_killed(warehouse: Warehouse, started: Any) -> None:

@@ -166,6 +166,43 @@ def test_deals_created_within_the_search_lag_are_not_compared(
     assert len(query(warehouse, "select from deals where not archived")) == 131
 
 
+def test_without_a_creation_property_all_records_are_compared(
+    warehouse: Warehouse, portal: Portal
+) -> None:
+    del portal.definitions["createdate"]
+    portal.create(dealname="created within the search lag")
+    run(scan("1", search_lag_s=600, objects=BARE))
+    gone = portal.live_ids()[-1]
+    portal.purge(gone)
+
+    run(scan("2", search_lag_s=600, objects=BARE))
+
+    assert figures(warehouse, "1") == (131, 131, 0, 0)
+    assert figures(warehouse, "2") == (130, 130, 0, 0)
+    assert query(warehouse, "select deal_id from deals where vanished_at is not null") == [
+        {"deal_id": gone}
+    ]
+
+
+def test_a_pair_that_equal_counts_hide_is_found_by_the_next_full_scan(
+    warehouse: Warehouse, portal: Portal
+) -> None:
+    run(scan("1", search_lag_s=0, objects=BARE))
+    # one record too few, and another too many
+    execute(warehouse, f"update deals set deal_id = 7 where deal_id = {portal.live_ids()[5]}")
+
+    run(scan("2", search_lag_s=0, objects=BARE))
+    hidden = query(warehouse, "select vanished_at from deals where deal_id = 7")
+    searches = portal.requests["search"]
+    run(scan("3", mode="full", search_lag_s=0, objects=BARE))
+
+    assert figures(warehouse, "2") == (130, 130, 0, 0)
+    assert hidden == [{"vanished_at": None}]
+    # it was right before the counts were compared
+    assert portal.requests["search"] - searches == 1
+    assert_equals_the_portal(warehouse, portal)
+
+
 def test_a_window_compares_nothing(warehouse: Warehouse, portal: Portal) -> None:
     window = Window(datetime(2020, 1, 1, tzinfo=UTC), datetime(2020, 1, 2, tzinfo=UTC))
     run(scan("1", window=window, objects=BARE))

@@ -1,18 +1,24 @@
 """What lies around a deal: pipelines, stages, owners, definitions, associations, histories."""
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import psycopg
 import pytest
 
 from include.errors import HubSpotUnavailableError
 from include.extract.pipeline import extract_deals
 from include.hubspot.hook import HubSpotHook
+from include.scan import Window
 from include.validation import validate_token
 from include.warehouse.connection import Warehouse
 from tests.conftest import Serve
 from tests.hubspot_simulator import Fault, Portal, Token, portals
 from tests.hubspot_simulator.definitions import partner_pipeline
-from tests.support.scans import PAGES, object_row, query, run, scan, scan_row
+from tests.support.scans import BARE, PAGES, object_row, query, run, scan, scan_row
+
+COMPANIES = {**BARE, "deal_associations": ["companies"]}
+AMOUNTS = {**BARE, "deal_property_history": ["amount"]}
 
 
 @pytest.fixture
@@ -244,6 +250,57 @@ def test_a_merged_away_deal_has_no_associations_left(warehouse: Warehouse, porta
     assert links(warehouse) == truth_of(portal)
 
 
+def test_an_archived_deal_keeps_the_associations_it_was_seen_with_last(
+    warehouse: Warehouse, portal: Portal
+) -> None:
+    run(scan("1", objects=COMPANIES))
+    before = links(warehouse)
+    archived = portal.live_ids()[0]
+    portal.archive(archived)
+
+    run(scan("2", mode="full", objects=COMPANIES))
+
+    assert before[archived, "companies"]
+    assert links(warehouse) == before
+
+
+def test_the_associations_of_all_deals_of_a_request_are_replaced_or_none(
+    warehouse: Warehouse, portal: Portal
+) -> None:
+    run(scan("1", objects=COMPANIES))
+    before = links(warehouse)
+    one, other = portal.live_ids()[:2]
+    portal.associations[one] = {}
+    portal.associations[other] = {"companies": [(4711, 5, "Primary")]}
+    with warehouse.connect() as connection:
+        connection.execute(
+            f"alter table {warehouse.schema}.associations"
+            " add constraint refuse check (to_id <> 4711)"
+        )
+    validate_token(scan("2"))
+
+    with pytest.raises(psycopg.errors.CheckViolation):
+        extract_deals(scan("2", objects=COMPANIES), PAGES)
+
+    assert links(warehouse) == before
+
+
+def test_a_window_reads_the_associations_of_the_live_deals_in_it(
+    warehouse: Warehouse, portal: Portal
+) -> None:
+    run(scan("1", objects=COMPANIES))
+    inside, outside = portal.live_ids()[:2]
+    expected = links(warehouse) | {(inside, "companies"): {(4711, 5, "Primary")}}
+    for deal_id in (inside, outside):
+        portal.associations[deal_id] = {"companies": [(4711, 5, "Primary")]}
+    portal.update(inside, amount="1")
+
+    minute, now = timedelta(minutes=1), datetime.now(UTC)
+    run(scan("2", window=Window(now - minute, now + minute), objects=COMPANIES))
+
+    assert links(warehouse) == expected
+
+
 def test_in_large_portals_incremental_scans_read_associations_of_changed_deals_only(
     warehouse: Warehouse, portal: Portal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -322,6 +379,35 @@ def test_histories_are_read_again_only_of_deals_that_changed(
     # one for the deal, one for its history
     assert portal.requests["batch_read"] - before == 2
     assert history(warehouse, deal_id, "amount")[-1] == "815"
+
+
+def test_a_value_that_hubspot_has_forgotten_stays(warehouse: Warehouse, portal: Portal) -> None:
+    deal_id = portal.live_ids()[0]
+    portal.update(deal_id, amount="1")
+    run(scan("1", search_lag_s=0, objects=AMOUNTS))
+    first, second = history(warehouse, deal_id, "amount")
+    portal.deals[deal_id].forget("amount", first)
+    portal.update(deal_id, amount="2")
+
+    run(scan("2", search_lag_s=0, objects=AMOUNTS))
+
+    assert first not in [entry["value"] for entry in portal.deals[deal_id].history("amount")]
+    assert history(warehouse, deal_id, "amount") == [first, second, "2"]
+
+
+def test_histories_of_archived_deals_are_not_asked_for(
+    warehouse: Warehouse, portal: Portal
+) -> None:
+    run(scan("1", search_lag_s=0, objects=AMOUNTS))
+    before = portal.requests["batch_read"]
+    deal_id = portal.live_ids()[0]
+    portal.update(deal_id, amount="815")
+    portal.archive(deal_id)
+
+    run(scan("2", search_lag_s=0, objects=AMOUNTS))
+
+    assert portal.requests["batch_read"] == before
+    assert "815" not in history(warehouse, deal_id, "amount")
 
 
 def test_naming_another_property_reads_every_history_again(

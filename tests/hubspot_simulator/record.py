@@ -72,6 +72,10 @@ class Record:
                 self.properties[name] = value
         self.absent -= values.keys()
 
+    def forget(self, name: str, value: str | None) -> None:
+        """Leave a value out of the history, as may happen to old ones."""
+        self._past[name] = [entry for entry in self._past.get(name, []) if entry[1] != value]
+
     def history(self, name: str) -> list[dict[str, Any]]:
         """Return every value a property had, newest first."""
         value = self.properties.get(name)

@@ -56,6 +56,16 @@ def test_an_outdated_try_cannot_write_to_any_table_of_a_scan(
         delete_all(attempt.warehouse, table)
 
 
+def test_a_run_that_is_cleared_outdates_the_try_that_lives_on(
+    attempt: ScanLog, warehouse: Warehouse
+) -> None:
+    delete_all(attempt.warehouse, "deals")
+    ScanLog(warehouse, SCAN).open()
+
+    with pytest.raises(OutdatedAttemptError):
+        delete_all(attempt.warehouse, "deals")
+
+
 def test_every_table_that_a_scan_fills_is_fenced(warehouse: Warehouse) -> None:
     with warehouse.connect() as connection:
         rows = connection.execute(
