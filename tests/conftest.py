@@ -75,6 +75,13 @@ def database_url(postgres: EmbeddedPostgres, template: str) -> Iterator[str]:
         yield url
 
 
+@pytest.fixture(scope="module")
+def modules_database_url(postgres: EmbeddedPostgres) -> Iterator[str]:
+    """A database for all tests of a module, with nothing in it."""
+    with database(postgres, f"test_{next(_numbers)}") as url:
+        yield url
+
+
 @pytest.fixture
 def warehouse(database_url: str) -> Warehouse:
     """A warehouse with all tables and no rows."""

@@ -3,7 +3,6 @@
 import random
 from collections.abc import Iterator
 
-import psycopg
 import pytest
 
 from include.warehouse.connection import Warehouse
@@ -53,17 +52,11 @@ def sample() -> Iterator[tuple[Case, str]]:
 
 
 @pytest.fixture(scope="module")
-def world(database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    warehouse = Warehouse.from_url(database_url, "planted_secrets")
+def world(modules_database_url: str, tmp_path_factory: pytest.TempPathFactory) -> World:
+    warehouse = Warehouse.from_url(modules_database_url)
     migrate(warehouse)
-    yield World(warehouse, database_url, random.Random(14), tmp_path_factory.mktemp("planted"))
-    with psycopg.connect(database_url, autocommit=True) as connection:
-        names = connection.execute(
-            "select quote_ident(nspname) from pg_namespace where starts_with(nspname, %s)",
-            [warehouse.schema],
-        ).fetchall()
-        for (name,) in names:
-            connection.execute(f"drop schema {name} cascade".encode())
+    folder = tmp_path_factory.mktemp("planted")
+    return World(warehouse, modules_database_url, random.Random(14), folder)
 
 
 @pytest.mark.parametrize(("case", "form"), sample(), ids=str)

@@ -82,7 +82,7 @@ def test_a_stream_that_is_not_read_to_its_end_gives_its_connection_back(
 def test_a_stream_that_nobody_reads_on_is_ended_by_postgresql(
     filled: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("include.status.connection.IDLE_TIMEOUT", "1ms")
+    monkeypatch.setattr("include.status.connection.IDLE_TIMEOUT", "300ms")
     stream = deals_stream(filled, SCAN)
     next(stream)
     while open_streams(filled):

@@ -14,7 +14,6 @@ from include.local.postgres import EmbeddedPostgres
 #: A server whose data are thrown away need not survive a crash.
 WITHOUT_DURABILITY = {
     "fsync": "off",
-    "synchronous_commit": "off",
     "full_page_writes": "off",
     "max_wal_size": "512MB",
     "jit": "off",

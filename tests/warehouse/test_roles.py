@@ -62,8 +62,8 @@ def login(empty_warehouse: Warehouse, database_url: str) -> Iterator[Login]:
 def grant_on_database(database_url: str, rights: str, role: str) -> None:
     with psycopg.connect(database_url) as connection:
         connection.execute(
-            sql.SQL(f"grant {rights} on database warehouse to {{}} with grant option").format(
-                sql.Identifier(role)
+            sql.SQL(f"grant {rights} on database {{}} to {{}} with grant option").format(
+                sql.Identifier(connection.info.dbname), sql.Identifier(role)
             )
         )
 
@@ -203,7 +203,8 @@ def test_without_the_right_to_create_schemas_a_prepared_tenant_gets_its_views(
 ) -> None:
     with psycopg.connect(migrator) as connection:
         connection.execute(
-            f"revoke create on database warehouse from {loader_role(warehouse.schema)}".encode()
+            f"revoke create on database {connection.info.dbname}"
+            f" from {loader_role(warehouse.schema)}".encode()
         )
     airflow_environment.setenv("DATABASE_URL", migrator)
     main(["--create-roles", "--tenant", TENANT])

@@ -4,7 +4,6 @@ import hashlib
 from collections.abc import Iterator
 from typing import Any
 
-import psycopg
 import pytest
 
 from include.errors import LoadError
@@ -37,18 +36,11 @@ def warehouse(old: Warehouse) -> Warehouse:
 
 
 @pytest.fixture(scope="module")
-def fresh(database_url: str) -> Iterator[dict[str, list[tuple[Any, ...]]]]:
-    """What a new installation looks like, told as of the schema "S"."""
-    made = Warehouse.from_url(database_url, "upgraded_afresh")
+def fresh(modules_database_url: str) -> dict[str, list[tuple[Any, ...]]]:
+    """What a new installation looks like, with "S" for the name of its schema."""
+    made = Warehouse.from_url(modules_database_url, "upgraded_afresh")
     migrate(made)
-    yield described(made)
-    with psycopg.connect(database_url) as connection:
-        names = connection.execute(
-            "select quote_ident(nspname) from pg_namespace where starts_with(nspname, %s)",
-            [made.schema],
-        ).fetchall()
-        for (name,) in names:
-            connection.execute(f"drop schema {name} cascade".encode())
+    return described(made)
 
 
 def described(warehouse: Warehouse) -> dict[str, list[tuple[Any, ...]]]:

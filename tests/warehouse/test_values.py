@@ -169,18 +169,14 @@ TIMES: list[tuple[str, datetime | None]] = [
 
 
 @pytest.fixture(scope="module")
-def connection(database_url: str) -> Iterator[psycopg.Connection]:
+def connection(modules_database_url: str) -> Iterator[psycopg.Connection]:
     """A session with as few of PostgreSQL's defaults as one could have."""
-    warehouse = Warehouse.from_url(database_url, "values_of_hubspot")
-    migrate(warehouse)
-    with psycopg.connect(database_url) as connection:
+    migrate(Warehouse.from_url(modules_database_url, "values_of_hubspot"))
+    with psycopg.connect(modules_database_url) as connection:
         connection.execute("set search_path to values_of_hubspot")
         connection.execute("set datestyle to 'German, DMY'; set timezone to 'Asia/Kathmandu'")
         connection.execute("set intervalstyle to 'sql_standard'")
         yield connection
-        connection.rollback()
-        for name in [warehouse.schema, *(f"{warehouse.schema}_stg_slot{n}" for n in range(1, 9))]:
-            connection.execute(f"drop schema {name} cascade".encode())
 
 
 def by_postgresql(connection: psycopg.Connection, texts: Sequence[str]) -> Times:

@@ -679,7 +679,7 @@ def test_a_loader_that_may_not_create_schemas_says_what_to_run(
     warehouse: Warehouse, database_url: str
 ) -> None:
     loader = as_loader(warehouse, database_url)
-    execute(warehouse, "revoke create on database warehouse from tv_loader")
+    execute(warehouse, f"revoke create on database {database_of(warehouse)} from tv_loader")
 
     warning, _ = publish(loader)
 
@@ -690,10 +690,14 @@ def test_a_loader_that_may_not_create_schemas_says_what_to_run(
     assert "deals" in views_of(warehouse)
 
 
+def database_of(warehouse: Warehouse) -> str:
+    return str(warehouse.parameters["dbname"])
+
+
 def as_loader(warehouse: Warehouse, database_url: str) -> Warehouse:
     """The same warehouse through a role that owns its schema and may do nothing else."""
     url = make_login(database_url, "tv_loader", "nosuperuser nocreaterole")
-    execute(warehouse, "grant create on database warehouse to tv_loader")
+    execute(warehouse, f"grant create on database {database_of(warehouse)} to tv_loader")
     execute(warehouse, "grant all on schema {schema} to tv_loader")
     execute(warehouse, "grant all on all tables in schema {schema} to tv_loader")
     return Warehouse.from_url(url, warehouse.schema)
