@@ -5,12 +5,14 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 # Before anything imports Airflow: its home must not be the developer's own.
 os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="hubspot_deals_tests_airflow_")
 os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 from include.hubspot import api
 from include.local.postgres import EmbeddedPostgres
@@ -29,25 +31,44 @@ Serve = Callable[..., HubSpotSimulator]
 
 _numbers = itertools.count(1)
 
-#: Fixtures that start Airflow, the slowest first. All tests that use one of them run in one process
-#: (pytest-xdist), one after the other, and before all other tests, so that no process waits at the
-#: end for another one's Airflow.
-AIRFLOWS = ("topology", "pipeline", "checkout", "pods", "page_stack", "site")
+#: Tests that share an Airflow, or start one, the slowest first: those of one line run in one
+#: process (pytest-xdist), one after the other. They come before all other tests, so that no process
+#: waits at the end for another one's Airflow.
+AIRFLOWS = (
+    "tests/e2e/test_celery_topology.py",
+    "tests/e2e/test_first_ten_minutes.py",
+    "tests/e2e/test_pods.py",
+    "tests/e2e/test_demo.py",
+    "tests/e2e/",
+    "tests/web/browser/",
+    "tests/web/api/",
+)
 
 
-def pytest_itemcollected(item: pytest.Item) -> None:
-    if (number := _airflow_of(item)) < len(AIRFLOWS):
-        item.add_marker(pytest.mark.xdist_group(AIRFLOWS[number]))
+class TestsOfOneAirflowTogether(LoadScopeScheduling):
+    """Gives each process one test after the other, and the tests of an Airflow at once.
+
+    Not pytest-xdist's own `xdist_group`: version 3.8 changes what pytest 9 no longer reads.
+    """
+
+    __test__ = False
+
+    def _split_scope(self, nodeid: str) -> str:
+        number = _airflow_of(nodeid)
+        return AIRFLOWS[number] if number < len(AIRFLOWS) else nodeid
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> TestsOfOneAirflowTogether:
+    return TestsOfOneAirflowTogether(config, log)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=_airflow_of)
+    items.sort(key=lambda item: _airflow_of(item.nodeid))
 
 
-def _airflow_of(item: pytest.Item) -> int:
-    """Return the position in AIRFLOWS of what the test uses, or behind the last one."""
-    names = getattr(item, "fixturenames", ())
-    return next((n for n, name in enumerate(AIRFLOWS) if name in names), len(AIRFLOWS))
+def _airflow_of(nodeid: str) -> int:
+    """Return the position in AIRFLOWS of what the test uses, or the one behind the last."""
+    return next((n for n, of in enumerate(AIRFLOWS) if nodeid.startswith(of)), len(AIRFLOWS))
 
 
 @pytest.fixture(scope="session")
