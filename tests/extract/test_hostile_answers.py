@@ -21,7 +21,15 @@ from include.warehouse.connection import Warehouse
 from tests.conftest import Serve
 from tests.hubspot_simulator import Fault, Portal, portals
 from tests.hubspot_simulator.errors import Answer, error, html
-from tests.support.scans import assert_equals_the_portal, object_row, query, run, scan, scan_row
+from tests.support.scans import (
+    BARE,
+    assert_equals_the_portal,
+    object_row,
+    query,
+    run,
+    scan,
+    scan_row,
+)
 
 pytestmark = pytest.mark.usefixtures("fast_searches", "no_pauses")
 
@@ -293,6 +301,24 @@ def test_owners_whose_cursor_leads_to_itself_are_left_out_with_a_warning(
 
     (warning,) = warnings(warehouse, "1")
     assert "owners were not read: HubSpot's list /crm/owners/2026-03 leads back" in warning
+    assert sum(portal.requests.values()) < MOST_REQUESTS
+
+
+def test_associations_whose_cursor_leads_to_itself_are_left_out_with_a_warning(
+    warehouse: Warehouse, portal: Portal
+) -> None:
+    def lead_back(document: dict[str, Any]) -> None:
+        # the simulator's cursor of the first page
+        for result in document["results"]:
+            result["paging"] = {"next": {"after": "MC0yLTA="}}
+
+    answers(portal, "associations", lead_back, count=None)
+
+    run(scan("1", objects={**BARE, "deal_associations": ["contacts"]}))
+
+    (warning,) = warnings(warehouse, "1")
+    assert "associations with contacts were not read: HubSpot's list" in warning
+    assert "leads back to a page that was read before" in warning
     assert sum(portal.requests.values()) < MOST_REQUESTS
 
 

@@ -48,9 +48,16 @@ def read(
     return ids
 
 
-@pytest.mark.parametrize("skewed", [False, True])
-def test_every_record_of_a_list_comes_once(skewed: bool) -> None:
-    portal = portal_of(skewed=skewed)
+@pytest.mark.parametrize(
+    ("skewed", "cursor"),
+    [
+        pytest.param(False, "id", id="evenly"),
+        pytest.param(True, "id", id="in clusters"),
+        pytest.param(True, "last id", id="a cursor does not bring its own id"),
+    ],
+)
+def test_every_record_of_a_list_comes_once(skewed: bool, cursor: str) -> None:
+    portal = portal_of(skewed=skewed, cursor=cursor)
     position = ListPosition()
 
     ids = read(portal, position)
