@@ -1,12 +1,16 @@
 """A try that is broken off, and what the next one makes of it."""
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import pytest
 
 from include.errors import OutdatedAttemptError
+from include.extract import writer
+from include.extract.loader import Loader
 from include.extract.pipeline import Extracted, extract_deals
+from include.extract.read_ahead import ReadAhead
 from include.quality.checks import check_quality
 from include.scan import Scan
 from include.validation import validate_token
@@ -46,6 +50,14 @@ def killed_at(checkpoint: int) -> Callable[[dict[str, Any]], None]:
         nonlocal seen
         seen += 1
         if seen == checkpoint:
+            raise Killed
+
+    return on_checkpoint
+
+
+def killed_at_object(name: str) -> Callable[[dict[str, Any]], None]:
+    def on_checkpoint(told: dict[str, Any]) -> None:
+        if told["object"] == name:
             raise Killed
 
     return on_checkpoint
@@ -112,6 +124,86 @@ def test_what_comes_slowly_is_stored_before_a_chunk_is_full(
     extract(what, told.append)
 
     assert told[0]["pages"] < CHECKPOINT_PAGES // 2
+
+
+def small_portal(serve: Serve, deals: int) -> Portal:
+    portal = portals.generated(deals=deals, requests_per_window=1_000_000)
+    portal.quota.searches_per_second = None
+    serve(acme=portal)
+    return portal
+
+
+def test_pages_that_turn_out_to_be_large_make_chunks_smaller(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer, "CHUNK_BYTES", 1)
+    monkeypatch.setattr(Loader, "load", lambda *_: None)
+    small_portal(serve, deals=1_000)
+    what, pages = scan(objects=BARE), []
+    validate_token(what)
+
+    def note(told: dict[str, Any]) -> None:
+        pages.append(told["pages"])
+        if told["pages"] >= 7:
+            raise Killed
+
+    with pytest.raises(Killed):
+        extract(what, note)
+
+    assert {after - before for before, after in pairwise(pages)} == {1}
+
+
+def test_readers_get_less_far_ahead_of_pages_that_turn_out_to_be_large(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer, "CHUNK_BYTES", 1)
+    monkeypatch.setattr(Loader, "load", lambda *_: None)
+    allowed: list[int] = []
+    monkeypatch.setattr(ReadAhead, "shrink_to", lambda _, pages: allowed.append(pages))
+    small_portal(serve, deals=500)
+    what = scan(objects=BARE)
+    validate_token(what)
+
+    with pytest.raises(Killed):
+        extract(what, killed_at(1))
+
+    assert allowed == [2], "one page that is loaded, and the next"
+
+
+def test_a_tenants_file_that_changed_counts_for_objects_that_were_not_begun(
+    warehouse: Warehouse, serve: Serve
+) -> None:
+    portal = small_portal(serve, deals=100)
+    portal.add_object("contacts", count=20)
+    portal.add_object("companies", count=30)
+    before, after = {**BARE, "contacts": True}, {**BARE, "contacts": True, "companies": True}
+    validate_token(scan(objects=before))
+    with pytest.raises(Killed):
+        extract(scan(objects=before), killed_at_object("contacts"))
+
+    extracted = extract(scan(objects=after))
+
+    assert extracted["went_on"]
+    assert set(extracted["objects"]) == {"deals", "contacts", "companies"}
+    assert object_row(warehouse, scan(), "companies")["records_received"] == 30
+
+
+def test_objects_that_were_done_are_compared_with_hubspots_count_once_more(
+    warehouse: Warehouse, serve: Serve
+) -> None:
+    portal = small_portal(serve, deals=100)
+    portal.add_object("contacts", count=20)
+    what = scan(objects={**BARE, "contacts": True}, search_lag_s=0)
+    validate_token(what)
+    with pytest.raises(Killed):
+        extract(what, killed_at_object("contacts"))
+    gone = portal.live_ids()[7]
+    portal.purge(gone)
+
+    extract(what)
+
+    marked = query(warehouse, "select deal_id from deals where vanished_at is not null")
+    assert marked == [{"deal_id": gone}]
 
 
 def test_an_extraction_that_ended_begins_anew_when_it_is_cleared(
