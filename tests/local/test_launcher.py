@@ -11,6 +11,7 @@ from include.local.launcher import down, is_running
 from include.local.lock import launcher_pid
 from include.local.processes import Programs
 from include.local.report import Report
+from tests.support.waiting import until
 
 #: What `make demo` comes to, with one program that waits instead of PostgreSQL and Airflow.
 LAUNCHER = """
@@ -45,6 +46,7 @@ def launcher(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
         try:
             assert process.stdout
             assert process.stdout.readline() == "up\n"
+            until(lambda: is_running(tmp_path), "the program runs", timeout_s=60)
             yield process
         finally:
             process.kill()
@@ -55,8 +57,6 @@ def launcher(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
 def test_a_signal_stops_all_that_was_started(
     launcher: subprocess.Popen[str], tmp_path: Path, number: signal.Signals
 ) -> None:
-    assert is_running(tmp_path)
-
     launcher.send_signal(number)
     said, _ = launcher.communicate(timeout=60)
 
@@ -67,7 +67,7 @@ def test_a_signal_stops_all_that_was_started(
 def test_down_stops_the_launcher_and_all_that_it_started(
     launcher: subprocess.Popen[str], tmp_path: Path
 ) -> None:
-    assert (launcher_pid(tmp_path), is_running(tmp_path)) == (launcher.pid, True)
+    assert launcher_pid(tmp_path) == launcher.pid
 
     down(tmp_path, Report())
 
