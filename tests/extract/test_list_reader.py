@@ -67,6 +67,14 @@ def test_every_record_of_a_list_comes_once(skewed: bool, cursor: str) -> None:
     assert ids != sorted(ids), "one reader alone would have read them in order"
 
 
+def test_no_range_loses_its_first_record_where_a_cursor_does_not_bring_its_own_id() -> None:
+    portal = portal_of(deals=0, cursor="last id")
+    created = [portal.create().id for _ in range(1_500)]
+    assert created == list(range(created[0], created[-1] + 1)), "any range begins with a record"
+
+    assert sorted(read(portal)) == created
+
+
 def test_opaque_cursors_are_read_by_one_reader_in_order() -> None:
     portal = portal_of(cursor="opaque")
 

@@ -363,7 +363,7 @@ def waiting(warehouse: Warehouse, serve: Serve, fast_searches: None) -> Portal:
     serve(acme=portal)
     validate_token(scan(objects=BARE))
     with pytest.raises(DailyLimitError):
-        extract_deals(scan(objects=BARE), checkpoint_pages=2)
+        extract_deals(scan(objects=BARE), checkpoint_pages=4)
     assert 0 < len(deals(warehouse)) < 600
     return portal
 
@@ -379,7 +379,7 @@ def test_a_scan_that_waited_goes_on_from_its_checkpoint(
     waiting.quota.daily = None
     before = waiting.requests["list"]
 
-    extracted = extract_deals(scan(objects=BARE), checkpoint_pages=2)
+    extracted = extract_deals(scan(objects=BARE), checkpoint_pages=4)
 
     assert extracted["went_on"]
     assert waiting.requests["list"] - before < 6, "the pages that were loaded are not read again"
