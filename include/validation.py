@@ -32,7 +32,10 @@ class Validated(TypedDict):
 
 
 def validate_token(scan: Scan) -> Validated:
-    """Open the scan and ask HubSpot whose token this is. Writes nothing but rows of `scans`.
+    """Open the scan and ask HubSpot whose token this is.
+
+    Besides making missing tables it writes nothing but rows of `scans`, and what processes share:
+    rate limits and OAuth tokens.
 
     Raises TokenMissingError, TokenRejectedError, ScopeMissingError or PortalMismatchError (a person
     must act), or a TransientError.

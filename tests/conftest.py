@@ -38,7 +38,6 @@ AIRFLOWS = (
     "tests/e2e/test_celery_topology.py",
     "tests/e2e/test_first_ten_minutes.py",
     "tests/e2e/test_pods.py",
-    "tests/e2e/test_demo.py",
     "tests/e2e/",
     "tests/web/browser/",
     "tests/web/api/",

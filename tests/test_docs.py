@@ -13,7 +13,9 @@ from include import errors
 from include.alerts import delivery, outbox
 from include.alerts.message import Message
 from include.dag_params import params_of
+from include.extract import associations, id_ranges, list_reader, side_by_side, writer
 from include.extract.pipeline import Extracted
+from include.hubspot import api, paging, search, transport
 from include.objects import STANDARD_OBJECTS
 from include.quality.checks import Checked
 from include.quality.rules import RULES
@@ -25,7 +27,8 @@ from include.tenants.alerts import (
     SmtpChannel,
     WebhookChannel,
 )
-from include.warehouse.migrations import _CREATE_HISTORY, migrations
+from include.warehouse import lease, locks, scan_log, scan_objects, session, tenant_views
+from include.warehouse.migrations import _CREATE_HISTORY, LOCK_TIMEOUT, migrations
 from include.warehouse.scan_facts import ScanFacts
 from include.web.models import ScanState
 
@@ -155,6 +158,12 @@ def keys_in_code(text: str) -> list[str]:
     return [name for cell in rows for name in re.findall(r"`(\w+)`", cell)]
 
 
+def lock_timeout() -> str:
+    """How long our sessions wait for a lock, as PostgreSQL takes it."""
+    (found,) = re.findall(r"lock_timeout=(\w+)", session.with_session({}, {})["options"])
+    return str(found)
+
+
 def make_targets() -> set[str]:
     return set(re.findall(r"^([a-z][\w-]*):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 
@@ -256,6 +265,100 @@ def test_the_limits_of_alerts_are_those_of_the_code() -> None:
 
     assert f"| time for the delivery of alerts | {delivery.PATIENCE_S:.0f} s |" in text
     assert f"| attempts to deliver an alert | {outbox.MAX_ATTEMPTS} |" in text
+
+
+@pytest.mark.parametrize(
+    ("heading", "sentences"),
+    [
+        pytest.param(
+            "extract_deals", [f"waits up to {locks.TENANT_WAIT_S} s for it"], id="tenant busy"
+        ),
+        pytest.param(
+            "check_quality",
+            [f"begun in the last {scan_objects.GIVEN_UP_AFTER}"],
+            id="scans left in the middle",
+        ),
+        pytest.param("Search", [f"is asked for again: {search.TRIES - 1} times"], id="search"),
+        pytest.param(
+            "Chunks",
+            [
+                f"{writer.COLLECTED_AT_ONCE:,} or more at a time",
+                f"A chunk has about {writer.CHUNK_BYTES // 1_000_000} MB of rows at most",
+            ],
+            id="chunks",
+        ),
+        pytest.param(
+            "Fences",
+            [f"waits for that ({scan_log.WRITE_WAIT.removesuffix('s')} s at most"],
+            id="fences",
+        ),
+        pytest.param(
+            "Reading in parallel",
+            [
+                f"reads the first {list_reader.LEAD_PAGES} pages",
+                f"the {list_reader.PROBE_IDS}th id from the end",
+                f"a range with fewer than {id_ranges.SPLIT_MIN_RECORDS} left is not cut",
+                f" {side_by_side.RESERVE}, plus one; {side_by_side.MAX_READERS} at most",
+                f"More than {side_by_side.PAGES_PER_S:.0f} requests a second are not aimed at",
+            ],
+            id="readers",
+        ),
+        pytest.param(
+            "Lists that do not end",
+            [
+                f"after {paging.EMPTY_PAGES_MAX} empty pages in a row",
+                f"more than {paging.UNCOUNTED_RECORDS:,} records above twice the number",
+            ],
+            id="lists",
+        ),
+        pytest.param(
+            "Associations",
+            [
+                f"({api.ASSOCIATIONS_BATCH_SIZE:,} records a request)",
+                f"up to {associations.ALL_ASSOCIATIONS_MAX_RECORDS:,} live records",
+            ],
+            id="associations",
+        ),
+        pytest.param(
+            "Many properties",
+            [f"longer than {api.URL_PROPERTIES_MAX_CHARS:,} characters together"],
+            id="many properties",
+        ),
+        pytest.param(
+            "Leases and slots",
+            [
+                f"staging slot (1 to {locks.STAGING_SLOTS})",
+                f"given up after {tenant_views.VIEW_LOCK_TIMEOUT.removesuffix('s')} s and left",
+                f"a migration is given up after {LOCK_TIMEOUT.removesuffix('s')} s",
+                f"waits longer than {lock_timeout().removesuffix('min')} minutes for a lock",
+                f"no load longer than {locks.SLOT_WAIT_S // 60} minutes for a staging slot",
+                f"lasts {lease.LEASE_S} s, by PostgreSQL's clock",
+                f"renews it every {lease.RENEWED_EVERY_S} s",
+                f"waits for it, up to {locks.TENANT_WAIT_S} s: longer than the lease",
+            ],
+            id="leases",
+        ),
+        pytest.param(
+            "Retries", [f"tried again for up to {transport.PATIENCE_S:.0f} s"], id="patience"
+        ),
+    ],
+)
+def test_the_numbers_of_how_scans_work_are_those_of_the_code(
+    heading: str, sentences: list[str]
+) -> None:
+    text = " ".join(section(DOCS / "how-scans-work.md", heading).split())
+
+    assert [sentence for sentence in sentences if sentence not in text] == []
+
+
+def test_a_tenant_is_waited_for_longer_than_a_lease_lasts_without_renewal() -> None:
+    assert lease.RENEWED_EVERY_S < lease.LEASE_S < locks.TENANT_WAIT_S
+
+
+def test_readme_names_the_oldest_postgresql_that_will_do() -> None:
+    oldest = session.MIN_SERVER_VERSION // 10_000
+
+    assert f"your own PostgreSQL ({oldest} or newer)" in (ROOT / "README.md").read_text()
 
 
 def test_every_param_of_a_dag_is_documented_with_its_default() -> None:
@@ -464,3 +567,10 @@ def test_every_variable_of_make_that_is_mentioned_exists(page: Path) -> None:
 
 def test_readme_counts_the_quality_checks() -> None:
     assert f"{len(RULES)} checks" in (ROOT / "README.md").read_text()
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", DOCS / "alerts.md"], ids=lambda p: p.name)
+def test_the_checks_of_an_all_clear_that_is_shown_are_all(page: Path) -> None:
+    counts = re.findall(r"^Checks [a-z ]+: (\d+)$", page.read_text(), re.MULTILINE)
+
+    assert sum(map(int, counts)) == len(RULES)

@@ -7,7 +7,7 @@ from tests.chaos.budget import Budget
 from tests.chaos.chaos import run_chaos
 
 SEED = 8
-KILLS_OF_EACH_TENANT = 6
+KILLS_OF_EACH_TENANT = 4
 
 
 def test_scans_that_are_killed_at_any_moment_end_with_what_the_accounts_hold(

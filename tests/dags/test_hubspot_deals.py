@@ -113,6 +113,14 @@ def test_only_what_waiting_can_heal_is_retried(parse: Any, error: Exception, act
     assert task.retry_delay == timedelta(seconds=30)
 
 
+def test_retries_come_later_each_time_and_after_a_quarter_of_an_hour_at_most(parse: Any) -> None:
+    tasks = parse(THREE_TENANTS).dags["hubspot_deals__acme"].tasks
+
+    assert {task.retries for task in tasks} == {3}
+    assert {task.retry_exponential_backoff for task in tasks} == {2.0}
+    assert {task.max_retry_delay for task in tasks} == {timedelta(minutes=15)}
+
+
 @pytest.mark.parametrize("error", [DailyLimitError, PortalMigratingError])
 @pytest.mark.parametrize(
     ("task_id", "called"),

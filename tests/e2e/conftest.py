@@ -43,32 +43,23 @@ EXAMPLE = "example_deals_report"
 
 _CHANNELS = [{"smtp": {"to": ["ops@example.com"]}}, {"webhook": None}]
 _WARNED: dict[str, Any] = {"retries": 0, "alerts": {"channels": _CHANNELS}}
-
-
-def _mails_by(connection: str) -> dict[str, Any]:
-    channels = [{"smtp": {"to": ["ops@example.com"], "connection": connection}}]
-    return {"retries": 0, "alerts": {"channels": channels}}
-
-
+_UNDELIVERED = {"smtp": {"to": ["ops@example.com"], "connection": "smtp_nowhere"}}
 #: Tenant → keys of its entry in the tenants file.
 ENTRIES: dict[str, dict[str, Any]] = {
     "acme": {},
     "globex": {},
     "initech": {},
     # no server takes these mails: they stay in the outbox
-    STRANGER: _mails_by("smtp_nowhere"),
+    STRANGER: {"retries": 0, "alerts": {"channels": [_UNDELIVERED]}},
     # of test_scans.py
     "paused": {},
     "backfilled": {},
     "windowed": {},
-    "moved": {},
     "left_open": {},
     # of test_api.py
     "asked": {},
     # of test_alerts.py
     "rejected": _WARNED,
-    "muted": _mails_by("smtp_later"),
-    "blocked": _WARNED,
     "waiting": _WARNED,
     "killed": _WARNED,
     "late": {**_WARNED, "deadline_s": 3},
@@ -101,15 +92,13 @@ def _accounts() -> dict[str, Portal]:
 class Pipeline:
     """The running stack, the accounts it reads by tenant, and the receivers of its messages.
 
-    ``later_port``: where no mail server listens until a test starts one. ``lineage``: what
-    OpenLineage wrote, one event a line.
+    ``lineage``: what OpenLineage wrote, one event a line.
     """
 
     stack: LocalStack
     simulator: HubSpotSimulator
     accounts: dict[str, Portal]
     mailbox: Mailbox
-    later_port: int
     receiver: Receiver
     statsd: StatsD
     lineage: Path
@@ -181,7 +170,7 @@ def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:
         opened.enter_context(receiving_mail(mailbox, mailbox.port))
         receiver = opened.enter_context(receiving_posts())
         statsd = opened.enter_context(receiving_metrics())
-        lineage, later_port = state_dir / "lineage.json", free_port()
+        lineage = state_dir / "lineage.json"
         tokens = {tenant: account.tokens[0].text for tenant, account in accounts.items()}
         stack = LocalStack(
             state_dir,
@@ -193,7 +182,6 @@ def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:
                 "HUBSPOT_DEALS_TENANTS_FILE": str(state_dir / "tenants.yaml"),
                 "HUBSPOT_DEALS_EXAMPLE_DAGS": "true",
                 "AIRFLOW_CONN_SMTP_DEFAULT": smtp_connection(mailbox.port),
-                "AIRFLOW_CONN_SMTP_LATER": smtp_connection(later_port),
                 "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.2",
                 "AIRFLOW__METRICS__STATSD_ON": "True",
                 "AIRFLOW__METRICS__STATSD_HOST": "127.0.0.1",
@@ -211,7 +199,7 @@ def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:
         stack.api.save_connection("http_default", {"conn_type": "http", "host": receiver.url})
         stack.wait_for_dags([*map(dag_of, ENTRIES), EXAMPLE])
         stack.api.unpause(EXAMPLE)
-        yield Pipeline(stack, simulator, accounts, mailbox, later_port, receiver, statsd, lineage)
+        yield Pipeline(stack, simulator, accounts, mailbox, receiver, statsd, lineage)
 
 
 @pytest.fixture(scope="session")

@@ -4,15 +4,12 @@ import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import pytest
 
-from include.scan import scan_id
 from tests.e2e.conftest import Pipeline, dag_of
 from tests.hubspot_simulator import Portal
 from tests.hubspot_simulator.faults import Fault
-from tests.support.receivers import receiving_mail
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.e2e
@@ -135,51 +132,3 @@ def test_a_scan_that_waits_for_hubspot_is_announced_once_and_so_is_its_end(
         "both alerts",
     )
     assert posts(pipeline, "waiting") == mails(pipeline, "waiting") == ["quota", "recovery"]
-
-
-def test_a_channel_that_is_down_changes_no_run_and_gets_the_alert_later(
-    pipeline: Pipeline,
-) -> None:
-    with refusing(pipeline.accounts["muted"]):
-        run_id = start(pipeline, "muted")
-        assert pipeline.wait("muted", run_id) == "failed"
-        row = until(lambda: undelivered(pipeline, "muted"), "the alert is in the outbox")
-        assert (row["attempts"], row["error"]) == (1, "ConnectionRefusedError")
-        log = pipeline.stack.task_log(dag_of("muted"), run_id, "validate_token")
-        assert "AlertNotDelivered" not in log
-        assert "alert 'failure' was not delivered by smtp:smtp_later:ops@example.com" in log
-
-        with receiving_mail(pipeline.mailbox, pipeline.later_port):
-            assert run(pipeline, "muted") == "failed"
-            until(lambda: mails(pipeline, "muted"), "the mail")
-
-    (row,) = pipeline.query("select attempts, sent_at, error from alerts where tenant_id = 'muted'")
-    assert (row["attempts"], row["error"], row["sent_at"] is not None) == (2, None, True)
-    assert mails(pipeline, "muted") == ["failure"]
-
-
-def undelivered(pipeline: Pipeline, tenant: str) -> dict[str, Any] | None:
-    rows = pipeline.query(
-        "select attempts, error from alerts where tenant_id = %s and error is not null", tenant
-    )
-    return rows[0] if rows else None
-
-
-def test_a_blocked_quality_check_is_announced_by_its_name(pipeline: Pipeline) -> None:
-    # deleted with the stack: the tenant is of this test only
-    pipeline.query(
-        "create function lose() returns trigger language plpgsql as"
-        " 'begin return null; end';"
-        " create trigger lose before insert on deals for each row"
-        " when (new._tenant_id = 'blocked') execute function lose()"
-    )
-
-    run_id = start(pipeline, "blocked")
-
-    assert pipeline.wait("blocked", run_id) == "failed"
-    until(lambda: posts(pipeline, "blocked"), "the alert")
-    (incident,) = pipeline.query("select * from incidents where tenant_id = 'blocked'")
-    assert (incident["kind"], incident["error_type"]) == ("quality", "QualityError")
-    assert "received_records_are_held" in incident["cause"]
-    assert incident["scan_ids"] == [scan_id(dag_of("blocked"), run_id)]
-    assert posts(pipeline, "blocked") == ["quality"]

@@ -54,15 +54,6 @@ def test_the_table_holds_exactly_what_the_account_has(
     assert extracted["deals_loaded"] == len(truth)
 
 
-def test_a_second_scan_changes_no_row_count(pipeline: Pipeline, first_runs: dict[str, str]) -> None:
-    before = len(pipeline.rows_of("globex"))
-
-    second_runs = pipeline.scan("globex")
-
-    assert len(pipeline.rows_of("globex")) == before
-    assert second_runs["globex"] != first_runs["globex"]
-
-
 def test_a_refused_token_fails_at_the_first_try_and_the_log_names_the_tenant(
     pipeline: Pipeline, refused_run: str
 ) -> None:

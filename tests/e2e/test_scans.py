@@ -10,7 +10,6 @@ import pytest
 import requests
 
 from tests.e2e.conftest import Pipeline, dag_of, write_tenants
-from tests.hubspot_simulator.faults import Fault
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.e2e
@@ -165,39 +164,6 @@ def test_a_window_given_over_the_rest_api(pipeline: Pipeline) -> None:
     assert set(pipeline.rows_of(tenant)) == expected
     checked = pipeline.stack.xcom(dag_id, run_id, "check_quality")
     assert (checked["passed"], checked["failed"]) == (True, 0)
-
-
-def test_a_window_that_makes_no_sense_fails_before_any_request(pipeline: Pipeline) -> None:
-    dag_id = dag_of("windowed")
-    account = pipeline.accounts["windowed"]
-    before = account.stats()["requests"]
-
-    run_id = pipeline.stack.trigger(dag_id, {"window_start": "2099-01-01T00:00:00Z"})
-
-    assert pipeline.wait("windowed", run_id) == "failed"
-    tasks = {task["task_id"]: task for task in pipeline.stack.api.tasks(dag_id, run_id)}
-    assert (tasks["validate_token"]["state"], tasks["validate_token"]["try_number"]) == (
-        "failed",
-        1,
-    )
-    log = pipeline.stack.task_log(dag_id, run_id, "validate_token")
-    assert "ScanRequestError: tenant windowed: window_start 2099-01-01T00:00:00+00:00 lies" in log
-    assert account.stats()["requests"] == before
-
-
-def test_an_account_that_moves_gives_the_worker_slot_back_and_uses_up_no_try(
-    pipeline: Pipeline,
-) -> None:
-    dag_id = dag_of("moved")
-    pipeline.accounts["moved"].faults = [Fault("477", endpoint="list", retry_after_s=3)]
-
-    run_id = pipeline.stack.trigger(dag_id, {"window_start": "2026-01-01T00:00:00Z"})
-
-    pipeline.require_success("moved", run_id)
-    tasks = {task["task_id"]: task for task in pipeline.stack.api.tasks(dag_id, run_id)}
-    assert tasks["extract_deals"]["try_number"] == 1
-    log = pipeline.stack.task_log(dag_id, run_id, "extract_deals")
-    assert "asks to come back in 3 s" in log
 
 
 def test_a_scan_that_was_left_open_is_ended_by_the_next_one_with_the_end_of_its_run(

@@ -1,15 +1,17 @@
 """A try that is broken off, and what the next one makes of it."""
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import pyarrow as pa
 import pytest
 
 from include.errors import OutdatedAttemptError, ScanKilledError
-from include.extract import history
+from include.extract import history, writer
 from include.extract.loader import Loader
 from include.extract.pipeline import Extracted, extract_deals
+from include.extract.read_ahead import ReadAhead
 from include.quality.checks import check_quality
 from include.scan import Scan
 from include.validation import validate_token
@@ -18,6 +20,7 @@ from include.warehouse.connection import Warehouse
 from include.warehouse.scan_end import end_scan
 from include.warehouse.scan_log import ScanLog
 from include.warehouse.scan_objects import ScanObjects
+from tests.chaos.promise import READERS_AT_THEIR_END
 from tests.conftest import Serve
 from tests.hubspot_simulator import Portal, Token, portals
 from tests.hubspot_simulator.seed import plain_deal
@@ -90,6 +93,14 @@ def killed_at(checkpoint: int) -> Callable[[dict[str, Any]], None]:
     return on_checkpoint
 
 
+def killed_at_object(name: str) -> Callable[[dict[str, Any]], None]:
+    def on_checkpoint(told: dict[str, Any]) -> None:
+        if told["object"] == name:
+            raise Killed
+
+    return on_checkpoint
+
+
 def extract(what: Scan, on_checkpoint: Callable[[dict[str, Any]], None] | None = None) -> Extracted:
     return extract_deals(what, CHECKPOINT_PAGES, on_checkpoint)
 
@@ -108,9 +119,9 @@ def test_a_retry_reads_only_what_no_checkpoint_covers(
     assert extracted["went_on"]
     assert extracted["deals_extracted"] == 2_300
     assert_equals_the_portal(warehouse, portal)
-    # 20 pages of live deals, 3 of archived ones, and one to find out what cursors are
+    # 20 pages of live deals, 3 of archived ones; and one to find out what cursors are, in each try
     again = portal.requests["list"] - (20 + 3)
-    assert again <= CHECKPOINT_PAGES + 2
+    assert again <= CHECKPOINT_PAGES + READERS_AT_THEIR_END + 2
 
 
 def test_the_figures_are_those_of_all_tries_together(warehouse: Warehouse, portal: Portal) -> None:
@@ -151,6 +162,86 @@ def test_what_comes_slowly_is_stored_before_a_chunk_is_full(
     extract(what, told.append)
 
     assert told[0]["pages"] < CHECKPOINT_PAGES // 2
+
+
+def small_portal(serve: Serve, deals: int) -> Portal:
+    portal = portals.generated(deals=deals, requests_per_window=1_000_000)
+    portal.quota.searches_per_second = None
+    serve(acme=portal)
+    return portal
+
+
+def test_pages_that_turn_out_to_be_large_make_chunks_smaller(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer, "CHUNK_BYTES", 1)
+    monkeypatch.setattr(Loader, "load", lambda *_: None)
+    small_portal(serve, deals=1_000)
+    what, pages = scan(objects=BARE), []
+    validate_token(what)
+
+    def note(told: dict[str, Any]) -> None:
+        pages.append(told["pages"])
+        if told["pages"] >= 7:
+            raise Killed
+
+    with pytest.raises(Killed):
+        extract(what, note)
+
+    assert {after - before for before, after in pairwise(pages)} == {1}
+
+
+def test_readers_get_less_far_ahead_of_pages_that_turn_out_to_be_large(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer, "CHUNK_BYTES", 1)
+    monkeypatch.setattr(Loader, "load", lambda *_: None)
+    allowed: list[int] = []
+    monkeypatch.setattr(ReadAhead, "shrink_to", lambda _, pages: allowed.append(pages))
+    small_portal(serve, deals=500)
+    what = scan(objects=BARE)
+    validate_token(what)
+
+    with pytest.raises(Killed):
+        extract(what, killed_at(1))
+
+    assert allowed == [2], "one page that is loaded, and the next"
+
+
+def test_a_tenants_file_that_changed_counts_for_objects_that_were_not_begun(
+    warehouse: Warehouse, serve: Serve
+) -> None:
+    portal = small_portal(serve, deals=100)
+    portal.add_object("contacts", count=20)
+    portal.add_object("companies", count=30)
+    before, after = {**BARE, "contacts": True}, {**BARE, "contacts": True, "companies": True}
+    validate_token(scan(objects=before))
+    with pytest.raises(Killed):
+        extract(scan(objects=before), killed_at_object("contacts"))
+
+    extracted = extract(scan(objects=after))
+
+    assert extracted["went_on"]
+    assert set(extracted["objects"]) == {"deals", "contacts", "companies"}
+    assert object_row(warehouse, scan(), "companies")["records_received"] == 30
+
+
+def test_objects_that_were_done_are_compared_with_hubspots_count_once_more(
+    warehouse: Warehouse, serve: Serve
+) -> None:
+    portal = small_portal(serve, deals=100)
+    portal.add_object("contacts", count=20)
+    what = scan(objects={**BARE, "contacts": True}, search_lag_s=0)
+    validate_token(what)
+    with pytest.raises(Killed):
+        extract(what, killed_at_object("contacts"))
+    gone = portal.live_ids()[7]
+    portal.purge(gone)
+
+    extract(what)
+
+    marked = query(warehouse, "select deal_id from deals where vanished_at is not null")
+    assert marked == [{"deal_id": gone}]
 
 
 def test_an_extraction_that_ended_begins_anew_when_it_is_cleared(

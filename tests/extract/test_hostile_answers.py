@@ -304,6 +304,24 @@ def test_owners_whose_cursor_leads_to_itself_are_left_out_with_a_warning(
     assert sum(portal.requests.values()) < MOST_REQUESTS
 
 
+def test_associations_whose_cursor_leads_to_itself_are_left_out_with_a_warning(
+    warehouse: Warehouse, portal: Portal
+) -> None:
+    def lead_back(document: dict[str, Any]) -> None:
+        # the simulator's cursor of the first page
+        for result in document["results"]:
+            result["paging"] = {"next": {"after": "MC0yLTA="}}
+
+    answers(portal, "associations", lead_back, count=None)
+
+    run(scan("1", objects={**BARE, "deal_associations": ["contacts"]}))
+
+    (warning,) = warnings(warehouse, "1")
+    assert "associations with contacts were not read: HubSpot's list" in warning
+    assert "leads back to a page that was read before" in warning
+    assert sum(portal.requests.values()) < MOST_REQUESTS
+
+
 # Refusals
 
 

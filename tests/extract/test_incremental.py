@@ -1,11 +1,15 @@
 """Scans after the first: what changed since is read, and nothing else; and nothing is missed."""
 
+import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from include.errors import QualityError
+from include.extract.loader import Loader
 from include.extract.pipeline import extract_deals
 from include.hubspot.client import HubSpotClient
 from include.quality.checks import check_quality
@@ -371,6 +375,35 @@ def test_a_scan_that_finds_nothing_passes(warehouse: Warehouse, portal: Portal) 
     assert_equals_the_portal(warehouse, portal)
 
 
+def test_a_scan_in_which_nothing_changed_does_without_dlt(
+    portal: Portal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(scan("1", search_lag_s=0, objects=BARE))
+    monkeypatch.setitem(sys.modules, "include.extract.loader", None)
+
+    second = run(scan("2", mode="full", objects=BARE))
+
+    assert (second["deals_extracted"], second["deals_written"]) == (280, 0)
+
+
+def test_only_records_that_changed_are_sent_to_postgresql(
+    portal: Portal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(scan("1", objects=BARE))
+    portal.drift(live(portal), amount_in_home_currency="123.45")
+    sent, load = [], Loader.load
+
+    def recorded(loader: Loader, table: pa.Table, *rest: Any, **settings: Any) -> None:
+        sent.append(table.num_rows)
+        load(loader, table, *rest, **settings)
+
+    monkeypatch.setattr(Loader, "load", recorded)
+
+    run(scan("2", mode="full", objects=BARE))
+
+    assert sent == [1]
+
+
 def test_changes_during_three_scans_are_there_after_the_next(
     warehouse: Warehouse, portal: Portal
 ) -> None:
@@ -452,6 +485,35 @@ def test_what_was_read_recently_is_read_again_only_by_a_full_scan(
     assert portal.requests[what] > requests
 
 
+def test_a_full_scan_that_is_due_reads_again_what_was_read_recently(
+    warehouse: Warehouse, portal: Portal
+) -> None:
+    settings = {"refresh_after_s": 3_600, "objects": {**BARE, "deal_associations": ["contacts"]}}
+    run(scan("1", **settings))
+    definitions, associations = portal.requests["properties"], portal.requests["associations"]
+    query(
+        warehouse,
+        "update scans set extraction_started_at = extraction_started_at - interval '1 day'"
+        " returning 1",
+    )
+
+    second = run(scan("2", full_scan_schedule="* * * * *", **settings))
+
+    assert (second["mode"], second["reason"]) == ("full", "full_scan_schedule '* * * * *' is due")
+    assert portal.requests["properties"] == 2 * definitions
+    assert portal.requests["associations"] == 2 * associations
+
+
+def test_definitions_that_are_not_kept_are_read_by_every_scan(portal: Portal) -> None:
+    kept, not_kept = BARE, {**BARE, "deal_properties": False}
+    run(scan("1", refresh_after_s=3_600, objects=kept))
+    requests = portal.requests["properties"]
+
+    run(scan("2", refresh_after_s=3_600, objects=not_kept))
+
+    assert portal.requests["properties"] == 2 * requests
+
+
 def test_a_property_is_known_before_what_was_filled_in_is_read_for_the_last_time(
     warehouse: Warehouse, portal: Portal
 ) -> None:
@@ -490,3 +552,14 @@ def test_an_incremental_scan_that_was_asked_for_never_lists_everything(
 
     assert second["mode"] == "incremental"
     assert_equals_the_portal(warehouse, portal)
+
+
+def test_a_window_is_searched_even_if_listing_everything_were_quicker(portal: Portal) -> None:
+    portal.requests_per_window = 190
+    moment = datetime(2026, 1, 5, tzinfo=UTC)
+    modified_at(portal, [moment])
+
+    extracted = run(scan(window=Window(moment, moment + timedelta(days=1)), objects=BARE))
+
+    assert extracted["mode"] == "window"
+    assert portal.requests["list"] == 1, "only the list of the archived"

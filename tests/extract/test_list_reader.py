@@ -48,9 +48,16 @@ def read(
     return ids
 
 
-@pytest.mark.parametrize("skewed", [False, True])
-def test_every_record_of_a_list_comes_once(skewed: bool) -> None:
-    portal = portal_of(skewed=skewed)
+@pytest.mark.parametrize(
+    ("skewed", "cursor"),
+    [
+        pytest.param(False, "id", id="evenly"),
+        pytest.param(True, "id", id="in clusters"),
+        pytest.param(True, "last id", id="a cursor does not bring its own id"),
+    ],
+)
+def test_every_record_of_a_list_comes_once(skewed: bool, cursor: str) -> None:
+    portal = portal_of(skewed=skewed, cursor=cursor)
     position = ListPosition()
 
     ids = read(portal, position)
@@ -58,6 +65,14 @@ def test_every_record_of_a_list_comes_once(skewed: bool) -> None:
     assert sorted(ids) == portal.live_ids()
     assert position.done
     assert ids != sorted(ids), "one reader alone would have read them in order"
+
+
+def test_no_range_loses_its_first_record_where_a_cursor_does_not_bring_its_own_id() -> None:
+    portal = portal_of(deals=0, cursor="last id")
+    created = [portal.create().id for _ in range(1_500)]
+    assert created == list(range(created[0], created[-1] + 1)), "any range begins with a record"
+
+    assert sorted(read(portal)) == created
 
 
 def test_opaque_cursors_are_read_by_one_reader_in_order() -> None:

@@ -291,7 +291,7 @@ def _load_until_killed(warehouse: Warehouse, started: Any) -> None:
             loader.load(batch.table, DEALS)
 
 
-@pytest.mark.parametrize("seconds", [0.05, 0.4, 0.9])
+@pytest.mark.parametrize("seconds", [0.05, 0.6])
 def test_a_load_killed_at_any_moment_is_whole_after_the_next(
     warehouse: Warehouse, seconds: float
 ) -> None:

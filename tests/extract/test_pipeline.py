@@ -21,8 +21,12 @@ from include.validation import validate_token
 from include.warehouse.connection import Warehouse
 from tests.conftest import Serve, connect
 from tests.hubspot_simulator import Fault, Portal, Token, portals
-from tests.support.scans import PAGES, deals, run, scan, scan_row
+from tests.support.scans import BARE, PAGES, deals, query, run, scan, scan_row
 from tests.support.truth import as_stored
+
+#: What migrations leave, and what all processes share.
+MIGRATED = {"schema_migrations", "staging_slots"}
+SHARED = {"rate_limits"}
 
 
 @pytest.mark.parametrize(
@@ -162,7 +166,7 @@ def test_the_own_pace_never_meets_a_429(serve: Serve) -> None:
     portal = portals.generated(deals=200, requests_per_window=9)
     serve(acme=portal)
 
-    extracted = run(scan())
+    extracted = run(scan(objects=BARE))
 
     assert extracted["throttled"] == 0
     assert portal.stats()["throttled"] == 0
@@ -183,6 +187,25 @@ def test_a_deal_that_vanished_between_two_tries_is_no_row_of_the_scan(
     assert check_quality(scan())["passed"]
     assert extracted["deals_extracted"] == extracted["deals_loaded"] == 19
     assert len(deals(warehouse)) == 20
+
+
+def test_a_token_that_is_good_leaves_no_row_of_what_hubspot_holds(
+    warehouse: Warehouse, serve: Serve
+) -> None:
+    serve(acme=portals.getting_started())
+
+    validate_token(scan())
+
+    tables = query(
+        warehouse,
+        "select table_schema as s, table_name as t from information_schema.tables"
+        " where table_type = 'BASE TABLE' and table_schema like %s",
+        f"{warehouse.schema}%",
+    )
+    written = {
+        row["t"] for row in tables if query(warehouse, f"select from {row['s']}.{row['t']} limit 1")
+    }
+    assert written == {"scans"} | MIGRATED | SHARED
 
 
 # Bad cases: the documented error, and nothing half written
@@ -330,6 +353,37 @@ def test_at_the_daily_limit_the_scan_waits_and_says_until_when(
     assert (row["state"], row["finished_at"]) == ("waiting", None)
     assert row["error"] == f"DailyLimitError: {caught.value}"
     assert f"until {caught.value.resume_at:%Y-%m-%d %H:%M} UTC" in row["error"]
+
+
+@pytest.fixture
+def waiting(warehouse: Warehouse, serve: Serve, fast_searches: None) -> Portal:
+    """An account whose daily limit a scan has met when half of the deals were loaded."""
+    portal = portals.generated(deals=600, daily_limit=10)
+    portal.quota.searches_per_second = None
+    serve(acme=portal)
+    validate_token(scan(objects=BARE))
+    with pytest.raises(DailyLimitError):
+        extract_deals(scan(objects=BARE), checkpoint_pages=4)
+    assert 0 < len(deals(warehouse)) < 600
+    return portal
+
+
+@pytest.mark.usefixtures("waiting")
+def test_a_scan_that_waits_for_hubspot_leaves_the_tenant_free(warehouse: Warehouse) -> None:
+    assert query(warehouse, "select from tenant_leases") == []
+
+
+def test_a_scan_that_waited_goes_on_from_its_checkpoint(
+    warehouse: Warehouse, waiting: Portal
+) -> None:
+    waiting.quota.daily = None
+    before = waiting.requests["list"]
+
+    extracted = extract_deals(scan(objects=BARE), checkpoint_pages=4)
+
+    assert extracted["went_on"]
+    assert waiting.requests["list"] - before < 6, "the pages that were loaded are not read again"
+    assert deals(warehouse) == as_stored(waiting.truth())
 
 
 def test_postgresql_down_is_worth_a_retry(

@@ -1,9 +1,10 @@
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from include.extract.plan import Past, Plan, plan_scan
+from include.extract.plan import Past, Plan, cheaper_plan, plan_scan
 from include.hubspot.answers import PropertyDefinition
 from include.scan import Window
 from tests.support.scans import scan
@@ -114,3 +115,27 @@ def test_a_window_is_read_as_it_is_and_moves_nothing() -> None:
 
     assert (found.mode, found.watermark) == ("window", None)
     assert (found.window_start, found.window_end) == (window.start, window.end)
+
+
+@pytest.mark.parametrize(
+    ("requests_per_s", "modified", "mode"),
+    [
+        pytest.param(19.0, 5_260, "incremental", id="190 in 10 s, half"),
+        pytest.param(19.0, 5_270, "full", id="190 in 10 s, more"),
+        pytest.param(10.0, 6_660, "incremental", id="100 in 10 s, two thirds"),
+        pytest.param(10.0, 6_670, "full", id="100 in 10 s, more"),
+    ],
+)
+def test_listing_is_cheaper_from_a_share_of_modified_records_on_that_depends_on_the_limit(
+    requests_per_s: float, modified: int, mode: str
+) -> None:
+    found = cheaper_plan(replace(plan(), modified=modified), 10_000, requests_per_s)
+
+    assert found.mode == mode
+
+
+def test_pages_that_take_two_requests_make_listing_cheaper_later() -> None:
+    modified = replace(plan(), modified=9_000)
+
+    assert cheaper_plan(modified, 10_000, 19.0).mode == "full"
+    assert cheaper_plan(modified, 10_000, 19.0, requests_a_page=2).mode == "incremental"

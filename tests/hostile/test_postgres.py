@@ -11,14 +11,9 @@ SAMPLE = (
     "role datestyle: German",
     "database search_path: shadow, pg_catalog",
     "database default_transaction_read_only: on",
-    "role quote_all_identifiers: on",
     "role statement_timeout: 1",
-    "database array_nulls: off",
-    "environment PGCLIENTENCODING=WIN1252",
     "environment PGDATESTYLE=German",
     "server encoding LATIN1",
-    "server encoding SQL_ASCII",
-    "pooled role client_encoding: WIN1252",
     "pooled database search_path: shadow, pg_catalog",
 )
 EVERY = {case.name: case for pooled in (False, True) for case in cases(pooled=pooled)}

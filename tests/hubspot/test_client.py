@@ -191,6 +191,21 @@ def test_the_rest_of_the_days_quota_is_left_to_others(
     assert portal.quota.used_today == 91
 
 
+def test_a_scan_that_leaves_the_rest_to_others_waits_for_the_accounts_midnight(
+    simulator: HubSpotSimulator, portal: Portal
+) -> None:
+    portal.quota.daily, portal.quota.used_today = 100, 95
+    client = client_of(simulator, daily_quota_share=0.9)
+    client.account()
+
+    with pytest.raises(DailyLimitError) as caught:
+        client.account()
+
+    local = caught.value.resume_at.astimezone(ZoneInfo(portal.time_zone))
+    assert (local.hour, local.minute // 6) == (0, 0)
+    assert timedelta() < caught.value.resume_at - datetime.now(UTC) < timedelta(hours=25)
+
+
 def test_a_token_that_is_told_no_daily_quota_is_not_stopped_by_one(
     simulator: HubSpotSimulator, portal: Portal
 ) -> None:

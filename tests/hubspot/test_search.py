@@ -1,14 +1,16 @@
 """Searching a simulated account for ids."""
 
+import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from include.errors import ContractError
+from include.errors import ContractError, HubSpotUnavailableError
 from include.hubspot import api, search
 from include.hubspot.answers import Found, SearchPage
 from include.hubspot.client import HubSpotClient
-from tests.hubspot_simulator import HubSpotSimulator, Portal, portals
+from tests.hubspot_simulator import Fault, HubSpotSimulator, Portal, portals
+from tests.hubspot_simulator.errors import Answer
 
 START = datetime(2026, 1, 5, tzinfo=UTC)
 
@@ -26,7 +28,9 @@ def client(
 ) -> HubSpotClient:
     monkeypatch.setattr(api, "SEARCHES_PER_S", 10_000)
     empty_simulator.add(portal)
-    return HubSpotClient(empty_simulator.base_url, portal.tokens[0].text, tenant_id="acme")
+    return HubSpotClient(
+        empty_simulator.base_url, portal.tokens[0].text, tenant_id="acme", sleep=lambda _: None
+    )
 
 
 def deal_modified_at(portal: Portal, moment: datetime) -> int:
@@ -93,6 +97,23 @@ def test_the_beginning_of_time_is_not_asked_for() -> None:
     (rule,) = search.modified_between("hs_lastmodifieddate", datetime(1970, 1, 1, tzinfo=UTC), None)
 
     assert rule["value"] == "1000"
+
+
+def test_a_page_that_hides_what_it_announces_is_asked_for_four_times_more(
+    portal: Portal, client: HubSpotClient
+) -> None:
+    deal_modified_at(portal, START)
+
+    def hide(answer: Answer) -> Answer:
+        answer.body = json.dumps({**json.loads(answer.body), "results": []}).encode()
+        return answer
+
+    portal.add_fault(Fault("rewritten", endpoint="search", rewrite=hide, count=None))
+
+    with pytest.raises(HubSpotUnavailableError, match="announces 1 records above id -1"):
+        found(client, START, None)
+
+    assert portal.requests["search"] == 1 + 1 + 4, "it is counted first"
 
 
 @pytest.mark.parametrize("ids", [["2", "1"], ["5", "5"], ["10", "9"], ["x"]])

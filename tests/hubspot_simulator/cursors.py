@@ -6,7 +6,7 @@ from typing import Literal
 
 from tests.hubspot_simulator.errors import invalid
 
-Kind = Literal["id", "opaque"]
+Kind = Literal["id", "last id", "opaque"]
 
 
 class Cursors:
@@ -17,16 +17,16 @@ class Cursors:
         self._salt = random.Random(portal_id).randbytes(6).hex()
 
     def write(self, position: int, kind: Kind) -> str:
-        if kind == "id":
-            return str(position)
+        if kind != "opaque":
+            return str(position - (kind == "last id"))
         return base64.urlsafe_b64encode(f"{self._salt}:{position}".encode()).decode()
 
     def read(self, after: str, kind: Kind) -> int:
         """Return the position. Raises the 400 of a cursor that was never given out."""
-        text = after if kind == "id" else self._unsalted(after)
+        text = after if kind != "opaque" else self._unsalted(after)
         if not text.isascii() or not text.isdigit():
             raise invalid(f"Invalid after: {after}")
-        return int(text)
+        return int(text) + (kind == "last id")
 
     def _unsalted(self, after: str) -> str:
         try:

@@ -33,7 +33,8 @@ class Portal:
     time_zone: str = "US/Eastern"
     currency: str = "USD"
     data_hosting: str = "na1"
-    #: "id": a plain number, last id + 1. "opaque": text that tells nothing.
+    #: "id": a plain number, last id + 1. "last id": the last id itself, which then does not come
+    #: again. "opaque": text that tells nothing.
     cursor: cursors.Kind = "id"
     #: The burst limit of each app. None: no limit, and a million is announced.
     requests_per_window: int | None = None

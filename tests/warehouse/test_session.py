@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import psycopg
@@ -241,6 +242,15 @@ def test_a_standby_is_waited_for_and_pages_are_still_shown(
             assert connection.execute("select count(*) from hubspot_deals.scans").fetchone() == (1,)
     finally:
         server.remove()
+
+
+def test_postgresql_without_merge_is_refused() -> None:
+    version_14: Any = SimpleNamespace(info=SimpleNamespace(server_version=140_019))
+
+    with pytest.raises(WarehouseConfigError, match="the warehouse is PostgreSQL 14") as caught:
+        require_usable(version_14)
+
+    assert caught.value.remedy == "Use PostgreSQL 15 or newer."
 
 
 def test_a_good_server_is_usable(database_url: str) -> None:
