@@ -9,6 +9,8 @@ from include.tenants import Channel
 from tests.alerts.messages import MESSAGE, message
 from tests.support.receivers import Mailbox, Receiver, http_connections, smtp_connection
 
+pytestmark = pytest.mark.slow
+
 MAIL = Channel.model_validate({"smtp": {"to": ["ops@example.com", "boss@example.com"]}})
 SLACK = Channel.model_validate({"slack": None})
 WEBHOOK = Channel.model_validate({"webhook": {"endpoint": "hooks/deals"}})

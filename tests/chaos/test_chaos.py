@@ -2,9 +2,13 @@
 
 from pathlib import Path
 
+import pytest
+
 from include.warehouse.connection import Warehouse
 from tests.chaos.budget import Budget
 from tests.chaos.chaos import run_chaos
+
+pytestmark = pytest.mark.slow
 
 SEED = 8
 KILLS_OF_EACH_TENANT = 4

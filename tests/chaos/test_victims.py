@@ -10,6 +10,8 @@ import pytest
 
 from tests.chaos.victims import Nursery
 
+pytestmark = pytest.mark.slow
+
 ORDER = {"tenant": {"id": "acme"}, "run_id": "1", "mode": "auto", "checkpoint_pages": 5}
 
 

@@ -2,6 +2,8 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 from tests.deploy.compose import ROOT
 
 CODE = """
@@ -11,6 +13,7 @@ print(len(os.listdir("/proc/self/task")))
 """
 
 
+@pytest.mark.slow
 def test_what_a_worker_imports_starts_no_thread() -> None:
     """A forked task would not have it."""
     done = subprocess.run(

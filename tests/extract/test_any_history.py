@@ -18,6 +18,8 @@ from tests.hubspot_simulator import Fault, HubSpotSimulator, Portal, portals
 from tests.hubspot_simulator.record import Record
 from tests.support.scans import assert_equals_the_portal, query, run, scan
 
+pytestmark = pytest.mark.slow
+
 NUMBERS = st.integers(0, 1_000)
 CHANGES = st.tuples(
     st.sampled_from(

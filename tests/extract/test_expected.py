@@ -15,6 +15,8 @@ from tests.conftest import Serve
 from tests.hubspot_simulator import Portal, portals
 from tests.support.scans import BARE, object_row, run, scan, scan_row
 
+pytestmark = pytest.mark.slow
+
 
 def a_scan(run_id: str, **wish: Any) -> Any:
     return scan(run_id, objects=BARE, search_lag_s=0, **wish)

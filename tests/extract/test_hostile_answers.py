@@ -31,7 +31,7 @@ from tests.support.scans import (
     scan_row,
 )
 
-pytestmark = pytest.mark.usefixtures("fast_searches", "no_pauses")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("fast_searches", "no_pauses")]
 
 #: What a scan of these small accounts may cost, whatever is answered.
 MOST_REQUESTS = 400

@@ -32,7 +32,7 @@ from tests.support.scans import (
 Change = Callable[[Portal], object]
 
 
-pytestmark = pytest.mark.usefixtures("fast_searches")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("fast_searches")]
 
 
 @pytest.fixture

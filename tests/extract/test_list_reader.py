@@ -10,6 +10,8 @@ from include.extract.read_ahead import ReadAhead
 from include.hubspot.client import HubSpotClient
 from tests.hubspot_simulator import Fault, HubSpotSimulator, Portal, portals
 
+pytestmark = pytest.mark.slow
+
 PAGES_AHEAD = 12
 
 

@@ -25,6 +25,8 @@ from include.warehouse.locks import hold_tenant
 from tests.support.scans import attempt, query, scan
 from tests.support.waiting import until
 
+pytestmark = pytest.mark.slow
+
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
 
 

@@ -1,10 +1,14 @@
 """Scans of an account whose values are as long as HubSpot allows, or longer."""
 
+import pytest
+
 from include.warehouse.connection import Warehouse
 from tests.conftest import Serve
 from tests.hubspot_simulator import portals
 from tests.support.scans import assert_equals_the_portal, query, run, scan, scan_row
 from tests.warehouse.test_limits_of_values import LONG
+
+pytestmark = pytest.mark.slow
 
 
 def test_a_scan_holds_what_fits_and_says_what_does_not(warehouse: Warehouse, serve: Serve) -> None:

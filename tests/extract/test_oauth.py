@@ -13,6 +13,8 @@ from tests.hubspot_simulator import OAuthApp, Portal, portals
 from tests.support.oauth import connect_app, install
 from tests.support.scans import BARE, PAGES, assert_equals_the_portal, run, scan, scan_row
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def portal() -> Portal:

@@ -14,7 +14,7 @@ from tests.support.scans import BARE, object_row, query, run, scan, scan_row
 MACHINES = {"object_type": "2-7654321"}
 
 
-pytestmark = pytest.mark.usefixtures("fast_searches")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("fast_searches")]
 
 
 @pytest.fixture

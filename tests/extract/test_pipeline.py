@@ -24,6 +24,8 @@ from tests.hubspot_simulator import Fault, Portal, Token, portals
 from tests.support.scans import BARE, PAGES, deals, query, run, scan, scan_row
 from tests.support.truth import as_stored
 
+pytestmark = pytest.mark.slow
+
 #: What migrations leave, and what all processes share.
 MIGRATED = {"schema_migrations", "staging_slots"}
 SHARED = {"rate_limits"}

@@ -23,7 +23,7 @@ from tests.support.scans import (
     scan_row,
 )
 
-pytestmark = pytest.mark.usefixtures("fast_searches")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("fast_searches")]
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from tests.conftest import Serve
 from tests.hubspot_simulator import Portal, portals
 from tests.support.scans import assert_equals_the_portal, object_row, query, run, scan
 
-pytestmark = pytest.mark.usefixtures("fast_searches")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("fast_searches")]
 
 OBJECTS = {"contacts": {"property_history": ["email"], "associations": ["companies"]}}
 #: What HubSpot sent, as far as it is text; the hashes that say it is held are left as they are.

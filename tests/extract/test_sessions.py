@@ -13,6 +13,8 @@ from tests.hubspot_simulator import portals
 from tests.support.scans import PAGES, assert_equals_the_portal, scan
 from tests.support.sessions import sessions_seen
 
+pytestmark = pytest.mark.slow
+
 #: docs/deploy.md, docs/how-scans-work.md#leases-and-slots
 SESSIONS_OF_A_SCAN = 5
 

@@ -17,6 +17,8 @@ from tests.hubspot_simulator import Fault, Portal, Token, portals
 from tests.hubspot_simulator.definitions import partner_pipeline
 from tests.support.scans import BARE, PAGES, object_row, query, run, scan, scan_row
 
+pytestmark = pytest.mark.slow
+
 COMPANIES = {**BARE, "deal_associations": ["companies"]}
 AMOUNTS = {**BARE, "deal_property_history": ["amount"]}
 

@@ -22,7 +22,7 @@ from tests.support.pgbouncer import PgBouncer, needs_pgbouncer
 from tests.support.scans import assert_equals_the_portal, attempt, query, run, scan
 from tests.support.sessions import sessions_seen
 
-pytestmark = needs_pgbouncer
+pytestmark = [pytest.mark.slow, needs_pgbouncer]
 
 POOL_SIZE = 4
 SCANS_AT_ONCE = 8

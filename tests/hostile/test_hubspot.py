@@ -8,6 +8,8 @@ import pytest
 from include.warehouse.connection import Warehouse
 from tests.hostile.hubspot import ENDPOINTS, Case, Hostile, cases, connect_in, quick, try_cases
 
+pytestmark = pytest.mark.slow
+
 #: Cases of each kind of mutation.
 OF_EACH_KIND = {"field": 3, "page": 4, "body": 1, "status": 2, "header": 1}
 SEED = 20261128

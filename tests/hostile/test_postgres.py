@@ -6,6 +6,8 @@ from include.local.postgres import EmbeddedPostgres
 from tests.hostile.postgres import Case, Hostile, cases
 from tests.support.pgbouncer import PROGRAM
 
+pytestmark = pytest.mark.slow
+
 SAMPLE = (
     "database client_encoding: WIN1252",
     "role datestyle: German",

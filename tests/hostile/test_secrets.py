@@ -9,6 +9,8 @@ from include.warehouse.connection import Warehouse
 from include.warehouse.migrations import migrate
 from tests.hostile.secrets import FORMS, Case, World, cases, leaks
 
+pytestmark = pytest.mark.slow
+
 #: What showed a secret before, and should stay as it is now: case, form.
 SHOWN = {
     "token in a JSON connection: 401 message": "line break behind",

@@ -9,6 +9,7 @@ from include.local.ports import free_port
 from include.local.stack import LocalStack
 
 
+@pytest.mark.slow
 @pytest.mark.e2e
 def test_the_pools_are_there_before_airflow_starts(tmp_path: Path) -> None:
     tenants = tmp_path / "tenants.yaml"

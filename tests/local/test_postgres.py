@@ -11,6 +11,8 @@ import pytest
 from include.local.errors import LocalError
 from include.local.postgres import EmbeddedPostgres
 
+pytestmark = pytest.mark.slow
+
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root has a user to change to")
 
 

@@ -9,6 +9,8 @@ from tests.hubspot_simulator import Portal, portals
 from tests.hubspot_simulator.definitions import definition
 from tests.support.scans import BARE, query, run, scan, scan_row
 
+pytestmark = pytest.mark.slow
+
 OBJECTS = {**BARE, "contacts": None}
 #: Type → (texts that fit, texts that don't)
 TEXTS = {

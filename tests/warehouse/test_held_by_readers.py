@@ -23,6 +23,8 @@ from tests.hubspot_simulator import Portal, portals
 from tests.hubspot_simulator.definitions import definition
 from tests.support.scans import assert_equals_the_portal, query, run, scan
 
+pytestmark = pytest.mark.slow
+
 TENANTS = ("held_acme", "held_globex")
 #: Of whatever waits: of a view 5 s, of a migration 30 s. Tests are in more of a hurry.
 A_MOMENT = "200ms"

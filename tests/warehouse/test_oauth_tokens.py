@@ -23,6 +23,8 @@ from tests.hubspot_simulator import Fault, HubSpotSimulator, Portal
 from tests.support.oauth import seen_from_here, token_of
 from tests.support.pgbouncer import PgBouncer, needs_pgbouncer
 
+pytestmark = pytest.mark.slow
+
 
 def rows(warehouse: Warehouse) -> list[tuple[Any, ...]]:
     with warehouse.connect() as connection:

@@ -186,6 +186,7 @@ def load(
     return [json.loads(process.communicate()[0]) for process in started]
 
 
+@pytest.mark.slow
 def test_eight_processes_together_keep_the_limit(
     warehouse: Warehouse, database_url: str, asked: SimulatorProcess
 ) -> None:
@@ -196,6 +197,7 @@ def test_eight_processes_together_keep_the_limit(
     assert stats["throttled"] == 0
 
 
+@pytest.mark.slow
 def test_what_another_app_of_the_customer_uses_is_left_to_it(
     warehouse: Warehouse, database_url: str, asked: SimulatorProcess
 ) -> None:

@@ -26,6 +26,8 @@ from tests.hubspot_simulator import HubSpotSimulator, Portal, portals
 from tests.support.scans import BARE, deals, run, scan, scan_row
 from tests.support.truth import as_stored
 
+pytestmark = pytest.mark.slow
+
 TENANT = "roles_acme"
 PASSWORD = "only-for-tests"
 

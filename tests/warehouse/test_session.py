@@ -219,6 +219,7 @@ def test_a_database_in_another_encoding_is_refused_before_anything_is_written(
     assert row == (None,)
 
 
+@pytest.mark.slow
 def test_a_standby_is_waited_for_and_pages_are_still_shown(
     tmp_path: Path, serve: Serve, airflow_environment: pytest.MonkeyPatch
 ) -> None:

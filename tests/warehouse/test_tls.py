@@ -18,6 +18,8 @@ from include.warehouse.tls import with_tls
 from tests.support.certificates import self_signed
 from tests.warehouse.tls_servers import TlsServer, own_address, pooler, postgres_with_tls
 
+pytestmark = pytest.mark.slow
+
 SERVERS = ("a pooler that ends TLS", "PostgreSQL with ssl = on")
 
 

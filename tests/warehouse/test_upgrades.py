@@ -16,6 +16,8 @@ from tests.support.scans import deals, query, run, scan, scan_row
 from tests.support.truth import as_stored
 from tests.warehouse import versions
 
+pytestmark = pytest.mark.slow
+
 NEWEST = migrations()[-1][0]
 Rows = dict[str, list[dict[str, Any]]]
 

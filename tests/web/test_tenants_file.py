@@ -7,6 +7,8 @@ import pytest
 
 from include.web.tenants_file import LOOK_EVERY_S, tenants_by_id
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:

@@ -15,6 +15,8 @@ from tests.warehouse.tenant_views.views import (
     refused,
 )
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def ours(warehouse: Warehouse, analyst: Analyst) -> psycopg.Connection:

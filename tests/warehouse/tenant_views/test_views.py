@@ -35,6 +35,8 @@ from tests.warehouse.tenant_views.views import (
     views_of,
 )
 
+pytestmark = pytest.mark.slow
+
 # What there is
 
 

@@ -11,7 +11,7 @@ from tests.web.api.conftest import Site
 from tests.web.api.routes import Route, guarded_routes, routes
 from tests.web.api.servers import Server
 
-pytestmark = pytest.mark.usefixtures("nothing_runs")
+pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("nothing_runs")]
 
 START = {"tenant": "acme"}
 ROUTES = [pytest.param(route, id=f"{route.method} {route.template}") for route in guarded_routes()]

@@ -6,6 +6,8 @@ from tests.support.status_rows import SECRET_VALUE
 from tests.web.api.conftest import DEALS
 from tests.web.api.servers import Server
 
+pytestmark = pytest.mark.e2e
+
 
 def test_deals_in_pages_are_all_deals_in_order(simple: Server, acme_scan: str) -> None:
     ids, cursor = [], ""

@@ -12,6 +12,8 @@ from tests.support.status_rows import SECRET_VALUE
 from tests.web.api.conftest import Site
 from tests.web.api.servers import Server
 
+pytestmark = pytest.mark.e2e
+
 INJECTIONS = [
     pytest.param("' or '1'='1", id="or"),
     pytest.param("acme'; drop table scans; --", id="drop"),

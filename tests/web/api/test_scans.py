@@ -11,7 +11,7 @@ from tests.support.status_rows import add_scan, run_of
 from tests.web.api.conftest import DEALS, Site
 from tests.web.api.servers import Server
 
-pytestmark = pytest.mark.usefixtures("nothing_runs")
+pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("nothing_runs")]
 
 
 def start(server: Server, tenant: str = "globex", **wish: Any) -> requests.Response:

@@ -11,7 +11,7 @@ from tests.web.api.airflow_seed import ROOT
 from tests.web.api.routes import routes
 from tests.web.api.servers import Server
 
-pytestmark = pytest.mark.usefixtures("nothing_runs")
+pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("nothing_runs")]
 
 EXAMPLES = 15
 SEED = 5

@@ -1,6 +1,10 @@
+import pytest
+
 from tests.support.status_rows import run_of
 from tests.web.api.conftest import DEALS
 from tests.web.api.servers import Server
+
+pytestmark = pytest.mark.e2e
 
 
 def test_a_tenant_with_everything_that_is_known_of_it(simple: Server) -> None:
