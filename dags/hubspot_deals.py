@@ -57,6 +57,9 @@ from include.tenants.shards import shard_of
 from include.tenants.tenant import DAG_ID_PREFIX
 
 SCAN_LINK = ScanLink()
+#: A busy scheduler may read that a try has ended only when the task runs again, after a wait of a
+#: few seconds. It then takes the end for that of the new try, and fails the task.
+SHORTEST_WAIT = timedelta(seconds=30)
 NO_USE_IN_RETRYING = RetryRule([ConfigError, ContractError, QualityError], RetryAction.FAIL)
 
 
@@ -67,7 +70,8 @@ def given_back_until_later(alerts: Callbacks) -> Iterator[None]:
         yield
     except ComeBackLaterError as exc:
         alerts.scan_waits(exc)
-        raise AirflowRescheduleException(exc.resume_at) from exc  # type: ignore[no-untyped-call]
+        resume_at = max(exc.resume_at, datetime.now(UTC) + SHORTEST_WAIT)
+        raise AirflowRescheduleException(resume_at) from exc  # type: ignore[no-untyped-call]
 
 
 def build_dag(tenant: Tenant) -> None:

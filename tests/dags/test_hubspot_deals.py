@@ -137,7 +137,7 @@ def test_a_task_that_can_go_on_at_a_known_time_gives_its_slot_back_until_then(
     error: type[ComeBackLaterError],
 ) -> None:
     task = parse(THREE_TENANTS).dags["hubspot_deals__acme"].get_task(task_id)
-    resume_at = datetime(2026, 11, 25, 5, 2, tzinfo=UTC)
+    resume_at = datetime.now(UTC) + timedelta(hours=5)
 
     def come_back_later(*_: object) -> None:
         raise error("not now.", resume_at=resume_at)
@@ -149,6 +149,24 @@ def test_a_task_that_can_go_on_at_a_known_time_gives_its_slot_back_until_then(
         task.python_callable(dag_run=run, params={"checkpoint_pages": 10})
 
     assert caught.value.reschedule_date == resume_at
+
+
+def test_a_task_comes_back_after_airflow_has_noticed_that_it_left(
+    parse: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = parse(THREE_TENANTS).dags["hubspot_deals__acme"].get_task("validate_token")
+    now = datetime.now(UTC)
+
+    def come_back_soon(*_: object) -> None:
+        raise PortalMigratingError("not now.", resume_at=now + timedelta(seconds=3))
+
+    monkeypatch.setattr("include.validation.validate_token", come_back_soon)
+    run = SimpleNamespace(run_id="manual__1", run_type="manual", start_date=None)
+
+    with pytest.raises(AirflowRescheduleException) as caught:
+        task.python_callable(dag_run=run, params={"checkpoint_pages": 10})
+
+    assert caught.value.reschedule_date >= now + timedelta(seconds=30)
 
 
 def test_a_tenant_never_extracts_twice_at_once(parse: Any) -> None:
