@@ -37,8 +37,10 @@ def page_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PageStack]:
         page_stack.postgres.remove()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    # Not for the session: while Playwright runs, its thread has an event loop, and later tests in
+    # the same process can't run one of their own.
     with chromium() as browser:
         yield browser
 
