@@ -9,16 +9,14 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from include.errors import HubSpotDealsError
-from include.hubspot import api
-from include.hubspot.client import HubSpotClient
 from include.scan import Window
 from include.warehouse.connection import Warehouse
-from tests.conftest import connect
-from tests.hubspot_simulator import Fault, HubSpotSimulator, Portal, portals
+from tests.conftest import Serve
+from tests.hubspot_simulator import Fault, Portal, portals
 from tests.hubspot_simulator.record import Record
 from tests.support.scans import assert_equals_the_portal, query, run, scan
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("no_pauses")]
 
 NUMBERS = st.integers(0, 1_000)
 CHANGES = st.tuples(
@@ -44,16 +42,6 @@ HISTORIES = st.lists(st.one_of(CHANGES, CHANGES, CHANGES, FAULTS, SCANS, WINDOWS
 tenant_numbers = itertools.count(1)
 
 
-@pytest.fixture
-def impatient(airflow_environment: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    """Pauses take no time, and searches know no limit."""
-    airflow_environment.setattr(api, "SEARCHES_PER_S", 10_000)
-    airflow_environment.setitem(
-        HubSpotClient.__init__.__kwdefaults__, "sleep", lambda seconds: None
-    )
-    return airflow_environment
-
-
 @settings(
     max_examples=12,
     deadline=None,
@@ -64,16 +52,13 @@ def impatient(airflow_environment: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
 @given(HISTORIES)
 def test_after_every_successful_scan_the_warehouse_equals_the_portal(
     warehouse: Warehouse,
-    impatient: pytest.MonkeyPatch,
-    empty_simulator: HubSpotSimulator,
+    serve: Serve,
     history: list[tuple[Any, ...]],
 ) -> None:
     portal = portals.generated(deals=12, archived=4, associations=True)
-    portal.quota.searches_per_second = None
     tenant = f"tenant_{next(tenant_numbers)}"
     purged: list[Record] = []
-    empty_simulator.add(portal)
-    connect(impatient, tenant, empty_simulator, portal.tokens[0].text)
+    serve(**{tenant: portal})
     for number, step in enumerate([*history, ("scan", "auto"), ("scan", "full")]):
         take(warehouse, portal, tenant, f"run {number}", step, purged)
 

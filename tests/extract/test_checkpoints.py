@@ -1,14 +1,15 @@
 """A try that is broken off, and what the next one makes of it."""
 
 from collections.abc import Callable
-from itertools import pairwise
+from itertools import count, pairwise
+from types import ModuleType
 from typing import Any
 
 import pyarrow as pa
 import pytest
 
 from include.errors import OutdatedAttemptError, ScanKilledError
-from include.extract import history, writer
+from include.extract import associations, history, writer
 from include.extract.loader import Loader
 from include.extract.pipeline import Extracted, extract_deals
 from include.extract.read_ahead import ReadAhead
@@ -34,7 +35,7 @@ from tests.support.scans import (
     scan_row,
 )
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("fast_searches")]
+pytestmark = pytest.mark.slow
 
 CHECKPOINT_PAGES = 8
 
@@ -52,7 +53,6 @@ def portal(request: pytest.FixtureRequest, serve: Serve) -> Portal:
         associations=True,
         requests_per_window=1_000_000,
     )
-    portal.quota.searches_per_second = None
     serve(acme=portal)
     return portal
 
@@ -63,7 +63,6 @@ def small(serve: Serve) -> Portal:
     portal = Portal(2_000_001, [Token("pat-na1-small")])
     for number in range(300):
         portal.add(plain_deal(2_000_001, 5_000 + number, number, "deal", "closedwon", "1"))
-    portal.quota.searches_per_second = None
     serve(acme=portal)
     return portal
 
@@ -103,6 +102,21 @@ def killed_at_object(name: str) -> Callable[[dict[str, Any]], None]:
 
 def extract(what: Scan, on_checkpoint: Callable[[dict[str, Any]], None] | None = None) -> Extracted:
     return extract_deals(what, CHECKPOINT_PAGES, on_checkpoint)
+
+
+def extract_until(module: ModuleType, function: str, call: int, what: Scan) -> None:
+    """Extract, and be killed at the given call of a function that saves."""
+    save, calls = getattr(module, function), count(1)
+
+    def kill(*arguments: Any) -> Any:
+        if next(calls) == call:
+            raise Killed
+        return save(*arguments)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(module, function, kill)
+        with pytest.raises(Killed):
+            extract(what)
 
 
 @pytest.mark.parametrize("checkpoint", [1, 3, 5])
@@ -166,7 +180,6 @@ def test_what_comes_slowly_is_stored_before_a_chunk_is_full(
 
 def small_portal(serve: Serve, deals: int) -> Portal:
     portal = portals.generated(deals=deals, requests_per_window=1_000_000)
-    portal.quota.searches_per_second = None
     serve(acme=portal)
     return portal
 
@@ -266,22 +279,7 @@ def test_associations_go_on_where_they_were(
     monkeypatch.setattr("include.extract.associations.ASSOCIATIONS_BATCH_SIZE", 100)
     what = scan(objects={**BARE, "deal_associations": ["contacts"]})
     validate_token(what)
-    saved = 0
-
-    def kill(*arguments: object) -> None:
-        nonlocal saved
-        saved += 1
-        if saved == 8:
-            raise Killed
-        replace(*arguments)
-
-    from include.extract import associations
-
-    replace = associations.replace_associations
-    with monkeypatch.context() as patched:
-        patched.setattr(associations, "replace_associations", kill)
-        with pytest.raises(Killed):
-            extract(what)
+    extract_until(associations, "replace_associations", 8, what)
     asked = portal.requests["associations"]
 
     extract(what)
@@ -391,24 +389,10 @@ def test_what_was_loaded_before_its_checkpoint_was_written_is_not_sent_again(
     assert_equals_the_portal(warehouse, small)
 
 
-def test_histories_go_on_where_they_were(
-    warehouse: Warehouse, small: Portal, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_histories_go_on_where_they_were(warehouse: Warehouse, small: Portal) -> None:
     what = scan(objects={**BARE, "deal_property_history": ["amount"]})
-    save, saved = history.save_histories, 0
-
-    def kill(*arguments: Any) -> int:
-        nonlocal saved
-        saved += 1
-        if saved == 3:
-            raise Killed
-        return save(*arguments)
-
     validate_token(what)
-    with monkeypatch.context() as patched:
-        patched.setattr(history, "save_histories", kill)
-        with pytest.raises(Killed):
-            extract(what)
+    extract_until(history, "save_histories", 3, what)
     asked = small.requests["batch_read"]
 
     extract(what)

@@ -31,7 +31,7 @@ from tests.support.scans import (
     scan_row,
 )
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("fast_searches", "no_pauses")]
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("no_pauses")]
 
 #: What a scan of these small accounts may cost, whatever is answered.
 MOST_REQUESTS = 400
@@ -41,7 +41,6 @@ MOST_REQUESTS = 400
 def portal(serve: Serve) -> Portal:
     """An account of 250 live and 30 archived deals, a contact with each, two owners."""
     portal = portals.generated(deals=250, archived=30, associations=True)
-    portal.quota.searches_per_second = None
     serve(acme=portal)
     return portal
 
@@ -102,7 +101,6 @@ def test_an_update_that_search_announced_is_not_lost_by_one_bad_page(
     warehouse: Warehouse, serve: Serve, change: Callable[[dict[str, Any]], None], nth: int
 ) -> None:
     portal = portals.generated(deals=620)
-    portal.quota.searches_per_second = None
     serve(acme=portal)
     run(scan("1", mode="incremental", search_lag_s=0))
     for deal_id in portal.live_ids()[:600]:
@@ -138,7 +136,6 @@ def test_records_that_leave_the_search_while_it_is_read_are_no_error(
     warehouse: Warehouse, serve: Serve
 ) -> None:
     portal = portals.generated(deals=620)
-    portal.quota.searches_per_second = None
     serve(acme=portal)
     run(scan("1", mode="incremental", search_lag_s=0))
     ids = portal.live_ids()[:600]

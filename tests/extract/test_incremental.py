@@ -32,14 +32,13 @@ from tests.support.scans import (
 Change = Callable[[Portal], object]
 
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("fast_searches")]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
 def portal(serve: Serve) -> Portal:
     """An account of 250 live and 30 archived deals, with calculated values."""
     portal = portals.generated(deals=250, archived=30)
-    portal.quota.searches_per_second = None
     serve(acme=portal)
     return portal
 
@@ -307,7 +306,6 @@ def test_many_deals_with_one_modification_time_are_all_read(
     warehouse: Warehouse, serve: Serve
 ) -> None:
     portal = portals.generated(deals=10_100, filled=3, requests_per_window=100_000)
-    portal.quota.searches_per_second = None
     moment = datetime(2026, 1, 5, tzinfo=UTC)
     modified_at(portal, [moment])
     serve(acme=portal)
@@ -450,7 +448,6 @@ def test_an_incremental_scan_that_finds_nothing_sends_seven_requests(
     warehouse: Warehouse, serve: Serve
 ) -> None:
     portal = portals.generated(deals=250, archived=30, associations=True)
-    portal.quota.searches_per_second = None
     serve(acme=portal)
     run(scan("1", refresh_after_s=3_600))
     before = sum(portal.requests.values())

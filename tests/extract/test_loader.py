@@ -231,7 +231,7 @@ def test_tenants_that_load_at_once_lose_and_mix_nothing(warehouse: Warehouse) ->
 
 @contextmanager
 def gate_before_deal(warehouse: Warehouse, deal_id: int) -> Iterator[psycopg.Connection]:
-    """Have whoever writes a deal's row wait there until the block ends."""
+    """Have each session that writes a deal's row wait there until the block ends."""
     with warehouse.connect() as connection:
         connection.execute(f"set local search_path to {warehouse.schema}")
         connection.execute(

@@ -14,13 +14,12 @@ from tests.support.scans import BARE, object_row, query, run, scan, scan_row
 MACHINES = {"object_type": "2-7654321"}
 
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("fast_searches")]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
 def portal(serve: Serve) -> Portal:
     portal = portals.generated(deals=5)
-    portal.quota.searches_per_second = None
     portal.add_object("contacts", count=120, archived=7, seed=1)
     portal.add_object("companies", count=30, seed=2)
     portal.add_object("machines", object_type="2-7654321", count=15, seed=3)

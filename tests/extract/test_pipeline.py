@@ -361,7 +361,6 @@ def test_at_the_daily_limit_the_scan_waits_and_says_until_when(
 def waiting(warehouse: Warehouse, serve: Serve, fast_searches: None) -> Portal:
     """An account whose daily limit a scan has met when half of the deals were loaded."""
     portal = portals.generated(deals=600, daily_limit=10)
-    portal.quota.searches_per_second = None
     serve(acme=portal)
     validate_token(scan(objects=BARE))
     with pytest.raises(DailyLimitError):

@@ -23,13 +23,12 @@ from tests.support.scans import (
     scan_row,
 )
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("fast_searches")]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
 def portal(serve: Serve) -> Portal:
     portal = portals.generated(deals=130, archived=20)
-    portal.quota.searches_per_second = None
     serve(acme=portal)
     return portal
 

@@ -14,7 +14,7 @@ from tests.conftest import Serve
 from tests.hubspot_simulator import Portal, portals
 from tests.support.scans import assert_equals_the_portal, object_row, query, run, scan
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("fast_searches")]
+pytestmark = pytest.mark.slow
 
 OBJECTS = {"contacts": {"property_history": ["email"], "associations": ["companies"]}}
 #: What HubSpot sent, as far as it is text; the hashes that say it is held are left as they are.
@@ -37,7 +37,6 @@ MOVING = {"_scan_id", "_extracted_at", "last_seen_at", "first_seen_at"}
 @pytest.fixture
 def portal(serve: Serve) -> Portal:
     portal = portals.generated(deals=60, archived=5, associations=True)
-    portal.quota.searches_per_second = None
     portal.add_object("contacts", count=120, archived=3, seed=1)
     contacts = portal.objects["contacts"]
     contacts.update(contacts.live_ids()[0], email="größe@example.com")

@@ -19,7 +19,6 @@ pytestmark = pytest.mark.slow
 SESSIONS_OF_A_SCAN = 5
 
 
-@pytest.mark.usefixtures("fast_searches")
 def test_a_scan_has_few_sessions_at_once(
     warehouse: Warehouse, database_url: str, serve: Serve
 ) -> None:

@@ -23,10 +23,7 @@ def portal() -> Portal:
 
 
 @pytest.fixture
-def client(
-    portal: Portal, empty_simulator: HubSpotSimulator, monkeypatch: pytest.MonkeyPatch
-) -> HubSpotClient:
-    monkeypatch.setattr(api, "SEARCHES_PER_S", 10_000)
+def client(portal: Portal, empty_simulator: HubSpotSimulator, fast_searches: None) -> HubSpotClient:
     empty_simulator.add(portal)
     return HubSpotClient(
         empty_simulator.base_url, portal.tokens[0].text, tenant_id="acme", sleep=lambda _: None

@@ -26,7 +26,6 @@ TEXTS = {
 def portal(serve: Serve) -> Portal:
     """Deals and contacts with a property of each type, in which the first records misfit."""
     portal = portals.generated(deals=12, archived=1)
-    portal.quota.searches_per_second = None
     portal.add_object("contacts", count=12, seed=1)
     for its in (portal.objects["deals"], portal.objects["contacts"]):
         for kind, (fitting, misfits) in TEXTS.items():

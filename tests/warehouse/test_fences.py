@@ -1,6 +1,5 @@
 """What an outdated try of a scan may not do, whatever it believes."""
 
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -13,6 +12,7 @@ from include.warehouse import scan_log
 from include.warehouse.connection import Warehouse
 from include.warehouse.scan_log import ScanLog
 from tests.support.scans import scan
+from tests.support.waiting import until
 
 SCAN = scan()
 FENCED = (
@@ -156,7 +156,7 @@ def test_a_new_try_waits_for_what_an_earlier_one_is_writing(
                 sql.SQL("delete from {}").format(sql.Identifier(warehouse.schema, "deals"))
             )
             newer = executor.submit(attempt.next_attempt)
-            wait_until(lambda: waits_for_a_lock(warehouse))
+            until(lambda: waits_for_a_lock(warehouse), "the new try waits", timeout_s=30.0)
             assert not newer.done()
 
         assert newer.result().attempt == (attempt.attempt or 0) + 1
@@ -182,9 +182,3 @@ def waits_for_a_lock(warehouse: Warehouse) -> bool:
             [f'%update "{warehouse.schema}"."scans"%'],
         )
         return waiting.fetchone() is not None
-
-
-def wait_until(holds: Callable[[], bool], at_most_s: float = 30.0) -> None:
-    give_up_at = time.monotonic() + at_most_s
-    while not holds():
-        assert time.monotonic() < give_up_at

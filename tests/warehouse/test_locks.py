@@ -1,5 +1,3 @@
-import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
@@ -20,6 +18,7 @@ from include.warehouse.connection import Warehouse
 from include.warehouse.locks import STAGING_SLOTS, hold_tenant
 from include.warehouse.scan_end import end_scan
 from tests.support.scans import attempt, query, scan
+from tests.support.waiting import until
 
 FIRST, SECOND = scan("1"), scan("2")
 OF_GLOBEX = scan(tenant_id="globex")
@@ -167,16 +166,11 @@ def test_a_lease_is_renewed_while_it_is_held(
 
     with hold_tenant(attempt(warehouse, FIRST).warehouse, "acme"):
         run_out(warehouse)
-        wait_until(
-            lambda: query(warehouse, "select 1 from tenant_leases where expires_at > now()") != []
+        until(
+            lambda: query(warehouse, "select 1 from tenant_leases where expires_at > now()"),
+            "the lease is renewed",
+            timeout_s=10,
         )
-
-
-def wait_until(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 10
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def test_a_scan_in_the_middle_of_a_transaction_is_not_taken_over(warehouse: Warehouse) -> None:
