@@ -44,6 +44,11 @@ def validate_token(scan: Scan) -> Validated:
     # what dlt can't take is refused before anything is read
     _ = warehouse.url
     migrate(warehouse, scan.tenant.id)
+    with warehouse.keeping_connections() as kept:
+        return _validate(kept, scan)
+
+
+def _validate(warehouse: Warehouse, scan: Scan) -> Validated:
     scan_log = ScanLog(warehouse, scan)
     scan_log.open()
     end_abandoned_scans(warehouse, scan)

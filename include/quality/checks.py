@@ -68,18 +68,8 @@ def check_quality(scan: Scan) -> Checked:
     A scan that passes binds the tenant to its HubSpot account, and moves its watermark. Raises
     QualityError, with the figures, when a blocking rule fails.
     """
-    warehouse = open_warehouse(scan.tenant.id)
-    scan_log = ScanLog(warehouse, scan)
-    with scan_log.step("checking"):
-        results = _run(warehouse, scan)
-        for result in results:
-            log.log(_LEVELS[result.status], "%s: %s", result.status, result)
-        _count(scan, results)
-        _raise_if_blocked(scan, results)
-        bind(warehouse, scan)
-        scan_log.succeed()
-        forget_proofs(warehouse, scan)
-    facts = scan_facts(warehouse, scan)
+    with open_warehouse(scan.tenant.id).keeping_connections() as warehouse:
+        results, facts = _check(warehouse, scan)
     _count_success(scan, facts)
     return {
         "scan_id": scan.id,
@@ -90,6 +80,20 @@ def check_quality(scan: Scan) -> Checked:
         "no_rows": sum(result.status == "no_rows" for result in results),
         "scan": facts,
     }
+
+
+def _check(warehouse: Warehouse, scan: Scan) -> tuple[list[CheckResult], ScanFacts]:
+    scan_log = ScanLog(warehouse, scan)
+    with scan_log.step("checking"):
+        results = _run(warehouse, scan)
+        for result in results:
+            log.log(_LEVELS[result.status], "%s: %s", result.status, result)
+        _count(scan, results)
+        _raise_if_blocked(scan, results)
+        bind(warehouse, scan)
+        scan_log.succeed()
+        forget_proofs(warehouse, scan)
+    return results, scan_facts(warehouse, scan)
 
 
 _LEVELS = {

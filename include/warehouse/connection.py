@@ -76,7 +76,8 @@ class Warehouse:
         """Return the warehouse for one try of a scan: once a newer one began, it can't write."""
         named = Attempt(scan_id, attempt)
         parameters = {**self.parameters, "application_name": named.writer}
-        return replace(self, parameters=parameters, attempt=named)
+        # Connections that are kept have the name of another try, or none: they are not taken over.
+        return replace(self, parameters=parameters, attempt=named, _kept=None)
 
     @contextmanager
     def keeping_connections(self) -> Iterator["Warehouse"]:

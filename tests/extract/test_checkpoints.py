@@ -44,12 +44,16 @@ class Killed(BaseException):
     """Nothing catches it, so nothing is tidied up: the nearest to a kill within one process."""
 
 
-@pytest.fixture(params=["id", "opaque"])
+#: For tests in which it matters where a reader goes on.
+any_cursor = pytest.mark.parametrize("portal", ["id", "opaque"], indirect=True)
+
+
+@pytest.fixture
 def portal(request: pytest.FixtureRequest, serve: Serve) -> Portal:
     portal = portals.generated(
         deals=2_000,
         archived=300,
-        cursor=request.param,
+        cursor=getattr(request, "param", "id"),
         associations=True,
         requests_per_window=1_000_000,
     )
@@ -119,6 +123,7 @@ def extract_until(module: ModuleType, function: str, call: int, what: Scan) -> N
             extract(what)
 
 
+@any_cursor
 @pytest.mark.parametrize("checkpoint", [1, 3, 5])
 def test_a_retry_reads_only_what_no_checkpoint_covers(
     warehouse: Warehouse, portal: Portal, checkpoint: int
@@ -308,6 +313,7 @@ def test_an_outdated_try_writes_nothing_more(warehouse: Warehouse, portal: Porta
     assert scan_row(warehouse, what)["state"] == "extracting"
 
 
+@any_cursor
 def test_what_changed_between_two_tries_is_not_missed(warehouse: Warehouse, portal: Portal) -> None:
     what = scan("1", search_lag_s=0, objects=BARE)
     validate_token(what)

@@ -39,8 +39,8 @@ MOST_REQUESTS = 400
 
 @pytest.fixture
 def portal(serve: Serve) -> Portal:
-    """An account of 250 live and 30 archived deals, a contact with each, two owners."""
-    portal = portals.generated(deals=250, archived=30, associations=True)
+    """An account of 120 live and 30 archived deals, a contact with each, two owners."""
+    portal = portals.generated(deals=120, archived=30, associations=True)
     serve(acme=portal)
     return portal
 

@@ -147,6 +147,16 @@ def test_connections_that_are_kept_are_used_again_and_those_with_errors_are_not(
         assert backend(keeping) != first
 
 
+def test_connections_that_are_kept_are_not_those_of_a_try(warehouse: Warehouse) -> None:
+    with warehouse.keeping_connections() as keeping:
+        with keeping.connect():
+            pass
+        with keeping.as_attempt("a-scan", 3).connect() as connection:
+            name = connection.info.get_parameters()["application_name"]
+
+    assert name == "hubspot_deals/a-scan/3"
+
+
 def test_a_new_try_waits_for_what_an_earlier_one_is_writing(
     attempt: ScanLog, warehouse: Warehouse
 ) -> None:
