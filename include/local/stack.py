@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import psycopg
@@ -44,14 +45,21 @@ class LocalStack(Started):
     """Airflow on *airflow_port* with all state below *state_dir*.
 
     *env* is the environment of every component and task. ``AIRFLOW_CONN_WAREHOUSE`` is added to it,
-    leading to the stack's own PostgreSQL, unless *env* names a warehouse.
+    leading to the stack's own PostgreSQL, unless *env* names a warehouse. *postgres_settings* are
+    those of `EmbeddedPostgres`.
     """
 
-    def __init__(self, state_dir: Path, airflow_port: int, env: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        state_dir: Path,
+        airflow_port: int,
+        env: Mapping[str, str],
+        postgres_settings: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         self.state_dir = state_dir.resolve()
         self.airflow_port = airflow_port
         self.programs = Programs(self.state_dir)
-        self.postgres = EmbeddedPostgres(self.state_dir)
+        self.postgres = EmbeddedPostgres(self.state_dir, settings=postgres_settings)
         self.credentials = Credentials.of(self.state_dir)
         self.url = f"http://localhost:{airflow_port}"
         self.api = AirflowApi(

@@ -23,18 +23,18 @@ SLOW_S = 0.3
 FEW, MANY, LITTLE = (0, 60), (600, 1_200), (1, 20)
 
 
-def tidy(rng: random.Random) -> Portal:
+def tidy(rng: random.Random, deals: int) -> Portal:
     """Ids in dense clusters far apart, cursors that are ids."""
     return _served(rng, portals.generated(
-        3_000_001, "pat-na1-chaos-tidy", deals=DEALS, archived=ARCHIVED, seed=7,
+        3_000_001, "pat-na1-chaos-tidy", deals=deals, archived=ARCHIVED, seed=7,
         associations=True, skewed=True,
     ))  # fmt: skip
 
 
-def nasty(rng: random.Random) -> Portal:
+def nasty(rng: random.Random, deals: int) -> Portal:
     """The same ids; values that break loads; cursors that tell nothing."""
     return _served(rng, portals.generated(
-        3_000_002, "pat-na1-chaos-nasty", deals=DEALS, archived=ARCHIVED, seed=7,
+        3_000_002, "pat-na1-chaos-nasty", deals=deals, archived=ARCHIVED, seed=7,
         associations=True, skewed=True, nasty=True, cursor="opaque",
     ))  # fmt: skip
 

@@ -29,15 +29,20 @@ NASTY: dict[str, Any] = {
 
 
 def run_chaos(
-    warehouse: Warehouse, directory: Path, budget: Budget, say: Callable[[str], None]
+    warehouse: Warehouse,
+    directory: Path,
+    budget: Budget,
+    say: Callable[[str], None],
+    deals: int = accounts.DEALS,
 ) -> Tally:
     """Do it until the budget (of each tenant) is spent; raise if something does not hold.
 
     :param directory: for working directories and logs.
-    :param say: told in a line what became of each scan.
+    :param say: gets a line about each scan.
+    :param deals: of each account.
     """
     rng = random.Random(budget.seed)
-    portals = [(TIDY, accounts.tidy(rng)), (NASTY, accounts.nasty(rng))]
+    portals = [(TIDY, accounts.tidy(rng, deals)), (NASTY, accounts.nasty(rng, deals))]
     stop = threading.Event()
     with ExitStack() as stack:
         simulator = stack.enter_context(HubSpotSimulator(portal for _, portal in portals))

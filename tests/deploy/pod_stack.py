@@ -19,6 +19,7 @@ from include.local.stack import LocalStack
 from tests.deploy.dockerfile import copy_image
 from tests.deploy.places import HOME
 from tests.deploy.pod_executor import CLUSTER, EXECUTOR, environment_of_image
+from tests.support.databases import WITHOUT_DURABILITY
 
 #: Airflow's own way to change all tasks: 30 to 60 s until the next try are long for a test.
 RETRIED_SOON = """
@@ -43,7 +44,7 @@ class PodStack(LocalStack):
     def __init__(
         self, state_dir: Path, env: Mapping[str, str], tenants: Mapping[str, Any], shards: int
     ) -> None:
-        super().__init__(state_dir, free_port(), env)
+        super().__init__(state_dir, free_port(), env, WITHOUT_DURABILITY)
         self.image = self.state_dir / "image"
         self._home = self.image / HOME.lstrip("/")
         self._settings = self.state_dir / "settings"

@@ -44,6 +44,7 @@ class Topology(Started):
     *variables* are those that docker-compose.yaml interpolates, *env* is added to the environment
     of all of Airflow's services and wins over the file's; *python* runs them. *accounts*: what the
     simulator serves instead of the demo's three, each the arguments of `portals.generated`.
+    *postgres_settings*: those of `EmbeddedPostgres`.
     """
 
     def __init__(
@@ -56,13 +57,14 @@ class Topology(Started):
         env: Mapping[str, str] | None = None,
         accounts: Sequence[Mapping[str, Any]] | None = None,
         python: str = sys.executable,
+        postgres_settings: Mapping[str, str] | None = None,
     ) -> None:
         self.folder = folder
         self.workers = workers
         self.env = dict(env or {})
         self.services = services({"COMPOSE_PROFILES": profile, **(variables or {})})
         self.programs = Programs(folder)
-        self.postgres = EmbeddedPostgres(folder)
+        self.postgres = EmbeddedPostgres(folder, settings=postgres_settings or {})
         self._python = python
         if accounts is not None:
             command = self.services["simulator"].definition["command"]

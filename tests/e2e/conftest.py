@@ -22,6 +22,7 @@ from include.local.ports import free_port
 from include.local.simulator import connections
 from include.local.stack import LocalStack
 from tests.hubspot_simulator import HubSpotSimulator, Portal, portals
+from tests.support.databases import WITHOUT_DURABILITY
 from tests.support.receivers import (
     Mailbox,
     Receiver,
@@ -191,6 +192,7 @@ def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:
                     {"type": "file", "log_file_path": str(lineage), "append": True}
                 ),
             },
+            WITHOUT_DURABILITY,
         )
         opened.callback(stack.postgres.remove)
         opened.callback(stack.stop)

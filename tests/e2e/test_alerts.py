@@ -10,7 +10,7 @@ import pytest
 from tests.e2e.conftest import Pipeline, dag_of
 from tests.hubspot_simulator import Portal
 from tests.hubspot_simulator.faults import Fault
-from tests.support.waiting import until
+from tests.support.waiting import TIMEOUT_S, until
 
 pytestmark = pytest.mark.e2e
 
@@ -112,12 +112,14 @@ def test_a_task_killed_on_its_last_try_is_announced_and_its_scan_is_ended(
 
 
 def test_a_scan_that_is_late_is_announced_while_it_runs(pipeline: Pipeline) -> None:
-    pipeline.accounts["late"].faults = [Fault("slow", endpoint="list", seconds=10)]
+    slow = Fault("slow", endpoint="list", seconds=TIMEOUT_S, count=None)
+    pipeline.accounts["late"].faults = [slow]
     run_id = start(pipeline, "late")
 
     until(lambda: "deadline" in posts(pipeline, "late"), "the alert")
 
     assert pipeline.stack.api.run(dag_of("late"), run_id)["state"] == "running"
+    slow.seconds = 0
     assert pipeline.wait("late", run_id) == "success"
     until(lambda: "recovery" in posts(pipeline, "late"), "the all-clear")
     assert posts(pipeline, "late") == ["deadline", "recovery"]

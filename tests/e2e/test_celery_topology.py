@@ -15,6 +15,7 @@ from psycopg.rows import dict_row
 from include.local.simulator import connection_to
 from tests.deploy.places import unavailable
 from tests.deploy.topology import Topology
+from tests.support.databases import WITHOUT_DURABILITY
 from tests.support.truth import Deals, as_stored, stored
 
 pytestmark = [
@@ -42,6 +43,7 @@ def topology(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Topology]:
     stack = Topology(
         folder,
         workers=2,
+        postgres_settings=WITHOUT_DURABILITY,
         # three scans at once then need both workers
         variables={"WORKER_CONCURRENCY": "2", "TASK_HEARTBEAT_TIMEOUT_S": "20"},
         env={

@@ -43,7 +43,7 @@ tenant_numbers = itertools.count(1)
 
 
 @settings(
-    max_examples=12,
+    max_examples=8,
     deadline=None,
     derandomize=True,
     phases=[Phase.explicit, Phase.generate, Phase.shrink],

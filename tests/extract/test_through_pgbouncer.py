@@ -66,7 +66,11 @@ def test_scans_that_are_killed_end_with_what_the_accounts_hold(
     """Two tenants at once, full and incremental; orphans beside their successors."""
     with sessions_seen(database_url, names="hubspot_deals/%") as seen:
         tally = run_chaos(
-            pooler.warehouse(warehouse.schema), tmp_path / "chaos", Budget(seed=3, kills=2), print
+            pooler.warehouse(warehouse.schema),
+            tmp_path / "chaos",
+            Budget(seed=3, kills=2),
+            print,
+            deals=1_500,
         )
 
     print(tally, f"at most {seen.most} sessions", sep="\n")

@@ -114,7 +114,7 @@ async def _serve(portal: Portal, token: Token, call: Call, connection: Connectio
         await connection.end_without_answer(fault)
         return
     if fault is not None and fault.kind == "slow":
-        await asyncio.sleep(fault.seconds)
+        await fault.pause()
     answer = _edge(call) or _answered(portal, token, call, fault)
     if fault is not None and fault.rewrite is not None:
         answer = fault.rewrite(answer)

@@ -1,7 +1,9 @@
 """Faults by script: which requests go wrong, and how."""
 
+import asyncio
 import random
 import re
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -40,7 +42,8 @@ class Fault:
     ``kind``: a status ("401", "429", "503", …), or one of the kinds named above.
     ``path``, ``query``: regular expressions, searched. ``endpoint``: a name of `routes.ROUTES`.
     ``count``: None for ever. ``probability`` < 1 uses the seed. ``policy``: of a 429.
-    ``retry_after_s``: sent as Retry-After. ``seconds``: how long to hang, or to be slow.
+    ``retry_after_s``: sent as Retry-After. ``seconds``: how long to hang, or to be slow; a slow
+    answer comes at once when it is set to 0 meanwhile.
     ``rewrite``: what a "rewritten" answer becomes.
     """
 
@@ -64,6 +67,12 @@ class Fault:
         if self.kind not in known and not re.fullmatch("[45][0-9][0-9]", self.kind):
             raise ValueError(f"unknown kind of fault {self.kind!r}; statuses, or {known}")
         self._random = random.Random(self.seed)
+
+    async def pause(self) -> None:
+        """Wait as long as a slow answer takes."""
+        started = time.monotonic()
+        while (left := started + self.seconds - time.monotonic()) > 0:
+            await asyncio.sleep(min(0.1, left))
 
     def strikes(self, path: str, query: str = "", endpoint: str = "") -> bool:
         """Count a request, and tell whether it goes wrong."""

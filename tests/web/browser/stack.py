@@ -18,6 +18,7 @@ from include.local.processes import python
 from include.local.stack import COMPONENTS, LocalStack
 from include.warehouse.connection import DEFAULT_SCHEMA, Warehouse
 from include.warehouse.migrations import migrate
+from tests.support.databases import WITHOUT_DURABILITY
 from tests.web.browser.auth import LIMITED_USER
 
 #: Their DAGs are parsed; all others are only known by name.
@@ -91,7 +92,7 @@ def new_stack(state_dir: Path) -> PageStack:
         **without_the_users_own(os.environ),
         "HUBSPOT_DEALS_TENANTS_FILE": str(state_dir / "tenants.yaml"),
     }
-    return PageStack(state_dir, free_port(), env)
+    return PageStack(state_dir, free_port(), env, WITHOUT_DURABILITY)
 
 
 def start(stack: PageStack, tenants: Sequence[str]) -> None:
