@@ -23,7 +23,7 @@ COPY dags /opt/airflow/dags
 COPY plugins /opt/airflow/plugins
 COPY include /opt/airflow/include
 # An empty file: everything is set by the environment. Without one Airflow would want to write one.
-COPY include/deploy/profiles/airflow.cfg /opt/airflow/airflow.cfg
+COPY include/ops/compose/profiles/airflow.cfg /opt/airflow/airflow.cfg
 
 WORKDIR /opt/airflow
 ENV AIRFLOW_HOME=/opt/airflow \
@@ -35,7 +35,7 @@ ENV AIRFLOW_HOME=/opt/airflow \
 USER 0:0
 RUN python -m compileall -q /opt/airflow/dags /opt/airflow/plugins /opt/airflow/include
 USER 50000:0
-RUN python -c "import include.extract.pipeline, include.quality.checks, include.validation, include.web.app"
+RUN python -c "import include.pipeline.extract_deals, include.pipeline.check_quality, include.pipeline.validate_token, include.web.app"
 
 FROM base AS demo
 COPY tests/__init__.py /opt/airflow/tests/__init__.py

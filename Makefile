@@ -3,7 +3,7 @@
 .DEFAULT_GOAL := help
 SHELL := /bin/sh
 PYTHON := .venv/bin/python
-STACK := $(PYTHON) -m include.local
+STACK := $(PYTHON) -m include.ops.local
 
 # Tests run in WORKERS processes: those that start Airflow mostly wait, so one more than two cores.
 # SEED=7: in random order, the same for the same seed. Bytecode of tests and include is kept, also

@@ -11,7 +11,7 @@ from typing import Any
 
 from airflow.sdk import dag, task
 
-from include.deals_asset import deals_asset
+from include.dag import deals_asset
 from include.tenants import Tenant, load_tenants
 
 
@@ -31,7 +31,7 @@ def build_dag(tenant: Tenant) -> None:
             from psycopg import sql
 
             from include.warehouse.connection import open_warehouse
-            from include.warehouse.view_columns import tenant_schema
+            from include.warehouse.tenant_views.plan import tenant_schema
 
             # Several scans may have ended since the last report: the newest one counts.
             event = max(triggering_asset_events[deals_asset(tenant)], key=lambda e: e.timestamp)

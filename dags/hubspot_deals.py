@@ -46,15 +46,13 @@ from airflow.sdk import (
 from airflow.sdk.exceptions import AirflowRescheduleException
 
 from include.alerts.callbacks import Callbacks
-from include.dag_params import params_of
-from include.deals_asset import deals_asset, emit
+from include.dag import ScanLink, deals_asset, emit, params_of
 from include.errors import ComeBackLaterError, ConfigError, ContractError, QualityError
 from include.metrics import counted
 from include.scan import Scan
-from include.scan_link import ScanLink
 from include.tenants import Tenant, load_tenants
+from include.tenants.model import DAG_ID_PREFIX
 from include.tenants.shards import shard_of
-from include.tenants.tenant import DAG_ID_PREFIX
 
 SCAN_LINK = ScanLink()
 #: A busy scheduler may read that a try has ended only when the task runs again, after a wait of a
@@ -64,7 +62,7 @@ NO_USE_IN_RETRYING = RetryRule([ConfigError, ContractError, QualityError], Retry
 
 
 @contextmanager
-def given_back_until_later(alerts: Callbacks) -> Iterator[None]:
+def reschedule_until(alerts: Callbacks) -> Iterator[None]:
     """Give the worker slot back if it is known when to go on: it may be a day, and is no retry."""
     try:
         yield
@@ -119,10 +117,10 @@ def build_dag(tenant: Tenant) -> None:
             another account than this tenant's. Nothing was read. Correct the connection, then
             clear this task.
             """
-            from include.validation import validate_token
+            from include.pipeline.validate_token import validate_token
 
             scan = Scan.of_run(tenant, dag_run, params)
-            with given_back_until_later(alerts), counted(scan):
+            with reschedule_until(alerts), counted(scan):
                 return validate_token(scan)
 
         # one extraction of a tenant at a time, backfills included
@@ -135,12 +133,12 @@ def build_dag(tenant: Tenant) -> None:
             **When it fails:** what was loaded stays, and is of use. Clear this task: it goes on
             from its last checkpoint.
             """
-            from include.extract.pipeline import extract_deals
+            from include.pipeline.extract_deals import extract_deals
 
             scan = Scan.of_run(tenant, dag_run, params)
             # shown in the UI; what a retry goes on from is in PostgreSQL, with the rows
             show = partial(task_state_store.set, "checkpoint") if task_state_store else None
-            with given_back_until_later(alerts), counted(scan):
+            with reschedule_until(alerts), counted(scan):
                 return extract_deals(scan, params["checkpoint_pages"], show)
 
         @task(outlets=[deals_asset(tenant)], on_success_callback=alerts.scan_succeeded)
@@ -152,7 +150,7 @@ def build_dag(tenant: Tenant) -> None:
             **When it fails:** its log and the table `quality_results` say which check, with the
             figures. Clearing this task checks again; clearing `extract_deals` too reads again.
             """
-            from include.quality.checks import check_quality
+            from include.pipeline.check_quality import check_quality
 
             scan = Scan.of_run(tenant, dag_run, params)
             with counted(scan):

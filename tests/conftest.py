@@ -14,9 +14,9 @@ os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
-from include.hubspot import api
-from include.local.postgres import EmbeddedPostgres
-from include.local.simulator import connections
+from include.hubspot import endpoints
+from include.ops.local.demo import connections
+from include.ops.local.postgres import EmbeddedPostgres
 from include.warehouse.connection import DEFAULT_SCHEMA, Warehouse
 from include.warehouse.migrations import migrate
 from tests.hubspot_simulator import HubSpotSimulator, Portal
@@ -145,7 +145,7 @@ def empty_simulator(running_simulator: HubSpotSimulator) -> HubSpotSimulator:
 @pytest.fixture
 def fast_searches(monkeypatch: pytest.MonkeyPatch) -> None:
     """For portals that do not limit searches: then we don't either."""
-    monkeypatch.setattr(api, "SEARCHES_PER_S", 10_000)
+    monkeypatch.setattr(endpoints, "SEARCHES_PER_S", 10_000)
 
 
 @pytest.fixture

@@ -10,26 +10,29 @@ import pytest
 from pydantic import BaseModel
 
 from include import errors
-from include.alerts import delivery, outbox
-from include.alerts.message import Message
-from include.dag_params import params_of
-from include.extract import associations, id_ranges, list_reader, side_by_side, writer
-from include.extract.pipeline import Extracted
-from include.hubspot import api, paging, search, transport
-from include.objects import STANDARD_OBJECTS
-from include.quality.checks import Checked
-from include.quality.rules import RULES
+from include.alerts import delivery
+from include.alerts.delivery import Message
+from include.dag import params_of
+from include.hubspot import answers, endpoints, http, search
+from include.hubspot.crm_objects import STANDARD_OBJECTS
+from include.pipeline import associations
+from include.pipeline.check_quality import Checked
+from include.pipeline.extract_deals import Extracted
+from include.pipeline.load import chunk_writer
+from include.pipeline.quality_rules import RULES
+from include.pipeline.read import concurrency, list_reader, ranges
 from include.tenants import AlertSettings, Objects, OtherObject, Tenant, load_tenants
-from include.tenants.alerts import (
+from include.tenants.model import (
     AlertKind,
     AppriseChannel,
     SlackChannel,
     SmtpChannel,
     WebhookChannel,
 )
-from include.warehouse import lease, locks, scan_log, scan_objects, session, tenant_views
+from include.warehouse import checkpoints, connection, fencing, scans
 from include.warehouse.migrations import _CREATE_HISTORY, LOCK_TIMEOUT, migrations
-from include.warehouse.scan_facts import ScanFacts
+from include.warehouse.scans import ScanFacts
+from include.warehouse.tenant_views import views
 from include.web.models import ScanState
 
 CHANNELS = {
@@ -160,7 +163,7 @@ def keys_in_code(text: str) -> list[str]:
 
 def lock_timeout() -> str:
     """How long our sessions wait for a lock, as PostgreSQL takes it."""
-    (found,) = re.findall(r"lock_timeout=(\w+)", session.with_session({}, {})["options"])
+    (found,) = re.findall(r"lock_timeout=(\w+)", connection.with_session({}, {})["options"])
     return str(found)
 
 
@@ -264,32 +267,32 @@ def test_the_limits_of_alerts_are_those_of_the_code() -> None:
     text = section(DOCS / "configuration.md", "Fixed values")
 
     assert f"| time for the delivery of alerts | {delivery.PATIENCE_S:.0f} s |" in text
-    assert f"| attempts to deliver an alert | {outbox.MAX_ATTEMPTS} |" in text
+    assert f"| attempts to deliver an alert | {delivery.MAX_ATTEMPTS} |" in text
 
 
 @pytest.mark.parametrize(
     ("heading", "sentences"),
     [
         pytest.param(
-            "extract_deals", [f"waits up to {locks.TENANT_WAIT_S} s for it"], id="tenant busy"
+            "extract_deals", [f"waits up to {fencing.TENANT_WAIT_S} s for it"], id="tenant busy"
         ),
         pytest.param(
             "check_quality",
-            [f"begun in the last {scan_objects.GIVEN_UP_AFTER}"],
+            [f"begun in the last {checkpoints.GIVEN_UP_AFTER}"],
             id="scans left in the middle",
         ),
         pytest.param("Search", [f"is asked for again: {search.TRIES - 1} times"], id="search"),
         pytest.param(
             "Chunks",
             [
-                f"{writer.COLLECTED_AT_ONCE:,} or more at a time",
-                f"A chunk has about {writer.CHUNK_BYTES // 1_000_000} MB of rows at most",
+                f"{chunk_writer.COLLECTED_AT_ONCE:,} or more at a time",
+                f"A chunk has about {chunk_writer.CHUNK_BYTES // 1_000_000} MB of rows at most",
             ],
             id="chunks",
         ),
         pytest.param(
             "Fences",
-            [f"waits for that ({scan_log.WRITE_WAIT.removesuffix('s')} s at most"],
+            [f"waits for that ({scans.WRITE_WAIT.removesuffix('s')} s at most"],
             id="fences",
         ),
         pytest.param(
@@ -297,50 +300,48 @@ def test_the_limits_of_alerts_are_those_of_the_code() -> None:
             [
                 f"reads the first {list_reader.LEAD_PAGES} pages",
                 f"the {list_reader.PROBE_IDS}th id from the end",
-                f"a range with fewer than {id_ranges.SPLIT_MIN_RECORDS} left is not cut",
-                f" {side_by_side.RESERVE}, plus one; {side_by_side.MAX_READERS} at most",
-                f"More than {side_by_side.PAGES_PER_S:.0f} requests a second are not aimed at",
+                f"a range with fewer than {ranges.SPLIT_MIN_RECORDS} left is not cut",
+                f" {concurrency.RESERVE}, plus one; {concurrency.MAX_READERS} at most",
+                f"More than {concurrency.PAGES_PER_S:.0f} requests a second are not aimed at",
             ],
             id="readers",
         ),
         pytest.param(
             "Lists that do not end",
             [
-                f"after {paging.EMPTY_PAGES_MAX} empty pages in a row",
-                f"more than {paging.UNCOUNTED_RECORDS:,} records above twice the number",
+                f"after {answers.EMPTY_PAGES_MAX} empty pages in a row",
+                f"more than {answers.UNCOUNTED_RECORDS:,} records above twice the number",
             ],
             id="lists",
         ),
         pytest.param(
             "Associations",
             [
-                f"({api.ASSOCIATIONS_BATCH_SIZE:,} records a request)",
+                f"({endpoints.ASSOCIATIONS_BATCH_SIZE:,} records a request)",
                 f"up to {associations.ALL_ASSOCIATIONS_MAX_RECORDS:,} live records",
             ],
             id="associations",
         ),
         pytest.param(
             "Many properties",
-            [f"longer than {api.URL_PROPERTIES_MAX_CHARS:,} characters together"],
+            [f"longer than {endpoints.URL_PROPERTIES_MAX_CHARS:,} characters together"],
             id="many properties",
         ),
         pytest.param(
             "Leases and slots",
             [
-                f"staging slot (1 to {locks.STAGING_SLOTS})",
-                f"given up after {tenant_views.VIEW_LOCK_TIMEOUT.removesuffix('s')} s and left",
+                f"staging slot (1 to {fencing.STAGING_SLOTS})",
+                f"given up after {views.VIEW_LOCK_TIMEOUT.removesuffix('s')} s and left",
                 f"a migration is given up after {LOCK_TIMEOUT.removesuffix('s')} s",
                 f"waits longer than {lock_timeout().removesuffix('min')} minutes for a lock",
-                f"no load longer than {locks.SLOT_WAIT_S // 60} minutes for a staging slot",
-                f"lasts {lease.LEASE_S} s, by PostgreSQL's clock",
-                f"renews it every {lease.RENEWED_EVERY_S} s",
-                f"waits for it, up to {locks.TENANT_WAIT_S} s: longer than the lease",
+                f"no load longer than {fencing.SLOT_WAIT_S // 60} minutes for a staging slot",
+                f"lasts {fencing.LEASE_S} s, by PostgreSQL's clock",
+                f"renews it every {fencing.RENEWED_EVERY_S} s",
+                f"waits for it, up to {fencing.TENANT_WAIT_S} s: longer than the lease",
             ],
             id="leases",
         ),
-        pytest.param(
-            "Retries", [f"tried again for up to {transport.PATIENCE_S:.0f} s"], id="patience"
-        ),
+        pytest.param("Retries", [f"tried again for up to {http.PATIENCE_S:.0f} s"], id="patience"),
     ],
 )
 def test_the_numbers_of_how_scans_work_are_those_of_the_code(
@@ -352,11 +353,11 @@ def test_the_numbers_of_how_scans_work_are_those_of_the_code(
 
 
 def test_a_tenant_is_waited_for_longer_than_a_lease_lasts_without_renewal() -> None:
-    assert lease.RENEWED_EVERY_S < lease.LEASE_S < locks.TENANT_WAIT_S
+    assert fencing.RENEWED_EVERY_S < fencing.LEASE_S < fencing.TENANT_WAIT_S
 
 
 def test_readme_names_the_oldest_postgresql_that_will_do() -> None:
-    oldest = session.MIN_SERVER_VERSION // 10_000
+    oldest = connection.MIN_SERVER_VERSION // 10_000
 
     assert f"your own PostgreSQL ({oldest} or newer)" in (ROOT / "README.md").read_text()
 
@@ -454,7 +455,7 @@ def test_every_quality_check_is_documented_with_its_severity() -> None:
 
 
 def test_every_typed_column_names_its_property() -> None:
-    from include.extract.typed_columns import TYPED_COLUMNS
+    from include.pipeline.load.typed_columns import TYPED_COLUMNS
 
     in_schema = {
         row[0]: row[4] for row in table_rows(section(DOCS / "database-schema.md", "deals"))
@@ -515,12 +516,9 @@ def test_tenants_in_the_docs_are_accepted(text: str, tmp_path: Path) -> None:
 
 def test_every_package_and_dag_file_is_in_the_layout() -> None:
     parts = {f"include/{path.parent.name}/" for path in ROOT.glob("include/*/__init__.py")}
-    parts |= {f"include/{path.name}" for path in ROOT.glob("include/*.py")} - {
-        "include/__init__.py"
-    }
-    # who deploys from here may have made shards: one of them is as good as none
-    dags = [path.name for path in ROOT.glob("dags/*.py") if "_of_" not in path.name]
-    parts |= {f"dags/{name}" for name in dags}
+    parts |= {path.stem for path in ROOT.glob("include/*.py")} - {"__init__"}
+    # DAG files that `python -m include.tenants shards` has made are no part of the layout
+    parts |= {path.name for path in ROOT.glob("dags/*.py") if "_of_" not in path.name}
 
     layout = section(ROOT / "CONTRIBUTING.md", "Layout")
 

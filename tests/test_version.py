@@ -6,7 +6,7 @@ from email.parser import HeaderParser
 from pathlib import Path
 
 from include.airflow_provider.provider_info import PACKAGE, get_provider_info
-from include.local.airflow_settings import PROVIDER_METADATA
+from include.ops.local.stack import PROVIDER_METADATA
 
 
 def test_all_places_say_the_same_version(project_root: Path) -> None:

@@ -16,7 +16,7 @@ from include.tenants import Tenant, load_tenants
 if TYPE_CHECKING:
     from airflow.sdk.definitions.deadline import DeadlineAlert
 
-    from include.alerts.teller import Teller
+    from include.alerts.incidents import AlertDispatcher
 
 log = logging.getLogger(__name__)
 
@@ -72,19 +72,19 @@ async def deadline_missed(tenant_id: str, context: Mapping[str, Any]) -> None:
 
 def _deadline_missed(tenant_id: str, context: Mapping[str, Any]) -> None:
     from include.alerts.delivery import Patience
-    from include.alerts.run import Run
-    from include.alerts.teller import Teller
+    from include.alerts.events import Run
+    from include.alerts.incidents import AlertDispatcher
 
     for tenant in load_tenants(only=tenant_id).enabled:
         # of its own: the triggerer lives for weeks
-        Teller(tenant, Run.of_late_run(context["dag_run"]), Patience()).deadline_missed()
+        AlertDispatcher(tenant, Run.of_late_run(context["dag_run"]), Patience()).deadline_missed()
 
 
-def _teller(tenant: Tenant, context: Mapping[str, Any]) -> "Teller":
-    from include.alerts.run import Run
-    from include.alerts.teller import Teller
+def _teller(tenant: Tenant, context: Mapping[str, Any]) -> "AlertDispatcher":
+    from include.alerts.events import Run
+    from include.alerts.incidents import AlertDispatcher
 
-    return Teller(tenant, Run.of_context(context))
+    return AlertDispatcher(tenant, Run.of_context(context))
 
 
 def _quietly(tell: Callable[[], None]) -> None:

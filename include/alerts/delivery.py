@@ -1,17 +1,387 @@
-"""Delivering alerts: all channels at once, within a time that Airflow grants a callback."""
+"""An alert's text, and its delivery by mail, Slack, webhook or Apprise.
 
+Airflow's hooks and its notifier of mail are used by their `notify`: the notifier itself would read
+the message as a Jinja template, and parts of it come from HubSpot. All channels are tried at once,
+within the time that Airflow grants a callback. docs/alerts.md
+"""
+
+import html
 import logging
 import queue
+import re
 import threading
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from typing import Any, Self, TypeVar
 
-from include.alerts.channels import NotTakenError, send
-from include.alerts.message import Message
-from include.alerts.outbox import MAX_ATTEMPTS, Outbox, Pending
+from psycopg import sql
+from psycopg.rows import class_row
+
 from include.errors import AlertNotDeliveredError
-from include.tenants.alerts import Channel
+from include.tenants.model import Channel
+from include.warehouse.connection import Warehouse
+
+#: After so many an alert stays undelivered.
+MAX_ATTEMPTS = 10
+#: Whoever claimed an alert and says nothing for so long has died: longer than any delivery.
+LEASE_S = 120
+
+
+@dataclass(frozen=True)
+class Pending:
+    """An alert that this process has claimed, and nobody else sends now."""
+
+    alert_id: int
+    channel: str
+    attempts: int
+    message: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Outbox:
+    """The alerts of one tenant."""
+
+    warehouse: Warehouse
+    tenant_id: str
+
+    def claim(self) -> list[Pending]:
+        """Claim what is to be delivered, the oldest first, what failed before included."""
+        with self.warehouse.connect(self.tenant_id) as connection:
+            cursor = connection.cursor(row_factory=class_row(Pending))
+            claimed = cursor.execute(
+                sql.SQL(
+                    """
+                    update {alerts} set claimed_at = now(), attempts = attempts + 1
+                    where alert_id in (
+                        select alert_id from {alerts}
+                        where tenant_id = %(tenant_id)s and sent_at is null
+                            and attempts < %(max_attempts)s
+                            and (claimed_at is null
+                                 or claimed_at < now() - make_interval(secs => %(lease_s)s))
+                        order by alert_id
+                        for update skip locked
+                    )
+                    returning alert_id, channel, attempts, message
+                    """
+                ).format(alerts=self._table),
+                {
+                    "tenant_id": self.tenant_id,
+                    "max_attempts": MAX_ATTEMPTS,
+                    "lease_s": LEASE_S,
+                },
+            ).fetchall()
+        return sorted(claimed, key=lambda alert: alert.alert_id)
+
+    def note(self, alert: Pending, error: str | None) -> None:
+        """Write down whether a claimed alert was delivered; if not, the next event tries again."""
+        with self.warehouse.connect(self.tenant_id) as connection:
+            connection.execute(
+                sql.SQL(
+                    "update {} set claimed_at = null, error = %(error)s,"
+                    " sent_at = case when %(error)s::text is null then now() end"
+                    " where alert_id = %(alert_id)s and sent_at is null"
+                ).format(self._table),
+                {"alert_id": alert.alert_id, "error": error},
+            )
+
+    @property
+    def _table(self) -> sql.Identifier:
+        return sql.Identifier(self.warehouse.schema, "alerts")
+
+
+#: Of the JSON. Raised when a field changes its meaning or goes; new fields come without.
+VERSION = 1
+#: Slack refuses longer texts in a section.
+SLACK_TEXT_LIMIT = 3000
+_TITLES = {
+    "failure": "scan failed",
+    "quality": "quality check blocks the scan",
+    "warning": "scan succeeded with warnings",
+    "deadline": "scan is late",
+    "quota": "scan waits for HubSpot",
+    "recovery": "all clear",
+}
+#: In this order; PostgreSQL keeps none.
+FIGURES = (
+    "deals_received",
+    "deals_written",
+    "pages",
+    "requests",
+    "throttled",
+    "attempt",
+    "seconds",
+)
+_LINKS = {"log": "Task log", "run": "Airflow run", "status": "Status page"}
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]+")
+
+
+@dataclass(frozen=True)
+class Message:
+    """An alert.
+
+    :param round: 1 when the incident is told for the first time, then 2, 3 …
+    :param at: when it happened; `since` is when the incident began. ISO 8601, UTC.
+    :param links: `run`, `log` and `status`: addresses in Airflow's UI.
+    """
+
+    event: str
+    round: int
+    tenant: str
+    dag_id: str
+    run_id: str
+    scan_id: str
+    task_id: str | None
+    error_type: str | None
+    why: str
+    remedy: str
+    runbook: str | None
+    at: str
+    since: str
+    runs: int
+    figures: Mapping[str, int | float | str] = field(default_factory=dict)
+    links: Mapping[str, str] = field(default_factory=dict)
+
+    def as_json(self) -> dict[str, Any]:
+        return {"version": VERSION, **asdict(self)}
+
+    @classmethod
+    def of_json(cls, document: Mapping[str, Any]) -> Self:
+        figures = document["figures"]
+        known = [name for name in FIGURES if name in figures]
+        names = [*known, *sorted(figures.keys() - set(known))]
+        fields = {name: value for name, value in document.items() if name != "version"}
+        return cls(**{**fields, "figures": {name: figures[name] for name in names}})
+
+    @property
+    def subject(self) -> str:
+        """One line without control characters: it becomes a mail header."""
+        what = _TITLES[self.event]
+        kind = f" ({self.error_type})" if self.error_type else ""
+        again = f", still after {self.runs} runs" if self.round > 1 else ""
+        return _CONTROL.sub(" ", f"[HubSpot deals] {self.tenant}: {what}{kind}{again}")
+
+    @property
+    def apprise_type(self) -> str:
+        """Apprise's word for how bad it is."""
+        if self.event == "recovery":
+            return "success"
+        return "failure" if self.event in ("failure", "quality") else "warning"
+
+    @property
+    def text(self) -> str:
+        """The whole message as plain text."""
+        blocks = ["\n".join(_sentences(self)), _table(self)]
+        if self.figures:
+            blocks.append("\n".join(f"{_label(k)}: {v}" for k, v in self.figures.items()))
+        if self.links:
+            blocks.append("\n".join(f"{_LINKS[name]}: {self.links[name]}" for name in self._shown))
+        return "\n\n".join(blocks) + "\n"
+
+    @property
+    def html(self) -> str:
+        """The text, escaped, with its addresses as links."""
+        escaped = html.escape(self.text)
+        for url in {html.escape(url) for url in self.links.values()}:
+            escaped = escaped.replace(f": {url}\n", f': <a href="{url}">{url}</a>\n')
+        return f'<pre style="font-family: sans-serif; white-space: pre-wrap">{escaped}</pre>'
+
+    @property
+    def slack_blocks(self) -> list[dict[str, Any]]:
+        """Block Kit; whatever is not ours is escaped, so that it can't mention anybody."""
+        sections = ["\n".join(_sentences(self)), _table(self)]
+        links = " · ".join(f"<{self.links[name]}|{_LINKS[name]}>" for name in self._shown)
+        blocks: list[dict[str, Any]] = [
+            {
+                "type": "header",
+                "text": {"type": "plain_text", "text": self.subject[:150]},
+            }
+        ]
+        blocks += [_section(_for_slack(text)) for text in sections]
+        if self.figures:
+            figures = ", ".join(f"{_label(k).lower()} {v}" for k, v in self.figures.items())
+            blocks.append(
+                {
+                    "type": "context",
+                    "elements": [{"type": "mrkdwn", "text": _for_slack(figures)}],
+                }
+            )
+        return [*blocks, _section(links)] if links else blocks
+
+    @property
+    def _shown(self) -> list[str]:
+        return [name for name in _LINKS if name in self.links]
+
+
+def _sentences(message: Message) -> list[str]:
+    if message.event == "recovery":
+        return [message.why]
+    task = f" at {message.task_id}" if message.task_id else ""
+    lines = [f"Tenant {message.tenant}: {_TITLES[message.event]}{task}.", "", message.why]
+    if message.remedy:
+        lines += ["", f"What to do: {message.remedy}"]
+    if message.runbook:
+        lines.append(f"More: {message.runbook}")
+    return lines
+
+
+def _table(message: Message) -> str:
+    runs = f" ({message.runs} runs)" if message.runs > 1 else ""
+    rows = {
+        "Scan": message.scan_id,
+        "Run": f"{message.dag_id}, {message.run_id}",
+        "When": message.at,
+        "Since": f"{message.since}{runs}",
+    }
+    return "\n".join(f"{name}: {value}" for name, value in rows.items())
+
+
+def _label(name: str) -> str:
+    return name.replace("_", " ").capitalize()
+
+
+def _section(text: str) -> dict[str, Any]:
+    return {"type": "section", "text": {"type": "mrkdwn", "text": text[:SLACK_TEXT_LIMIT]}}
+
+
+def _for_slack(text: str) -> str:
+    return html.escape(text, quote=False)
+
+
+#: Of one request. SMTP's time-out is the connection's own (`timeout`, 30 s).
+TIMEOUT_S = 10
+T = TypeVar("T")
+_STATUS = re.compile(r"\b([45]\d\d)\b")
+
+
+class NotTakenError(Exception):
+    """A channel did not take a message. Its text is ours, and holds no secret."""
+
+
+def send(channel: Channel, message: Message) -> None:
+    """Hand the message over. Raises NotTakenError, whatever the reason."""
+    try:
+        _SENDERS[channel.kind](channel, message)
+    except NotTakenError:
+        raise
+    except Exception as exc:  # noqa: BLE001 - providers raise whatever they like
+        # Not the text: addresses of webhooks are secrets, and libraries quote them.
+        raise NotTakenError(_named(exc)) from None
+
+
+def _send_mail(channel: Channel, message: Message) -> None:
+    from airflow.providers.smtp.notifications.smtp import SmtpNotifier
+
+    settings = _require(channel.smtp)
+    SmtpNotifier(
+        to=list(settings.to),
+        from_email=settings.sender,
+        subject=message.subject,
+        html_content=message.html,
+        mime_subtype="alternative",
+        custom_headers={
+            # RFC 3834: no out-of-office answers
+            "Auto-Submitted": "auto-generated",
+            "X-HubSpot-Deals-Event": message.event,
+            "X-HubSpot-Deals-Tenant": message.tenant,
+        },
+        smtp_conn_id=settings.connection,
+    ).notify(_NO_CONTEXT)
+
+
+def _send_to_slack(channel: Channel, message: Message) -> None:
+    from airflow.providers.slack.hooks.slack_webhook import SlackWebhookHook
+
+    hook = SlackWebhookHook(
+        slack_webhook_conn_id=_require(channel.slack).connection,
+        timeout=TIMEOUT_S,
+        logger=_SILENT,
+    )
+    _silent(hook).send(text=message.subject, blocks=message.slack_blocks, unfurl_links=False)
+
+
+def _post(channel: Channel, message: Message) -> None:
+    from airflow.providers.http.hooks.http import HttpHook
+
+    settings = _require(channel.webhook)
+    _silent(HttpHook(method="POST", http_conn_id=settings.connection)).run(
+        endpoint=settings.endpoint,
+        json=message.as_json(),
+        # the provider's own default is to wait for ever
+        extra_options={"timeout": TIMEOUT_S},
+    )
+
+
+def _send_by_apprise(channel: Channel, message: Message) -> None:
+    import apprise
+    from airflow.providers.apprise.hooks.apprise import AppriseHook
+
+    # Not AppriseNotifier: it throws Apprise's answer away, and with it that nothing was sent.
+    hook = AppriseHook(_require(channel.apprise).connection)
+    services = apprise.Apprise()
+    with _silent_apprise():
+        hook.set_config_from_conn(hook.get_connection(hook.apprise_conn_id), services)
+        taken = services.notify(
+            title=message.subject,
+            body=message.text,
+            notify_type=apprise.NotifyType(message.apprise_type),
+            body_format=apprise.NotifyFormat.TEXT,
+        )
+    if not taken:
+        raise NotTakenError("Apprise could not deliver to every service")
+
+
+def _nothing(record: logging.LogRecord) -> bool:
+    return False
+
+
+_SENDERS = {
+    "smtp": _send_mail,
+    "slack": _send_to_slack,
+    "webhook": _post,
+    "apprise": _send_by_apprise,
+}
+_NO_CONTEXT: Any = {}
+_SILENT = logging.getLogger(f"{__name__}.silent")
+# Not `disabled`: Airflow's configuration of logging would undo that.
+_SILENT.addFilter(_nothing)
+
+
+def _require(settings: T | None) -> T:
+    if settings is None:
+        raise NotTakenError("the channel has no settings")
+    return settings
+
+
+def _silent(hook: T) -> T:
+    """Have a hook log nothing: it would log what was answered, and the address within errors."""
+    hook._log = _SILENT  # type: ignore[attr-defined]
+    return hook
+
+
+@contextmanager
+def _silent_apprise() -> Iterator[None]:
+    """Have Apprise's logger drop all, in any thread: it shows addresses that it does not know."""
+    logger = logging.getLogger("apprise")
+
+    def nothing(record: logging.LogRecord) -> bool:  # its own: others may send at the same time
+        return _nothing(record)
+
+    logger.addFilter(nothing)
+    try:
+        yield
+    finally:
+        logger.removeFilter(nothing)
+
+
+def _named(exc: Exception) -> str:
+    code = getattr(exc, "smtp_code", None)
+    status = _STATUS.search(str(exc)) if type(exc).__name__.startswith("Airflow") else None
+    if code or status:
+        return f"{type(exc).__name__} {code or (status and status[1])}"
+    return type(exc).__name__
+
 
 log = logging.getLogger(__name__)
 

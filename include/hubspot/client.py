@@ -1,11 +1,12 @@
-"""One HubSpot account: its endpoints, each with its limits, as Python calls."""
+"""One HubSpot account: its endpoints as Python calls, each with its limits."""
 
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
-from functools import partial
+from functools import cached_property, partial
+from itertools import islice
 from typing import Any, TypeVar
 from urllib.parse import quote
 
@@ -16,13 +17,15 @@ from include.errors import (
     ContractError,
     HubSpotUnavailableError,
     PortalMismatchError,
+    ScopeMissingError,
 )
-from include.hubspot import api
+from include.hubspot import endpoints
 from include.hubspot.answers import (
     Account,
     AssociationPage,
     AssociationResult,
     BatchProblem,
+    CursorGuard,
     HistoryPage,
     ListedPage,
     Owner,
@@ -39,18 +42,34 @@ from include.hubspot.answers import (
     decoder_of,
     unexplained,
 )
-from include.hubspot.daily_quota import DEFAULT_SHARE, DailyQuota
-from include.hubspot.failures import backoff_s
-from include.hubspot.oauth_token import OAuthToken
-from include.hubspot.paging import CursorGuard
-from include.hubspot.rate_limit import Limits, Rule, search_rule
-from include.hubspot.token import AnyToken, Token
-from include.hubspot.transport import PATIENCE_S, TIMEOUT_S, Transport
-from include.hubspot.turns import LocalLimits, Turns, app_key, search_key
+from include.hubspot.endpoints import DEALS_READ_SCOPE, SENSITIVITIES, sensitive_scopes
+from include.hubspot.http import PATIENCE_S, TIMEOUT_S, AnyToken, Token, Transport
+from include.hubspot.oauth import OAuthToken
+from include.hubspot.rate_limit import (
+    DEFAULT_SHARE,
+    DailyQuota,
+    Limits,
+    LocalLimits,
+    RateLimiter,
+    Rule,
+    app_key,
+    search_key,
+    search_rule,
+)
+from include.hubspot.retry import backoff_s
+
+_T = TypeVar("_T")
+
+
+def batches(items: Iterable[_T], size: int) -> Iterator[list[_T]]:
+    """Yield *items* in lists of *size*; the last may be shorter. (itertools has it from 3.12.)"""
+    remaining = iter(items)
+    while batch := list(islice(remaining, size)):
+        yield batch
+
 
 log = logging.getLogger(__name__)
 
-_T = TypeVar("_T")
 _BatchPage = TypeVar("_BatchPage", Page, HistoryPage)
 
 #: How often a batch is asked for what its answer left out without saying why.
@@ -78,7 +97,7 @@ class HubSpotClient:
         token: str | Token | OAuthToken,
         *,
         tenant_id: str | None = None,
-        api_version: str = api.DEFAULT_API_VERSION,
+        api_version: str = endpoints.DEFAULT_API_VERSION,
         limits: Limits | None = None,
         rule: Rule | None = None,
         daily_quota_share: float = DEFAULT_SHARE,
@@ -96,7 +115,7 @@ class HubSpotClient:
         self._portal_id: int | None = None
         self._version = api_version
         self._limits = limits or LocalLimits()
-        turns = partial(Turns, self._limits, sleep=sleep)
+        turns = partial(RateLimiter, self._limits, sleep=sleep)
         self.transport = Transport(
             base_url,
             self._token,
@@ -156,7 +175,7 @@ class HubSpotClient:
 
     def account(self) -> Account:
         """Ask whose token this is: GET /account-info/…/details."""
-        account = self._get(api.account_path(self._version), Account)
+        account = self._get(endpoints.account_path(self._version), Account)
         self._portal_id = account.portal_id
         self.transport.set_time_zone(account.time_zone)
         return account
@@ -168,7 +187,7 @@ class HubSpotClient:
             if isinstance(self._token, OAuthToken):
                 return self._token.info()
             return self.transport.call(
-                "POST", api.TOKEN_INFO_PATH, decoder_of(TokenInfo), json={"tokenKey": token}
+                "POST", endpoints.TOKEN_INFO_PATH, decoder_of(TokenInfo), json={"tokenKey": token}
             )
         except (AccessDeniedError, ContractError):
             if token != self._token.text:
@@ -190,16 +209,16 @@ class HubSpotClient:
         query = {"archived": "true"} if archived else {}
         if data_sensitivity:
             query["dataSensitivity"] = data_sensitivity
-        path = api.properties_path(self._version, object_type) + _query(query)
+        path = endpoints.properties_path(self._version, object_type) + _query(query)
         return self.transport.call("GET", path, decode_definitions)
 
     def pipelines(self, object_type: str) -> list[Pipeline]:
-        return self._get(api.pipelines_path(self._version, object_type), Pipelines).results
+        return self._get(endpoints.pipelines_path(self._version, object_type), Pipelines).results
 
     def owners(self, *, archived: bool) -> Iterator[Owner]:
         """Yield the users that records can belong to; archived ones have a list of their own."""
         after: str | None = None
-        path = api.owners_path(self._version)
+        path = endpoints.owners_path(self._version)
         guard = CursorGuard(path, self.tenant_id)
         while True:
             query = {"limit": "100", "archived": str(archived).lower()}
@@ -390,7 +409,7 @@ class HubSpotClient:
         A record with many associations is in several results. One that HubSpot says has none is in
         none. One about which HubSpot says nothing at all is returned as not answered.
         """
-        path = api.associations_path(self._version, from_type, to_type)
+        path = endpoints.associations_path(self._version, from_type, to_type)
         guard = CursorGuard(path, self.tenant_id)
         results: list[AssociationResult] = []
         inputs: list[dict[str, str]] = [{"id": record_id} for record_id in ids]
@@ -421,7 +440,7 @@ class HubSpotClient:
         self, object_type: str, names: str, after: str | None, *, archived: bool
     ) -> Page:
         # Built by hand: requests would write each comma as %2C and make the URL a third longer.
-        query = f"limit={api.LIST_PAGE_SIZE}&archived={str(archived).lower()}"
+        query = f"limit={endpoints.LIST_PAGE_SIZE}&archived={str(archived).lower()}"
         if names:
             query += f"&properties={quote(names, safe=',')}"
         if after is not None:
@@ -448,7 +467,7 @@ class HubSpotClient:
             )
 
     def _records_path(self, object_type: str) -> str:
-        return api.records_path(self._version, object_type)
+        return endpoints.records_path(self._version, object_type)
 
     def _get(self, path: str, shape: type[_T]) -> _T:
         return self.transport.call("GET", path, decoder_of(shape))
@@ -482,10 +501,42 @@ def _histories_in(page: HistoryPage) -> set[str]:
 
 def requests_a_page(properties: Sequence[str]) -> int:
     """Return how many requests a page of a list takes with these properties."""
-    return 2 if len(",".join(properties)) > api.URL_PROPERTIES_MAX_CHARS else 1
+    return 2 if len(",".join(properties)) > endpoints.URL_PROPERTIES_MAX_CHARS else 1
 
 
 def _query(parameters: dict[str, str]) -> str:
     if not parameters:
         return ""
     return "?" + "&".join(f"{name}={quote(value, safe='')}" for name, value in parameters.items())
+
+
+class Identity:
+    """What a client's token stands for: the account is asked for at once, scopes when needed.
+
+    Raises TokenRejectedError for a wrong, expired or revoked token.
+    """
+
+    def __init__(self, client: HubSpotClient) -> None:
+        self._client = client
+        self.account = client.account()
+
+    @cached_property
+    def scopes(self) -> frozenset[str]:
+        """What the token may do; empty when HubSpot does not tell.
+
+        Raises ScopeMissingError when it can't read deals.
+        """
+        info = self._client.token_info()
+        if info is None:
+            # Not a private-app token: the only way to learn whether it may read is to read.
+            self._client.probe_deals()
+            return frozenset()
+        if DEALS_READ_SCOPE not in info.scopes:
+            raise ScopeMissingError([DEALS_READ_SCOPE], tenant_id=self._client.tenant_id)
+        return frozenset(info.scopes)
+
+    def readable_sensitivities(self, object_type: str) -> list[str]:
+        """Which kinds of sensitive properties the token may read, besides the usual ones."""
+        return [
+            kind for kind in SENSITIVITIES if self.scopes & set(sensitive_scopes(object_type, kind))
+        ]

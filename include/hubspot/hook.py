@@ -3,7 +3,7 @@
 A `BaseHook`, not a subclass of the http provider's `HttpHook`: that one opens a session per
 request, has no default timeout, turns unknown extras into request headers, logs error bodies and
 loses status and Retry-After in its exception. The connection's type is `hubspot`, which
-include/airflow_provider adds to Airflow's form; any other type, such as `http`, will do as well.
+include/airflow_provider adds to Airflow's form; any other type, such as `http`, works as well.
 """
 
 import json
@@ -25,20 +25,41 @@ from include.errors import (
     TokenMalformedError,
     TokenMissingError,
 )
-from include.hubspot import api
-from include.hubspot.client import HubSpotClient
-from include.hubspot.connection_test import description_of
-from include.hubspot.daily_quota import DEFAULT_SHARE
-from include.hubspot.failures import token_place
-from include.hubspot.oauth_app import OAuthApp
-from include.hubspot.oauth_token import OAuthToken
-from include.hubspot.rate_limit import Limits, Rule
-from include.hubspot.token_endpoint import TokenEndpoint
-from include.hubspot.token_store import TokenStore
-from include.hubspot.transport import PATIENCE_S, TIMEOUT_S
+from include.hubspot import endpoints
+from include.hubspot.client import HubSpotClient, Identity
+from include.hubspot.endpoints import USEFUL_SCOPES
+from include.hubspot.http import PATIENCE_S, TIMEOUT_S
+from include.hubspot.oauth import OAuthApp, OAuthToken, TokenEndpoint, TokenStore
+from include.hubspot.rate_limit import DEFAULT_SHARE, Limits, Rule
+from include.hubspot.retry import token_place
 from include.loopback import is_loopback
 from include.secret_text import flaw_of, keep_out_of_messages, pasted
-from include.tenants import ENVIRONMENT_TENANT_ID
+
+
+def description_of(client: HubSpotClient) -> str:
+    """Ask HubSpot whose token it is and what it may do.
+
+    Raises what a scan would: TokenRejectedError, ScopeMissingError …
+    """
+    identity = Identity(client)
+    scopes = identity.scopes
+    sentences = [
+        f"HubSpot account {identity.account.portal_id}, time zone {identity.account.time_zone}.",
+        _of_scopes(scopes),
+    ]
+    if quota := client.transport.daily_quota:
+        sentences.append(f"{quota.remaining:,} of {quota.limit:,} API requests are left today.")
+    return " ".join(sentences)
+
+
+def _of_scopes(scopes: frozenset[str]) -> str:
+    if not scopes:
+        return "Deals can be read; HubSpot does not tell the scopes of this kind of token."
+    missing = [any_of[0] for any_of in USEFUL_SCOPES if scopes.isdisjoint(any_of)]
+    if not missing:
+        return "Deals, owners and associations can be read."
+    return f"Deals can be read. Scans will do without what these scopes open: {', '.join(missing)}."
+
 
 #: A person waits for the answer, and with him a thread of the API server.
 TEST_PATIENCE_S = 10.0
@@ -62,7 +83,7 @@ class HubSpotHook(BaseHook):
     """
 
     conn_name_attr = "hubspot_conn_id"
-    default_conn_name = f"hubspot_{ENVIRONMENT_TENANT_ID}"
+    default_conn_name = "hubspot_default"
     conn_type = "hubspot"
     hook_name = "HubSpot"
 
@@ -92,7 +113,7 @@ class HubSpotHook(BaseHook):
         connection = self._connection()
         extra = connection.extra_dejson
         self._require_encryption(connection)
-        api_version = str(extra.get("api_version") or api.DEFAULT_API_VERSION)
+        api_version = str(extra.get("api_version") or endpoints.DEFAULT_API_VERSION)
         token: str | OAuthToken
         if app := self._app_of(connection):
             token = OAuthToken(
@@ -136,7 +157,7 @@ class HubSpotHook(BaseHook):
 
     @property
     def _may_use_environment(self) -> bool:
-        return self.tenant_id == ENVIRONMENT_TENANT_ID
+        return self.hubspot_conn_id == self.default_conn_name
 
     def _connection(self) -> Connection:
         try:
@@ -275,7 +296,7 @@ def base_url(connection: Connection) -> str:
 
     Raises ConfigError, without what may be a password in it.
     """
-    host = pasted(connection.host or "") or api.DEFAULT_BASE_URL
+    host = pasted(connection.host or "") or endpoints.DEFAULT_BASE_URL
     if "://" not in host:
         port = f":{connection.port}" if connection.port else ""
         host = f"{connection.schema or 'https'}://{host}{port}"

@@ -10,10 +10,15 @@ one window had their slots in a window plus the margin.
 """
 
 import math
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from hashlib import blake2b
 from typing import Protocol
 
-from include.hubspot import api
+from include.hubspot import endpoints
 
 #: A slot not used within this time is thrown away: used late it would meet those after it.
 LATE_S = 0.15
@@ -40,8 +45,8 @@ class Rule:
     :param cap: never more than this in a window, whatever HubSpot allows.
     """
 
-    requests: int = api.DEFAULT_REQUESTS_PER_WINDOW
-    window_s: float = api.RATE_WINDOW_S
+    requests: int = endpoints.DEFAULT_REQUESTS_PER_WINDOW
+    window_s: float = endpoints.RATE_WINDOW_S
     margin_s: float = 0.3
     share: float = 1.0
     cap: int | None = None
@@ -49,7 +54,7 @@ class Rule:
 
 def search_rule() -> Rule:
     """Return the rule of searches; their answers carry no headers that would say otherwise."""
-    return Rule(api.SEARCHES_PER_S, window_s=1.0, margin_s=0.2)
+    return Rule(endpoints.SEARCHES_PER_S, window_s=1.0, margin_s=0.2)
 
 
 @dataclass(frozen=True)
@@ -88,7 +93,7 @@ TIMES = (
 
 
 @dataclass(frozen=True)
-class News:
+class HeaderSnapshot:
     """What an answer's headers said, and how long ago it was asked for and came."""
 
     requests_per_window: int
@@ -99,7 +104,7 @@ class News:
 
 
 @dataclass(frozen=True)
-class Demand:
+class Reservation:
     """Slots that are wanted now, and what has been learned meanwhile.
 
     :param key: of the limiter.
@@ -111,14 +116,14 @@ class Demand:
     rule: Rule
     permits: int
     not_before_s: float = 0.0
-    news: News | None = None
+    news: HeaderSnapshot | None = None
     hold_s: float | None = None
 
 
 class Limits(Protocol):
     """Keeps the states of limiters."""
 
-    def reserve(self, demand: Demand) -> list[float]:
+    def reserve(self, demand: Reservation) -> list[float]:
         """Return the slots granted, ascending, as seconds from now; they may lie ahead."""
 
 
@@ -154,7 +159,7 @@ class Pace:
         return self.span_s / (self.allowed - self.start_permits)
 
 
-def decide(state: State, now: float, demand: Demand) -> tuple[State, list[float]]:
+def decide(state: State, now: float, demand: Reservation) -> tuple[State, list[float]]:
     """Return the state after *demand*, and the slots granted, ascending."""
     state = _informed(_by_this_clock(state, now), now, demand)
     pace = Pace.of(state, demand.rule, now)
@@ -190,7 +195,7 @@ def _by_this_clock(state: State, now: float) -> State:
     return replace(state, **times, granted=[], newest_bucket=-1)
 
 
-def _informed(state: State, now: float, demand: Demand) -> State:
+def _informed(state: State, now: float, demand: Reservation) -> State:
     if demand.hold_s is not None:
         until = max(state.held_until, now + demand.hold_s)
         # No quick start after it: `last_slot_at` is what makes one.
@@ -214,7 +219,7 @@ def _informed(state: State, now: float, demand: Demand) -> State:
 
 
 def _with_room_for_others(
-    state: State, now: float, rule: Rule, news: News, remaining: int
+    state: State, now: float, rule: Rule, news: HeaderSnapshot, remaining: int
 ) -> State:
     limit, window_s = news.requests_per_window, state.window_s or rule.window_s
     reserve = math.floor(limit * RESERVE_SHARE)
@@ -259,3 +264,208 @@ def _counted(state: State, slots: list[float], rule: Rule) -> State:
             newest = bucket
         granted[bucket - newest - 1] += 1
     return replace(state, granted=granted, newest_bucket=newest)
+
+
+#: Slots are reserved ahead only if so many of them come in so short a time that nobody misses
+#: those that are not used: asking for each would cost more than the request.
+AHEAD_S = 0.02
+AHEAD_MAX = 64
+#: Far above every limit that HubSpot sells: what is higher is no limit.
+MAX_LIMIT = 10_000_000
+#: HubSpot documents intervals of 1 and of 10 seconds.
+MAX_INTERVAL_MS = 60_000
+#: A request that needs two limiters' slots at one moment may miss it, but not for ever.
+_TRIES_FOR_BOTH = 5
+
+
+class LocalLimits:
+    """Limits of this process alone: for clients that have no warehouse."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._states: dict[str, State] = {}
+
+    def reserve(self, demand: Reservation) -> list[float]:
+        with self._lock:
+            now = self._clock()
+            state = self._states.get(demand.key, State())
+            self._states[demand.key], slots = decide(state, now, demand)
+        return [slot - now for slot in slots]
+
+
+class RateLimiter:
+    """One limiter, as the threads of this process use it.
+
+    :param key: of the limiter; asked at each reservation, since a rotated token has another one.
+
+    Errors are those of the `Limits`.
+    """
+
+    def __init__(
+        self,
+        limits: Limits,
+        key: Callable[[], str],
+        rule: Rule,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._limits, self._key, self._rule = limits, key, rule
+        self._clock, self._sleep = clock, sleep
+        self._counter = threading.Lock()
+        self._waiting = 0
+        self._lock = threading.Lock()
+        self._slots: deque[float] = deque()
+        self._held_until = 0.0
+        self._pace = Pace.of(State(), rule, 0.0)
+        self._news: tuple[HeaderSnapshot, float, float] | None = None
+
+    @property
+    def per_s(self) -> float:
+        """How many requests a second the limit allows, as far as it is known."""
+        return 1 / self._pace.even_s
+
+    def wait(self) -> float:
+        """Return when one request may be sent, and the slot it has, by the clock."""
+        while not self.wait_until(slot := self.take()):
+            pass
+        return slot
+
+    def wait_with(self, rarer: "RateLimiter") -> None:
+        """Return when one request may be sent that takes a turn at *rarer* as well."""
+        for _ in range(_TRIES_FOR_BOTH):
+            rare = rarer.wait()
+            slot = self.take()
+            if slot - rare > LATE_S:
+                # The queue here is long: by then the other slot will be too old.
+                rare = rarer.take(not_before=slot)
+            if rare - slot <= LATE_S and self.wait_until(max(rare, slot)):
+                return
+        # Both are crowded. Whoever used the rarer limit meanwhile did not use this one.
+        self.wait()
+
+    def wait_until(self, slot: float) -> bool:
+        """Sleep until *slot*, and tell whether it can still be used."""
+        self._sleep(max(0.0, slot - self._clock()))
+        # Late: this process was suspended, or the machine is busy.
+        return self._clock() - slot <= LATE_S and slot >= self._held_until
+
+    def take(self, not_before: float | None = None) -> float:
+        """Return the next slot of this process, by the clock; reserve one if there is none."""
+        with self._counter:
+            self._waiting += 1
+        with self._lock:
+            with self._counter:
+                self._waiting -= 1
+            earliest = max(self._clock() - LATE_S, not_before or 0.0)
+            while self._slots and self._slots[0] < earliest:
+                self._slots.popleft()
+            if not self._slots:
+                # One for each thread that waits at the lock: they find theirs there.
+                ahead = min(AHEAD_MAX, int(AHEAD_S / self._pace.even_s))
+                self._reserve(1 + max(self._waiting, ahead), not_before)
+            return self._slots.popleft()
+
+    def hold(self, seconds: float) -> None:
+        """Let nobody who shares the limit send for so long: HubSpot answered 429."""
+        with self._lock:
+            self._slots.clear()
+            self._held_until = self._clock() + seconds
+            self._limits.reserve(Reservation(self._key(), self._rule, 0, hold_s=seconds))
+
+    def learn(self, headers: Mapping[str, str], sent_at: float) -> None:
+        """Take over what an answer's headers state, if they do. Told on at the next reservation."""
+        limit = _int(headers.get("X-HubSpot-RateLimit-Max"))
+        if not limit or limit > MAX_LIMIT:
+            return
+        interval_ms = _int(headers.get("X-HubSpot-RateLimit-Interval-Milliseconds"))
+        remaining = _int(headers.get("X-HubSpot-RateLimit-Remaining"))
+        if remaining is not None and remaining > MAX_LIMIT:
+            remaining = None
+        # an interval beyond the documented ones would stop everything that shares the limit
+        known = interval_ms is not None and 0 < interval_ms <= MAX_INTERVAL_MS
+        window_s = interval_ms / 1000 if interval_ms and known else None
+        self._news = (HeaderSnapshot(limit, window_s, remaining, 0.0, 0.0), sent_at, self._clock())
+        self._pace = Pace.of(State(limit, window_s), self._rule, 0.0)
+
+    def _reserve(self, permits: int, not_before: float | None) -> None:
+        news = self._fresh_news()
+        asked_at = self._clock()
+        slots = self._limits.reserve(
+            Reservation(
+                self._key(),
+                self._rule,
+                permits,
+                not_before_s=max(0.0, (not_before or 0.0) - asked_at),
+                news=news,
+            )
+        )
+        # From when the answer came: a slot may be met late by the answer's way, never early.
+        now = self._clock()
+        self._slots.extend(now + slot for slot in slots)
+
+    def _fresh_news(self) -> HeaderSnapshot | None:
+        if self._news is None:
+            return None
+        (news, sent_at, came_at), self._news = self._news, None
+        now = self._clock()
+        return HeaderSnapshot(
+            news.requests_per_window,
+            news.window_s,
+            news.remaining,
+            sent_ago_s=now - sent_at,
+            came_ago_s=now - came_at,
+        )
+
+
+def app_key(limited_as: str) -> str:
+    """Return the limiter of an app: by its token, as far as can be known, or by itself and account.
+
+    A token is too long and random to be found by trying, so its digest gives nothing away; with a
+    key of its own it matches no digest made elsewhere either.
+    """
+    return f"app:{_digest(limited_as)}"
+
+
+def search_key(limited_as: str, portal_id: int | None) -> str:
+    """Return the limiter of searches: the account's, once it is known, for all apps together."""
+    return f"search:{_digest(limited_as) if portal_id is None else portal_id}"
+
+
+def _digest(limited_as: str) -> str:
+    return blake2b(
+        limited_as.encode(), digest_size=16, key=b"hubspot_deals.rate_limits"
+    ).hexdigest()
+
+
+def _int(text: str | None) -> int | None:
+    return int(text) if text and text.isascii() and text.isdigit() else None
+
+
+#: What scans may use up of a day's quota, together with everything else, before they stop.
+DEFAULT_SHARE = 0.9
+#: Far above every quota that HubSpot sells: what is higher is no quota.
+MAX_DAILY_LIMIT = 10**12
+
+
+@dataclass(frozen=True)
+class DailyQuota:
+    """As an answer's headers told it; tokens of OAuth apps are told nothing."""
+
+    limit: int
+    remaining: int
+
+    @classmethod
+    def of(cls, headers: Mapping[str, str]) -> "DailyQuota | None":
+        try:
+            limit = int(headers["X-HubSpot-RateLimit-Daily"])
+            remaining = int(headers["X-HubSpot-RateLimit-Daily-Remaining"])
+        except (KeyError, ValueError):
+            return None
+        is_quota = 0 < limit <= MAX_DAILY_LIMIT and abs(remaining) <= MAX_DAILY_LIMIT
+        return cls(limit, remaining) if is_quota else None
+
+    def leaves_nothing_of(self, share: float) -> bool:
+        """Tell whether all that is left of the day is the part outside of *share*."""
+        return self.remaining < self.limit * (1 - share)

@@ -14,9 +14,9 @@ from typing import Any
 
 from include.errors import ContractError, HubSpotUnavailableError
 from include.hubspot.answers import SearchPage
-from include.hubspot.api import SEARCH_PAGE_SIZE
 from include.hubspot.client import HubSpotClient
-from include.hubspot.failures import backoff_s
+from include.hubspot.endpoints import SEARCH_PAGE_SIZE
+from include.hubspot.retry import backoff_s
 
 log = logging.getLogger(__name__)
 

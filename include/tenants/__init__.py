@@ -4,7 +4,6 @@ A bad entry never hides a good one: `load_tenants` returns both the tenants that
 the problems found. Imported at parse time, so nothing heavy here.
 """
 
-from include.tenants.alerts import AlertSettings, Channel
 from include.tenants.file import (
     DEFAULT_FILE,
     ENVIRONMENT_TENANT_ID,
@@ -12,8 +11,7 @@ from include.tenants.file import (
     load_tenants,
     tenants_path,
 )
-from include.tenants.objects import Objects, OtherObject
-from include.tenants.tenant import Tenant
+from include.tenants.model import AlertSettings, Channel, Objects, OtherObject, Tenant
 
 __all__ = [
     "DEFAULT_FILE",

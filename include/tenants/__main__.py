@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from include.errors import RUNBOOK, HubSpotDealsError, TenantCommandError, TenantsFileError
-from include.tenants.adding import Wish, add_tenant
 from include.tenants.file import load_tenants, tenants_path
+from include.tenants.model import DEFAULT_POOL
 from include.tenants.shards import (
     ADVISED_DAGS,
     crowded_files,
@@ -15,7 +15,6 @@ from include.tenants.shards import (
     problem_with_shards,
     write_shards,
 )
-from include.tenants.tenant import DEFAULT_POOL
 
 DAGS_FOLDER = Path(__file__).parents[2] / "dags"
 
@@ -66,8 +65,11 @@ def _list(options: argparse.Namespace) -> int:
 
 
 def _add(options: argparse.Namespace) -> int:
+    # Imports Airflow, which takes seconds: the other commands do without.
+    from include.tenants.adding import AddTenantRequest, add_tenant
+
     add_tenant(
-        Wish(
+        AddTenantRequest(
             tenant_id=options.id,
             settings=options.settings,
             token_from_stdin=options.token_stdin,

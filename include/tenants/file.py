@@ -1,22 +1,252 @@
-"""The tenants: `defaults` and entries, validated, and what is wrong with the others."""
+"""The tenants: entries of a file or a directory, with `defaults`, and the problems in them."""
 
+import difflib
 import os
 import re
 import reprlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from include.errors import TenantsFileError
-from include.tenants.directory import read_directory
-from include.tenants.document import doubled_key
-from include.tenants.problems import near_miss, problems_of
+from include.tenants.document import Doubled, doubled_key, read_document
+from include.tenants.model import (
+    DEFAULT_POOL,
+    POOL_PATTERN,
+    TENANT_ID_PATTERN,
+    AlertSettings,
+    AppriseChannel,
+    Channel,
+    OtherObject,
+    SlackChannel,
+    SmtpChannel,
+    Tenant,
+    WebhookChannel,
+)
 from include.tenants.shards import ALL, NOBODY, Shard
-from include.tenants.source import Entry, Source, Wanted, read_file
-from include.tenants.tenant import DEFAULT_POOL, POOL_PATTERN, TENANT_ID_PATTERN, Tenant
+
+TOP_LEVEL_KEYS: Final = ("defaults", "pools", "tenants")
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which entries are asked for. A task needs one, a DAG file those of its shard."""
+
+    only: str | None = None
+    shard: Shard = ALL
+
+    @property
+    def everybody(self) -> bool:
+        return self.only is None and self.shard == ALL
+
+    def includes(self, tenant_id: object) -> bool:
+        """Say whether an entry is to be looked at; one without a proper id only if all are."""
+        if self.everybody:
+            return True
+        if not isinstance(tenant_id, str):
+            return False
+        return self.only in (None, tenant_id) and self.shard.holds(tenant_id)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """``label``: what the entry is called in messages. ``content``: whatever stands there.
+
+    ``problem``: why its content could not be read.
+    """
+
+    file: Path
+    label: str
+    content: Any = None
+    problem: TenantsFileError | None = None
+
+    @property
+    def tenant_id(self) -> object:
+        return self.content.get("id") if isinstance(self.content, dict) else None
+
+
+@dataclass(frozen=True)
+class Source:
+    """``file``: where `defaults` and `pools` stand. ``problem``: not of any entry."""
+
+    file: Path
+    defaults: Any
+    pools: Any
+    entries: Iterable[Entry]
+    problem: TenantsFileError | None = None
+
+
+def read_file(path: Path, wanted: Wanted) -> Source:
+    """Return the entries that are *wanted*. Raises TenantsFileError if the file can't be used."""
+    document = read_document(path)
+    top = top_level(path, document) if isinstance(document, dict) else {"tenants": document}
+    entries = top.get("tenants")
+    problem = None
+    if entries is None and wanted.everybody:
+        empty = "the file is empty, or a comment as a whole"
+        problem = no_tenant(path, empty if document is None else "nothing is under 'tenants'")
+    if not isinstance(entries, list | None):
+        raise TenantsFileError(
+            f"{path}: expected a list of tenants under the key 'tenants'.",
+            remedy="The smallest file is:  tenants: [{id: acme}]",
+        )
+    return Source(
+        path,
+        top.get("defaults"),
+        top.get("pools"),
+        [
+            Entry(path, _label(entry, position), entry)
+            for position, entry in enumerate(entries or [], start=1)
+            if wanted.includes(entry.get("id") if isinstance(entry, dict) else None)
+        ],
+        problem,
+    )
+
+
+def no_tenant(path: Path, why: str) -> TenantsFileError:
+    """Return the problem of a file or directory from which all tenants may have been lost."""
+    return TenantsFileError(
+        f"{path}: there is no tenant: {why}.",
+        remedy="The smallest file is:  tenants: [{id: acme}]  If there is to be none:  tenants: []",
+    )
+
+
+def top_level(path: Path, document: dict[Any, Any]) -> dict[str, Any]:
+    """Return *document* if it has no unknown keys and none twice. Raises TenantsFileError."""
+    if isinstance(document, Doubled):
+        raise TenantsFileError(f"{path}: {document.problem}.", remedy="Make one of the two.")
+    for key in document:
+        if key not in TOP_LEVEL_KEYS:
+            raise TenantsFileError(
+                f"{path}: unknown key {key!r}{near_miss(str(key), TOP_LEVEL_KEYS)}.",
+                remedy="At the top there are 'tenants', a list, 'defaults' for all of it, "
+                "and 'pools'.",
+            )
+    return document
+
+
+def _label(entry: Any, position: int) -> str:
+    name = entry.get("id") if isinstance(entry, dict) else None
+    return f"tenant {reprlib.repr(name)}" if name else f"entry {position}"
+
+
+#: The file that holds what the top level of a single file holds.
+DEFAULTS_NAME: Final = "_defaults"
+SUFFIXES: Final = (".yaml", ".json")
+#: The longest entry is a list of a thousand names of properties.
+MOST_BYTES_OF_AN_ENTRY: Final = 200_000
+
+
+def read_directory(folder: Path, wanted: Wanted) -> Source:
+    """Return the entries that are *wanted*; files are read as somebody asks for the entries.
+
+    Raises TenantsFileError if the directory can't be used.
+    """
+    top: dict[str, Any] = {}
+    file = folder / f"{DEFAULTS_NAME}.yaml"
+    found = [path for path in (file, file.with_suffix(".json")) if os.path.lexists(path)]
+    if len(found) > 1:
+        raise TenantsFileError(
+            f"{found[0]}: there is {found[1].name} as well.", remedy="Make one file of the two."
+        )
+    if found:
+        file, top = found[0], _top_of_directory(found[0])
+    names = _names(folder, wanted)
+    problem = None
+    if not names and wanted.everybody:
+        problem = no_tenant(folder, "the directory holds no tenant's file")
+    entries = _entries_of(folder, names)
+    return Source(file, top.get("defaults"), top.get("pools"), entries, problem)
+
+
+def _top_of_directory(path: Path) -> dict[str, Any]:
+    document = read_document(path)
+    if document is None:
+        return {}
+    if not isinstance(document, dict) or "tenants" in document:
+        raise TenantsFileError(
+            f"{path}: expected the keys 'defaults' and 'pools' only.",
+            remedy="Each tenant has a file of its own beside it.",
+        )
+    return top_level(path, document)
+
+
+def _entries_of(folder: Path, names: list[str]) -> Iterator[Entry]:
+    for name in names:
+        path = folder / name
+        try:
+            _require_entry_file(path)
+            entry = read_document(path, MOST_BYTES_OF_AN_ENTRY)
+            yield _entry(path, {} if entry is None else entry)
+        except TenantsFileError as problem:
+            yield Entry(path, _label_of_file(path), {"id": path.stem}, problem)
+
+
+def _names(folder: Path, wanted: Wanted) -> list[str]:
+    """Return the names of files to look at; a task looks for two, and lists nothing."""
+    if wanted.only is not None:
+        names = [f"{wanted.only}{suffix}" for suffix in SUFFIXES]
+        return [name for name in names if os.path.lexists(folder / name)]
+    try:
+        names = sorted(os.listdir(folder))  # noqa: PTH208 - 5,000 Paths are not needed
+    except OSError as exc:
+        raise TenantsFileError(
+            f"{folder}: can't be read ({exc.strerror}).",
+            remedy="Check HUBSPOT_DEALS_TENANTS_FILE and the directory's permissions.",
+        ) from exc
+    # .yaml before .json, as a task looks for them
+    names.sort(key=lambda name: (os.path.splitext(name)[0], not name.endswith(".yaml")))  # noqa: PTH122
+    return [
+        name
+        for name in names
+        if not _is_no_entry(name) and wanted.includes(os.path.splitext(name)[0])  # noqa: PTH122
+    ]
+
+
+def _is_no_entry(name: str) -> bool:
+    """Say whether nobody would take the file for a tenant's: what is hidden, and a README.
+
+    Kubernetes mounts ConfigMaps with hidden directories, editors leave hidden files.
+    """
+    if name.startswith("."):
+        return not name.endswith(SUFFIXES)
+    return name in {f"{DEFAULTS_NAME}{suffix}" for suffix in SUFFIXES} or name.startswith("README")
+
+
+def _require_entry_file(path: Path) -> None:
+    """Raise TenantsFileError unless *path* looks like the file of a tenant."""
+    wrong = None
+    if path.name.startswith("."):
+        wrong = "hidden files are no tenants"
+    elif path.suffix not in SUFFIXES or not path.name.isprintable():
+        wrong = "a tenant's file is called <id>.yaml or <id>.json"
+    elif path.is_symlink() and not path.resolve().is_relative_to(path.parent.resolve()):
+        wrong = "a link that leads out of the directory is not followed"
+    if wrong:
+        raise TenantsFileError(
+            f"{str(path)!r}: {wrong}.", remedy="Rename it, or take it out of the directory."
+        )
+
+
+def _entry(path: Path, content: Any) -> Entry:
+    """The name of the file is the id; one that the file states must be the same."""
+    if isinstance(content, dict):
+        stated = content.get("id", path.stem)
+        if stated != path.stem:
+            raise TenantsFileError(
+                f"{path}: states the id {reprlib.repr(stated)}; the name says {path.stem!r}.",
+                remedy="Take the id out, or rename the file.",
+            )
+        content.setdefault("id", path.stem)
+    return Entry(path, _label_of_file(path), content)
+
+
+def _label_of_file(path: Path) -> str:
+    return f"tenant {path.stem!r}"
+
 
 DEFAULT_FILE = Path(__file__).parents[1] / "tenants.yaml"
 #: The tenant that HUBSPOT_ACCESS_TOKEN stands for.
@@ -203,3 +433,68 @@ def _valid(entry: Mapping[str, Any], pools: Mapping[str, int]) -> Tenant:
         near = near_miss(tenant.pool, pools)
         raise ValueError(f"pool {tenant.pool!r} is not listed under 'pools'{near}")
     return tenant
+
+
+#: The models below `alerts`, by the key that they stand under.
+_OF_ALERTS: dict[str, type[BaseModel]] = {
+    "alerts": AlertSettings,
+    "channels": Channel,
+    "smtp": SmtpChannel,
+    "slack": SlackChannel,
+    "webhook": WebhookChannel,
+    "apprise": AppriseChannel,
+}
+
+
+def problems_of(exc: ValidationError) -> str:
+    """Return all that a validation found, each problem once, as one line."""
+    return "; ".join(dict.fromkeys(_problem(error) for error in exc.errors()))
+
+
+def near_miss(key: str, known: Iterable[str]) -> str:
+    """Return " (did you mean …?)", or nothing if no known key is near."""
+    near = difflib.get_close_matches(key, list(known), n=1)
+    return f" (did you mean {near[0]!r}?)" if near else ""
+
+
+def _problem(error: Any) -> str:
+    key = str(error["loc"][0]) if error["loc"] else ""
+    if key == "objects":
+        return _problem_of_objects(error)
+    if key == "alerts":
+        return _problem_of_alerts(error)
+    if error["type"] == "extra_forbidden":
+        return f"unknown key {key!r}{near_miss(key, Tenant.model_fields)}"
+    if error["type"] == "missing":
+        return f"key {key!r} is missing"
+    if key == "id":
+        return f"id {error['input']!r} must match {TENANT_ID_PATTERN}"
+    if key == "properties":
+        return "key 'properties': expected 'all' or a list of HubSpot's internal property names"
+    return f"key {key!r}: {_said(error)}"
+
+
+def _problem_of_objects(error: Any) -> str:
+    # pydantic names the branch of a union it tried: "tuple[…]", "literal[…]"
+    path = ".".join(str(part) for part in error["loc"] if "[" not in str(part))
+    if error["type"] == "extra_forbidden":
+        keys = ", ".join(OtherObject.model_fields)
+        return f"unknown key {path!r} (possible: {keys})"
+    return f"key {path!r}: {_said(error)}"
+
+
+def _problem_of_alerts(error: Any) -> str:
+    path = ".".join(str(part) for part in error["loc"])
+    if error["type"] == "missing":
+        return f"key {path!r} is missing"
+    if error["type"] == "extra_forbidden":
+        *parents, key = error["loc"]
+        model = _OF_ALERTS[next(part for part in reversed(parents) if isinstance(part, str))]
+        known = [field.alias or name for name, field in model.model_fields.items()]
+        hint = near_miss(str(key), known) or f" (possible: {', '.join(known)})"
+        return f"unknown key {path!r}{hint}"
+    return f"key {path!r}: {_said(error)}"
+
+
+def _said(error: Any) -> str:
+    return str(error["msg"]).removeprefix("Value error, ")

@@ -14,8 +14,8 @@ from typing import Final
 from zlib import crc32
 
 from include.errors import TenantsFileError
-from include.tenants.replacing import replace_file
-from include.tenants.tenant import Tenant
+from include.files import write_file
+from include.tenants.model import Tenant
 
 MAIN_FILE: Final = "hubspot_deals.py"
 #: DAGs in one file that Airflow's default limits bear with ease, and those from which they don't.
@@ -124,7 +124,7 @@ def write_shards(folder: Path, of: int) -> None:
     wanted = [Shard(number, of) for number in range(2, of + 1)]
     for shard in wanted:
         text = _TEXT.format(number=shard.number, of=of)
-        replace_file(folder / shard.file_name, text.encode())
+        write_file(folder / shard.file_name, text.encode())
     names = {shard.file_name for shard in wanted}
     for path in sorted(folder.iterdir()):
         if _shard_named(path.name) and path.name not in names:

@@ -7,8 +7,8 @@ from psycopg import sql
 from include.hubspot.answers import AssociationResult
 from include.scan import Scan
 from include.warehouse.connection import Warehouse
-from include.warehouse.record_table import RecordTable
-from include.warehouse.values import MAX_BIGINT, is_key, to_bigint, to_integer
+from include.warehouse.records import RecordTable
+from include.warehouse.tenant_views.plan import MAX_BIGINT, is_key, to_bigint, to_integer
 
 #: (from id, to id, category, type id, label)
 Link = tuple[int, int, str, int, str | None]

@@ -1,4 +1,10 @@
-"""The warehouse: where it is, and connections to it whose failures speak an operator's language."""
+"""The warehouse: where it is, the settings of our sessions, and errors an operator can act on.
+
+The settings are ours, whatever the server, the database, the role or the environment sets; psycopg,
+dlt's psycopg2 and ADBC take them as libpq's `client_encoding` and `options`. A pooler may drop the
+options: `require_usable` then names the role's setting that is in the way.
+docs/how-scans-work.md#sessions-and-poolers
+"""
 
 import json
 import os
@@ -12,15 +18,170 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from urllib.parse import quote, urlencode
 
 import psycopg
-from psycopg import conninfo
+from psycopg import conninfo, sql
 
-from include.errors import WarehouseConfigError
-from include.warehouse.failures import as_warehouse_error, warehouse_error
-from include.warehouse.session import ENCODING, correct, with_session
-from include.warehouse.tls import with_tls
+from include.errors import WarehouseConfigError, WarehouseUnavailableError
+from include.loopback import is_loopback
+from include.warehouse.errors import as_warehouse_error, warehouse_error
 
 if TYPE_CHECKING:
     from airflow.sdk import Connection
+
+
+#: As PostgreSQL counts: the first with the MERGE statement.
+MIN_SERVER_VERSION = 150_000
+ENCODING = "UTF8"
+
+#: The server reports these to libpq, so they can be compared without a query. Variables such as
+#: PGDATESTYLE win over options. Poolers keep them for each client.
+_REPORTED = {
+    "client_encoding": ENCODING,
+    "DateStyle": "ISO",
+    "TimeZone": "UTC",
+    "standard_conforming_strings": "on",
+}
+#: Every role may set these, in PostgreSQL 14 and newer; one that the server does not know would
+#: close the connection.
+_OPTIONS = {
+    "datestyle": "ISO",
+    "intervalstyle": "postgres",
+    "timezone": "UTC",
+    # no object of another schema takes the place of one of PostgreSQL's
+    "search_path": "pg_catalog",
+    "default_transaction_isolation": "read committed",
+    "default_transaction_read_only": "off",
+    "default_transaction_deferrable": "off",
+    "statement_timeout": "0",
+    "lock_timeout": "5min",
+    "idle_in_transaction_session_timeout": "0",
+    "idle_session_timeout": "0",
+    "standard_conforming_strings": "on",
+    "quote_all_identifiers": "off",
+    "bytea_output": "hex",
+    "extra_float_digits": "1",
+    "array_nulls": "on",
+    "transform_null_equals": "off",
+    "row_security": "on",
+    "default_tablespace": "",
+    "default_table_access_method": "heap",
+}
+
+
+def with_session(
+    parameters: Mapping[str, Any], environ: Mapping[str, str] = os.environ
+) -> dict[str, Any]:
+    """Return libpq's *parameters* with our settings. Other options that are given stay, before."""
+    given = parameters.get("options") or environ.get("PGOPTIONS") or ""
+    ours = "\t".join(f"-c{name}={_escaped(value)}" for name, value in _OPTIONS.items())
+    if not given.endswith(ours):
+        # a tab: dlt writes a space into a URL as a plus sign
+        given = f"{given}\t{ours}" if given else ours
+    return {**parameters, "client_encoding": ENCODING, "options": given}
+
+
+def _escaped(value: str) -> str:
+    return value.replace(" ", "\\ ")
+
+
+def correct(connection: psycopg.Connection) -> None:
+    """Set what variables of libpq (PGDATESTYLE, PGTZ) have set: they win over options.
+
+    Without a query if there is nothing to correct. *connection* must be in autocommit.
+    """
+    for name, value in _REPORTED.items():
+        # PostgreSQL adds the order of day and month to the style
+        if not (connection.info.parameter_status(name) or value).startswith(value):
+            connection.execute(sql.SQL("set {} = {}").format(sql.Identifier(name), value))
+
+
+class _InForce(NamedTuple):
+    setting: str
+    value: str
+    wanted: str
+
+
+def require_usable(connection: psycopg.Connection, tenant_id: str | None = None) -> None:
+    """Refuse a server, or settings in force, with which rows could be lost or stored wrong.
+
+    Raises WarehouseConfigError, and WarehouseUnavailableError for a standby.
+    """
+    info = connection.info
+    if info.server_version < MIN_SERVER_VERSION:
+        raise WarehouseConfigError(
+            f"the warehouse is PostgreSQL {info.server_version // 10_000}; dlt's upsert needs "
+            "MERGE.",
+            tenant_id=tenant_id,
+            remedy=f"Use PostgreSQL {MIN_SERVER_VERSION // 10_000} or newer.",
+        )
+    encoding = info.parameter_status("server_encoding")
+    if encoding != ENCODING:
+        raise WarehouseConfigError(
+            f"the database {info.dbname} has the encoding {encoding}, which can't hold all "
+            "characters that HubSpot sends. Nothing was written.",
+            tenant_id=tenant_id,
+            remedy="Use a database that was made with `create database … encoding 'UTF8' template "
+            "template0`.",
+        )
+    if info.parameter_status("in_hot_standby") == "on":
+        raise WarehouseUnavailableError(
+            f"the server {info.host} is a standby, which takes no writes.",
+            tenant_id=tenant_id,
+            remedy="After a failover: have the connection 'warehouse' or DATABASE_URL lead to the "
+            "new primary. The task is retried.",
+        )
+    for setting, value, wanted in _in_the_way(connection):
+        raise WarehouseConfigError(
+            f"PostgreSQL has the setting {setting} = {value!r}, with which scans can't run, and "
+            "our own does not reach it: a pooler drops it, or only a superuser may change it.",
+            tenant_id=tenant_id,
+            remedy=f"Run: {_remedy(connection, setting, wanted)}; then close the pooler's server "
+            "connections.",
+        )
+
+
+def _in_the_way(connection: psycopg.Connection) -> Iterator[_InForce]:
+    path, *values = connection.execute(_SETTINGS).fetchone() or ([],)
+    for (setting, wanted), value in zip(_WANTED.items(), values, strict=True):
+        if setting == "search_path":
+            # what comes behind pg_catalog takes the place of nothing
+            first = next((name for name in path if not name.startswith("pg_temp")), "")
+            value = wanted if first == "pg_catalog" else value
+        if value is not None and value != wanted:
+            yield _InForce(setting, value, wanted)
+
+
+def _remedy(connection: psycopg.Connection, setting: str, wanted: str) -> str:
+    return (
+        sql.SQL("alter role {} in database {} set {} = {}")
+        .format(
+            sql.Identifier(connection.info.user),
+            sql.Identifier(connection.info.dbname),
+            sql.SQL(setting),
+            wanted,
+        )
+        .as_string(connection)
+    )
+
+
+#: With other values rows could be lost or stored wrong, or no scan could get on.
+_WANTED = {
+    "default_transaction_read_only": "off",
+    "default_transaction_isolation": "read committed",
+    "search_path": "pg_catalog",
+    "session_replication_role": "origin",
+    "quote_all_identifiers": "off",
+    "array_nulls": "on",
+    "transform_null_equals": "off",
+    "row_security": "on",
+    "default_table_access_method": "heap",
+    "bytea_output": "hex",
+    "transaction_timeout": "0",
+}
+_SETTINGS = sql.SQL("select pg_catalog.current_schemas(true)::pg_catalog.text[], {}").format(
+    sql.SQL(", ").join(
+        sql.SQL("pg_catalog.current_setting({}, true)").format(name) for name in _WANTED
+    )
+)
 
 CONNECTION_ID = "warehouse"
 DEFAULT_SCHEMA = "hubspot_deals"
@@ -298,3 +459,40 @@ def _from_environment(schema: str, tenant_id: str | None) -> Warehouse:
     if password := warehouse.parameters.get("password"):
         mask_secret(password)
     return warehouse
+
+
+#: What the parameters of a connection, or the environment, may say of it themselves.
+_SAID_BY = ("sslmode", "service")
+_SAID_IN_ENVIRONMENT = ("PGSSLMODE", "PGSERVICE")
+
+
+def with_tls(
+    parameters: Mapping[str, Any], environ: Mapping[str, str] = os.environ
+) -> dict[str, Any]:
+    """Return libpq's *parameters* with an `sslmode`, if they need one and nobody has said which.
+
+    psycopg, dlt's psycopg2 and ADBC are all given the result.
+    """
+    said = any(parameters.get(name) for name in _SAID_BY)
+    said = said or any(environ.get(name) for name in _SAID_IN_ENVIRONMENT)
+    if said or all(map(_is_here, _hosts(parameters, environ))):
+        return dict(parameters)
+    # `require` with the system's certificates is refused by libpq: they are there to be checked
+    mode = "verify-full" if parameters.get("sslrootcert") == "system" else "require"
+    return {**parameters, "sslmode": mode}
+
+
+def _hosts(parameters: Mapping[str, Any], environ: Mapping[str, str]) -> list[str]:
+    named = (
+        parameters.get("hostaddr")
+        or environ.get("PGHOSTADDR")
+        or parameters.get("host")
+        or environ.get("PGHOST")
+        or ""
+    )
+    return str(named).split(",")
+
+
+def _is_here(host: str) -> bool:
+    # a directory, or nothing: a Unix socket
+    return not host or host.startswith(("/", "@")) or is_loopback(host)

@@ -10,13 +10,13 @@ from contextlib import contextmanager
 import psycopg
 from psycopg import sql
 
-from include.hubspot.token_store import Kept, TokenRow
+from include.hubspot.oauth import Kept, TokenRow
 from include.warehouse.connection import Warehouse
-from include.warehouse.locks import lock
+from include.warehouse.fencing import lock
 
 
 class SharedTokens:
-    """Implements `include.hubspot.token_store.TokenStore`. Thread-safe.
+    """Implements `include.hubspot.oauth.TokenStore`. Thread-safe.
 
     Time is PostgreSQL's alone: machines' clocks need not agree. Raises what `Warehouse.connect`
     raises.

@@ -7,8 +7,8 @@ from psycopg import sql
 from include.hubspot.answers import RecordHistory
 from include.scan import Scan
 from include.warehouse.connection import Warehouse
-from include.warehouse.record_table import RecordTable
-from include.warehouse.values import is_key, to_moment
+from include.warehouse.records import RecordTable
+from include.warehouse.tenant_views.plan import is_key, to_moment
 
 #: (record id, hash of the content for which the history is read)
 Unread = tuple[int, int]

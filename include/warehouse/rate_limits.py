@@ -9,9 +9,9 @@ import psycopg
 from psycopg import sql
 from psycopg.rows import dict_row
 
-from include.hubspot.rate_limit import TIMES, Demand, State, decide
+from include.hubspot.rate_limit import TIMES, Reservation, State, decide
 from include.warehouse.connection import Warehouse
-from include.warehouse.failures import as_warehouse_error
+from include.warehouse.errors import as_warehouse_error
 
 #: Limiters that nobody used for so long are forgotten: a rotated token leaves one.
 FORGOTTEN_AFTER = "30 days"
@@ -44,7 +44,7 @@ class SharedLimits:
         self._add = sql.SQL(_ADD).format(table=table).as_string()
         self._write = sql.SQL(_WRITE).format(table=table).as_string()
 
-    def reserve(self, demand: Demand) -> list[float]:
+    def reserve(self, demand: Reservation) -> list[float]:
         with self._lock:
             try:
                 return self._reserve(demand)
@@ -62,7 +62,7 @@ class SharedLimits:
         with self._lock:
             self._give_back()
 
-    def _reserve(self, demand: Demand) -> list[float]:
+    def _reserve(self, demand: Reservation) -> list[float]:
         connection = self._connected()
         cursor = connection.cursor(row_factory=dict_row)
         while True:

@@ -1,4 +1,4 @@
-"""Keeping the small tables around a deal equal to what HubSpot lists."""
+"""Keeping small tables equal to what HubSpot lists, and columns of a statement."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -7,7 +7,7 @@ import psycopg
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
-from include.warehouse.values import KEY_BYTES
+from include.warehouse.tenant_views.plan import KEY_BYTES
 
 
 def upsert(
@@ -51,7 +51,7 @@ def left_out(what: str, keys: Iterable[str]) -> list[str]:
     ]
 
 
-def unlist(
+def mark_missing(
     connection: psycopg.Connection,
     table: sql.Identifier,
     of: Mapping[str, Any],

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
 
-from include.tenants.tenant import TENANT_ID_PATTERN
+from include.tenants.model import TENANT_ID_PATTERN
 
 TenantId = Annotated[str, StringConstraints(pattern=TENANT_ID_PATTERN)]
 Mode = Literal["auto", "incremental", "full"]

@@ -1,21 +1,76 @@
-"""The page "HubSpot scans": its document and its static files, for signed-in users.
+"""The page "HubSpot scans", its static files, and the interactive documentation of the REST API.
 
-The document holds no data: the page's script asks the REST API, as the same user.
+The documents hold no data: their scripts ask the REST API as the signed-in user. A static file is
+looked up among those that were read at the start, so no path leads out of the directory.
 """
 
 import base64
 import hashlib
 import json
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cache
 from html import escape
+from pathlib import Path
 from string import Template
-from typing import Annotated
+from typing import Annotated, Any
 
 from airflow.api_fastapi.core_api.security import get_user
-from fastapi import APIRouter, Depends, Header, HTTPException, Response
+from fastapi import APIRouter, Depends, FastAPI, Header, HTTPException, Request, Response
+from fastapi.openapi.utils import get_openapi
 
 from include.scan import scan_id
-from include.web.static_files import DIRECTORY, static_files
+from include.web import models
+from include.web.problems import ProblemBody
+
+DIRECTORY = Path(__file__).with_name("static")
+#: What is served; anything else in the directory (licences, notes) is not.
+CONTENT_TYPES = {
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".mjs": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
+}
+
+
+@dataclass(frozen=True)
+class StaticFile:
+    """One file as it is sent."""
+
+    content: bytes
+    content_type: str
+    etag: str
+
+
+@dataclass(frozen=True)
+class StaticFiles:
+    """All of them. ``version`` is part of their addresses: what a browser keeps is never stale."""
+
+    by_name: Mapping[str, StaticFile]
+    version: str
+
+    def path(self, name: str) -> str:
+        """Return a file's path below the app."""
+        return f"static/{self.version}/{name}"
+
+
+@cache
+def static_files() -> StaticFiles:
+    """Read the files, once in a process."""
+    by_name = {
+        path.relative_to(DIRECTORY).as_posix(): _read(path)
+        for path in sorted(DIRECTORY.rglob("*"))
+        if path.suffix in CONTENT_TYPES
+    }
+    everything = "".join(f"{name} {file.etag}\n" for name, file in by_name.items())
+    return StaticFiles(by_name, hashlib.sha256(everything.encode()).hexdigest()[:12])
+
+
+def _read(path: Path) -> StaticFile:
+    content = path.read_bytes()
+    digest = hashlib.sha256(content).hexdigest()
+    return StaticFile(content, CONTENT_TYPES[path.suffix], f'"{digest[:32]}"')
+
 
 DAG_ID_PREFIX = "hubspot_deals__"
 TEMPLATE = "page.html"
@@ -107,3 +162,97 @@ def _content_security_policy() -> str:
             "frame-ancestors 'self'",
         )
     )
+
+
+_PAGE = """<!doctype html>
+<html lang="en">
+  <head>
+    <meta charset="utf-8">
+    <meta name="viewport" content="width=device-width, initial-scale=1">
+    <title>HubSpot deals: REST API</title>
+    <link rel="stylesheet" href="{css}">
+    <script src="{bundle}"></script>
+    <script type="module" src="{start}"></script>
+  </head>
+  <body><div id="docs"></div></body>
+</html>
+"""
+#: Swagger UI styles elements from its script, and draws arrows as data: URLs.
+_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
+    "img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'self'"
+)
+
+
+@router.get("/docs")
+def docs() -> Response:
+    path = static_files().path
+    page = _PAGE.format(
+        css=escape(path("vendor/swagger-ui/swagger-ui.css")),
+        bundle=escape(path("vendor/swagger-ui/swagger-ui-bundle.js")),
+        start=escape(path("docs.js")),
+    )
+    headers = {"Content-Security-Policy": _POLICY}
+    return Response(page, media_type="text/html", headers=headers)
+
+
+@router.get("/openapi.json")
+def openapi(request: Request) -> dict[str, Any]:
+    app: FastAPI = request.app
+    return {**app.openapi(), "servers": [{"url": request.scope.get("root_path", "")}]}
+
+
+def describe(app: FastAPI) -> dict[str, Any]:
+    """Return the OpenAPI document: every error as a problem, and what only `$ref`s name."""
+    if app.openapi_schema is None:
+        document = get_openapi(
+            title=app.title,
+            version=app.version,
+            description=app.description,
+            routes=app.routes,
+        )
+        schemas = document["components"]["schemas"]
+        for model in (ProblemBody, models.DealList):
+            schema = model.model_json_schema(
+                mode="serialization", ref_template="#/components/schemas/{model}"
+            )
+            schemas.update(schema.pop("$defs", {}))
+            schemas[model.__name__] = schema
+        for name in ("HTTPValidationError", "ValidationError"):
+            schemas.pop(name, None)
+        app.openapi_schema = document
+    return app.openapi_schema
+
+
+#: Where Airflow's UI shows the page. Relative: Airflow may be served below a path.
+APP = "hubspot-deals"
+
+
+def external_views() -> list[dict[str, Any]]:
+    """Return the views for the plugin. Airflow puts the ids in place of {DAG_ID} and {RUN_ID}."""
+    icon = f"{APP}/{static_files().path('icon.svg')}"
+    return [
+        {
+            "name": "HubSpot scans",
+            "destination": "nav",
+            "nav_top_level": True,
+            "href": f"{APP}/ui",
+            "url_route": "hubspot-scans",
+            "icon": icon,
+        },
+        {
+            "name": "HubSpot scans",
+            "destination": "dag",
+            "href": f"{APP}/ui?dag_id={{DAG_ID}}",
+            "url_route": "hubspot-tenant",
+            "icon": icon,
+        },
+        {
+            "name": "HubSpot scan",
+            "destination": "dag_run",
+            "href": f"{APP}/ui?dag_id={{DAG_ID}}&run_id={{RUN_ID}}",
+            "url_route": "hubspot-scan",
+            "icon": icon,
+        },
+    ]

@@ -17,7 +17,7 @@ from airflow.sdk import Asset
 from include.airflow_provider.lineage import checked_uri, dataset_of
 from include.airflow_provider.provider_info import PACKAGE, get_provider_info
 from include.hubspot.hook import OAUTH_EXTRAS, HubSpotHook
-from include.local.airflow_settings import PROVIDER_METADATA
+from include.ops.local.stack import PROVIDER_METADATA
 
 #: Airflow does not start with a provider that its schema refuses.
 SCHEMA = Path(airflow.__file__).parent / "provider_info.schema.json"

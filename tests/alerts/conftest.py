@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from include.local.ports import free_port
+from include.ops.local.processes import free_port
 from tests.support.receivers import (
     Mailbox,
     Receiver,

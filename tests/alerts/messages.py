@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
-from include.alerts.message import Message
+from include.alerts.delivery import Message
 
 MESSAGE = Message(
     event="failure",

@@ -2,9 +2,9 @@ import smtplib
 
 import pytest
 
-from include.alerts import channels
-from include.alerts.channels import NotTakenError, send
-from include.local.ports import free_port
+from include.alerts import delivery
+from include.alerts.delivery import NotTakenError, send
+from include.ops.local.processes import free_port
 from include.tenants import Channel
 from tests.alerts.messages import MESSAGE, message
 from tests.support.receivers import Mailbox, Receiver, http_connections, smtp_connection
@@ -111,4 +111,4 @@ def test_a_mail_servers_code_is_told(mailbox: Mailbox, monkeypatch: pytest.Monke
 
     with pytest.raises(NotTakenError, match=r"SMTPDataError 554"):
         send(MAIL, MESSAGE)
-    assert channels._named(smtplib.SMTPResponseException(421, b"x")).endswith("421")
+    assert delivery._named(smtplib.SMTPResponseException(421, b"x")).endswith("421")

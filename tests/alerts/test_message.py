@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from include.alerts.message import SLACK_TEXT_LIMIT, VERSION, Message
+from include.alerts.delivery import SLACK_TEXT_LIMIT, VERSION, Message
 from tests.alerts.messages import MESSAGE, message
 
 

@@ -3,7 +3,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from include.alerts.run import Run
+from include.alerts.events import Run
 from include.scan import scan_id
 
 DAG_ID, RUN_ID = "hubspot_deals__acme", "manual__2026-11-24T19:00:00+00:00"

@@ -52,14 +52,14 @@ class Scans:
         }
 
     def validate(self, ask: Ask) -> None:
-        from include.validation import validate_token
+        from include.pipeline.validate_token import validate_token
 
         with _environment(self.environment):
             validate_token(ask.scan)
 
     def check(self, ask: Ask) -> None:
         """Finish the scan; from then on the next one is incremental."""
-        from include.quality.checks import check_quality
+        from include.pipeline.check_quality import check_quality
 
         with _environment(self.environment):
             check_quality(ask.scan)

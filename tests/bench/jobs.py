@@ -14,7 +14,7 @@ _TO_BE_COUNTED = ("include", "dlt", "psycopg", "requests", "pyarrow")
 
 def extract(**ask: Any) -> Callable[[], Any]:
     """Job: the extraction of a scan whose `validate_token` has run."""
-    from include.extract.pipeline import extract_deals
+    from include.pipeline.extract_deals import extract_deals
     from tests.bench.ask import Ask
 
     scan = Ask(**ask).scan

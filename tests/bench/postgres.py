@@ -10,7 +10,7 @@ import psutil  # type: ignore[import-untyped]
 import psycopg
 from psycopg import sql
 
-from include.local.postgres import EmbeddedPostgres
+from include.ops.local.postgres import EmbeddedPostgres
 from include.warehouse.connection import Warehouse
 from include.warehouse.migrations import migrate
 

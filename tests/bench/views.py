@@ -7,7 +7,7 @@ import psycopg
 from psycopg import sql
 
 from include.warehouse.connection import Warehouse
-from include.warehouse.tenant_views import publish_views
+from include.warehouse.tenant_views.views import publish_views
 from tests.bench.bench import Bench
 from tests.bench.report import Line, at_most
 

@@ -8,7 +8,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from include.local.postgres import EmbeddedPostgres
+from include.ops.local.postgres import EmbeddedPostgres
 from include.warehouse.connection import Warehouse
 from include.warehouse.migrations import migrate
 from tests.chaos.budget import Budget

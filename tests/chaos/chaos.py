@@ -9,14 +9,14 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from include.local.simulator import connections
+from include.ops.local.demo import connections
 from include.warehouse.connection import Warehouse
 from tests.chaos import accounts
 from tests.chaos.budget import Budget
-from tests.chaos.ordeal import Ordeal, StoppedError
+from tests.chaos.ordeal import ChaosRun, StoppedError
 from tests.chaos.proof import nothing_is_held
 from tests.chaos.tally import Tally
-from tests.chaos.victims import Nursery
+from tests.chaos.victims import WorkerPool
 from tests.hubspot_simulator import HubSpotSimulator, Portal
 
 #: Their entries in the tenants file. One reads everything around its deals in each scan.
@@ -48,11 +48,11 @@ def run_chaos(
         simulator = stack.enter_context(HubSpotSimulator(portal for _, portal in portals))
         environment = environment_of(warehouse, simulator, portals)
         nurseries = [
-            stack.enter_context(Nursery(environment, directory / entry["id"]))
+            stack.enter_context(WorkerPool(environment, directory / entry["id"]))
             for entry, _ in portals
         ]
         ordeals = [
-            Ordeal(entry, portal, warehouse, nursery, budget, stop, say)
+            ChaosRun(entry, portal, warehouse, nursery, budget, stop, say)
             for (entry, portal), nursery in zip(portals, nurseries, strict=True)
         ]
         _run_all(ordeals, stop)
@@ -61,8 +61,8 @@ def run_chaos(
     return first + second
 
 
-def _run_all(ordeals: list[Ordeal], stop: threading.Event) -> None:
-    def run(ordeal: Ordeal) -> None:
+def _run_all(ordeals: list[ChaosRun], stop: threading.Event) -> None:
+    def run(ordeal: ChaosRun) -> None:
         try:
             ordeal.run()
         except BaseException:

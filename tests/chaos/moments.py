@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from tests.chaos.steps import COPY, MERGE, MERGED, Progress, progress_of
-from tests.chaos.victims import Victim
+from tests.chaos.victims import Worker
 from tests.hubspot_simulator import Portal
 
 #: Longer than a request takes.
@@ -23,7 +23,7 @@ class Scene:
     :param chunks: counts those of its scan that are written down in PostgreSQL.
     """
 
-    def __init__(self, victim: Victim, portal: Portal, chunks: Callable[[], int]) -> None:
+    def __init__(self, victim: Worker, portal: Portal, chunks: Callable[[], int]) -> None:
         self.victim = victim
         self.portal = portal
         self.progress = Progress(None, 0)

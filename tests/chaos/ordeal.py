@@ -9,7 +9,7 @@ from include.errors import ScanKilledError
 from include.scan import scan_id
 from include.tenants import Tenant
 from include.warehouse.connection import Warehouse
-from include.warehouse.scan_end import end_scan
+from include.warehouse.scans import end_scan
 from tests.chaos import promise
 from tests.chaos.accounts import change, change_little
 from tests.chaos.budget import Budget
@@ -17,9 +17,9 @@ from tests.chaos.moments import SPANS, After, Moment, Scene, Span, any_moment
 from tests.chaos.orphans import Orphans
 from tests.chaos.phases import phase_of
 from tests.chaos.proof import Proof
-from tests.chaos.story import Story
+from tests.chaos.story import EventLog
 from tests.chaos.tally import Tally
-from tests.chaos.victims import Nursery, Victim
+from tests.chaos.victims import Worker, WorkerPool
 from tests.hubspot_simulator import Portal
 
 #: How often to look whether the moment has come.
@@ -43,7 +43,7 @@ class StoppedError(Exception):
     """Somebody else has failed."""
 
 
-class Ordeal:
+class ChaosRun:
     """Runs scans of one tenant, strikes at them, and proves each that gets through.
 
     :param tenant: its entry in the tenants file.
@@ -56,7 +56,7 @@ class Ordeal:
         tenant: dict[str, Any],
         portal: Portal,
         warehouse: Warehouse,
-        nursery: Nursery,
+        nursery: WorkerPool,
         budget: Budget,
         stop: threading.Event,
         say: Callable[[str], None],
@@ -90,7 +90,7 @@ class Ordeal:
         self._scans += 1
         run_id = f"run {self._scans}"
         disturbances = self._rng.choices(list(DISTURBANCES), list(DISTURBANCES.values()))[0]
-        story = Story(
+        story = EventLog(
             scan_id(self._tenant.dag_id, run_id),
             run_id,
             mode,
@@ -114,7 +114,7 @@ class Ordeal:
             exc.add_note(f"{self._nursery.log} ends with\n{self._nursery.last_lines()}")
             raise
 
-    def _extract(self, story: Story) -> bool:
+    def _extract(self, story: EventLog) -> bool:
         """Try until it succeeds; say False if it was given up."""
         while True:
             story.attempt_begins()
@@ -144,19 +144,19 @@ class Ordeal:
                 self._end(story)
                 return False
 
-    def _end(self, story: Story) -> None:
+    def _end(self, story: EventLog) -> None:
         """Do what the DAG's callback does once there is no retry left."""
         error = ScanKilledError("Airflow has given it up.", tenant_id=self._tenant.id)
         with self._warehouse.connect() as connection:
             assert end_scan(connection, self._warehouse.schema, story.scan_id, error)
 
-    def _moment(self, story: Story) -> Moment | None:
+    def _moment(self, story: EventLog) -> Moment | None:
         if story.strikes_left <= 0:
             return None
         span = self._spans[self._kind(story)]
         return any_moment(self._rng, span.left(self._proof.chunks(story.scan_id)))
 
-    def _kind(self, story: Story) -> str:
+    def _kind(self, story: EventLog) -> str:
         return "full" if story.mode == "full" or not self._succeeded else "incremental"
 
     def _watch(self, scene: Scene, moment: Moment | None) -> bool:
@@ -174,7 +174,7 @@ class Ordeal:
                     return True
         return False
 
-    def _strike(self, victim: Victim, story: Story) -> None:
+    def _strike(self, victim: Worker, story: EventLog) -> None:
         """Kill a stopped victim, or leave it to itself."""
         story.strikes_left -= 1
         may_be_orphaned = story.may_leave_orphans and not self._orphans
@@ -185,7 +185,7 @@ class Ordeal:
             self.tally.kills += 1
             story.kills += 1
 
-    def _do(self, task: str, story: Story) -> None:
+    def _do(self, task: str, story: EventLog) -> None:
         """Do one of the small tasks around the extraction; sometimes it takes two attempts."""
         victim = self._begin(task, story)
         if story.strikes_left and self._rng.random() < SMALL_TASKS_KILLED:
@@ -198,7 +198,7 @@ class Ordeal:
         assert self._nursery.ended(victim, ATTEMPT_TIMEOUT_S), f"{task} does not end"
         self._require_success(victim, story)
 
-    def _begin(self, task: str, story: Story) -> Victim:
+    def _begin(self, task: str, story: EventLog) -> Worker:
         return self._nursery.begin(
             task,
             tenant=self._entry,
@@ -207,14 +207,14 @@ class Ordeal:
             checkpoint_pages=promise.CHECKPOINT_PAGES,
         )
 
-    def _require_success(self, victim: Victim, story: Story) -> None:
+    def _require_success(self, victim: Worker, story: EventLog) -> None:
         story.tell(f"attempt {victim.number} ended: {victim.report}")
         assert victim.report
         assert victim.succeeded, f"an attempt ended with {victim.outcome}"
         assert victim.report["threads"] == ["MainThread"]
         assert not list(victim.working_directory.iterdir()), "it has left files behind"
 
-    def _prove(self, story: Story) -> None:
+    def _prove(self, story: EventLog) -> None:
         self._succeeded.append(story.scan_id)
         self.tally.scans += 1
         if not story.changed:

@@ -8,9 +8,9 @@ import psycopg
 
 from include.warehouse.connection import Warehouse
 from tests.chaos.sessions import sever
-from tests.chaos.story import Story
+from tests.chaos.story import EventLog
 from tests.chaos.tally import Tally
-from tests.chaos.victims import Nursery, Victim
+from tests.chaos.victims import Worker, WorkerPool
 
 #: How likely each kind of estrangement is.
 STOPPED, NO_SESSIONS = "stopped", "lost all its sessions"
@@ -26,7 +26,7 @@ END_TIMEOUT_S = 150.0
 class Orphan:
     """``wakes_at``: by the monotonic clock; None: in the next scan."""
 
-    victim: Victim
+    victim: Worker
     wakes_at: float | None
     sleeps_long: bool
     awake: bool = False
@@ -36,7 +36,7 @@ class Orphans:
     """A tenant's orphans: one at a time."""
 
     def __init__(
-        self, warehouse: Warehouse, nursery: Nursery, tally: Tally, rng: random.Random
+        self, warehouse: Warehouse, nursery: WorkerPool, tally: Tally, rng: random.Random
     ) -> None:
         self._warehouse = warehouse
         self._nursery = nursery
@@ -47,7 +47,7 @@ class Orphans:
     def __bool__(self) -> bool:
         return bool(self._all)
 
-    def adopt(self, victim: Victim, story: Story) -> None:
+    def adopt(self, victim: Worker, story: EventLog) -> None:
         """Estrange a stopped victim, and wake it later."""
         kind = self._rng.choices(list(ESTRANGED), weights=list(ESTRANGED.values()))[0]
         wakes_at: float | None = time.monotonic() + self._rng.uniform(0.0, WAKES_WITHIN_S)
@@ -60,7 +60,7 @@ class Orphans:
         self._tally.orphans[kind] += 1
         story.orphans += 1
 
-    def forget(self, victim: Victim, story: Story) -> None:
+    def forget(self, victim: Worker, story: EventLog) -> None:
         """Leave a stopped victim to itself, whose scan nobody ends and nobody retries.
 
         It wakes in the next scan, which finds its lease run out.
@@ -76,7 +76,7 @@ class Orphans:
         self._tally.orphans[FORGOTTEN] += 1
         story.orphans += 1
 
-    def _sever(self, story: Story) -> None:
+    def _sever(self, story: EventLog) -> None:
         with psycopg.connect(**self._warehouse.parameters, autocommit=True) as connection:
             story.tell(f"  it lost {sever(connection, story.scan_id)} sessions")
 
@@ -88,7 +88,7 @@ class Orphans:
                 self._nursery.go_on(orphan.victim)
                 orphan.awake = True
 
-    def settle(self, story: Story) -> None:
+    def settle(self, story: EventLog) -> None:
         """Wait for the end of those that go on in this scan; the others do so in the next one."""
         for orphan in list(self._all):
             if orphan.wakes_at is None:

@@ -8,7 +8,7 @@ from tests.hubspot_simulator import Portal
 
 
 @dataclass
-class Story:
+class EventLog:
     """``restless``: the account is to change while the scan is retried; ``changed``: it did.
 
     ``orphans``: attempts of this or an earlier scan that went on beside this one's.

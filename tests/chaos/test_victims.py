@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil  # type: ignore[import-untyped]
 import pytest
 
-from tests.chaos.victims import Nursery
+from tests.chaos.victims import WorkerPool
 
 pytestmark = pytest.mark.slow
 
@@ -26,13 +26,13 @@ def environment() -> Iterator[dict[str, str]]:
 @pytest.fixture(scope="module")
 def nursery(
     environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Nursery]:
-    with Nursery(environment, tmp_path_factory.mktemp("chaos") / "nursery") as nursery:
+) -> Iterator[WorkerPool]:
+    with WorkerPool(environment, tmp_path_factory.mktemp("chaos") / "nursery") as nursery:
         nursery.wait()
         yield nursery
 
 
-def test_a_victim_that_is_stopped_goes_on_where_it_was(nursery: Nursery) -> None:
+def test_a_victim_that_is_stopped_goes_on_where_it_was(nursery: WorkerPool) -> None:
     victim = nursery.begin("validate_token", **ORDER)
 
     assert nursery.stop(victim)
@@ -43,7 +43,7 @@ def test_a_victim_that_is_stopped_goes_on_where_it_was(nursery: Nursery) -> None
     assert victim.outcome == "WarehouseUnavailableError"
 
 
-def test_a_victim_that_is_killed_is_gone_at_once_and_others_live(nursery: Nursery) -> None:
+def test_a_victim_that_is_killed_is_gone_at_once_and_others_live(nursery: WorkerPool) -> None:
     killed, other = (nursery.begin("validate_token", **ORDER) for _ in range(2))
 
     nursery.kill(killed)
@@ -54,7 +54,7 @@ def test_a_victim_that_is_killed_is_gone_at_once_and_others_live(nursery: Nurser
 
 
 def test_nothing_outlives_a_nursery(environment: dict[str, str], tmp_path: Path) -> None:
-    with Nursery(environment, tmp_path / "nursery") as nursery:
+    with WorkerPool(environment, tmp_path / "nursery") as nursery:
         nursery.wait()
         victims = [nursery.begin("validate_token", **ORDER) for _ in range(2)]
         nursery.stop(victims[0])

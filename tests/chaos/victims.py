@@ -24,7 +24,7 @@ SHOWN_LINES = 30
 
 
 @dataclass
-class Victim:
+class Worker:
     """One attempt at a task, in a process of its own.
 
     ``report``: what its end told, None while it lives.
@@ -56,14 +56,14 @@ class Victim:
         return str(report.get("raised") or f"exit status {report['ended']}")
 
 
-class Nursery:
+class WorkerPool:
     """A zygote's process, started at once. All that it forked is gone when the block ends."""
 
     def __init__(self, environment: Mapping[str, str], directory: Path) -> None:
         self._directory = directory
         self._directory.mkdir(parents=True)
         self.log = directory / "log"
-        self._victims: dict[int, Victim] = {}
+        self._victims: dict[int, Worker] = {}
         self._unread = b""
         with self.log.open("wb") as output:
             self._process = subprocess.Popen(
@@ -83,7 +83,7 @@ class Nursery:
                 bufsize=0,
             )
 
-    def __enter__(self) -> "Nursery":
+    def __enter__(self) -> "WorkerPool":
         return self
 
     def __exit__(
@@ -109,7 +109,7 @@ class Nursery:
         ready = self._next_report(START_TIMEOUT_S)
         assert ready == {"ready": True, "threads": ["MainThread"]}, ready
 
-    def begin(self, task: str, **order: Any) -> Victim:
+    def begin(self, task: str, **order: Any) -> Worker:
         """Start an attempt at a task, with a new working directory."""
         number = len(self._victims)
         working_directory = self._directory / f"attempt_{number}"
@@ -117,11 +117,11 @@ class Nursery:
         self._order(number=number, task=task, working_directory=str(working_directory), **order)
         while "pid" not in (report := self._next_report(STOP_TIMEOUT_S)):
             self._take(report)
-        victim = Victim(number, report["pid"], working_directory)
+        victim = Worker(number, report["pid"], working_directory)
         self._victims[number] = victim
         return victim
 
-    def ended(self, victim: Victim, wait_s: float = 0.0) -> bool:
+    def ended(self, victim: Worker, wait_s: float = 0.0) -> bool:
         """Say whether it has ended, or does so within *wait_s*."""
         deadline = time.monotonic() + wait_s
         while victim.report is None:
@@ -131,7 +131,7 @@ class Nursery:
             self._take(report)
         return True
 
-    def stop(self, victim: Victim) -> bool:
+    def stop(self, victim: Worker) -> bool:
         """Stop it where it is; say False if it ended before that."""
         self._signal(victim, signal.SIGSTOP)
         deadline = time.monotonic() + STOP_TIMEOUT_S
@@ -142,22 +142,22 @@ class Nursery:
             assert time.monotonic() < deadline, f"{victim} does not stop"
         return False
 
-    def go_on(self, victim: Victim) -> None:
+    def go_on(self, victim: Worker) -> None:
         self._signal(victim, signal.SIGCONT)
 
-    def kill(self, victim: Victim) -> None:
+    def kill(self, victim: Worker) -> None:
         self._signal(victim, signal.SIGKILL)
         assert self.ended(victim, STOP_TIMEOUT_S), f"{victim} survives SIGKILL"
 
     def last_lines(self) -> str:
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-SHOWN_LINES:])
 
-    def show_stacks(self, victim: Victim) -> None:
+    def show_stacks(self, victim: Worker) -> None:
         """Have it write into the log where all its threads are."""
         self._signal(victim, signal.SIGUSR1)
         self.ended(victim, 1.0)
 
-    def _signal(self, victim: Victim, which: int) -> None:
+    def _signal(self, victim: Worker, which: int) -> None:
         if victim.report is None:
             self._order(number=victim.number, signal=int(which))
 

@@ -19,11 +19,11 @@ import traceback
 from dataclasses import dataclass
 from typing import Any
 
-from include.extract.pipeline import extract_deals
-from include.quality.checks import check_quality
+from include.pipeline.check_quality import check_quality
+from include.pipeline.extract_deals import extract_deals
+from include.pipeline.validate_token import validate_token
 from include.scan import Scan
 from include.tenants import Tenant
-from include.validation import validate_token
 
 ORDERS, REPORTS = 0, 1
 #: What a task would import only once it needs it.
@@ -35,7 +35,7 @@ IMPORTED_LATE = (
     "dlt.common.libs.pyarrow",
     "dlt.destinations.impl.postgres.postgres",
     "dlt.sources.helpers.requests",
-    "include.extract.loading",
+    "include.pipeline.load.arrow",
     "pyarrow.dataset",
     "pyarrow.parquet",
 )
@@ -51,7 +51,7 @@ class Child:
     result: bytes = b""
 
 
-class Zygote:
+class ForkServer:
     """Forks, signals and reaps victims as its orders say."""
 
     def __init__(self) -> None:
@@ -165,4 +165,4 @@ if __name__ == "__main__":
     for module in IMPORTED_LATE:
         with contextlib.suppress(ImportError):
             importlib.import_module(module)
-    Zygote().serve()
+    ForkServer().serve()

@@ -125,8 +125,8 @@ def test_retries_come_later_each_time_and_after_a_quarter_of_an_hour_at_most(par
 @pytest.mark.parametrize(
     ("task_id", "called"),
     [
-        ("validate_token", "include.validation.validate_token"),
-        ("extract_deals", "include.extract.pipeline.extract_deals"),
+        ("validate_token", "include.pipeline.validate_token.validate_token"),
+        ("extract_deals", "include.pipeline.extract_deals.extract_deals"),
     ],
 )
 def test_a_task_that_can_go_on_at_a_known_time_gives_its_slot_back_until_then(
@@ -160,7 +160,7 @@ def test_a_task_comes_back_after_airflow_has_noticed_that_it_left(
     def come_back_soon(*_: object) -> None:
         raise PortalMigratingError("not now.", resume_at=now + timedelta(seconds=3))
 
-    monkeypatch.setattr("include.validation.validate_token", come_back_soon)
+    monkeypatch.setattr("include.pipeline.validate_token.validate_token", come_back_soon)
     run = SimpleNamespace(run_id="manual__1", run_type="manual", start_date=None)
 
     with pytest.raises(AirflowRescheduleException) as caught:
@@ -275,7 +275,7 @@ def test_the_asset_event_carries_what_the_scan_came_to(
     (asset,) = task.outlets
     events = {asset: SimpleNamespace(extra={})}
     monkeypatch.setattr(
-        "include.quality.checks.check_quality", lambda scan: {"scan": {"scan_id": scan.id}}
+        "include.pipeline.check_quality.check_quality", lambda scan: {"scan": {"scan_id": scan.id}}
     )
     run = SimpleNamespace(run_id="manual__1", run_type="manual", start_date=None)
 

@@ -17,10 +17,10 @@ import pytest
 import requests
 from psycopg.rows import dict_row
 
-from include.local.dotenv_file import without_the_users_own
-from include.local.ports import free_port
-from include.local.simulator import connections
-from include.local.stack import LocalStack
+from include.ops.local.credentials import without_the_users_own
+from include.ops.local.demo import connections
+from include.ops.local.processes import free_port
+from include.ops.local.stack import LocalStack
 from tests.hubspot_simulator import HubSpotSimulator, Portal, portals
 from tests.support.databases import WITHOUT_DURABILITY
 from tests.support.receivers import (

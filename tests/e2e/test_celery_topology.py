@@ -1,7 +1,7 @@
 """docker-compose.yaml as processes: PostgreSQL, Redis, Airflow, two workers, the death of one.
 
-Everything is started by the commands of the file, with its environment; tests/deploy/topology.py
-says what stands in for a container.
+Everything is started by the commands of the file, with its environment: what stands in for a
+container is in tests/ops/compose/topology.py.
 """
 
 import json
@@ -12,9 +12,9 @@ import pytest
 import requests
 from psycopg.rows import dict_row
 
-from include.local.simulator import connection_to
-from tests.deploy.places import unavailable
-from tests.deploy.topology import Topology
+from include.ops.local.demo import connection_to
+from tests.ops.compose.places import unavailable
+from tests.ops.compose.topology import Topology
 from tests.support.databases import WITHOUT_DURABILITY
 from tests.support.truth import Deals, as_stored, stored
 

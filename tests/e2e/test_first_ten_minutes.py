@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from include.local.ports import free_port
+from include.ops.local.processes import free_port
 from tests.support.chromium import chromium_page, sign_in_by_hand
 from tests.support.waiting import TIMEOUT_S, until
 
@@ -79,7 +79,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory, project_root: Path) -> It
         checkout.printed = checkout.run("make demo DETACH=1", DEMO_TIMEOUT_S)
         yield checkout
     finally:
-        checkout.run(".venv/bin/python -m include.local clean")
+        checkout.run(".venv/bin/python -m include.ops.local clean")
 
 
 @pytest.fixture

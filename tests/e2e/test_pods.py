@@ -1,6 +1,6 @@
 """Each task in a pod of its own, as with KubernetesExecutor: what one leaves is in the warehouse.
 
-tests/deploy/pod_executor.py says what stands in for a pod. The tenants are a directory of files,
+tests/ops/compose/pod_executor.py stands in for a cluster. The tenants are a directory of files,
 their DAGs divided into two.
 """
 
@@ -15,11 +15,11 @@ import pytest
 import requests
 from psycopg.rows import dict_row
 
-from include.local.dotenv_file import without_the_users_own
-from include.local.processes import Programs
-from include.local.simulator import DEMO_TOKENS, connections, start_simulator
-from tests.deploy import pod
-from tests.deploy.pod_stack import PodStack
+from include.ops.local.credentials import without_the_users_own
+from include.ops.local.demo import DEMO_TOKENS, connections, start_simulator
+from include.ops.local.processes import Programs
+from tests.ops.compose import pod
+from tests.ops.compose.pod_stack import PodStack
 from tests.support.truth import Deals, as_stored, stored
 
 pytestmark = pytest.mark.e2e

@@ -30,15 +30,16 @@ from typing import Any, NamedTuple
 import pytest
 
 from include.errors import HubSpotDealsError
-from include.extract import associations, history, reader
-from include.extract.pipeline import extract_deals
-from include.hubspot import api, search
+from include.hubspot import endpoints, search
 from include.hubspot.client import HubSpotClient
-from include.local.postgres import EmbeddedPostgres
-from include.local.simulator import connections
-from include.quality.checks import check_quality
+from include.ops.local.demo import connections
+from include.ops.local.postgres import EmbeddedPostgres
+from include.pipeline import associations, history
+from include.pipeline.check_quality import check_quality
+from include.pipeline.extract_deals import extract_deals
+from include.pipeline.read import reader
+from include.pipeline.validate_token import validate_token
 from include.scan import Scan
-from include.validation import validate_token
 from include.warehouse.connection import Warehouse
 from include.warehouse.migrations import migrate
 from tests.chaos.facts import Facts
@@ -339,7 +340,7 @@ def cases(recorded: Iterator[tuple[Where, Answer]]) -> list[Case]:
 def quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """No pauses, no limit of searches, and small pages, so that few records make several."""
     monkeypatch.setitem(HubSpotClient.__init__.__kwdefaults__, "sleep", lambda _: None)  # type: ignore[index]
-    monkeypatch.setattr(api, "SEARCHES_PER_S", 10_000)
+    monkeypatch.setattr(endpoints, "SEARCHES_PER_S", 10_000)
     monkeypatch.setattr(search, "SEARCH_PAGE_SIZE", 3)
     monkeypatch.setattr(reader, "READ_BATCH_SIZE", 3)
     monkeypatch.setattr(history, "HISTORY_BATCH_SIZE", 4)

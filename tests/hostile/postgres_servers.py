@@ -8,9 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from include.local.accounts import unprivileged_account
-from include.local.pg_files import NOT_COPIED
-from include.local.ports import free_port
+from include.ops.local.postgres import NOT_COPIED
+from include.ops.local.processes import free_port, unprivileged_account
 
 #: `make postgres-versions` fills it.
 _PACKAGES = Path(".tools/postgres")

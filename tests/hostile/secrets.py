@@ -32,7 +32,7 @@ import psycopg
 from airflow.sdk._shared.secrets_masker import reset_secrets_masker
 from psycopg import sql
 
-from include.local.postgres import EmbeddedPostgres
+from include.ops.local.postgres import EmbeddedPostgres
 from include.warehouse.connection import Warehouse
 from tests.support.secrets_search import Search
 
@@ -129,7 +129,7 @@ def leaks(world: World, case: Case, form: str) -> list[str]:
             mock.patch("include.hubspot.hook.mask_secret"),
             # those of other cases would only cost time
             mock.patch.dict("include.secret_text._secrets", clear=True),
-            mock.patch("include.tenants.account.TEST_PATIENCE_S", 0),
+            mock.patch("include.tenants.adding.TEST_PATIENCE_S", 0),
             contextlib.redirect_stdout(out),
             contextlib.redirect_stderr(out),
             written_to_descriptors(world),
@@ -316,14 +316,14 @@ def closed_port() -> int:
 
 def _use_hubspot(world: World) -> None:
     """Do what a scan's first task does, with as little patience as possible, and alert of it."""
-    from include.alerts.run import Run
-    from include.alerts.teller import Teller
+    from include.alerts.events import Run
+    from include.alerts.incidents import AlertDispatcher
+    from include.hubspot.client import Identity
     from include.hubspot.hook import HubSpotHook
-    from include.hubspot.identity import Identity
     from include.scan import Scan
     from include.tenants import Tenant
     from include.warehouse.oauth_tokens import SharedTokens
-    from include.warehouse.scan_log import ScanLog
+    from include.warehouse.scans import ScanLog
 
     tenant = Tenant.model_validate({"id": TENANT, "alerts": {"channels": [{"webhook": {}}]}})
     scan = Scan(tenant, f"manual__{world.run_of_letters()}")
@@ -345,7 +345,7 @@ def _use_hubspot(world: World) -> None:
         run = Run(tenant.dag_id, scan.run_id, "validate_token", 1, "task_failure", error=exc)
         with echoing(Echo(200, "message")) as url:
             os.environ["AIRFLOW_CONN_HTTP_DEFAULT"] = json.dumps({"conn_type": "http", "host": url})
-            Teller(tenant, run).task_failed()
+            AlertDispatcher(tenant, run).task_failed()
     world.saw("result", HubSpotHook(tenant.connection_id).test_connection())
 
 
@@ -419,8 +419,8 @@ def _in_environment(world: World, secret: str, url: str) -> None:
 
 
 def _seed(world: World, secret: str, url: str) -> None:
-    from include.local.report import Report
-    from include.local.seed import client_of, seed_test_deals
+    from include.ops.local.report import Report
+    from include.ops.local.seed import client_of, seed_test_deals
 
     connection = {"host": url, "password": secret}
     environ = {"AIRFLOW_CONN_HUBSPOT_ACME": json.dumps(connection)}
@@ -576,11 +576,11 @@ def _database_urls(world: World, secret: str) -> dict[str, dict[str, str]]:
 
 def _database_case(situation: str) -> Callable[[World, str], None]:
     def plant(world: World, secret: str) -> None:
-        from include.alerts.run import Run
-        from include.alerts.teller import Teller
-        from include.extract.loader import Loader  # noqa: F401 - dlt, as in a task
+        from include.alerts.events import Run
+        from include.alerts.incidents import AlertDispatcher
+        from include.pipeline.load.dlt_loader import Loader  # noqa: F401 - dlt, as in a task
+        from include.pipeline.validate_token import validate_token
         from include.tenants import Tenant
-        from include.validation import validate_token
         from include.warehouse.connection import open_warehouse
         from tests.support.scans import scan
 
@@ -602,7 +602,7 @@ def _database_case(situation: str) -> Callable[[World, str], None]:
                 os.environ["AIRFLOW_CONN_HTTP_DEFAULT"] = json.dumps(
                     {"conn_type": "http", "host": url}
                 )
-                Teller(tenant, run).task_failed()
+                AlertDispatcher(tenant, run).task_failed()
 
     return plant
 
@@ -701,8 +701,8 @@ CHANNELS = (
 def _alert(world: World, channel: dict[str, Any], environ: Mapping[str, str]) -> None:
     """Have an alert of a failed scan delivered, and tried again."""
     from include.alerts.delivery import Patience
-    from include.alerts.run import Run
-    from include.alerts.teller import Teller
+    from include.alerts.events import Run
+    from include.alerts.incidents import AlertDispatcher
     from include.errors import TokenRejectedError
     from include.tenants import Tenant
 
@@ -710,9 +710,9 @@ def _alert(world: World, channel: dict[str, Any], environ: Mapping[str, str]) ->
     tenant = Tenant.model_validate({"id": TENANT, "alerts": {"channels": [channel]}})
     world.saw("repr", repr(tenant))
     run = Run(tenant.dag_id, world.run_of_letters(), error=TokenRejectedError("no"))
-    Teller(tenant, run, Patience(seconds=5)).task_failed()
+    AlertDispatcher(tenant, run, Patience(seconds=5)).task_failed()
     with mock.patch.dict(os.environ, {"DATABASE_URL": "postgresql://127.0.0.1:1/x"}):
-        Teller(tenant, run, Patience(seconds=5)).task_failed()
+        AlertDispatcher(tenant, run, Patience(seconds=5)).task_failed()
 
 
 def _alert_cases() -> Iterator[Case]:
@@ -772,8 +772,8 @@ def _deployed(name: str, url: str) -> Callable[[World, str], None]:
     """`init` with one secret file that holds the secret."""
 
     def plant(world: World, secret: str) -> None:
-        from include.deploy.__main__ import main
-        from include.deploy.secret_files import DIRECTORIES, SECRETS, SecretFiles
+        from include.ops.compose.__main__ import main
+        from include.ops.compose.secrets import DIRECTORIES, SECRETS, SecretFiles
 
         raw = secret.replace("\0", "")
         there = world.warehouse.parameters
@@ -787,15 +787,15 @@ def _deployed(name: str, url: str) -> Callable[[World, str], None]:
                 files.make(known)
             files.write(name, url.format(raw=raw, quoted=quote(raw, safe=""), **there))
             # Airflow's own part needs a database of its own
-            with mock.patch("include.deploy.init._run", return_value=None):
+            with mock.patch("include.ops.compose.init._run", return_value=None):
                 main(["init"])
 
     return plant
 
 
 def _handed_over(world: World, secret: str) -> None:
-    from include.deploy.__main__ import main
-    from include.deploy.secret_files import DIRECTORIES
+    from include.ops.compose.__main__ import main
+    from include.ops.compose.secrets import DIRECTORIES
 
     with (
         tempfile.TemporaryDirectory(dir="/tmp") as folder,

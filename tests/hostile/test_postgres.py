@@ -2,7 +2,7 @@
 
 import pytest
 
-from include.local.postgres import EmbeddedPostgres
+from include.ops.local.postgres import EmbeddedPostgres
 from tests.hostile.postgres import Case, Hostile, cases
 from tests.support.pgbouncer import PROGRAM
 

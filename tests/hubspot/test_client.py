@@ -16,8 +16,7 @@ from include.errors import (
 )
 from include.hubspot.client import HubSpotClient
 from include.hubspot.hook import HubSpotHook
-from include.hubspot.rate_limit import Demand, Rule
-from include.hubspot.turns import LocalLimits
+from include.hubspot.rate_limit import LocalLimits, Reservation, Rule
 from tests.hubspot_simulator import Fault, HubSpotSimulator, Portal, Token, portals
 from tests.hubspot_simulator.errors import Answer
 
@@ -27,9 +26,9 @@ OLD, NEW = "pat-na1-generated", "pat-na1-new"
 class Recorded(LocalLimits):
     def __init__(self) -> None:
         super().__init__()
-        self.demands: list[Demand] = []
+        self.demands: list[Reservation] = []
 
-    def reserve(self, demand: Demand) -> list[float]:
+    def reserve(self, demand: Reservation) -> list[float]:
         self.demands.append(demand)
         return super().reserve(demand)
 

@@ -1,6 +1,6 @@
 import pytest
 
-from include.hubspot.daily_quota import DailyQuota
+from include.hubspot.rate_limit import DailyQuota
 
 
 @pytest.mark.parametrize(

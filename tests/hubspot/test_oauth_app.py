@@ -1,7 +1,7 @@
 import msgspec
 import pytest
 
-from include.hubspot.oauth_app import Grant, OAuthApp
+from include.hubspot.oauth import Grant, OAuthApp
 
 APP = OAuthApp("client", "the-secret", "the-refresh-token")
 GRANT = Grant("the-access-token", 1_800, "the-next-refresh-token", 7, ["oauth"])

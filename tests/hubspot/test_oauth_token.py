@@ -14,11 +14,9 @@ from include.errors import (
     TokenRejectedError,
     WarehouseUnavailableError,
 )
-from include.hubspot.client import HubSpotClient
-from include.hubspot.identity import Identity
-from include.hubspot.oauth_app import OAuthApp
-from include.hubspot.token_store import Kept, TokenRow
-from include.hubspot.turns import app_key
+from include.hubspot.client import HubSpotClient, Identity
+from include.hubspot.oauth import Kept, OAuthApp, TokenRow
+from include.hubspot.rate_limit import app_key
 from tests import hubspot_simulator
 from tests.hubspot.test_client import Recorded
 from tests.hubspot_simulator import Fault, HubSpotSimulator, Portal, portals

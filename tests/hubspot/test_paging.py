@@ -3,7 +3,7 @@ from collections.abc import Callable
 import pytest
 
 from include.errors import ContractError
-from include.hubspot.paging import (
+from include.hubspot.answers import (
     EMPTY_PAGES_MAX,
     REPEATED_PAGES_MAX,
     UNCOUNTED_RECORDS,

@@ -6,9 +6,9 @@ from hypothesis import strategies as st
 
 from include.hubspot.rate_limit import (
     LATE_S,
-    Demand,
-    News,
+    HeaderSnapshot,
     Pace,
+    Reservation,
     Rule,
     State,
     decide,
@@ -25,12 +25,12 @@ def busiest(moments: list[float], window_s: float = 10.0) -> int:
     return max(sum(start <= at < start + window_s for at in moments) for start in moments)
 
 
-def demand(permits: int = 1, rule: Rule = RULE, **more: object) -> Demand:
-    return Demand("app", rule, permits, **more)  # type: ignore[arg-type]
+def demand(permits: int = 1, rule: Rule = RULE, **more: object) -> Reservation:
+    return Reservation("app", rule, permits, **more)  # type: ignore[arg-type]
 
 
-def news(limit: int = 190, remaining: int | None = None, ago_s: float = 0.0) -> News:
-    return News(limit, 10.0, remaining, sent_ago_s=ago_s, came_ago_s=ago_s)
+def news(limit: int = 190, remaining: int | None = None, ago_s: float = 0.0) -> HeaderSnapshot:
+    return HeaderSnapshot(limit, 10.0, remaining, sent_ago_s=ago_s, came_ago_s=ago_s)
 
 
 def saturated(

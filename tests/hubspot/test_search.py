@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from include.errors import ContractError, HubSpotUnavailableError
-from include.hubspot import api, search
+from include.hubspot import endpoints, search
 from include.hubspot.answers import Found, SearchPage
 from include.hubspot.client import HubSpotClient
 from tests.hubspot_simulator import Fault, HubSpotSimulator, Portal, portals
@@ -68,7 +68,7 @@ def test_bounds_between_two_milliseconds_lose_nothing(
 def test_a_walk_asks_for_ids_above_the_last_one_and_never_pages(
     portal: Portal, client: HubSpotClient
 ) -> None:
-    ids = [deal_modified_at(portal, START) for _ in range(2 * api.SEARCH_PAGE_SIZE + 1)]
+    ids = [deal_modified_at(portal, START) for _ in range(2 * endpoints.SEARCH_PAGE_SIZE + 1)]
 
     assert found(client, START, None) == ids
     assert portal.requests["search"] == 1 + 3, "it is counted first"

@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from include.errors import PortalMismatchError
-from include.hubspot.token import Token
+from include.hubspot.http import Token
 
 
 def test_a_token_that_was_replaced_is_read_once_by_whoever_comes_first() -> None:

@@ -13,9 +13,8 @@ from include.errors import (
     PortalMigratingError,
     RateLimitedError,
 )
-from include.hubspot.oauth_app import OAuthApp
-from include.hubspot.patience import Setback
-from include.hubspot.token_endpoint import TokenEndpoint
+from include.hubspot.oauth import OAuthApp, TokenEndpoint
+from include.hubspot.retry import RetryableError
 from tests.hubspot_simulator import Fault, HubSpotSimulator, Portal
 
 
@@ -98,7 +97,7 @@ def test_a_failure_is_as_any_requests(
 ) -> None:
     portal.add_fault(fault)
 
-    with pytest.raises(Setback) as caught:
+    with pytest.raises(RetryableError) as caught:
         endpoint_of(simulator).refreshed(app, app.refresh_token)
 
     assert type(caught.value.error) is error
@@ -120,7 +119,7 @@ def test_an_answer_of_another_shape_is_for_a_developer(
 ) -> None:
     portal.oauth_apps[0].expires_in_s = -1
 
-    with pytest.raises(Setback) as caught:
+    with pytest.raises(RetryableError) as caught:
         endpoint_of(simulator).refreshed(app, app.refresh_token)
 
     assert isinstance(caught.value.error, ContractError)

@@ -15,9 +15,9 @@ from pathlib import Path
 os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="hubspot_deals_load_airflow_")
 os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
 
-from tests.deploy.places import unavailable
 from tests.load.figures import MB, as_json, large_rows_of, rows_of, table_of
 from tests.load.load import Load
+from tests.ops.compose.places import unavailable
 from tests.support.pgbouncer import PROGRAM
 
 ROOT = Path(__file__).parent.parent.parent

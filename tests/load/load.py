@@ -10,11 +10,11 @@ from typing import Any
 
 from psycopg.conninfo import conninfo_to_dict
 
-from include.local.started import Started
-from tests.deploy.topology import Topology
+from include.ops.local.processes import Started
 from tests.load.accounts import Accounts, served
 from tests.load.figures import Round
 from tests.load.usage import Usage
+from tests.ops.compose.topology import Topology
 from tests.support.pgbouncer import PgBouncer
 
 POLL_S = 2.0

@@ -9,7 +9,7 @@ from pathlib import Path
 import psycopg
 from psycopg import sql
 
-from include.local.postgres import EmbeddedPostgres
+from include.ops.local.postgres import EmbeddedPostgres
 
 #: A server whose data are thrown away need not survive a crash.
 WITHOUT_DURABILITY = {

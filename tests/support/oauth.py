@@ -9,10 +9,7 @@ from typing import Any
 
 import pytest
 
-from include.hubspot.oauth_app import OAuthApp
-from include.hubspot.oauth_token import OAuthToken
-from include.hubspot.token_endpoint import TokenEndpoint
-from include.hubspot.token_store import TokenStore
+from include.hubspot.oauth import OAuthApp, OAuthToken, TokenEndpoint, TokenStore
 from tests import hubspot_simulator
 from tests.hubspot_simulator import HubSpotSimulator, Portal, portals
 

@@ -10,9 +10,7 @@ import os
 import sys
 
 from include.hubspot.client import HubSpotClient
-from include.hubspot.oauth_app import OAuthApp
-from include.hubspot.oauth_token import OAuthToken
-from include.hubspot.token_endpoint import TokenEndpoint
+from include.hubspot.oauth import OAuthApp, OAuthToken, TokenEndpoint
 from include.warehouse.connection import Warehouse
 from include.warehouse.oauth_tokens import SharedTokens
 

@@ -14,9 +14,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from include.local.accounts import unprivileged_account
-from include.local.ports import free_port
-from include.local.started import Started
+from include.ops.local.processes import Started, free_port, unprivileged_account
 from include.warehouse.connection import Warehouse
 
 START_TIMEOUT_S = 10.0

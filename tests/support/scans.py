@@ -4,13 +4,13 @@ from typing import Any
 
 from psycopg.rows import dict_row
 
-from include.extract.pipeline import Extracted, extract_deals
-from include.quality.checks import check_quality
+from include.pipeline.check_quality import check_quality
+from include.pipeline.extract_deals import Extracted, extract_deals
+from include.pipeline.validate_token import validate_token
 from include.scan import Scan, Window
 from include.tenants import Tenant
-from include.validation import validate_token
 from include.warehouse.connection import Warehouse
-from include.warehouse.scan_log import ScanLog
+from include.warehouse.scans import ScanLog
 from tests.hubspot_simulator import Portal
 from tests.support.truth import Deals, as_stored, present, stored
 

@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from include.errors import TenantsFileError
+from include.tenants.model import Tenant
 from include.tenants.shards import (
     Shard,
     crowded_files,
@@ -13,7 +14,6 @@ from include.tenants.shards import (
     shard_of,
     write_shards,
 )
-from include.tenants.tenant import Tenant
 
 IDS = [f"t{number}" for number in range(1_000)]
 

@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from include.errors import TenantCommandError
-from include.tenants.writing import add_entry
+from include.tenants.adding import add_entry
 
 ENTRY = {"id": "acme", "schedule": "H 4 * * *", "portal_id": 7}
 

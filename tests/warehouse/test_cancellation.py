@@ -4,9 +4,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from include.errors import ScanCancelledError
-from include.warehouse.cancellation import CancelledRun, cancel
 from include.warehouse.connection import Warehouse
-from include.warehouse.scan_log import ScanLog
+from include.warehouse.scans import CancelledRun, ScanLog, cancel
 from tests.support.scans import scan, scan_row
 
 BEGUN = replace(scan(), run_started_at=datetime.now(UTC) - timedelta(seconds=1))

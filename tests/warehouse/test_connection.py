@@ -11,9 +11,9 @@ from include.errors import (
     WarehouseConfigError,
     WarehouseUnavailableError,
 )
-from include.local.postgres import EmbeddedPostgres
+from include.ops.local.postgres import EmbeddedPostgres
 from include.warehouse.connection import Warehouse, warehouse_schema
-from include.warehouse.failures import as_warehouse_error
+from include.warehouse.errors import as_warehouse_error
 from include.warehouse.migrations import migrate
 
 

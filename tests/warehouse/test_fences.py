@@ -8,9 +8,9 @@ import pytest
 from psycopg import sql
 
 from include.errors import LoadError, OutdatedAttemptError, TenantBusyError
-from include.warehouse import scan_log
+from include.warehouse import scans
 from include.warehouse.connection import Warehouse
-from include.warehouse.scan_log import ScanLog
+from include.warehouse.scans import ScanLog
 from tests.support.scans import scan
 from tests.support.waiting import until
 
@@ -175,7 +175,7 @@ def test_a_new_try_waits_for_what_an_earlier_one_is_writing(
 def test_a_new_try_does_not_wait_for_ever(
     attempt: ScanLog, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(scan_log, "WRITE_WAIT", "10ms")
+    monkeypatch.setattr(scans, "WRITE_WAIT", "10ms")
     with attempt.warehouse.connect() as connection:
         connection.execute(
             sql.SQL("delete from {}").format(sql.Identifier(warehouse.schema, "deals"))

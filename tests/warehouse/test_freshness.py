@@ -1,5 +1,5 @@
 from include.warehouse.connection import Warehouse
-from include.warehouse.freshness import Freshness
+from include.warehouse.scans import Freshness
 
 
 def test_what_was_never_read_is_not_fresh(warehouse: Warehouse) -> None:

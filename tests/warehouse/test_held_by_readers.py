@@ -11,13 +11,14 @@ import pytest
 from psycopg import sql
 
 from include.errors import WarehouseUnavailableError
-from include.warehouse import locks, tenant_views
+from include.warehouse import fencing
 from include.warehouse import migrations as migrations_module
 from include.warehouse.connection import Warehouse
-from include.warehouse.grants import grant_rights, reader_role
-from include.warehouse.locks import starting
+from include.warehouse.fencing import starting
 from include.warehouse.migrations import migrate, migrations
 from include.warehouse.oauth_tokens import SharedTokens
+from include.warehouse.tenant_views import views
+from include.warehouse.tenant_views.roles import grant_rights, reader_role
 from tests.conftest import Serve
 from tests.hubspot_simulator import Portal, portals
 from tests.hubspot_simulator.definitions import definition
@@ -111,7 +112,7 @@ def test_scans_of_all_tenants_get_on(
     database_url: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(tenant_views, "VIEW_LOCK_TIMEOUT", A_MOMENT)
+    monkeypatch.setattr(views, "VIEW_LOCK_TIMEOUT", A_MOMENT)
     portal.definitions["new_one"] = definition("new_one")
     portal.update(portal.live_ids()[0], dealname="Größe ändern")
 
@@ -165,7 +166,7 @@ def test_a_migration_ends_and_says_what_is_in_the_way(
 def test_one_who_starts_a_scan_waits_for_another(
     warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(locks, "START_TIMEOUT", A_MOMENT)
+    monkeypatch.setattr(fencing, "START_TIMEOUT", A_MOMENT)
 
     with (
         starting(warehouse, "acme"),

@@ -6,11 +6,10 @@ from psycopg import conninfo, sql
 
 from include.errors import WarehouseConfigError
 from include.warehouse.connection import Warehouse, warehouse_schema
-from include.warehouse.grants import exists, grant_rights, loader_role
 from include.warehouse.migrations import migrate
-from include.warehouse.roles import prepare_tenants
-from include.warehouse.tenant_views import publish_views
-from include.warehouse.view_columns import tenant_role, tenant_schema
+from include.warehouse.tenant_views.plan import tenant_role, tenant_schema
+from include.warehouse.tenant_views.roles import exists, grant_rights, loader_role, prepare_tenants
+from include.warehouse.tenant_views.views import publish_views
 
 HOSTILE = [
     pytest.param('x"; drop table deals; --', id="double quote"),

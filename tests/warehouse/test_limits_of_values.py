@@ -18,11 +18,14 @@ from include.hubspot.answers import (
 )
 from include.warehouse.associations import links_of, replace_associations
 from include.warehouse.connection import Warehouse
-from include.warehouse.owners import save_owners
-from include.warehouse.pipelines import add_unlisted_stages, save_pipelines
-from include.warehouse.property_definitions import save_definitions
 from include.warehouse.property_history import save_histories
-from include.warehouse.values import KEY_BYTES, to_json
+from include.warehouse.reference_data import (
+    add_unlisted_stages,
+    save_definitions,
+    save_owners,
+    save_pipelines,
+)
+from include.warehouse.tenant_views.plan import KEY_BYTES, to_json
 from tests.support.scans import query, scan
 
 #: Random, so that compression does not make it fit.

@@ -12,12 +12,10 @@ from include.errors import (
     TenantBusyError,
     WarehouseUnavailableError,
 )
-from include.warehouse import lease as lease_module
-from include.warehouse import locks
-from include.warehouse.cancellation import CancelledRun, cancel
+from include.warehouse import fencing
 from include.warehouse.connection import Warehouse
-from include.warehouse.locks import STAGING_SLOTS, hold_tenant
-from include.warehouse.scan_end import end_scan
+from include.warehouse.fencing import STAGING_SLOTS, tenant_lease
+from include.warehouse.scans import CancelledRun, cancel, end_scan
 from tests.support.scans import attempt, query, scan
 from tests.support.waiting import until
 
@@ -28,10 +26,10 @@ OF_GLOBEX = scan(tenant_id="globex")
 def left_to_itself(warehouse: Warehouse) -> Warehouse:
     """The first scan's try, killed while it held the tenant."""
     ours = attempt(warehouse, FIRST).warehouse
-    held = hold_tenant(ours, "acme")
+    held = tenant_lease(ours, "acme")
     with pytest.MonkeyPatch.context() as patched:
         # a process that is killed gives nothing back
-        patched.setattr(lease_module.TenantLease, "release", lambda _: None)
+        patched.setattr(fencing.TenantLease, "release", lambda _: None)
         with held:
             pass
     return ours
@@ -51,9 +49,9 @@ def test_a_second_run_of_a_tenant_is_turned_away_after_its_wait(warehouse: Wareh
     first, second = (attempt(warehouse, one).warehouse for one in (FIRST, SECOND))
 
     with (
-        hold_tenant(first, "acme"),
+        tenant_lease(first, "acme"),
         pytest.raises(TenantBusyError, match="tenant acme: another run still holds"),
-        hold_tenant(second, "acme", wait_s=0.05),
+        tenant_lease(second, "acme", wait_s=0.05),
     ):
         pass
 
@@ -61,25 +59,25 @@ def test_a_second_run_of_a_tenant_is_turned_away_after_its_wait(warehouse: Wareh
 def test_another_tenant_is_not_held_up(warehouse: Warehouse) -> None:
     first, other = (attempt(warehouse, one).warehouse for one in (FIRST, OF_GLOBEX))
 
-    with hold_tenant(first, "acme"), hold_tenant(other, "globex", wait_s=0.0) as lock:
+    with tenant_lease(first, "acme"), tenant_lease(other, "globex", wait_s=0.0) as lock:
         assert lock is not None
 
 
 def test_who_waits_gets_the_tenant_once_it_is_free(warehouse: Warehouse) -> None:
     first, second = (attempt(warehouse, one).warehouse for one in (FIRST, SECOND))
     with ExitStack() as held:
-        held.enter_context(hold_tenant(first, "acme"))
+        held.enter_context(tenant_lease(first, "acme"))
 
-        with hold_tenant(second, "acme", sleep=lambda _: held.close()):
+        with tenant_lease(second, "acme", sleep=lambda _: held.close()):
             assert leases(warehouse) == [(SECOND.id, 2)]
 
 
 def test_the_tenant_is_free_after_an_error(warehouse: Warehouse) -> None:
     first, second = (attempt(warehouse, one).warehouse for one in (FIRST, SECOND))
-    with pytest.raises(ZeroDivisionError), hold_tenant(first, "acme"):
+    with pytest.raises(ZeroDivisionError), tenant_lease(first, "acme"):
         _ = 1 / 0
 
-    with hold_tenant(second, "acme", wait_s=0.0) as lock:
+    with tenant_lease(second, "acme", wait_s=0.0) as lock:
         assert lock is not None
 
 
@@ -93,7 +91,7 @@ def test_no_connection_is_held_with_the_tenant(warehouse: Warehouse) -> None:
             ours.parameters["application_name"],
         )
 
-    with hold_tenant(ours, "acme"):
+    with tenant_lease(ours, "acme"):
         # PostgreSQL shows a session for a moment longer than its client has it
         until(lambda: not sessions(), "no session is left", timeout_s=30.0)
 
@@ -102,7 +100,7 @@ def test_the_next_try_of_a_scan_takes_the_tenant_over_at_once(warehouse: Warehou
     left_to_itself(warehouse)
     retry = attempt(warehouse, FIRST).warehouse
 
-    with hold_tenant(retry, "acme", wait_s=0.0) as lock:
+    with tenant_lease(retry, "acme", wait_s=0.0) as lock:
         assert lock is not None
 
 
@@ -113,9 +111,9 @@ def test_a_try_that_was_outdated_while_it_waited_does_not_take_the_tenant(
     newer = log.next_attempt()
 
     with (
-        hold_tenant(newer.warehouse, "acme"),
+        tenant_lease(newer.warehouse, "acme"),
         pytest.raises(OutdatedAttemptError),
-        hold_tenant(log.warehouse, "acme"),
+        tenant_lease(log.warehouse, "acme"),
     ):
         pass
 
@@ -128,12 +126,12 @@ def test_another_scan_waits_for_a_killed_one_until_its_lease_has_run_out(
 
     with (
         pytest.raises(TenantBusyError),
-        hold_tenant(second, "acme", wait_s=0.05),
+        tenant_lease(second, "acme", wait_s=0.05),
     ):
         pass
     run_out(warehouse)
 
-    with hold_tenant(second, "acme", wait_s=0.0):
+    with tenant_lease(second, "acme", wait_s=0.0):
         assert leases(warehouse) == [(SECOND.id, 2)]
 
 
@@ -144,7 +142,7 @@ def test_a_try_whose_tenant_another_scan_has_taken_writes_nothing_more(
     run_out(warehouse)
     second = attempt(warehouse, SECOND).warehouse
 
-    with hold_tenant(second, "acme"):
+    with tenant_lease(second, "acme"):
         pass
 
     with pytest.raises(OutdatedAttemptError), sleeper.connect() as connection:
@@ -153,7 +151,7 @@ def test_a_try_whose_tenant_another_scan_has_taken_writes_nothing_more(
 
 def test_a_lease_that_nobody_wanted_is_as_good_as_ever(warehouse: Warehouse) -> None:
     ours = attempt(warehouse, FIRST).warehouse
-    with hold_tenant(ours, "acme") as lock:
+    with tenant_lease(ours, "acme") as lock:
         run_out(warehouse)
 
         with lock.staging_slot(), ours.connect() as connection:
@@ -165,9 +163,9 @@ def test_a_lease_that_nobody_wanted_is_as_good_as_ever(warehouse: Warehouse) -> 
 def test_a_lease_is_renewed_while_it_is_held(
     warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lease_module, "RENEWED_EVERY_S", 0.01)
+    monkeypatch.setattr(fencing, "RENEWED_EVERY_S", 0.01)
 
-    with hold_tenant(attempt(warehouse, FIRST).warehouse, "acme"):
+    with tenant_lease(attempt(warehouse, FIRST).warehouse, "acme"):
         run_out(warehouse)
         until(
             lambda: query(warehouse, "select 1 from tenant_leases where expires_at > now()"),
@@ -186,10 +184,10 @@ def test_a_scan_in_the_middle_of_a_transaction_is_not_taken_over(warehouse: Ware
             f"update {warehouse.schema}.scans set pages = 1 where scan_id = %s", [FIRST.id]
         )
 
-        with pytest.raises(TenantBusyError), hold_tenant(second, "acme", wait_s=0.0):
+        with pytest.raises(TenantBusyError), tenant_lease(second, "acme", wait_s=0.0):
             pass
 
-    with hold_tenant(second, "acme", wait_s=0.0):
+    with tenant_lease(second, "acme", wait_s=0.0):
         assert leases(warehouse) == [(SECOND.id, 2)]
 
 
@@ -214,8 +212,8 @@ def test_loads_at_once_get_different_slots(warehouse: Warehouse) -> None:
     ours, theirs = (attempt(warehouse, one).warehouse for one in (FIRST, OF_GLOBEX))
 
     with (
-        hold_tenant(ours, "acme") as first,
-        hold_tenant(theirs, "globex") as second,
+        tenant_lease(ours, "acme") as first,
+        tenant_lease(theirs, "globex") as second,
         first.staging_slot() as one,
         second.staging_slot() as other,
     ):
@@ -227,7 +225,7 @@ def test_a_slot_is_never_given_to_two_loads(warehouse: Warehouse) -> None:
     def load(n: int) -> None:
         tenant_id = f"tenant_{n}"
         ours = attempt(warehouse, scan(tenant_id=tenant_id)).warehouse
-        with ours.keeping_connections() as kept, hold_tenant(kept, tenant_id) as lock:
+        with ours.keeping_connections() as kept, tenant_lease(kept, tenant_id) as lock:
             for _ in range(40):
                 # raises if somebody else has taken it meanwhile
                 with lock.staging_slot(sleep=lambda _: None):
@@ -238,7 +236,7 @@ def test_a_slot_is_never_given_to_two_loads(warehouse: Warehouse) -> None:
 
 
 def test_a_tenant_gets_its_usual_slot_again(warehouse: Warehouse) -> None:
-    with hold_tenant(attempt(warehouse, FIRST).warehouse, "acme") as lock:
+    with tenant_lease(attempt(warehouse, FIRST).warehouse, "acme") as lock:
         with lock.staging_slot() as slot:
             pass
 
@@ -251,10 +249,10 @@ def test_a_load_waits_until_one_of_the_slots_is_free(warehouse: Warehouse) -> No
         for n in range(STAGING_SLOTS):
             tenant_id = f"tenant_{n}"
             other = attempt(warehouse, scan(tenant_id=tenant_id)).warehouse
-            lock = held.enter_context(hold_tenant(other, tenant_id))
+            lock = held.enter_context(tenant_lease(other, tenant_id))
             last = held.enter_context(ExitStack())
             slot = last.enter_context(lock.staging_slot())
-        ours = held.enter_context(hold_tenant(attempt(warehouse, FIRST).warehouse, "acme"))
+        ours = held.enter_context(tenant_lease(attempt(warehouse, FIRST).warehouse, "acme"))
 
         with ours.staging_slot(sleep=lambda _: last.close()) as ours_now:
             assert ours_now == slot
@@ -271,14 +269,14 @@ def test_a_killed_load_keeps_its_slot_no_longer_than_its_scan_the_tenant(
     )
 
     with (
-        hold_tenant(attempt(warehouse, FIRST).warehouse, "acme") as lock,
+        tenant_lease(attempt(warehouse, FIRST).warehouse, "acme") as lock,
         lock.staging_slot() as slot,
     ):
         assert slot
 
 
 def test_a_slot_into_whose_tables_somebody_still_writes_is_not_free(warehouse: Warehouse) -> None:
-    with hold_tenant(attempt(warehouse, FIRST).warehouse, "acme") as lock:
+    with tenant_lease(attempt(warehouse, FIRST).warehouse, "acme") as lock:
         with lock.staging_slot() as usual:
             pass
         with warehouse.connect() as stopped:
@@ -294,7 +292,7 @@ def test_a_load_that_lost_its_slot_before_its_end_does_not_count(warehouse: Ware
     ours, theirs = (attempt(warehouse, one).warehouse for one in (FIRST, OF_GLOBEX))
 
     with (
-        hold_tenant(ours, "acme") as lock,
+        tenant_lease(ours, "acme") as lock,
         pytest.raises(LoadError, match="another load has taken its staging slot"),
         lock.staging_slot() as slot,
     ):
@@ -314,13 +312,13 @@ def lose_slots_and_fail(warehouse: Warehouse) -> None:
 def test_a_dump_of_the_database_is_not_waited_for_without_bound(
     warehouse: Warehouse, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(locks, "SLOT_WAIT_S", 0)
+    monkeypatch.setattr(fencing, "SLOT_WAIT_S", 0)
     tables = ", ".join(
         f"{warehouse.schema}_stg_slot{slot}.deals" for slot in range(1, STAGING_SLOTS + 1)
     )
     with (
         psycopg.connect(database_url) as dump,
-        hold_tenant(attempt(warehouse, FIRST).warehouse, "acme") as lock,
+        tenant_lease(attempt(warehouse, FIRST).warehouse, "acme") as lock,
     ):
         dump.execute(f"lock table {tables} in access share mode")
 
@@ -333,7 +331,7 @@ def test_an_error_of_a_load_is_told_whether_or_not_the_slot_is_still_ours(
     warehouse: Warehouse,
 ) -> None:
     with (
-        hold_tenant(attempt(warehouse, FIRST).warehouse, "acme") as lock,
+        tenant_lease(attempt(warehouse, FIRST).warehouse, "acme") as lock,
         pytest.raises(LoadError, match="22012"),
         lock.staging_slot(),
     ):

@@ -6,7 +6,7 @@ import pytest
 from psycopg import conninfo
 
 from include.errors import LoadError, WarehouseConfigError, WarehouseUnavailableError
-from include.extract.columns import DEALS, RECORDS, Shape
+from include.pipeline.load.arrow import DEALS, RECORDS, Shape
 from include.warehouse import migrations as migrations_module
 from include.warehouse.connection import Warehouse
 from include.warehouse.migrations import migrate, migrations

@@ -14,8 +14,7 @@ import pytest
 from psycopg import sql
 
 from include.errors import WarehouseUnavailableError
-from include.hubspot.oauth_app import OAuthApp
-from include.hubspot.token_store import Kept
+from include.hubspot.oauth import Kept, OAuthApp
 from include.warehouse.connection import Warehouse
 from include.warehouse.oauth_tokens import SharedTokens
 from tests import hubspot_simulator

@@ -16,8 +16,7 @@ import pytest
 
 from include.errors import WarehouseConfigError, WarehouseUnavailableError
 from include.hubspot.client import HubSpotClient
-from include.hubspot.rate_limit import Demand, News, Rule, decide
-from include.hubspot.turns import Turns
+from include.hubspot.rate_limit import HeaderSnapshot, RateLimiter, Reservation, Rule, decide
 from include.warehouse.connection import Warehouse
 from include.warehouse.rate_limits import SharedLimits
 from tests.hubspot_simulator.process import SimulatorProcess, simulator_process
@@ -26,8 +25,8 @@ from tests.support.scans import query
 TOKEN = "pat-na1-generated"
 
 
-def demand(permits: int = 1, key: str = "app:1", **more: Any) -> Demand:
-    return Demand(key, Rule(100), permits, **more)
+def demand(permits: int = 1, key: str = "app:1", **more: Any) -> Reservation:
+    return Reservation(key, Rule(100), permits, **more)
 
 
 def row(warehouse: Warehouse) -> dict[str, Any]:
@@ -49,7 +48,7 @@ def test_many_at_once_get_slots_in_one_row_without_a_gap(warehouse: Warehouse) -
     def reserve(_: int) -> None:
         limits = SharedLimits(warehouse)
         for _ in range(10):
-            limits.reserve(demand(2, news=News(1_000, None, None, 0, 0)))
+            limits.reserve(demand(2, news=HeaderSnapshot(1_000, None, None, 0, 0)))
 
     with ThreadPoolExecutor(8) as executor:
         list(executor.map(reserve, range(8)))
@@ -66,7 +65,7 @@ def test_apps_do_not_wait_for_each_other(warehouse: Warehouse) -> None:
 
 
 def test_what_a_process_learned_is_known_to_the_next(warehouse: Warehouse) -> None:
-    SharedLimits(warehouse).reserve(demand(news=News(1_000, 10.0, 990, 0, 0)))
+    SharedLimits(warehouse).reserve(demand(news=HeaderSnapshot(1_000, 10.0, 990, 0, 0)))
 
     slots = SharedLimits(warehouse).reserve(demand(300))
 
@@ -223,7 +222,7 @@ def test_what_another_app_of_the_customer_uses_is_left_to_it(
 def test_the_cost_of_a_limit_that_nobody_reaches_is_no_matter(
     warehouse: Warehouse,
 ) -> None:
-    turns = Turns(SharedLimits(warehouse), lambda: "app:1", Rule())
+    turns = RateLimiter(SharedLimits(warehouse), lambda: "app:1", Rule())
     said = {"X-HubSpot-RateLimit-Max": "1000000", "X-HubSpot-RateLimit-Remaining": "999000"}
     turns.learn(said, time.monotonic())
     turns.wait()

@@ -6,17 +6,17 @@ import psycopg
 import pytest
 
 from include.errors import ScanKilledError
-from include.validation import end_abandoned_scans
+from include.pipeline.validate_token import end_abandoned_scans
 from include.warehouse.connection import Warehouse
-from include.warehouse.lease import TenantLease
-from include.warehouse.scan_end import (
+from include.warehouse.fencing import TenantLease
+from include.warehouse.scans import (
     EndedRun,
     OpenScan,
+    ScanLog,
     end_scan,
     end_scans_of_ended_runs,
     open_scans,
 )
-from include.warehouse.scan_log import ScanLog
 from tests.support.scans import attempt, scan, scan_row
 from tests.support.status_rows import add_scan
 

@@ -13,14 +13,13 @@ from dlt.destinations.impl.postgres.configuration import PostgresCredentials
 from dlt.destinations.impl.postgres.factory import get_adbc_driver_location
 from psycopg import conninfo
 
-import include.extract.loader  # noqa: F401 - which has dlt write URLs as libpq reads them
+import include.pipeline.load.dlt_loader  # noqa: F401 - which has dlt write URLs as libpq reads them
 from include.errors import WarehouseConfigError, WarehouseUnavailableError
-from include.local.postgres import EmbeddedPostgres
-from include.status.connection import reading
-from include.validation import validate_token
-from include.warehouse.connection import Warehouse, open_warehouse
+from include.ops.local.postgres import EmbeddedPostgres
+from include.pipeline.validate_token import validate_token
+from include.warehouse.connection import Warehouse, open_warehouse, require_usable, with_session
 from include.warehouse.migrations import migrate
-from include.warehouse.session import require_usable, with_session
+from include.web.warehouse import reading
 from include.web.warehouse import warehouse as of_the_web
 from tests.conftest import Serve
 from tests.hubspot_simulator import portals

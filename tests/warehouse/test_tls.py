@@ -11,10 +11,9 @@ import psycopg2
 import pytest
 
 from include.errors import WarehouseConfigError
-from include.local import postgres as postgres_module
-from include.local.postgres import EmbeddedPostgres
-from include.warehouse.connection import Warehouse, open_warehouse
-from include.warehouse.tls import with_tls
+from include.ops.local import postgres as postgres_module
+from include.ops.local.postgres import EmbeddedPostgres
+from include.warehouse.connection import Warehouse, open_warehouse, with_tls
 from tests.support.certificates import self_signed
 from tests.warehouse.tls_servers import TlsServer, own_address, pooler, postgres_with_tls
 

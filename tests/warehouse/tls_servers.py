@@ -16,8 +16,7 @@ from pathlib import Path
 import psutil  # type: ignore[import-untyped]
 import pytest
 
-from include.local.accounts import unprivileged_account
-from include.local.ports import free_port
+from include.ops.local.processes import free_port, unprivileged_account
 from tests.support.certificates import self_signed
 
 _SSL_REQUEST = 80877103

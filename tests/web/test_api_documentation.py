@@ -6,7 +6,7 @@ from typing import get_args
 import pytest
 from pydantic import BaseModel
 
-from include.web import airflow_dags, models, warehouse
+from include.web import airflow, models, warehouse
 from include.web.problems import KINDS
 from tests.test_docs import DOCS, section, table_rows
 from tests.web.api.routes import routes
@@ -79,4 +79,4 @@ def test_the_limits_are_those_of_the_code() -> None:
     assert f"{warehouse.MAX_CONNECTIONS}; a request waits up to {warehouse.WAIT_S} s" in text
     assert f"{warehouse.MAX_STREAMS} more for NDJSON" in text
     assert f"after {warehouse.LOOKED_UP_FOR_S} s" in text
-    assert f"{airflow_dags.MAX_ACTIVE_RUNS:,}" in text
+    assert f"{airflow.MAX_ACTIVE_RUNS:,}" in text

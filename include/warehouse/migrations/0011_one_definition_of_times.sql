@@ -1,4 +1,4 @@
--- One definition of what is read as a time, here and in include/warehouse/values.py:
+-- One definition of what is read as a time, here and in include/warehouse/tenant_views/plan.py:
 -- docs/api-integration.md#values. The patterns let only those texts through that PostgreSQL's own
 -- conversion takes, whatever the settings of the session, so no query of an analyst fails.
 

@@ -12,9 +12,8 @@ import psycopg
 from psycopg import sql
 
 from include.errors import HubSpotDealsError, WarehouseConfigError, WarehouseUnavailableError
-from include.warehouse.connection import Warehouse
-from include.warehouse.grants import grant_rights
-from include.warehouse.session import require_usable
+from include.warehouse.connection import Warehouse, require_usable
+from include.warehouse.tenant_views.roles import grant_rights
 
 log = logging.getLogger(__name__)
 

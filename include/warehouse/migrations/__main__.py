@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from include.errors import HubSpotDealsError, WarehouseConfigError
 from include.warehouse.connection import Warehouse, warehouse_schema
 from include.warehouse.migrations import migrate
-from include.warehouse.roles import create_group_roles, grant_again, prepare_tenants
+from include.warehouse.tenant_views.roles import create_group_roles, grant_again, prepare_tenants
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

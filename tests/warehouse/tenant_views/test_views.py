@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from psycopg import sql
 
-from include.warehouse import tenant_views
 from include.warehouse.connection import Warehouse
-from include.warehouse.tenant_views import publish_views
+from include.warehouse.tenant_views import views
+from include.warehouse.tenant_views.views import publish_views
 from tests.warehouse.tenant_views.conftest import Analyst
 from tests.warehouse.tenant_views.views import (
     NOW,
@@ -534,7 +534,7 @@ def granted(warehouse: Warehouse) -> set[Any]:
 def test_a_view_over_a_barrier_in_use_waits_for_it(
     warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tenant_views, "VIEW_LOCK_TIMEOUT", "20ms")
+    monkeypatch.setattr(views, "VIEW_LOCK_TIMEOUT", "20ms")
     publish(warehouse)
     execute(warehouse, "alter table {schema}.deals add column deal_size text")
     define(warehouse, "deal_size")
@@ -601,7 +601,7 @@ def test_what_others_made_in_the_schema_is_neither_replaced_nor_dropped_nor_show
 def test_a_view_in_use_is_left_to_the_next_scan(
     warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tenant_views, "VIEW_LOCK_TIMEOUT", "20ms")
+    monkeypatch.setattr(views, "VIEW_LOCK_TIMEOUT", "20ms")
     publish(warehouse)
     define(warehouse, "new")
 

@@ -9,7 +9,7 @@ from psycopg import conninfo, sql
 from psycopg.types.json import Jsonb
 
 from include.warehouse.connection import Warehouse
-from include.warehouse.tenant_views import publish_views
+from include.warehouse.tenant_views.views import publish_views
 
 # Roles are the cluster's: the ids must not be those of other tests.
 OURS, THEIRS = "tv_acme", "tv_globex"

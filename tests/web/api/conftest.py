@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from include.local.postgres import EmbeddedPostgres
+from include.ops.local.postgres import EmbeddedPostgres
 from include.warehouse.connection import Warehouse
 from include.warehouse.migrations import migrate
 from tests.support.status_rows import add_check, add_deals, add_object, add_scan, run_of

@@ -13,8 +13,8 @@ from typing import Any
 
 import requests
 
-from include.local.dotenv_file import without_the_users_own
-from include.local.ports import free_port
+from include.ops.local.credentials import without_the_users_own
+from include.ops.local.processes import free_port
 from tests.web.api.airflow_seed import PASSWORD, ROOT
 
 START_TIMEOUT_S = 120

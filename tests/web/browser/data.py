@@ -9,7 +9,7 @@ import psycopg
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
-from include.quality.rules import RULES
+from include.pipeline.quality_rules import RULES
 from include.scan import scan_id
 from include.warehouse.connection import Warehouse
 

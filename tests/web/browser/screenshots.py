@@ -5,7 +5,7 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, Page, ViewportSize
 
-from include.local.airflow_settings import PROJECT_ROOT
+from include.ops.local.processes import PROJECT_ROOT
 from tests.support.chromium import chromium
 from tests.web.browser.conftest import signed_in_by_hand
 from tests.web.browser.data import fill, other_tenants

@@ -11,11 +11,9 @@ from pathlib import Path
 
 import psycopg
 
-from include.local.airflow_settings import PROJECT_ROOT
-from include.local.dotenv_file import without_the_users_own
-from include.local.ports import free_port
-from include.local.processes import python
-from include.local.stack import COMPONENTS, LocalStack
+from include.ops.local.credentials import without_the_users_own
+from include.ops.local.processes import PROJECT_ROOT, free_port, python
+from include.ops.local.stack import COMPONENTS, LocalStack
 from include.warehouse.connection import DEFAULT_SCHEMA, Warehouse
 from include.warehouse.migrations import migrate
 from tests.support.databases import WITHOUT_DURABILITY

@@ -1,0 +1,287 @@
+"""What happened to a scan that may be alerted: from an exception, a scan's row or a run."""
+
+import contextlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from urllib.parse import quote
+
+import psycopg
+from psycopg import sql
+from psycopg.rows import dict_row
+
+from include.alerts.delivery import FIGURES
+from include.errors import (
+    ComeBackLaterError,
+    DeadlineMissedError,
+    HubSpotDealsError,
+    QualityError,
+    ScanKilledError,
+)
+from include.scan import SCAN_PAGE, scan_id
+from include.tenants.model import AlertKind
+from include.warehouse.errors import RecordedError
+from include.warehouse.scans import FINAL_STATES
+
+#: Airflow's word for why a run ended → ours.
+_REASONS = {
+    "timed_out": "The run took longer than its time-out, and Airflow ended it",
+    "all_tasks_deadlocked": "No task of the run could go on, and Airflow ended it",
+}
+
+
+@dataclass(frozen=True)
+class AlertEvent:
+    """Something that went wrong: what it is called, why, and what to do.
+
+    ``cause``: troubles with the same cause are one incident.
+    ``why`` and ``remedy`` are sentences; they hold no token and no property value.
+    """
+
+    kind: AlertKind
+    error_type: str
+    cause: str
+    why: str
+    remedy: str
+    heading: str
+
+
+def event_from_exception(error: BaseException, failed_checks: Iterable[str] = ()) -> AlertEvent:
+    """Return what an exception means. Messages of other libraries can hold rows: not used."""
+    name = type(error).__name__
+    if not isinstance(error, HubSpotDealsError):
+        return _foreign(name)
+    kind: AlertKind = "failure"
+    cause = name
+    if isinstance(error, QualityError):
+        kind, cause = "quality", _cause_of_checks(failed_checks)
+    elif isinstance(error, ComeBackLaterError):
+        kind = "quota"
+    elif isinstance(error, DeadlineMissedError):
+        kind = "deadline"
+    return AlertEvent(kind, name, cause, error.what, error.remedy, error.runbook_heading)
+
+
+def event_from_row(text: str, remedy: str = "", failed_checks: Iterable[str] = ()) -> AlertEvent:
+    """Return what the columns `error` and `remedy` of a scan's row mean."""
+    found = RecordedError.of_columns(text, remedy)
+    if not found.is_ours:
+        return _foreign(found.type)
+    quality = found.type == QualityError.__name__
+    cause = _cause_of_checks(failed_checks) if quality else found.type
+    heading = found.heading or HubSpotDealsError.runbook_heading
+    kind: AlertKind = "quality" if quality else "failure"
+    return AlertEvent(kind, found.type, cause, found.what, remedy, heading)
+
+
+def _cause_of_checks(failed_checks: Iterable[str]) -> str:
+    checks = ", ".join(sorted(failed_checks))
+    return ": ".join(filter(None, [QualityError.__name__, checks]))
+
+
+def killed(tenant_id: str, task_id: str | None, reason: str) -> ScanKilledError:
+    """Return what is to be said of a scan whose task left no word of its own."""
+    task = f"Task {task_id}" if task_id else "A task"
+    why = _REASONS.get(
+        reason,
+        f"{task} ended without a word: its process or machine was killed (out of memory?), or a"
+        " person marked it failed",
+    )
+    return ScanKilledError(
+        f"{why}.",
+        tenant_id=tenant_id,
+        remedy="Look at the end of its log and at the worker's memory, then clear the task: it"
+        " goes on from the last checkpoint.",
+    )
+
+
+def unknown(tenant_id: str, task_id: str | None) -> ScanKilledError:
+    """Return what is to be said if nothing is known of a failed run but that it failed."""
+    return ScanKilledError(
+        f"{f'Task {task_id}' if task_id else 'A task'} failed before the scan began.",
+        tenant_id=tenant_id,
+        remedy="Read the task's log; its last lines say why.",
+    )
+
+
+def late(tenant_id: str, deadline_s: int | None) -> DeadlineMissedError:
+    """Return what is to be said of a scan that is not done by its deadline."""
+    within = f" within {deadline_s} s" if deadline_s else " by its deadline"
+    return DeadlineMissedError(
+        f"The scan is not done{within} (deadline_s). It goes on.",
+        tenant_id=tenant_id,
+        remedy="Look at its progress: it may wait for HubSpot, for a worker, or for another run.",
+    )
+
+
+def warned(checks: Iterable[str], sentences: Iterable[str]) -> AlertEvent:
+    """Return the warnings of a scan that succeeded. Sentences of ours hold no property value."""
+    names = ", ".join(sorted(checks))
+    said = " ".join(sentences)
+    return AlertEvent(
+        "warning",
+        "QualityWarning",
+        f"QualityWarning: {names}",
+        f"The scan succeeded with warnings: {names}.{f' {said}' if said else ''}",
+        "Look at the scan's quality results.",
+        "everything_wanted_was_read",
+    )
+
+
+def _foreign(name: str) -> AlertEvent:
+    return AlertEvent(
+        "failure",
+        name,
+        name,
+        f"{name} was raised; its text is in the task's log only.",
+        "Read the end of the task's log.",
+        HubSpotDealsError.runbook_heading,
+    )
+
+
+@dataclass(frozen=True)
+class ScanRow:
+    """What is known of one scan."""
+
+    state: str
+    error: str | None
+    remedy: str | None
+    warnings: list[str]
+    figures: Mapping[str, int | float]
+    #: Names of its quality checks, by status.
+    checks: Mapping[str, list[str]]
+
+    @property
+    def is_over(self) -> bool:
+        return self.state in FINAL_STATES
+
+
+def scan_row(connection: psycopg.Connection, schema: str, scan_id: str) -> ScanRow | None:
+    """Return what is known of the scan; None: it has no row."""
+    cursor = connection.cursor(row_factory=dict_row)
+    row = cursor.execute(
+        _composed(
+            """
+            select scan.state, scan.error, scan.remedy, scan.warnings,
+                scan.attempt, scan.pages, scan.requests, scan.throttled,
+                deals.records_received as deals_received, deals.rows_written as deals_written,
+                round(extract(
+                    epoch from coalesce(scan.finished_at, now()) - scan.started_at
+                ))::integer as seconds,
+                coalesce((
+                    select jsonb_object_agg(status, names) from (
+                        select status, jsonb_agg(check_name order by check_name) as names
+                        from {quality_results} where scan_id = scan.scan_id group by status
+                    ) as by_status
+                ), '{{}}') as checks
+            from {scans} as scan
+            left join {scan_objects} as deals
+                on deals.scan_id = scan.scan_id and deals.object = 'deals'
+            where scan.scan_id = %s
+            """,
+            schema,
+        ),
+        [scan_id],
+    ).fetchone()
+    if row is None:
+        return None
+    checks: Mapping[str, list[str]] = row.pop("checks")
+    figures = {
+        **{name: row[name] for name in FIGURES if row[name]},
+        **{f"checks_{status}": len(names) for status, names in checks.items()},
+    }
+    return ScanRow(row["state"], row["error"], row["remedy"], row["warnings"], figures, checks)
+
+
+def _composed(statement: str, schema: str) -> sql.Composed:
+    tables: tuple[str, ...] = ("scans", "scan_objects", "quality_results")
+    names: dict[str, Any] = {table: sql.Identifier(schema, table) for table in tables}
+    return sql.SQL(statement).format(**names)
+
+
+#: Set where an alert went out that PostgreSQL could not be told of.
+TOLD_KEY = "told_without_the_warehouse"
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run, and the task of it that matters.
+
+    :param reason: Airflow's word for why the run ended: task_failure, timed_out …
+    :param state: the run's, where Airflow tells it; ``ended_at`` likewise.
+    :param task_instance: Airflow's own object; None where a callback gets none.
+    """
+
+    dag_id: str
+    run_id: str
+    task_id: str | None = None
+    try_number: int | None = None
+    reason: str = ""
+    state: str | None = None
+    ended_at: datetime | None = None
+    error: BaseException | None = field(default=None, compare=False)
+    task_instance: Any = field(default=None, compare=False, repr=False)
+
+    @classmethod
+    def of_context(cls, context: Mapping[str, Any]) -> "Run":
+        """Read a callback's context. After some failures it holds little more than the ids."""
+        ti = context.get("ti") or context.get("task_instance")
+        run = context.get("dag_run")
+        dag = context.get("dag")
+        error = context.get("exception")
+        return cls(
+            dag_id=ti.dag_id if ti else dag.dag_id if dag else run.dag_id,  # type: ignore[union-attr]
+            run_id=ti.run_id if ti else context.get("run_id") or run.run_id,  # type: ignore[union-attr]
+            task_id=ti.task_id if ti else None,
+            try_number=ti.try_number if ti else None,
+            reason=str(context.get("reason") or ""),
+            ended_at=getattr(run, "end_date", None),
+            error=error if isinstance(error, BaseException) else None,
+            task_instance=ti,
+        )
+
+    @classmethod
+    def of_late_run(cls, run: Mapping[str, Any]) -> "Run":
+        """Read what a deadline's callback is told: the run as Airflow's REST API shows it."""
+        return cls(run["dag_id"], run["dag_run_id"], state=run.get("state"))
+
+    @property
+    def scan_id(self) -> str:
+        return scan_id(self.dag_id, self.run_id)
+
+    @property
+    def links(self) -> dict[str, str]:
+        """Where a person can look. Needs Airflow's `[api] base_url`."""
+        from airflow.sdk.configuration import conf
+
+        base = conf.get("api", "base_url", fallback="http://localhost:8080").rstrip("/")
+        run = f"{base}/dags/{quote(self.dag_id)}/runs/{quote(self.run_id, safe='')}"
+        log = f"{run}/tasks/{self.task_id}" if self.task_id else None
+        if log and self.try_number:
+            log += f"?try_number={self.try_number}"
+        status = f"{base}{SCAN_PAGE}{self.scan_id}"
+        return {"run": run, **({"log": log} if log else {}), "status": status}
+
+    def is_going_on(self) -> bool:
+        """Say whether the run was cleared meanwhile, so that a callback about its end is late."""
+        if self.task_instance is None or self.reason != "task_failure":
+            return False
+        with contextlib.suppress(Exception):  # then nothing is known, and the callback is believed
+            states = self.task_instance.get_task_states(dag_id=self.dag_id, run_ids=[self.run_id])
+            of_run = states.get(self.run_id, {})
+            return bool(of_run) and "failed" not in set(map(str, of_run.values()))
+        return False
+
+    def note_told(self) -> None:
+        """Leave word for the run's other callback."""
+        if self.task_instance is not None:
+            with contextlib.suppress(Exception):  # then it is told twice
+                self.task_instance.xcom_push(TOLD_KEY, True)
+
+    def was_told(self) -> bool:
+        if self.task_instance is None:
+            return False
+        with contextlib.suppress(Exception):  # then it is told, perhaps for the second time
+            return bool(self.task_instance.xcom_pull(task_ids=self.task_id, key=TOLD_KEY))
+        return False

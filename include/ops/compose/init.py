@@ -1,0 +1,277 @@
+"""The one-shots `init` (databases, roles, tables, Airflow's own objects) and `demo` (three scans).
+
+`init` runs at each `docker compose up`, before any other service of Airflow, and changes nothing
+that is right already: an upgrade is a new image and an `up`.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+import requests
+from psycopg import sql
+from sqlalchemy import select
+
+from include.ops.compose.secrets import DeployError, Login, SecretFiles
+from include.ops.local.airflow_api import AirflowApi
+from include.ops.local.demo import DEMO_TOKENS, connection_to
+from include.tenants import load_tenants
+from include.warehouse.connection import warehouse_schema
+
+SUPERUSER = "postgres"
+#: Secret → what its login may do beyond logging in, and whether it owns its database.
+LOGINS = {
+    "metadata_url": ("nocreaterole", True),
+    # makes the group roles, the loader's and the readers'
+    "warehouse_migrator_url": ("createrole", True),
+    "warehouse_url": ("nocreaterole", False),
+}
+
+
+def set_up_databases(files: SecretFiles) -> list[str]:
+    """Make what is missing of the logins and databases that are in our own server.
+
+    Passwords are set each time: that is how a renewed one gets there. URLs that lead to another
+    server are left to whoever runs that one.
+    """
+    logins = {name: Login.of(files.read(name), name) for name in LOGINS}
+    ours = {name: login for name, login in logins.items() if login.address == files.postgres}
+    if not ours:
+        return ["databases: all are in other servers"]
+    host, _, port = files.postgres.partition(":")
+    with _connected(
+        host=host,
+        port=port,
+        user=SUPERUSER,
+        password=files.read("postgres_password"),
+        dbname="postgres",
+        autocommit=True,
+    ) as connection:
+        for name, login in ours.items():
+            _set_up_login(connection, login, LOGINS[name][0])
+        for name, login in ours.items():
+            if LOGINS[name][1]:
+                _set_up_database(connection, login)
+    return [f"login {login.user}, database {login.database}" for login in ours.values()]
+
+
+def grant_membership(migrator_url: str, loader_url: str, group: str) -> str:
+    """Make the loader's login a member of *group*, as the migrator, who has made the group."""
+    loader = Login.of(loader_url, "warehouse_url")
+    with _connected(conninfo=migrator_url) as connection:
+        # taken from everybody above; merges use temporary tables
+        connection.execute(
+            sql.SQL("grant connect, temporary on database {} to {}").format(
+                sql.Identifier(connection.info.dbname), sql.Identifier(group)
+            )
+        )
+        row = connection.execute("select pg_has_role(%s, %s, 'member')", [loader.user, group])
+        if not (row.fetchone() or (False,))[0]:
+            connection.execute(
+                sql.SQL("grant {} to {}").format(sql.Identifier(group), sql.Identifier(loader.user))
+            )
+    return f"{loader.user} is a member of {group}"
+
+
+@contextmanager
+def _connected(**options: Any) -> Iterator[psycopg.Connection]:
+    """Yield a connection, closed at the end. Raises DeployError if there is none."""
+    try:
+        connection = psycopg.connect(**options)
+    except psycopg.OperationalError as exc:
+        raise DeployError(
+            f"PostgreSQL can't be reached, or refuses the login: {' '.join(str(exc).split())}",
+            "Is it up, and are postgres_password and warehouse_migrator_url what it expects? "
+            "docs/deploy.md#rotate-secrets",
+        ) from None
+    except psycopg.Error:
+        raise DeployError(
+            "warehouse_migrator_url is no URL of PostgreSQL.", "docs/deploy.md#secrets"
+        ) from None
+    with connection:
+        yield connection
+
+
+def _set_up_login(connection: psycopg.Connection, login: Login, right: str) -> None:
+    known = connection.execute("select from pg_roles where rolname = %s", [login.user]).fetchone()
+    # PostgreSQL logs statements that fail: it is given the hash, as psql's \password does.
+    hashed = connection.pgconn.encrypt_password(
+        login.password.encode(), login.user.encode(), b"scram-sha-256"
+    ).decode()
+    connection.execute(
+        sql.SQL("{} role {} login nosuperuser nocreatedb {} password {}").format(
+            sql.SQL("create" if known is None else "alter"),
+            sql.Identifier(login.user),
+            sql.SQL(right),
+            sql.Literal(hashed),
+        )
+    )
+
+
+def _set_up_database(connection: psycopg.Connection, login: Login) -> None:
+    name = sql.Identifier(login.database)
+    known = connection.execute(
+        "select from pg_database where datname = %s", [login.database]
+    ).fetchone()
+    if known is None:
+        connection.execute(sql.SQL("create database {}").format(name))
+    connection.execute(
+        sql.SQL("alter database {} owner to {}").format(name, sql.Identifier(login.user))
+    )
+    # by default everybody may connect to every database, and make temporary tables
+    connection.execute(sql.SQL("revoke all on database {} from public").format(name))
+    connection.execute(
+        sql.SQL("grant connect on database {} to {}").format(name, sql.Identifier(login.user))
+    )
+
+
+ADMIN = "admin"
+
+
+def save_connection(connection_id: str, fields: dict[str, Any]) -> None:
+    """Make a connection, or give it these values; its password is encrypted by the Fernet key."""
+    from airflow.models import Connection
+    from airflow.utils.session import create_session
+
+    with create_session() as session:
+        session.execute(Connection.__table__.delete().where(Connection.conn_id == connection_id))
+        session.add(Connection(conn_id=connection_id, **fields))
+
+
+def save_warehouse_connection(url: str) -> None:
+    from airflow.models import Connection
+
+    parsed = Connection(uri=url)
+    save_connection(
+        "warehouse",
+        {
+            "conn_type": "postgres",
+            "host": parsed.host,
+            "port": parsed.port,
+            "login": parsed.login,
+            "password": parsed.password,
+            "schema": parsed.schema,
+            "extra": json.dumps(parsed.extra_dejson),
+        },
+    )
+
+
+def connection_exists(connection_id: str) -> bool:
+    from airflow.models import Connection
+    from airflow.utils.session import create_session
+
+    with create_session() as session:
+        found = select(Connection.conn_id).where(Connection.conn_id == connection_id)
+        return session.scalar(found) is not None
+
+
+def save_administrator(password: str) -> None:
+    """Make the user `admin`, or give it this password. Roles are FAB's."""
+    from airflow.providers.fab.auth_manager.cli_commands.utils import get_application_builder
+
+    with get_application_builder() as builder:
+        manager = builder.sm
+        if user := manager.find_user(username=ADMIN):
+            manager.reset_password(user.id, password)
+            return
+        manager.add_user(
+            ADMIN, "Airflow", "Administrator", "admin@example.com", manager.find_role("Admin"),
+            password,
+        )  # fmt: skip
+
+
+def initialize(environ: Mapping[str, str] = os.environ) -> Iterator[str]:
+    """Do it step by step, and yield what was done. Raises DeployError."""
+    files = SecretFiles(environ)
+    yield from set_up_databases(files)
+    _run(environ, "-m", "airflow", "db", "migrate")
+    yield "Airflow's tables are up to date"
+    migrator = files.read("warehouse_migrator_url")
+    tenants = [tenant.id for tenant in load_tenants(environ).enabled]
+    _run(
+        {**environ, "DATABASE_URL": migrator},
+        *("-m", "include.warehouse.migrations", "--create-roles"),
+        *(part for tenant_id in tenants for part in ("--tenant", tenant_id)),
+    )
+    yield grant_membership(
+        migrator, files.read("warehouse_url"), f"{warehouse_schema(environ)}_loader"
+    )
+    yield from _airflow_objects(files, environ)
+    _run(environ, "-m", "include.tenants", "pools")
+    yield "pools are up to date"
+
+
+def _airflow_objects(files: SecretFiles, environ: Mapping[str, str]) -> Iterator[str]:
+    # Airflow connects to its database at import: not before that is there
+    save_administrator(files.read("admin_password"))
+    yield "user admin has the password admin_password"
+    save_warehouse_connection(files.read("warehouse_url"))
+    yield "connection warehouse"
+    if environ.get("DEPLOYMENT") == "demo":
+        for tenant_id, token in DEMO_TOKENS.items():
+            # one that was changed in the UI stays
+            if not connection_exists(f"hubspot_{tenant_id}"):
+                save_connection(
+                    f"hubspot_{tenant_id}",
+                    {
+                        **connection_to(environ["DEMO_HUBSPOT_URL"], token),
+                        # inside the private network of the containers
+                        "extra": '{"allow_plain_http": true}',
+                    },
+                )
+        yield f"connections to the simulator: {', '.join(DEMO_TOKENS)}"
+
+
+def _run(environ: Mapping[str, str], *arguments: str) -> None:
+    command: Sequence[str] = [sys.executable, *arguments]
+    done = subprocess.run(command, env=dict(environ), check=False)
+    if done.returncode:
+        raise DeployError(
+            f"`python {' '.join(arguments)}` failed; its reason is above.",
+            "Correct it, then run `docker compose up -d` again: what was done is not done twice.",
+        )
+
+
+PATIENCE_S = 300
+POLL_S = 1.0
+FINAL_STATES = ("success", "failed")
+
+
+def scan_demo_tenants(environ: Mapping[str, str] = os.environ) -> Iterator[str]:
+    """Start a scan of each tenant that has none; yield how each ends. Raises DeployError."""
+    password = SecretFiles(environ).read("admin_password")
+    api = AirflowApi(environ["AIRFLOW_API_URL"], ADMIN, password)
+    deadline = time.monotonic() + PATIENCE_S
+    runs = {}
+    for tenant_id in DEMO_TOKENS:
+        dag_id = f"hubspot_deals__{tenant_id}"
+        while not _is_parsed(api, dag_id):
+            _wait(deadline, f"the DAG {dag_id} does not appear")
+        run = api.newest_run(dag_id)
+        api.unpause(dag_id)
+        runs[dag_id] = run["dag_run_id"] if run else api.trigger(dag_id)
+    for dag_id, run_id in runs.items():
+        while (state := api.run(dag_id, run_id)["state"]) not in FINAL_STATES:
+            _wait(deadline, f"{dag_id} is still {state}")
+        yield f"{dag_id}: {state}"
+
+
+def _is_parsed(api: AirflowApi, dag_id: str) -> bool:
+    try:
+        return api.dag(dag_id) is not None
+    except requests.RequestException:  # it has just started
+        return False
+
+
+def _wait(deadline: float, problem: str) -> None:
+    if time.monotonic() > deadline:
+        raise DeployError(
+            f"{problem} after {PATIENCE_S} s.", "See `docker compose logs`, then `up` again."
+        )
+    time.sleep(POLL_S)

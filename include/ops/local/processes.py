@@ -1,0 +1,357 @@
+"""Programs of the local stack: started in the background, found again, stopped as a whole.
+
+Each program runs in a session of its own, with its pid on record. A program's descendants are known
+by an environment variable that all of them inherit: Airflow's task processes have their own process
+groups and outlive a killed scheduler, so neither pids nor groups would find them all.
+"""
+
+import contextlib
+import fcntl
+import json
+import os
+import pwd
+import random
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import psutil  # type: ignore[import-untyped]
+
+
+class LocalError(Exception):
+    """The stack can't do what was asked: what happened and why, then what to do."""
+
+    def __init__(self, what: str, remedy: str = "") -> None:
+        self.what = what
+        self.remedy = remedy
+        super().__init__(f"{what} {remedy}".strip())
+
+
+PROJECT_ROOT = Path(__file__).resolve().parents[3]
+
+LOOPBACK = "127.0.0.1"
+FREE_PORTS = (20_000, 32_000)
+FREE_PORT_TRIES = 100
+CONNECT_TIMEOUT_S = 1
+
+
+def free_port() -> int:
+    """Return a port nobody listens on.
+
+    From below the range that systems give to outgoing connections (from 32,768 on Linux, 49,152 on
+    macOS): one of those would be taken before a slow server gets to it.
+    """
+    for _ in range(FREE_PORT_TRIES):
+        port = random.randint(*FREE_PORTS)
+        if is_free(port):
+            return port
+    raise LocalError(
+        f"None of {FREE_PORT_TRIES} ports between {FREE_PORTS[0]} and {FREE_PORTS[1]} is free.",
+        "Stop some programs that listen on this machine.",
+    )
+
+
+def is_free(port: int) -> bool:
+    """Say whether a server could listen on *port* of 127.0.0.1 now."""
+    # macOS lets two servers bind one port, one to all addresses and one to this address.
+    with socket.socket() as probe:
+        probe.settimeout(CONNECT_TIMEOUT_S)
+        if probe.connect_ex((LOOPBACK, port)) == 0:
+            return False
+    with socket.socket() as probe:
+        # As servers do: connections of a server that has just ended don't count.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((LOOPBACK, port))
+        except OSError:
+            return False
+        return True
+
+
+@contextlib.contextmanager
+def launcher_lock(state_dir: Path) -> Iterator[None]:
+    """Hold the lock of *state_dir*. The system releases it however this process ends."""
+    state_dir.mkdir(parents=True, exist_ok=True)
+    with (state_dir / "launcher.lock").open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise LocalError(
+                f"The local stack is already run by process {_pid_in(state_dir)}.",
+                "Stop it there with Ctrl-C, or anywhere with: make down",
+            ) from None
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield
+
+
+def launcher_pid(state_dir: Path) -> int | None:
+    """Return the process that holds the lock of *state_dir*, None if none does."""
+    path = state_dir / "launcher.lock"
+    if not path.exists():
+        return None
+    with path.open("r+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return _pid_in(state_dir)
+        return None
+
+
+def _pid_in(state_dir: Path) -> int:
+    return int((state_dir / "launcher.lock").read_text() or "0")
+
+
+#: Holds the state directory of the stack that a process belongs to.
+MARKER = "HUBSPOT_DEALS_STACK"
+#: Airflow's programs need 2 to 5 s to end. A second signal tells the scheduler not to wait for
+#: running tasks; a triggerer that missed the end of its own child ignores both.
+GRACE_S = 4.0
+POLITE_SIGNALS = 2
+SHOWN_LOG_LINES = 15
+
+
+@dataclass(frozen=True)
+class Program:
+    """A program on record. Pid and start time together name a process for good."""
+
+    name: str
+    pid: int
+    started_at: float
+
+    @property
+    def process(self) -> psutil.Process | None:
+        """The process, None when it has ended (its pid may be another program's by now)."""
+        try:
+            process = psutil.Process(self.pid)
+            # Equal but for the rounding that reading it twice may bring.
+            same = abs(process.create_time() - self.started_at) < 0.1
+            return process if same and _is_alive(process) else None
+        except psutil.NoSuchProcess:
+            return None
+
+
+class Programs:
+    """The programs whose records and logs lie below *state_dir*."""
+
+    def __init__(self, state_dir: Path) -> None:
+        self._marker = str(state_dir.resolve())
+        self._records = state_dir / "pids"
+        self.logs = state_dir / "logs"
+
+    def start(self, name: str, command: Sequence[str], env: Mapping[str, str], cwd: Path) -> None:
+        """Start *command* in the background, its output in `logs/<name>.log`."""
+        log = self.log_of(name)
+        log.parent.mkdir(parents=True, exist_ok=True)
+        if log.exists():
+            log.replace(log.with_suffix(".log.1"))
+        with log.open("wb") as output:
+            child = subprocess.Popen(
+                command,
+                env={**env, MARKER: self._marker},
+                cwd=cwd,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        self._record(name, child.pid)
+
+    def log_of(self, name: str) -> Path:
+        return self.logs / f"{name}.log"
+
+    def on_record(self) -> list[Program]:
+        """Return every program that was started, whether it still runs or not."""
+        return [Program(**json.loads(path.read_text())) for path in self._records.glob("*.json")]
+
+    def running(self) -> list[Program]:
+        return [program for program in self.on_record() if program.process]
+
+    def start_until_ready(
+        self,
+        name: str,
+        command: Sequence[str],
+        env: Mapping[str, str],
+        ready_file: Path,
+        timeout_s: float,
+    ) -> Any:
+        """Start a program of this checkout; return what it says, as JSON, once it is ready.
+
+        It writes *ready_file* then. Raises LocalError.
+        """
+        ready_file.unlink(missing_ok=True)
+        self.start(name, command, {**env, "PYTHONPATH": str(PROJECT_ROOT)}, PROJECT_ROOT)
+        deadline = time.monotonic() + timeout_s
+        while not (ready_file.exists() and (text := ready_file.read_text())):
+            self.require_alive()
+            if time.monotonic() > deadline:
+                raise LocalError(
+                    f"The {name} is not ready after {timeout_s:.0f} s.",
+                    f"Its log is {self.log_of(name)}.",
+                )
+            time.sleep(0.05)
+        return json.loads(text)
+
+    def require_alive(self) -> None:
+        """Raise LocalError, with the end of its log, when a program on record has ended."""
+        for program in self.on_record():
+            if program.process is None:
+                raise LocalError(
+                    f"{program.name} has ended unexpectedly.\n{self.last_lines(program.name)}\n",
+                    f"The whole log is {self.log_of(program.name)}.",
+                )
+
+    def last_lines(self, name: str) -> str:
+        lines = self.log_of(name).read_text(errors="replace").splitlines()
+        return "\n".join(f"  | {line}" for line in lines[-SHOWN_LOG_LINES:])
+
+    def stop(self, grace_s: float = GRACE_S) -> None:
+        """Ask all programs to end, twice if need be, then kill whatever of them is left."""
+        family: set[psutil.Process] = set()
+        for _ in range(POLITE_SIGNALS):
+            leaders = [program.process for program in self.running()]
+            family |= {*leaders, *self._members()}
+            _signal_all(leaders, psutil.Process.terminate)
+            if not _alive_after(family, grace_s):
+                break
+        # Whoever was forked in the meantime is in this second look only.
+        rest = {*family, *self._members()}
+        _signal_all(rest, psutil.Process.kill)
+        _alive_after(rest, grace_s)
+        self.forget()
+
+    def forget(self) -> None:
+        """Take all programs off the record."""
+        for record in self._records.glob("*.json"):
+            record.unlink(missing_ok=True)
+
+    def has_members(self) -> bool:
+        """Say whether any process of this stack runs, on record or not."""
+        return next(self._members(), None) is not None
+
+    def _record(self, name: str, pid: int) -> None:
+        self._records.mkdir(parents=True, exist_ok=True)
+        program = Program(name, pid, psutil.Process(pid).create_time())
+        (self._records / f"{name}.json").write_text(json.dumps(asdict(program)))
+
+    def _members(self) -> Iterator[psutil.Process]:
+        for process in psutil.process_iter():
+            try:
+                ours = process.environ().get(MARKER) == self._marker
+                if ours and process.pid != os.getpid() and _is_alive(process):
+                    yield process
+            except (psutil.Error, OSError):
+                continue
+
+
+def _signal_all(
+    processes: "set[psutil.Process] | list[psutil.Process]",
+    send: Callable[[psutil.Process], None],
+) -> None:
+    for process in processes:
+        try:
+            # psutil compares start times first: a reused pid is never signalled.
+            send(process)
+        except psutil.NoSuchProcess:
+            continue
+
+
+def _alive_after(processes: "set[psutil.Process]", timeout_s: float) -> list[psutil.Process]:
+    # Not psutil.wait_procs: it also waits for the parents of the dead to take notice, and in
+    # containers an orphan's new parent often never does.
+    deadline = time.monotonic() + timeout_s
+    while alive := [process for process in processes if _is_alive(process)]:
+        if time.monotonic() > deadline:
+            break
+        time.sleep(0.05)
+    return alive
+
+
+def _is_alive(process: psutil.Process) -> bool:
+    try:
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
+def python(*arguments: str) -> list[str]:
+    """Return the command that runs this interpreter, and so this virtual environment."""
+    return [sys.executable, *arguments]
+
+
+@dataclass(frozen=True)
+class Account:
+    """The user that a program runs as. ``uid`` None: whoever runs this process."""
+
+    uid: int | None = None
+    gid: int | None = None
+
+    @property
+    def popen_options(self) -> dict[str, Any]:
+        """Return the keyword arguments that make `subprocess` run a program as this user."""
+        if self.uid is None:
+            return {}
+        return {"user": self.uid, "group": self.gid, "extra_groups": []}
+
+    def own(self, path: Path) -> None:
+        """Give *path* to this user."""
+        if self.uid is not None and self.gid is not None:
+            os.chown(path, self.uid, self.gid)
+
+    def can_read(self, path: Path) -> bool:
+        """Say whether this user gets to *path* through all the directories above it."""
+        if self.uid is None:
+            return True
+        test = shutil.which("test") or "/bin/test"
+        answer = subprocess.run([test, "-r", str(path)], cwd="/", check=False, **self.popen_options)
+        return answer.returncode == 0
+
+
+def unprivileged_account() -> Account:
+    """Return the current user, or for root the user `nobody`. Raises LocalError."""
+    if os.geteuid() != 0:
+        return Account()
+    try:
+        nobody = pwd.getpwnam("nobody")
+    except KeyError:
+        raise LocalError(
+            "PostgreSQL can't run as root, and there is no user 'nobody' to run it as.",
+            "Run this command as an ordinary user.",
+        ) from None
+    return Account(nobody.pw_uid, nobody.pw_gid)
+
+
+class Started(ABC):
+    """Runs as long as the block lasts; a start that fails leaves nothing running."""
+
+    @abstractmethod
+    def start(self) -> None: ...
+
+    @abstractmethod
+    def stop(self) -> None:
+        """Also of what was started in part."""
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.stop()

@@ -1,0 +1,165 @@
+"""`make seed-test-deals`: five deals in a HubSpot test account, to try the pipeline on.
+
+The only thing in this project that writes to HubSpot. It recognises its deals by their
+description, in a list of all live deals: search would not know of those made a moment ago.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final
+
+import msgspec
+
+from include.errors import HubSpotUnavailableError, ScopeMissingError
+from include.hubspot import endpoints
+from include.hubspot.answers import Account, Page, Pipeline, decode_page
+from include.hubspot.client import HubSpotClient
+from include.ops.local.processes import LocalError
+from include.ops.local.report import Report
+from include.secret_text import flaw_of, keep_out_of_messages, pasted
+
+MARK: Final = "Made by `make seed-test-deals` to try the pipeline on; delete it when you like."
+#: Name, stage, amount, closing date: those of the demo's tenant acme.
+TEST_DEALS: Final = (
+    ("Starter package", "qualifiedtobuy", "5000", "2027-01-29"),
+    ("Team rollout", "presentationscheduled", "25000", "2027-02-26"),
+    ("Regional licence", "closedwon", "50000", "2026-10-30"),
+    ("Platform migration", "closedlost", "75000", "2026-09-30"),
+    ("Enterprise agreement", "contractsent", "100000", "2027-03-31"),
+)
+TEST_ACCOUNT_TYPES: Final = frozenset({"DEVELOPER_TEST", "SANDBOX", "APP_DEVELOPER"})
+WHERE_TOKENS_ARE_KEPT: Final = (
+    "Write HUBSPOT_ACCESS_TOKEN=<token> into .env; or name a tenant whose connection is there: "
+    "make seed-test-deals TENANT=acme"
+)
+
+
+def seed_test_deals(
+    client: HubSpotClient, report: Report, agreed: Callable[[Account], bool]
+) -> list[str]:
+    """Create what is missing of the five deals; return the ids of those that were created.
+
+    Raises LocalError if the token may not, or the person did not agree; nothing was written then.
+
+    :param agreed: asked before anything is written to an account that is no test account.
+    """
+    account = client.account()
+    _require_write_scope(client)
+    present = dict(_present(client))
+    for name, deal_id in present.items():
+        report.line(f"  = {name}: there already, {deal_id}")
+    missing = [deal for deal in TEST_DEALS if deal[0] not in present]
+    if not missing:
+        report.line(f"HubSpot account {account.portal_id} has all five test deals.")
+        return []
+    if account.account_type not in TEST_ACCOUNT_TYPES and not agreed(account):
+        raise LocalError("Nothing was created.", "To create without being asked: YES=1")
+    created = _create(client, [_properties(deal, client.pipelines("deals")) for deal in missing])
+    for name, deal_id in created.items():
+        report.line(f"  + {name}: created, {deal_id}")
+    report.line(f"HubSpot account {account.portal_id}: {len(created)} test deals created.")
+    return list(created.values())
+
+
+def client_of(environ: Mapping[str, str], tenant_id: str | None) -> HubSpotClient:
+    """Return a client with the token of *environ*. Raises LocalError if there is none.
+
+    It never sends a request twice: a deal could be created twice by it.
+    """
+    if tenant_id:
+        connection = _connection(environ, tenant_id)
+        base_url, token = connection.get("host"), connection.get("password")
+        version = _extra(connection).get("api_version")
+    else:
+        base_url, token = environ.get("HUBSPOT_API_BASE_URL"), environ.get("HUBSPOT_ACCESS_TOKEN")
+        version = None
+    token = pasted(str(token or ""))
+    if not token:
+        raise LocalError("There is no HubSpot token.", WHERE_TOKENS_ARE_KEPT)
+    keep_out_of_messages(token)
+    if flaw := flaw_of(token):
+        raise LocalError(f"The HubSpot token can't be one: {flaw}.", WHERE_TOKENS_ARE_KEPT)
+    return HubSpotClient(
+        base_url or endpoints.DEFAULT_BASE_URL,
+        token,
+        tenant_id=tenant_id,
+        api_version=version or endpoints.DEFAULT_API_VERSION,
+        patience_s=0,
+    )
+
+
+def _connection(environ: Mapping[str, str], tenant_id: str) -> dict[str, Any]:
+    name = f"AIRFLOW_CONN_HUBSPOT_{tenant_id.upper()}"
+    try:
+        connection = json.loads(environ.get(name) or "{}")
+    except ValueError:
+        raise LocalError(f"{name} is no JSON.", WHERE_TOKENS_ARE_KEPT) from None
+    return connection if isinstance(connection, dict) else {}
+
+
+def _extra(connection: Mapping[str, Any]) -> dict[str, Any]:
+    """Airflow takes the extras as an object, or as its JSON text."""
+    extra = connection.get("extra") or {}
+    return dict(json.loads(extra) if isinstance(extra, str) else extra)
+
+
+def _require_write_scope(client: HubSpotClient) -> None:
+    info = client.token_info()
+    if info is not None and endpoints.DEALS_WRITE_SCOPE not in info.scopes:
+        raise _may_not_write()
+
+
+def _may_not_write() -> LocalError:
+    return LocalError(
+        f"The token lacks the scope {endpoints.DEALS_WRITE_SCOPE}: nothing was created.",
+        "Add it to the service key or private app in HubSpot for as long as it takes; scans need "
+        "crm.objects.deals.read only.",
+    )
+
+
+def _present(client: HubSpotClient) -> Iterator[tuple[str, str]]:
+    """Yield (name, id) of the test deals that are live."""
+    after: str | None = None
+    while True:
+        listed = client.record_page("deals", ["dealname", "description"], after, archived=False)
+        for record in listed.page.results:
+            properties = msgspec.json.decode(record.properties)
+            if properties.get("description") == MARK:
+                yield properties["dealname"], record.id
+        after = listed.after
+        if after is None:
+            return
+
+
+def _properties(deal: tuple[str, str, str, str], pipelines: list[Pipeline]) -> dict[str, str]:
+    """Return a deal's properties; its stage is the first one if the account does not have it."""
+    name, stage_id, amount, closes_on = deal
+    pipeline = next((found for found in pipelines if found.id == "default"), pipelines[0])
+    stage_ids = [stage.id for stage in pipeline.stages or ()]
+    return {
+        "dealname": name,
+        "pipeline": pipeline.id,
+        "dealstage": stage_id if stage_id in stage_ids else stage_ids[0],
+        "amount": amount,
+        "closedate": f"{closes_on}T12:00:00.000Z",
+        "description": MARK,
+    }
+
+
+def _create(client: HubSpotClient, deals: list[dict[str, str]]) -> dict[str, str]:
+    """Create deals in one request; return name → id."""
+    path = endpoints.create_path(client.api_version, "deals")
+    inputs = [{"properties": properties, "associations": []} for properties in deals]
+    try:
+        page: Page = client.transport.call("POST", path, decode_page, json={"inputs": inputs})
+    except ScopeMissingError:
+        raise _may_not_write() from None
+    if page.errors:
+        raise HubSpotUnavailableError(
+            f"HubSpot created {len(page.results)} of {len(deals)} deals: "
+            f"{page.errors[0].category} {page.errors[0].message[:200]!r}.",
+            remedy="Look at them in HubSpot, then run the command again.",
+        )
+    return {
+        msgspec.json.decode(record.properties)["dealname"]: record.id for record in page.results
+    }

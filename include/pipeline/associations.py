@@ -1,0 +1,118 @@
+"""Reading what records are associated with."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from include.errors import AccessDeniedError, ContractError
+from include.hubspot.crm_objects import CrmObject
+from include.hubspot.endpoints import ASSOCIATIONS_BATCH_SIZE
+from include.pipeline.context import ScanContext, reason_of
+from include.pipeline.load.chunk_writer import ChunkWriter
+from include.pipeline.read.concurrency import in_order
+from include.warehouse.associations import (
+    Link,
+    count_associations,
+    drop_associations_of_the_gone,
+    links_of,
+    replace_associations,
+)
+from include.warehouse.records import RecordTable
+
+#: Up to so many live records, every scan reads all associations: a thousand records a request.
+#: Above, only full scans do, and the others read those of modified records.
+ALL_ASSOCIATIONS_MAX_RECORDS = 100_000
+
+
+class _Answer(NamedTuple):
+    """To a batch of *asked* records. HubSpot says nothing about the *unanswered* ones.
+
+    ``misfits``: how many associations were left out because the table can't hold them.
+    """
+
+    asked: list[int]
+    links: set[Link]
+    unanswered: set[int]
+    misfits: int
+
+
+def read_associations(
+    extraction: ScanContext,
+    crm_object: CrmObject,
+    table: RecordTable,
+    mode: str,
+    writer: ChunkWriter,
+    done: dict[str, int],
+) -> int:
+    """Bring the associations of an object up to date, and return how many there are now.
+
+    Whether a new association moves its record's modification time is not known: so all are read
+    again where that is cheap. docs/how-scans-work.md#associations
+
+    :param done: object type, with ":all" if all records' are read → the last one's id; moved on.
+    """
+    for to_type in crm_object.associations:
+        what = f"associations:{crm_object.name}:{to_type}"
+        everything = mode == "full" or (
+            mode == "incremental"
+            and not extraction.is_fresh(what)
+            and table.count_live(None) <= ALL_ASSOCIATIONS_MAX_RECORDS
+        )
+        # of two tries, one may read all and the other not
+        pass_name = f"{to_type}:all" if everything else to_type
+        batches = table.live_id_batches(
+            ASSOCIATIONS_BATCH_SIZE,
+            above=done.get(pass_name, -1),
+            seen_by=None if everything else extraction.scan.id,
+        )
+        unanswered = 0
+        try:
+            for answer in in_order(
+                extraction.client, _asks(extraction, crm_object, to_type), batches
+            ):
+                if answer.misfits:
+                    extraction.warn(
+                        f"{crm_object.name}: associations with {to_type} were left out whose id, "
+                        "category or type does not fit the table"
+                    )
+                # what is not answered is not changed
+                ids = [known for known in answer.asked if known not in answer.unanswered]
+                replace_associations(
+                    extraction.warehouse,
+                    extraction.scan,
+                    crm_object.name,
+                    to_type,
+                    ids,
+                    answer.links,
+                )
+                unanswered += len(answer.unanswered)
+                done[pass_name] = answer.asked[-1]
+                writer.checkpoint()
+        except (AccessDeniedError, ContractError) as exc:
+            extraction.warn(
+                f"{crm_object.name}: associations with {to_type} were not read: "
+                f"{reason_of(exc, 'a scope')}."
+            )
+        else:
+            if everything and not unanswered:
+                extraction.freshness.note(what)
+        if unanswered:
+            extraction.warn(
+                f"{crm_object.name}: HubSpot says nothing about the associations of {unanswered} "
+                f"records with {to_type}: they stay as they are."
+            )
+    drop_associations_of_the_gone(table)
+    return count_associations(extraction.warehouse, extraction.scan, crm_object.name)
+
+
+def _asks(
+    extraction: ScanContext, crm_object: CrmObject, to_type: str
+) -> Callable[[list[int]], _Answer]:
+    def ask(ids: list[int]) -> _Answer:
+        results, unanswered = extraction.client.associations(
+            crm_object.object_type, to_type, [str(record_id) for record_id in ids]
+        )
+        left_out = set(map(int, unanswered))
+        links, misfits = links_of(results, of=set(ids) - left_out)
+        return _Answer(ids, links, left_out, misfits)
+
+    return ask

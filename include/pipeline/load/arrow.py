@@ -1,0 +1,373 @@
+"""From HubSpot's records to Arrow tables, and from those to chunks that are loaded together.
+
+HubSpot sends every value as text. The typed columns are converted, `properties` stays JSON text.
+docs/api-integration.md#values
+"""
+
+import json
+from array import array
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
+from itertools import accumulate
+from typing import Any
+
+import msgspec
+import pyarrow as pa
+from xxhash import xxh3_64
+
+from include.errors import ContractError
+from include.hubspot.answers import Record
+from include.pipeline.context import ScanContext
+from include.pipeline.load.typed_columns import (
+    DECIMAL_PRECISION,
+    DECIMAL_SCALE,
+    TYPED_COLUMNS,
+    Kind,
+    TypedColumn,
+)
+from include.warehouse.checkpoints import Chunk
+from include.warehouse.records import RecordTable
+from include.warehouse.tenant_views.plan import to_json, to_timestamp
+
+TEXT = pa.string()
+TIMESTAMP = pa.timestamp("us", tz="UTC")
+BOOL = pa.bool_()
+
+_TYPES: dict[Kind, pa.DataType] = {
+    Kind.TEXT: TEXT,
+    Kind.KEY: TEXT,
+    Kind.NUMBER: pa.decimal128(DECIMAL_PRECISION, DECIMAL_SCALE),
+    Kind.TIMESTAMP: TIMESTAMP,
+    Kind.BOOL: BOOL,
+}
+
+#: What every record has, besides its key.
+_COMMON = [
+    pa.field("created_at", TIMESTAMP),
+    pa.field("updated_at", TIMESTAMP),
+    pa.field("archived", BOOL, nullable=False),
+    pa.field("archived_at", TIMESTAMP),
+    pa.field("url", TEXT),
+    pa.field("properties", TEXT, nullable=False),
+    pa.field("_content_hash", pa.int64(), nullable=False),
+    pa.field("_scan_id", TEXT, nullable=False),
+    pa.field("_extracted_at", TIMESTAMP, nullable=False),
+]
+
+
+@dataclass(frozen=True)
+class Shape:
+    """How an object's records look as a table: ``key`` is its primary key, the id last."""
+
+    table: str
+    key: tuple[str, ...]
+    schema: pa.Schema
+    typed_columns: tuple[TypedColumn, ...] = ()
+
+    @property
+    def id_column(self) -> str:
+        return self.key[-1]
+
+
+def _shape(table: str, key: tuple[str, ...], typed_columns: tuple[TypedColumn, ...]) -> Shape:
+    keys = [pa.field(name, TEXT, nullable=False) for name in key[:-1]]
+    schema = pa.schema(
+        [
+            *keys,
+            pa.field(key[-1], pa.int64(), nullable=False),
+            *(pa.field(column.name, _TYPES[column.kind]) for column in typed_columns),
+            *_COMMON,
+        ]
+    )
+    return Shape(table, key, schema, typed_columns)
+
+
+DEALS = _shape("deals", ("_tenant_id", "deal_id"), TYPED_COLUMNS)
+#: All other objects: their typed columns are those of the tenant's views.
+RECORDS = _shape("records", ("_tenant_id", "object", "record_id"), ())
+
+
+def shape_of(object_name: str) -> Shape:
+    return DEALS if object_name == "deals" else RECORDS
+
+
+#: HubSpot's list of the records that were merged into this one, as "1;2".
+MERGED_IDS = "hs_merged_object_ids"
+
+_as_tuple: Callable[[Any], tuple[str | None, ...]] = msgspec.structs.astuple
+
+#: A jsonb value in a binary COPY is this and its text. Staged as jsonb, it is parsed only once.
+JSONB_VERSION = b"\x01"
+
+_BIGINT_MAX = 2**63 - 1
+_BIGINT_MIN = -(2**63)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Records ready to load, each id once.
+
+    ``misfits`` counts, by column, the values that are NULL in the table because they did not fit.
+    ``merges``: id of a record that was merged away → the record it went into.
+    """
+
+    table: pa.Table
+    misfits: Counter[str]
+    merges: dict[int, int]
+    duplicates_dropped: int
+
+
+def to_batch(
+    records: Sequence[Record],
+    shape: Shape,
+    *,
+    tenant_id: str,
+    object_name: str,
+    scan_id: str,
+    extracted_at: datetime,
+) -> Batch:
+    """Convert *records*; of several with one id, the last one stays: it was read last.
+
+    Raises ContractError for an id that is no 64-bit number.
+    """
+    misfits: Counter[str] = Counter()
+    kept = [records[index] for index in _last_per_id([record.id for record in records])]
+    ids = [_record_id(record.id, tenant_id) for record in kept]
+    hashes = [_content_hash(record) for record in kept]
+    *typed, merged_ids = _standard_values(kept, shape)
+    columns = {
+        "_tenant_id": pa.repeat(pa.scalar(tenant_id), len(kept)),
+        "object": pa.repeat(pa.scalar(object_name), len(kept)),
+        shape.id_column: ids,
+        **_typed_columns(typed, shape, misfits),
+        "created_at": _timestamps("created_at", (r.created_at for r in kept), misfits),
+        "updated_at": _timestamps("updated_at", (r.updated_at for r in kept), misfits),
+        "archived": [bool(record.archived) for record in kept],
+        "archived_at": _timestamps("archived_at", (r.archived_at for r in kept), misfits),
+        "url": [record.url for record in kept],
+        "properties": _as_they_came(kept),
+        "_content_hash": hashes,
+        "_scan_id": pa.repeat(pa.scalar(scan_id), len(kept)),
+        "_extracted_at": pa.repeat(pa.scalar(extracted_at, TIMESTAMP), len(kept)),
+    }
+    arrays = [
+        values if isinstance(values, pa.Array) else pa.array(values, field.type)
+        for field in shape.schema
+        for values in (columns[field.name],)
+    ]
+    return Batch(
+        table=pa.Table.from_arrays(arrays, schema=shape.schema),
+        misfits=misfits,
+        merges=merges_of(
+            (survivor, text) for survivor, text in zip(ids, merged_ids, strict=True) if text
+        ),
+        duplicates_dropped=len(records) - len(kept),
+    )
+
+
+def joined(batches: Sequence[Batch], shape: Shape) -> Batch:
+    """Return one batch of several that came one after the other; each id is in it once."""
+    table = pa.concat_tables([batch.table for batch in batches])
+    ids = table[shape.id_column].to_pylist()
+    twice = len(ids) - len(set(ids))
+    if twice:
+        table = table.take(pa.array(_last_per_id(ids)))
+    return Batch(
+        table=table,
+        misfits=sum((batch.misfits for batch in batches), Counter()),
+        merges={gone: into for batch in batches for gone, into in batch.merges.items()},
+        duplicates_dropped=twice + sum(batch.duplicates_dropped for batch in batches),
+    )
+
+
+def within_bounds(table: pa.Table) -> pa.Table:
+    """Return *table* with `properties` in which jsonb takes every number; slow, and rarely needed.
+
+    A bare number beyond what PostgreSQL's numeric holds becomes a text of its digits.
+    """
+    version = JSONB_VERSION.decode()
+    texts = [
+        version + json.dumps(to_json(text.removeprefix(version).encode()), ensure_ascii=False)
+        for text in table["properties"].to_pylist()
+    ]
+    position = table.schema.get_field_index("properties")
+    return table.set_column(position, table.schema.field(position), pa.array(texts, pa.string()))
+
+
+def _as_they_came(records: Sequence[Record]) -> pa.Array:
+    """Return HubSpot's own bytes as text. They are UTF-8: the answers' decoder saw to it."""
+    raws = [record.properties for record in records]
+    sizes = (len(JSONB_VERSION) + memoryview(raw).nbytes for raw in raws)
+    offsets = array("i", accumulate(sizes, initial=0))
+    texts = JSONB_VERSION.join([b"", *raws])
+    return pa.StringArray.from_buffers(len(raws), pa.py_buffer(offsets), pa.py_buffer(texts))
+
+
+def merges_of(pairs: Iterable[tuple[int, str]]) -> dict[int, int]:
+    """Turn (survivor, "1;2;3") into id → survivor. What is no id is left out."""
+    return {
+        int(gone): survivor
+        for survivor, text in pairs
+        for part in text.split(";")
+        if _is_id(gone := part.strip()) and int(gone) != survivor
+    }
+
+
+def _content_hash(record: Record) -> int:
+    """Return a signed 64-bit hash of all that HubSpot sent of a record."""
+    digest = xxh3_64(record.properties)
+    digest.update(
+        f"\0{bool(record.archived)}\0{record.archived_at}\0{record.created_at}"
+        f"\0{record.updated_at}\0{record.url}".encode()
+    )
+    unsigned = digest.intdigest()
+    return unsigned if unsigned <= _BIGINT_MAX else unsigned + 2 * _BIGINT_MIN
+
+
+def _last_per_id(ids: Sequence[Hashable]) -> list[int]:
+    """Return the last position of each id, in the order in which each id came first."""
+    return list({record_id: index for index, record_id in enumerate(ids)}.values())
+
+
+def _is_id(text: str) -> bool:
+    # Python refuses to convert thousands of digits
+    digits = text.lstrip("0") if text.isascii() else text
+    return text.isascii() and text.isdigit() and len(digits) <= 19 and int(text) <= _BIGINT_MAX
+
+
+def _record_id(text: str, tenant_id: str) -> int:
+    if not _is_id(text):
+        raise ContractError(
+            f"HubSpot listed a record whose id is no 64-bit number ({len(text)} characters).",
+            tenant_id=tenant_id,
+            remedy="Report it.",
+        )
+    return int(text)
+
+
+def _standard_values(records: Sequence[Record], shape: Shape) -> list[Sequence[str | None]]:
+    """Return the values of the typed columns' properties, column by column, and the merged ids."""
+    decode, names = _decoder_of(shape)
+    rows = [_values(record.properties, decode, names) for record in records]
+    return list(zip(*rows, strict=True)) if rows else [()] * len(names)
+
+
+@cache
+def _decoder_of(shape: Shape) -> tuple[Callable[[Any], Any], tuple[str, ...]]:
+    """Return what makes Python objects of a record's few properties that need it, and no other."""
+    names = (*(column.hubspot_property for column in shape.typed_columns), MERGED_IDS)
+    fields = [f"value_{number}" for number in range(len(names))]
+    struct = msgspec.defstruct(
+        "_StandardProperties",
+        [(field, str | None, None) for field in fields],
+        rename=dict(zip(fields, names, strict=True)),
+    )
+    return msgspec.json.Decoder(struct).decode, names
+
+
+def _values(
+    raw: msgspec.Raw, decode: Callable[[Any], Any], names: Sequence[str]
+) -> tuple[str | None, ...]:
+    try:
+        return _as_tuple(decode(raw))
+    except msgspec.ValidationError:
+        # A bare number or boolean where HubSpot documents text: read it as the text it is.
+        document = json.loads(bytes(raw), parse_float=str, parse_int=str)
+        return tuple(_as_text(document.get(name)) for name in names)
+
+
+def _typed_columns(
+    values: Sequence[Sequence[str | None]], shape: Shape, misfits: Counter[str]
+) -> dict[str, list[Any]]:
+    return {
+        column.name: _convert_all(column.name, texts, column.convert, misfits)
+        for column, texts in zip(shape.typed_columns, values, strict=True)
+    }
+
+
+def _as_text(value: object) -> str | None:
+    if value is None or isinstance(value, str):
+        return value
+    return json.dumps(value)
+
+
+def _timestamps(
+    column: str, texts: Iterable[str | None], misfits: Counter[str]
+) -> list[datetime | None]:
+    return _convert_all(column, texts, to_timestamp, misfits)
+
+
+def _convert_all(
+    column: str,
+    texts: Iterable[str | None],
+    convert: Callable[[str], Any],
+    misfits: Counter[str],
+) -> list[Any]:
+    """Convert a column: no value and "" become None, and so does what does not fit, counted."""
+    values: list[Any] = []
+    for text in texts:
+        try:
+            values.append(convert(text) if text else None)
+        except ValueError:
+            values.append(None)
+            misfits[column] += 1
+    return values
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """``merges``: id of a record that was merged away → the record it went into."""
+
+    chunk: Chunk
+    merges: dict[int, int]
+    duplicates_dropped: int
+
+
+class ArrowBuffer:
+    """Collects records, as Arrow tables: answers and their objects can be forgotten meanwhile."""
+
+    def __init__(self, extraction: ScanContext, table: RecordTable) -> None:
+        self._extraction = extraction
+        self._table = table
+        self._object_name = table.object_name
+        self._shape = shape_of(table.object_name)
+        self._batches: list[Batch] = []
+
+    def add(self, records: Sequence[Record], extracted_at: datetime) -> int:
+        """Take records, and return how many bytes all that was collected has."""
+        batch = to_batch(
+            records,
+            self._shape,
+            tenant_id=self._extraction.tenant.id,
+            object_name=self._object_name,
+            scan_id=self._extraction.scan.id,
+            extracted_at=extracted_at,
+        )
+        prefix = "" if self._object_name == "deals" else f"{self._object_name}."
+        self._extraction.tally.misfits.update({prefix + k: n for k, n in batch.misfits.items()})
+        self._batches.append(batch)
+        return sum(batch.table.nbytes for batch in self._batches)
+
+    def load(self) -> Loaded:
+        """Load what was collected; all of it is in PostgreSQL afterwards, or it raises."""
+        batch, self._batches = joined(self._batches, self._shape), []
+        chunk = Chunk(
+            ids=batch.table[self._shape.id_column].to_pylist(),
+            hashes=batch.table["_content_hash"].to_pylist(),
+            modified_us=batch.table["updated_at"].cast(pa.int64()).to_pylist(),
+        )
+        if self._extraction.scan.rewrite_rows:
+            self._extraction.loader.load(batch.table, self._shape, rewrite=True)
+        # What is held as it came is not sent at all: to look is ten times cheaper than to merge.
+        elif changed := self._table.changed_among(chunk):
+            whole = len(changed) == len(chunk.ids)
+            table = batch.table if whole else batch.table.take(pa.array(changed))
+            self._extraction.loader.load(table, self._shape)
+        return Loaded(
+            chunk=chunk,
+            merges=batch.merges,
+            duplicates_dropped=batch.duplicates_dropped,
+        )

@@ -1,0 +1,194 @@
+"""Loading a batch of records with dlt: Arrow → parquet → COPY (ADBC) → MERGE.
+
+The configuration is the one that loses nothing when tenants load at once or the process is
+killed; docs/adr/0001-loading-with-dlt.md has the reasons and the figures.
+"""
+
+import gc
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+
+import adbc_driver_manager
+import psycopg2
+import pyarrow as pa
+
+from include.errors import HubSpotDealsError, LoadError
+from include.pipeline.load.arrow import Shape, within_bounds
+from include.warehouse.connection import Warehouse
+from include.warehouse.errors import is_of_values, warehouse_error
+from include.warehouse.fencing import TenantLock
+
+# dlt reads its settings from the environment. Its Airflow and Google providers would ask Airflow
+# for a Variable some 300 times before the first row.
+os.environ.update(
+    {
+        "PROVIDERS__ENABLE_AIRFLOW_SECRETS": "false",
+        "PROVIDERS__ENABLE_GOOGLE_SECRETS": "false",
+        "RUNTIME__DLTHUB_TELEMETRY": "false",
+        # dlt warns at every load that `properties` is text in Arrow and json in PostgreSQL
+        "RUNTIME__LOG_LEVEL": "ERROR",
+        # What loads leave in the warehouse is not needed to go on: the scans' tables are.
+        "RESTORE_FROM_DESTINATION": "false",
+        # Nobody but the same process reads the files: to compress them would cost more
+        "DATA_WRITER__COMPRESSION": "none",
+        "LOAD__DELETE_COMPLETED_JOBS": "true",
+        # Airflow retries, from the last checkpoint
+        "LOAD__RAISE_ON_MAX_RETRIES": "1",
+        "LOAD__WORKERS": "1",
+        "NORMALIZE__WORKERS": "1",
+    }
+)
+
+import dlt
+from dlt.destinations.impl.postgres.configuration import PostgresCredentials
+from dlt.destinations.impl.postgres.sql_client import Psycopg2SqlClient
+from dlt.pipeline.exceptions import PipelineStepFailed
+
+DEFAULT_PIPELINE_NAME = "hubspot_deals"
+#: One dlt source, and so one dlt schema, for all tenants.
+SOURCE_NAME = "hubspot_deals"
+ROWS_AT_ONCE = 2_000
+
+
+def _roll_back(self: Psycopg2SqlClient) -> None:
+    self.native_connection.rollback()
+    self.native_connection.autocommit = True
+
+
+# dlt would have the session reset all that was set. Behind a pooler that gives it the name of
+# whoever was the session's first client, and the fences go by names.
+Psycopg2SqlClient._reset_connection = _roll_back  # type: ignore[method-assign]
+
+_url_of = PostgresCredentials.to_native_representation
+
+
+def _url(self: PostgresCredentials) -> str:
+    address, mark, parameters = _url_of(self).rpartition("?")
+    return f"{address}{mark}{parameters.replace('+', '%20')}"
+
+
+# dlt writes a space in a parameter as a plus sign, which libpq takes for one.
+PostgresCredentials.to_native_representation = _url  # type: ignore[method-assign,assignment]
+
+
+class Loader:
+    """Loads batches of one tenant's records; each `load` is one dlt load package.
+
+    A context manager: dlt's working directory is this loader's own and goes with it. One that a
+    killed load left behind would be taken up again half done.
+
+    :param lock: the tenant's lock, which also gives out staging slots.
+    """
+
+    def __init__(self, warehouse: Warehouse, tenant_id: str, lock: TenantLock) -> None:
+        self._warehouse = warehouse
+        self._tenant_id = tenant_id
+        self._lock = lock
+        self._working_directory = tempfile.TemporaryDirectory(prefix="hubspot_deals_dlt_")
+        self._pipelines: dict[int, dlt.Pipeline] = {}
+
+    def __enter__(self) -> "Loader":
+        # A quarter of a million objects that imports made and that stay: not to be looked through
+        # again each time garbage is collected
+        gc.freeze()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        gc.unfreeze()
+        self._working_directory.cleanup()
+
+    def load(self, table: pa.Table, shape: Shape, *, rewrite: bool = False) -> None:
+        """Upsert *table* into the shape's table: rows whose content is the same are left alone,
+        unless *rewrite* says otherwise.
+
+        All of it is there afterwards, or a HubSpotDealsError says why not; the same table may be
+        loaded again.
+        """
+        if not table.num_rows:
+            return
+        with self._lock.staging_slot() as slot:
+            try:
+                self._run(slot, table, shape, rewrite=rewrite)
+            except PipelineStepFailed as exc:
+                if not is_of_values(_root(exc)):
+                    raise self._as_error(exc) from exc
+                # or dlt would load the table that was refused first
+                self._pipeline(slot).abort_packages()
+                try:
+                    self._run(slot, within_bounds(table), shape, rewrite=rewrite)
+                except PipelineStepFailed as again:
+                    raise self._as_error(again) from again
+
+    def _run(self, slot: int, table: pa.Table, shape: Shape, *, rewrite: bool) -> None:
+        pipeline = self._pipeline(slot)
+        pipeline.run(_source(table, shape, rewrite=rewrite)).raise_on_failed_jobs()
+        # Or each load keeps a little: what dlt leaves behind refers to itself, which is
+        # noticed late; and what Arrow has to spare nobody else can use.
+        gc.collect()
+        pa.default_memory_pool().release_unused()
+
+    def _pipeline(self, slot: int) -> dlt.Pipeline:
+        """Return the pipeline that loads through a slot: nearly always it is the same one."""
+        if slot not in self._pipelines:
+            name = os.environ.get("DLT_PIPELINE_NAME") or DEFAULT_PIPELINE_NAME
+            self._pipelines[slot] = dlt.pipeline(
+                f"{name}__{self._tenant_id}",
+                pipelines_dir=str(Path(self._working_directory.name, str(slot))),
+                dataset_name=self._warehouse.schema,
+                destination=dlt.destinations.postgres(
+                    self._warehouse.url,
+                    staging_dataset_name_layout=f"%s_stg_slot{slot}",
+                ),
+            )
+        return self._pipelines[slot]
+
+    def _as_error(self, exc: PipelineStepFailed) -> HubSpotDealsError:
+        root = _root(exc)
+        # Not the original message: PostgreSQL quotes values in it. The log has it as the cause.
+        if isinstance(root, psycopg2.Error | adbc_driver_manager.Error) and (
+            error := warehouse_error(root, self._tenant_id)
+        ):
+            return error
+        sqlstate = getattr(root, "pgcode", None) or getattr(root, "sqlstate", None)
+        return LoadError(
+            f"dlt's step {exc.step!r} failed with {type(root).__name__}"
+            f"{f' (SQLSTATE {sqlstate})' if sqlstate else ''}.",
+            tenant_id=self._tenant_id,
+            remedy="The task is retried; nothing of this chunk is half loaded.",
+        )
+
+
+def _root(exc: BaseException) -> BaseException:
+    while (cause := exc.__cause__ or exc.__context__) is not None:
+        exc = cause
+    return exc
+
+
+@dlt.source(name=SOURCE_NAME)
+def _source(table: pa.Table, shape: Shape, *, rewrite: bool) -> Iterator[object]:
+    @dlt.resource(
+        name=shape.table,
+        primary_key=shape.key,
+        write_disposition={
+            "disposition": "merge",
+            "strategy": "upsert",
+            # Not by `updated_at`: calculated properties change without it.
+            "skip_unchanged_rows": not rewrite,
+            "row_version_column_name": "_content_hash",
+        },
+        columns={"properties": {"data_type": "json"}},
+        file_format="parquet",
+    )
+    def records() -> Iterator[pa.Table]:
+        # in pieces, as it is written and read again: less at once in memory
+        yield from table.to_batches(ROWS_AT_ONCE)
+
+    yield records

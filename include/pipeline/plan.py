@@ -1,0 +1,247 @@
+"""What a scan reads of an object, and why: everything, or what was modified in a window.
+
+Also which properties it asks for. Decisions only, no I/O.
+docs/how-scans-work.md#which-scan-reads-what
+"""
+
+import zoneinfo
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+from croniter import croniter
+
+from include.errors import ContractError
+from include.hubspot.answers import PropertyDefinition
+from include.hubspot.client import HubSpotClient
+from include.hubspot.crm_objects import CrmObject
+from include.hubspot.endpoints import (
+    LIST_PAGE_SIZE,
+    READ_BATCH_SIZE,
+    SEARCH_PAGE_SIZE,
+    SEARCHES_PER_S,
+)
+from include.pipeline.load.typed_columns import TYPED_COLUMNS
+from include.scan import Scan
+from include.warehouse.tenant_views.plan import to_timestamp
+
+#: Always read of deals: the typed columns.
+_DEAL_PROPERTIES = tuple(column.hubspot_property for column in TYPED_COLUMNS)
+#: Always read of any object: what identifies a record and tells of merges.
+_COMMON_PROPERTIES = ("hs_merged_object_ids", "hs_object_id")
+
+
+@dataclass(frozen=True)
+class Definitions:
+    """What a portal defines for one object; ``live`` ones can be asked for.
+
+    ``stored``: as it was known to the warehouse, which may be a little old.
+    """
+
+    live: Sequence[PropertyDefinition]
+    archived: Sequence[PropertyDefinition]
+    stored: bool = False
+
+    @classmethod
+    def of_stored(cls, definitions: Sequence[PropertyDefinition]) -> "Definitions":
+        return cls(
+            live=[definition for definition in definitions if not definition.archived],
+            archived=[definition for definition in definitions if definition.archived],
+            stored=True,
+        )
+
+    @property
+    def names(self) -> set[str]:
+        return {definition.name for definition in self.live}
+
+
+def read_definitions(
+    client: HubSpotClient, crm_object: CrmObject, readable_sensitivities: Sequence[str]
+) -> Definitions:
+    """List an object's properties.
+
+    HubSpot lists sensitive properties only when asked for, and only to tokens that may read them.
+    Raises ContractError if it lists none at all: every object has properties.
+    """
+    live = client.property_definitions(crm_object.object_type)
+    if not live:
+        raise ContractError(
+            f"HubSpot lists no property of {crm_object.object_type}.",
+            tenant_id=client.tenant_id,
+            remedy="Report it.",
+        )
+    for sensitivity in readable_sensitivities:
+        live += client.property_definitions(crm_object.object_type, sensitivity)
+    archived = client.property_definitions(crm_object.object_type, archived=True)
+    return Definitions(live, archived)
+
+
+def property_names(crm_object: CrmObject, definitions: Definitions) -> list[str]:
+    """Return the sorted internal names to request: all that the portal defines, or the tenant's."""
+    wanted = definitions.names if crm_object.properties == "all" else set(crm_object.properties)
+    always = {*_COMMON_PROPERTIES, crm_object.modified_property, crm_object.created_property}
+    if crm_object.name == "deals":
+        always.update(_DEAL_PROPERTIES)
+    return sorted(wanted | always)
+
+
+_NAMES_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class LastScan:
+    """What the successful scans of an object left behind; None, or empty: there was none.
+
+    ``watermark``: everything modified before it has been read. ``properties``: what the last full
+    scan asked for.
+    """
+
+    watermark: datetime | None = None
+    last_full_at: datetime | None = None
+    properties: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Plan:
+    """``[window_start, window_end)`` of modification times; an end of None is open.
+
+    ``watermark``: what `LastScan.watermark` becomes if the scan succeeds; None: it does not move.
+    ``modified``: how many records are in the window, where that was asked. ``expected``: how many
+    the scan will receive, where that is known.
+    """
+
+    mode: Literal["full", "incremental", "window"]
+    reason: str
+    window_start: datetime | None = None
+    window_end: datetime | None = None
+    watermark: datetime | None = None
+    modified: int | None = None
+    expected: int | None = None
+
+    def columns(self) -> dict[str, Any]:
+        """Return what of it is kept in `scan_objects`."""
+        columns = asdict(self)
+        del columns["modified"]
+        return columns
+
+    @classmethod
+    def of_row(cls, row: Mapping[str, Any]) -> "Plan":
+        """Return what an earlier try decided: a row of `scan_objects`."""
+        return cls(
+            row["mode"],
+            row["reason"],
+            row["window_start"],
+            row["window_end"],
+            row["watermark"],
+            expected=row["expected"],
+        )
+
+
+def plan_scan(
+    scan: Scan,
+    past: LastScan,
+    now: datetime,
+    asked: Sequence[str],
+    definitions: Iterable[PropertyDefinition],
+) -> Plan:
+    """Decide how to read one object at *now*, asking for the properties *asked*.
+
+    Search is late: the watermark stays ``search_lag_s`` behind now, so that what became visible
+    after this scan is read by the next one. It never moves backwards, and windows don't move it.
+    """
+    if scan.window:
+        return Plan("window", "a window was asked for", scan.window.start, scan.window.end)
+    watermark = now - timedelta(seconds=scan.tenant.search_lag_s)
+    if past.watermark:
+        watermark = max(watermark, past.watermark)
+    if reason := _why_full(scan, past, now, asked, definitions):
+        return Plan("full", reason, watermark=watermark)
+    return Plan(
+        "incremental",
+        "what was modified since the last successful scan",
+        window_start=past.watermark,
+        watermark=watermark,
+    )
+
+
+def cheaper_plan(
+    plan: Plan, total: int, requests_per_s: float, *, requests_a_page: int = 1
+) -> Plan:
+    """Read all *total* records instead of the modified ones, if that takes less time.
+
+    A search finds 200 records and has a limit of its own; each 100 are a request more to read. A
+    list brings 100 in *requests_a_page*.
+    """
+    modified = plan.modified or 0
+    searching_s = max(
+        modified / SEARCH_PAGE_SIZE / SEARCHES_PER_S,
+        (modified / SEARCH_PAGE_SIZE + modified / READ_BATCH_SIZE) / requests_per_s,
+    )
+    listing_s = total / LIST_PAGE_SIZE * requests_a_page / requests_per_s
+    if searching_s <= listing_s:
+        return plan
+    reason = (
+        f"{modified} of {total} records were modified: listing takes {listing_s:.0f} s, "
+        f"searching {searching_s:.0f} s"
+    )
+    return Plan("full", reason, watermark=plan.watermark)
+
+
+def _why_full(
+    scan: Scan,
+    past: LastScan,
+    now: datetime,
+    asked: Sequence[str],
+    definitions: Iterable[PropertyDefinition],
+) -> str | None:
+    if scan.rewrite_rows:
+        return "every row is to be written again"
+    if scan.mode == "full":
+        return "it was asked for"
+    if past.watermark is None or past.last_full_at is None:
+        return "there was no successful full scan before"
+    if scan.mode == "incremental":
+        return None
+    if _is_due(scan, past.last_full_at, now):
+        return f"full_scan_schedule {scan.tenant.full_scan_schedule!r} is due"
+    if unread := _unread(past, asked, definitions):
+        shown = ", ".join(unread[:_NAMES_SHOWN]) + (" …" if len(unread) > _NAMES_SHOWN else "")
+        return f"properties not read before: {shown}"
+    return None
+
+
+def _is_due(scan: Scan, last_full_at: datetime, now: datetime) -> bool:
+    schedule = scan.tenant.full_scan_schedule
+    if schedule is None:
+        return False
+    local_now = now.astimezone(zoneinfo.ZoneInfo(scan.tenant.timezone))
+    latest: datetime = croniter(schedule, local_now).get_prev(datetime)
+    return last_full_at < latest
+
+
+def _unread(
+    past: LastScan, asked: Sequence[str], definitions: Iterable[PropertyDefinition]
+) -> list[str]:
+    """Return the properties that records may have values of which were never read.
+
+    A property that somebody has just added is empty everywhere, and whoever fills it in modifies
+    the record. Not so a calculated one, or one that was there before and not asked for.
+    """
+    defined = {definition.name: definition for definition in definitions}
+    return [
+        name
+        for name in asked
+        if name not in past.properties
+        and name in defined
+        and not _was_added_empty(defined[name], past.last_full_at)
+    ]
+
+
+def _was_added_empty(definition: PropertyDefinition, last_full_at: datetime | None) -> bool:
+    if definition.calculated or not definition.created_at or last_full_at is None:
+        return False
+    try:
+        return to_timestamp(definition.created_at) > last_full_at
+    except ValueError:
+        return False

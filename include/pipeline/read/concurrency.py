@@ -1,0 +1,79 @@
+"""Several requests at once, as many as the rate limit takes, and a bound on pages that are
+read and not stored yet.
+"""
+
+import math
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+from include.hubspot.client import HubSpotClient
+
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
+
+MAX_READERS = 20
+#: About as many pages of 100 records as one process can digest: more readers would only wait.
+PAGES_PER_S = 200.0
+#: More than it takes on average: answers don't all take the same time.
+RESERVE = 1.5
+
+
+def readers_wanted(latency_s: float, requests_per_s: float) -> int:
+    """Return how many readers, each waiting *latency_s* for every answer, use up a limit."""
+    busy = latency_s * min(requests_per_s, PAGES_PER_S) * RESERVE
+    return max(1, min(MAX_READERS, math.ceil(busy) + 1))
+
+
+def in_order(
+    client: HubSpotClient, ask: Callable[[_Item], _Result], items: Iterable[_Item]
+) -> Iterator[_Result]:
+    """Yield ``ask(item)`` for every item, in their order; the next ones are asked meanwhile."""
+    pending: deque[Future[_Result]] = deque()
+    executor = ThreadPoolExecutor(MAX_READERS, thread_name_prefix="hubspot")
+    try:
+        for item in items:
+            pending.append(executor.submit(ask, item))
+            while len(pending) > readers_wanted(client.latency_s, client.requests_per_s):
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+    finally:
+        executor.shutdown(wait=True, cancel_futures=True)
+
+
+class PageBudget:
+    """Lets readers be up to *pages* ahead of what is committed. Thread-safe."""
+
+    def __init__(self, pages: int) -> None:
+        self._pages = self._free = pages
+        self._changed = threading.Condition()
+
+    def take(self, given_up: Callable[[], bool]) -> bool:
+        """Wait until one more page may be read; False when it is given up before that."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._free > 0 or given_up())
+            if given_up():
+                return False
+            self._free -= 1
+            return True
+
+    def release(self, pages: int = 1) -> None:
+        """So many pages have been stored, or thrown away."""
+        with self._changed:
+            self._free += pages
+            self._changed.notify_all()
+
+    def resize(self, pages: int) -> None:
+        """Allow fewer pages from now on: they turn out to be large."""
+        with self._changed:
+            if pages < self._pages:
+                self._free -= self._pages - pages
+                self._pages = pages
+
+    def wake(self) -> None:
+        """Let those who wait see whether they should give up."""
+        with self._changed:
+            self._changed.notify_all()

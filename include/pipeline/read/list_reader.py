@@ -1,0 +1,361 @@
+"""Reading a list with several readers at once, where its cursors allow it.
+
+HubSpot documents `after` as opaque. It is seen to be a record id, which lets a reader begin
+anywhere: that is found out at run time, held against every page that comes, and given up at the
+first page that contradicts. docs/how-scans-work.md#reading-in-parallel
+"""
+
+import itertools
+import logging
+import queue
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from types import TracebackType
+from typing import NamedTuple
+
+from include.errors import ContractError, HubSpotDealsError
+from include.hubspot import search
+from include.hubspot.answers import CursorGuard, ListedPage, Page
+from include.hubspot.client import HubSpotClient
+from include.pipeline.read.concurrency import MAX_READERS, PageBudget, readers_wanted
+from include.pipeline.read.ranges import IdRange, IdRanges, Interval, ListPosition
+
+log = logging.getLogger(__name__)
+
+#: Pages that one reader reads before it is worth finding out whether others can help.
+LEAD_PAGES = 3
+#: So many ids from the end of a known page are asked for again, to see where a cursor leads.
+PROBE_IDS = 10
+
+
+class ListRead(NamedTuple):
+    """A page, and how far the list is read with it: a range of ids, or a cursor."""
+
+    page: Page | None
+    covers: Interval | None
+    after: str | None
+
+
+class _CursorsAreOpaque(Exception):
+    """A cursor made from an id does not lead where it should."""
+
+
+class ListReader:
+    """Reads the rest of one list; a context manager that yields pages, in no particular order.
+
+    :param position: what is to be read; moved on with every page that is yielded.
+    :param announced: how many live records were counted before.
+    :param read_ahead: asked before each page; whoever has stored the pages tells it so.
+
+    Readers are threads. They end with the `with` block, whatever ends it.
+    """
+
+    def __init__(
+        self,
+        client: HubSpotClient,
+        object_type: str,
+        properties: Sequence[str],
+        position: ListPosition,
+        read_ahead: PageBudget,
+        *,
+        archived: bool,
+        announced: int = 0,
+    ) -> None:
+        self._announced = announced
+        self._client = client
+        self._object_type = object_type
+        self._properties = properties
+        self._archived = archived
+        self._position = position
+        self._read_ahead = read_ahead
+        self._stopped = threading.Event()
+        self._lock = threading.Lock()
+        self._ranges: IdRanges | None = None
+        self._came: queue.SimpleQueue[ListRead | Future[None]] = queue.SimpleQueue()
+        self._executor = ThreadPoolExecutor(MAX_READERS, thread_name_prefix="hubspot")
+        self._running = 0
+        self._may_split = True
+        self._restarted = False
+        self._guard = self._new_guard()
+
+    def __enter__(self) -> Iterator[Page]:
+        return self._pages()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stopped.set()
+        self._read_ahead.wake()
+        self._executor.shutdown(wait=True)
+
+    @property
+    def waits(self) -> bool:
+        """Whether the next page has yet to come."""
+        return self._came.empty()
+
+    def _pages(self) -> Iterator[Page]:
+        while not self._position.done:
+            try:
+                yield from self._rest()
+            except _CursorsAreOpaque as exc:
+                if self._restarted:
+                    raise self._broken(exc) from exc
+                log.warning("%s: one reader reads all of it, from the start: %s", self._name, exc)
+                self._drop_what_comes()
+                self._position.restart()
+                self._restarted = True
+                self._guard = self._new_guard()
+
+    def _rest(self) -> Iterator[Page]:
+        if self._position.by_id:
+            self._ranges = IdRanges(self._position.remaining, self._above_all())
+        self._start_readers(1)
+        while self._running:
+            came = self._came.get()
+            if isinstance(came, Future):
+                self._running -= 1
+                came.result()
+            else:
+                self._move(came)
+                if came.page is not None:
+                    yield came.page
+            if self._ranges is not None:
+                self._start_readers(
+                    readers_wanted(self._client.latency_s, self._client.requests_per_s)
+                )
+
+    def _move(self, read: ListRead) -> None:
+        if read.covers is not None:
+            self._position.cover(*read.covers)
+        elif read.after is not None:
+            self._position.move_to(read.after)
+
+    def _drop_what_comes(self) -> None:
+        self._stopped.set()
+        self._read_ahead.wake()
+        while self._running:
+            came = self._came.get()
+            if isinstance(came, Future):
+                self._running -= 1
+            elif came.page is not None:
+                self._read_ahead.release()
+        self._ranges = None
+        self._may_split = False
+        self._stopped.clear()
+
+    # In the readers' threads
+
+    def _start_readers(self, wanted: int) -> None:
+        while self._running < wanted:
+            if self._ranges is None:
+                future = self._executor.submit(self._lead)
+            else:
+                with self._lock:
+                    taken = self._ranges.take()
+                if taken is None:
+                    return
+                future = self._executor.submit(self._read_ranges, taken, _cursor(taken))
+            self._running += 1
+            future.add_done_callback(self._came.put)
+
+    def _lead(self) -> None:
+        """Read page after page; if the cursors turn out to be ids, let others read too."""
+        after, last = self._position.after, -1
+        for number in itertools.count(1):
+            listed = self._ask_at(after)
+            if listed is None:
+                return
+            ids = _ids(listed)
+            after = self._guard.next(listed.after, listed.ids)
+            if after is None:
+                self._came.put(ListRead(listed.page, (0, None), None))
+                return
+            self._came.put(ListRead(listed.page, None, after))
+            self._may_split = self._may_split and _ascend(ids, last)
+            if number >= LEAD_PAGES and self._may_split and (probe := self._probe(ids)):
+                self._read_ranges(*self._open_ranges(ids, probe))
+                return
+            last = ids[-1] if ids else last
+
+    def _probe(self, known: list[int]) -> ListedPage | None:
+        """Ask for what follows an id in the middle of a page; None: it did not follow."""
+        tail = known[-PROBE_IDS:]
+        if len(tail) < 2:
+            return None
+        try:
+            probe = self._ask(str(tail[0]))
+        except ContractError as exc:
+            if exc.status not in (400, 404):
+                raise
+        else:
+            if probe is None or _follows(_ids(probe), tail):
+                return probe
+            self._read_ahead.release()
+        log.info("%s: its cursors are no ids: one reader reads it", self._name)
+        self._may_split = False
+        return None
+
+    def _open_ranges(
+        self, known: list[int], probe: ListedPage
+    ) -> tuple[IdRange | None, str | None]:
+        """Let everything after the probe be read by several; returns this reader's part of it."""
+        start = known[-1] + 1
+        ranges = IdRanges([(start, None)], self._above_all())
+        first = ranges.take()
+        assert first is not None  # noqa: S101 - there is one, it has just been put in
+        self._came.put(ListRead(None, (0, start), None))
+        new = [record_id for record_id in _ids(probe) if record_id >= start]
+        if new or probe.after is None:
+            ended = self._deliver(ranges, first, probe._replace(ids=list(map(str, new))))
+            part, after = None if ended else first, probe.after
+        else:
+            self._read_ahead.release()
+            part, after = first, _cursor(first)
+        self._ranges = ranges
+        return part, after
+
+    def _read_ranges(self, part: IdRange | None, after: str | None) -> None:
+        """Read a range to its end, then another, as long as there is one."""
+        ranges = self._ranges
+        assert ranges is not None  # noqa: S101 - whoever gave us a part has it from there
+        while part is not None:
+            self._read_range(ranges, part, after)
+            if self._stopped.is_set():
+                return
+            with self._lock:
+                part = ranges.take()
+            after = _cursor(part) if part else None
+
+    def _read_range(self, ranges: IdRanges, part: IdRange, after: str | None) -> None:
+        while (listed := self._ask_at(after)) is not None:
+            if self._deliver(ranges, part, listed):
+                return
+            after = listed.after
+
+    def _deliver(self, ranges: IdRanges, part: IdRange, listed: ListedPage) -> bool:
+        """Hand on a page of a range, and tell whether it was the last. Verifies its order."""
+        ids = _ids(listed)
+        try:
+            position = _verified(listed, ids, part.position)
+            self._guard.note(len(ids))
+        except (_CursorsAreOpaque, ContractError):
+            self._read_ahead.release()
+            raise
+        with self._lock:
+            covers = ranges.advance(part, ids, position)
+            ended = position is None or covers[1] == part.end
+        self._came.put(ListRead(_within(listed.page, *covers), covers, None))
+        return ended
+
+    def _ask(self, after: str | None) -> ListedPage | None:
+        """Read one page; None when nothing is wanted any more."""
+        if not self._read_ahead.take(self._stopped.is_set):
+            return None
+        try:
+            return self._client.record_page(
+                self._object_type, self._properties, after, archived=self._archived
+            )
+        except HubSpotDealsError:
+            # no page came: another reader may ask for one
+            self._read_ahead.release()
+            raise
+
+    def _ask_at(self, after: str | None) -> ListedPage | None:
+        """Read a page at a cursor that was good once, or should be if cursors are ids."""
+        try:
+            return self._ask(after)
+        except ContractError as exc:
+            if after is None or exc.status != 400:
+                raise
+            raise _CursorsAreOpaque(str(exc)) from exc
+
+    def _new_guard(self) -> CursorGuard:
+        kind = "archived " if self._archived else ""
+        return CursorGuard(
+            f"of {kind}{self._object_type}",
+            self._client.tenant_id,
+            # search knows nothing of archived records
+            None if self._archived else self._count,
+            announced=self._announced,
+        )
+
+    def _count(self) -> int:
+        return search.count(self._client, self._object_type, [])
+
+    def _broken(self, exc: _CursorsAreOpaque) -> ContractError:
+        return ContractError(
+            f"HubSpot's list of {self._object_type} was begun twice, and broke off twice: {exc}.",
+            tenant_id=self._client.tenant_id,
+            remedy="Report it; the next scan reads the list again.",
+        )
+
+    def _above_all(self) -> int:
+        return search.highest_id(self._client, self._object_type) + 1
+
+    @property
+    def _name(self) -> str:
+        return f"tenant {self._client.tenant_id}: {self._object_type}"
+
+
+def _cursor(part: IdRange) -> str | None:
+    """Return the cursor that a range begins with: nothing of it is before, nothing is left out."""
+    return str(part.position - 1) if part.position else None
+
+
+def _ids(listed: ListedPage) -> list[int]:
+    try:
+        return [int(record_id) for record_id in listed.ids]
+    except ValueError:
+        return []
+
+
+def _ascend(ids: list[int], above: int) -> bool:
+    return all(low < high for low, high in itertools.pairwise([above, *ids]))
+
+
+def _follows(ids: list[int], tail: list[int]) -> bool:
+    """Tell whether *ids* are what follows the first of *tail*, ids that are known to be there.
+
+    Whether a cursor's own id comes with its page differs, and does not matter.
+    """
+    again = [record_id for record_id in ids if record_id <= tail[-1]]
+    return again in (tail, tail[1:]) and _ascend(ids, tail[0] - 1)
+
+
+def _verified(listed: ListedPage, ids: list[int], start: int) -> int | None:
+    """Return the id below which all has been read with a page that begins at *start*.
+
+    None: to the end of the list. Raises _CursorsAreOpaque if it can't be such a page.
+    """
+    # a cursor made of an id may or may not bring that id itself
+    if len(ids) != len(listed.ids) or not _ascend(ids, start - 2):
+        raise _CursorsAreOpaque("a page begins before its cursor, or is not in order")
+    position = _position_after(listed, ids)
+    if position is not None and position <= start:
+        raise _CursorsAreOpaque("a page does not lead on")
+    return position
+
+
+def _position_after(listed: ListedPage, ids: list[int]) -> int | None:
+    """Return the id below which all has been read; None: to the end of the list."""
+    if listed.after is None:
+        return None
+    if ids:
+        return ids[-1] + 1
+    if not (listed.after.isascii() and listed.after.isdigit()):
+        raise _CursorsAreOpaque("an empty page leads on to a cursor that is no id")
+    return int(listed.after)
+
+
+def _within(page: Page, start: int, end: int | None) -> Page:
+    """Leave out what belongs to other ranges, or was read before."""
+    page.results = [
+        record
+        for record in page.results
+        if int(record.id) >= start and (end is None or int(record.id) < end)
+    ]
+    return page

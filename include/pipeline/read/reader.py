@@ -1,0 +1,171 @@
+"""Reading one object from HubSpot: everything, what was modified, or single records by id."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from include.hubspot import search
+from include.hubspot.answers import Page
+from include.hubspot.client import batches
+from include.hubspot.crm_objects import CrmObject
+from include.hubspot.endpoints import READ_BATCH_SIZE
+from include.pipeline.context import Figures, ScanContext
+from include.pipeline.load.chunk_writer import ChunkWriter
+from include.pipeline.plan import Plan
+from include.pipeline.read.concurrency import in_order
+from include.pipeline.read.list_reader import ListReader
+from include.pipeline.read.ranges import ListPosition
+from include.warehouse.records import RecordTable
+
+
+@dataclass
+class LookedUp:
+    """What HubSpot says of single records, asked by id: live, archived, or not there."""
+
+    live: set[int] = field(default_factory=set)
+    archived: set[int] = field(default_factory=set)
+    gone: set[int] = field(default_factory=set)
+
+
+class RecordReader:
+    """Brings one object's rows up to date, going on from where *figures* say it is."""
+
+    def __init__(
+        self,
+        extraction: ScanContext,
+        crm_object: CrmObject,
+        properties: Sequence[str],
+        table: RecordTable,
+        writer: ChunkWriter,
+        figures: Figures,
+    ) -> None:
+        self._extraction = extraction
+        self._object = crm_object
+        self._properties = properties
+        self._table = table
+        self._writer = writer
+        self._figures = figures
+
+    def read(self, plan: Plan) -> None:
+        """Read what *plan* says, and every archived record in any case.
+
+        Archiving moves no modification time and hides a record from search: only the list of the
+        archived tells. docs/how-scans-work.md#deletes
+        """
+        position = self._figures.position
+        if plan.window_start is None:
+            self._list(position.live, archived=False, announced=plan.expected or 0)
+        else:
+            # a try that goes on has no count, and counts what is left
+            self._read_modified(position.live, plan.window_start, plan.window_end, plan.modified)
+        # After the live ones: what is archived in between is seen here.
+        self._list(position.archived, archived=True)
+        self._writer.flush()
+        self._follow_up(archived_only=plan.mode != "full")
+
+    def catch_up(self, since: datetime) -> None:
+        """Read what changed while the scan ran."""
+        self._read_modified(ListPosition(), since, None)
+        self._list(ListPosition(), archived=True)
+        self._writer.flush()
+        self._follow_up(archived_only=True)
+
+    def look_up(self, ids: Iterable[int]) -> LookedUp:
+        """Read single records as they are now, live or archived, and load what is there."""
+        found = LookedUp()
+        asked = batches(ids, READ_BATCH_SIZE)
+        for batch, live, archived in in_order(self._extraction.client, self._look_up, asked):
+            for page in (live, archived):
+                if page is not None:
+                    self._writer.add(page)
+            found.live |= _ids(live) & set(batch)
+            found.archived |= _ids(archived) & (set(batch) - found.live)
+            found.gone |= set(batch) - found.live - found.archived
+        self._writer.flush()
+        # A row whose content is the same as before it vanished is not written, only unmarked.
+        self._table.clear_marks(self._extraction.scan.id)
+        return found
+
+    def mark_gone(self, ids: Iterable[int]) -> None:
+        """Mark rows whose records HubSpot does not know any more."""
+        self._figures.vanished += self._table.mark_vanished(
+            sorted(ids), self._extraction.started_at
+        )
+
+    def _follow_up(self, *, archived_only: bool, again: bool = False) -> None:
+        """Ask one by one for the records that should have come and did not.
+
+        They were restored, purged or merged away; or they moved from one list to the other while
+        we read. An incremental scan expects only the archived ones: it reads their whole list.
+        """
+        scan_id = self._extraction.scan.id
+        self._table.clear_marks(scan_id)
+        found = self.look_up(self._table.unseen_ids(scan_id, archived_only=archived_only))
+        if archived_only:
+            self._figures.restored += len(found.live)
+        self.mark_gone(found.gone)
+        if found.archived and not again:
+            # They are archived, and the list of the archived lacked them: it may have lacked others
+            # that are not known here. Or they were archived since, which costs the list once more.
+            self._list(ListPosition(), archived=True)
+            self._writer.flush()
+            self._follow_up(archived_only=archived_only, again=True)
+
+    def _list(self, position: ListPosition, *, archived: bool, announced: int = 0) -> None:
+        reader = ListReader(
+            self._extraction.client,
+            self._object.object_type,
+            self._properties,
+            position,
+            self._writer.read_ahead,
+            archived=archived,
+            announced=announced,
+        )
+        with reader as pages:
+            for page in pages:
+                self._writer.add(page, read_ahead=True)
+                if reader.waits:
+                    self._writer.use_pause()
+
+    def _read_modified(
+        self,
+        position: ListPosition,
+        start: datetime,
+        end: datetime | None,
+        announced: int | None = None,
+    ) -> None:
+        if position.done:
+            return
+        client = self._extraction.client
+        filters = search.modified_between(self._object.modified_property, start, end)
+        found = search.ids_matching(
+            client,
+            self._object.object_type,
+            filters,
+            above=position.first - 1,
+            announced=announced,
+        )
+        asked = (batch for ids in found for batch in batches(ids, READ_BATCH_SIZE))
+        for batch, page in in_order(client, self._read_live, asked):
+            position.cover(0, int(batch[-1]) + 1)
+            self._writer.add(page)
+        position.cover(0, None)
+
+    def _read_live(self, ids: list[str]) -> tuple[list[str], Page]:
+        return ids, self._read_batch(ids, archived=False)
+
+    def _look_up(self, ids: list[int]) -> tuple[list[int], Page, Page | None]:
+        live = self._read_batch(ids, archived=False)
+        missing = set(ids) - _ids(live)
+        return ids, live, self._read_batch(sorted(missing), archived=True) if missing else None
+
+    def _read_batch(self, ids: Sequence[int | str], *, archived: bool) -> Page:
+        return self._extraction.client.read_batch(
+            self._object.object_type, list(map(str, ids)), self._properties, archived=archived
+        )
+
+
+def _ids(page: Page | None) -> set[int]:
+    if page is None:
+        return set()
+    return {int(record.id) for record in page.results if record.id.isdigit()}

@@ -1,0 +1,107 @@
+"""The first task of a scan: is the token good, and is it this tenant's?"""
+
+import logging
+from collections.abc import Collection
+from contextlib import closing
+from typing import Any, TypedDict
+
+from include.hubspot.client import Identity
+from include.hubspot.hook import HubSpotHook
+from include.scan import Scan
+from include.warehouse.binding import require_same_portal
+from include.warehouse.connection import Warehouse, open_warehouse
+from include.warehouse.migrations import migrate
+from include.warehouse.oauth_tokens import SharedTokens
+from include.warehouse.rate_limits import SharedLimits
+from include.warehouse.scans import (
+    EndedRun,
+    FindEndedRuns,
+    ScanLog,
+    end_scans_of_ended_runs,
+    open_scans,
+)
+
+log = logging.getLogger(__name__)
+
+
+class Validated(TypedDict):
+    """What `validate_token` hands on through XCom."""
+
+    scan_id: str
+    portal_id: int
+
+
+def validate_token(scan: Scan) -> Validated:
+    """Open the scan and ask HubSpot whose token this is.
+
+    Besides making missing tables it writes nothing but rows of `scans`, and what processes share:
+    rate limits and OAuth tokens.
+
+    Raises TokenMissingError, TokenRejectedError, ScopeMissingError or PortalMismatchError (a person
+    must act), or a TransientError.
+    """
+    warehouse = open_warehouse(scan.tenant.id)
+    # what dlt can't take is refused before anything is read
+    _ = warehouse.url
+    migrate(warehouse, scan.tenant.id)
+    with warehouse.keeping_connections() as kept:
+        return _validate(kept, scan)
+
+
+def _validate(warehouse: Warehouse, scan: Scan) -> Validated:
+    scan_log = ScanLog(warehouse, scan)
+    scan_log.open()
+    end_abandoned_scans(warehouse, scan)
+    with (
+        scan_log.step("validating"),
+        closing(SharedLimits(warehouse, scan.tenant.id)) as limits,
+    ):
+        client = HubSpotHook(scan.tenant.connection_id).get_conn(
+            limits,
+            SharedTokens(warehouse, scan.tenant.id),
+            daily_quota_share=scan.tenant.daily_quota_share,
+        )
+        identity = Identity(client)
+        account, scopes = identity.account, identity.scopes
+        require_same_portal(warehouse, scan, account.portal_id)
+        log.info(
+            "tenant %s: HubSpot account %s, time zone %s, %d scopes, scan %s",
+            scan.tenant.id,
+            account.portal_id,
+            account.time_zone,
+            len(scopes),
+            scan.id,
+        )
+    return {"scan_id": scan.id, "portal_id": account.portal_id}
+
+
+def ended_runs(runs: Collection[tuple[str, str]]) -> dict[tuple[str, str], EndedRun]:
+    """Ask Airflow, as a task can, which of the runs have ended.
+
+    A run that it does not know, or does not tell of, counts as one that goes on.
+    """
+    from airflow.sdk.execution_time import task_runner
+    from airflow.sdk.execution_time.comms import DagRunResult, GetDagRun
+
+    found: dict[tuple[str, str], EndedRun] = {}
+    # set while a task runs
+    supervisor: Any = getattr(task_runner, "SUPERVISOR_COMMS", None)
+    for dag_id, run_id in runs if supervisor else ():
+        try:
+            run = supervisor.send(GetDagRun(dag_id=dag_id, run_id=run_id))
+        except Exception as exc:  # noqa: BLE001 - the API's errors; this scan goes on without it
+            log.warning("Airflow does not tell about run %s: %s", run_id, type(exc).__name__)
+            continue
+        if isinstance(run, DagRunResult) and run.state.value in ("success", "failed"):
+            found[dag_id, run_id] = EndedRun(run.state.value, run.end_date)
+    return found
+
+
+def end_abandoned_scans(warehouse: Warehouse, scan: Scan, find: FindEndedRuns = ended_runs) -> None:
+    """Set the tenant's other scans whose runs have ended to failed.
+
+    The status page and the API do so too, but only when a person opens them.
+    """
+    with warehouse.connect(scan.tenant.id) as connection:
+        scans = open_scans(connection, warehouse.schema, [scan.tenant.dag_id])
+    end_scans_of_ended_runs(warehouse, [s for s in scans if s.scan_id != scan.id], find)

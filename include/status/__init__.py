@@ -1,1 +1,0 @@
-"""What the warehouse tells of tenants, scans and their deals: for the REST API and the page."""

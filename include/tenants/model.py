@@ -1,0 +1,301 @@
+"""An entry of the tenants file: a HubSpot account, what is loaded of it, when, and who is alerted.
+
+Secrets (tokens, passwords, webhook addresses) live in the Airflow connections that an entry names.
+"""
+
+import difflib
+import re
+import zoneinfo
+from dataclasses import replace
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationInfo
+from pydantic import field_validator as validates
+from pydantic import model_validator as validates_whole
+
+from include.hubspot.crm_objects import STANDARD_OBJECTS, CrmObject
+from include.tenants.schedule import plain_cron
+
+#: Names of objects become names of views.
+OBJECT_NAME_PATTERN = r"^[a-z][a-z0-9_]{0,39}$"
+
+PropertyName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]{1,100}$")]
+#: HubSpot's name of an object type, its id (2-1234567) or its full name (p1234567_machine).
+ObjectType = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][A-Za-z0-9_-]{0,99}$")]
+
+
+class OtherObject(BaseModel):
+    """Another CRM object than deals that a tenant wants: contacts, a custom object …"""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    #: HubSpot's id or full name of the type; the standard objects need none.
+    object_type: ObjectType | None = None
+    properties: Literal["all"] | tuple[PropertyName, ...] = "all"
+    associations: tuple[ObjectType, ...] = ()
+    property_history: tuple[PropertyName, ...] = ()
+
+
+class Objects(BaseModel):
+    """What is loaded besides deals. false, or an empty list, switches a part off."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+    __pydantic_extra__: dict[str, OtherObject]
+
+    #: Pipelines and their stages.
+    deal_pipelines: bool = True
+    owners: bool = True
+    #: The definitions of properties, of deals and of every other object that is loaded.
+    deal_properties: bool = True
+    deal_associations: Literal[False] | tuple[ObjectType, ...] = (
+        "companies",
+        "contacts",
+        "line_items",
+        "tickets",
+    )
+    deal_property_history: Literal[False] | tuple[PropertyName, ...] = ("dealstage", "amount")
+
+    @validates_whole(mode="before")
+    @classmethod
+    def _empty_entries_are_objects(cls, entries: Any) -> Any:
+        # `contacts:` and `contacts: true` say all that is needed
+        if not isinstance(entries, dict):
+            return entries
+        return {
+            name: {} if name not in cls.model_fields and entry in (None, True) else entry
+            for name, entry in entries.items()
+            if entry is not False or name in cls.model_fields
+        }
+
+    @validates_whole(mode="after")
+    def _others_can_be_found(self) -> "Objects":
+        for name, entry in self.__pydantic_extra__.items():
+            if name == "deals":
+                raise ValueError("deals are always loaded: take 'deals' out")
+            if not re.fullmatch(OBJECT_NAME_PATTERN, name):
+                raise ValueError(f"object {name!r} must match {OBJECT_NAME_PATTERN}")
+            if entry.object_type is None and name not in STANDARD_OBJECTS:
+                known = [*type(self).model_fields, *STANDARD_OBJECTS]
+                near = difflib.get_close_matches(name, known, n=1)
+                hint = f"did you mean {near[0]!r}?" if near else "a custom one needs 'object_type'"
+                raise ValueError(f"unknown object {name!r} ({hint})")
+        return self
+
+    @property
+    def others(self) -> tuple[CrmObject, ...]:
+        return tuple(
+            _crm_object(name, entry) for name, entry in sorted(self.__pydantic_extra__.items())
+        )
+
+
+def _crm_object(name: str, entry: OtherObject) -> CrmObject:
+    object_type = entry.object_type or name
+    known = STANDARD_OBJECTS.get(object_type, CrmObject(name, object_type))
+    return replace(
+        known,
+        name=name,
+        properties=entry.properties,
+        associations=entry.associations,
+        property_history=entry.property_history,
+    )
+
+
+AlertKind = Literal["failure", "quality", "warning", "deadline", "quota", "recovery"]
+ConnectionId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]{1,250}$")]
+Address = Annotated[str, StringConstraints(pattern=r"^[^@\s,;<>]+@[^@\s,;<>]+$", max_length=254)]
+ChannelKind = Literal["smtp", "slack", "webhook", "apprise"]
+
+
+class SmtpChannel(BaseModel):
+    """Mail, by Airflow's SMTP provider."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    to: Annotated[tuple[Address, ...], Field(min_length=1)]
+    connection: ConnectionId = "smtp_default"
+    #: None: the connection's `from_email`.
+    sender: Address | None = Field(default=None, alias="from")
+
+
+class SlackChannel(BaseModel):
+    """A Slack incoming webhook."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    connection: ConnectionId = "slack_default"
+
+
+class WebhookChannel(BaseModel):
+    """A POST of JSON to whatever the HTTP connection names."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    connection: ConnectionId = "http_default"
+    #: Path below the connection's host.
+    endpoint: Annotated[str, StringConstraints(pattern=r"^[^\s@]{1,500}$")] | None = None
+
+
+class AppriseChannel(BaseModel):
+    """Everything that Apprise knows to reach."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    connection: ConnectionId = "apprise_default"
+
+
+class Channel(BaseModel):
+    """One way to reach people: a mapping with exactly one key, which says what it is."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    smtp: SmtpChannel | None = None
+    slack: SlackChannel | None = None
+    webhook: WebhookChannel | None = None
+    apprise: AppriseChannel | None = None
+
+    @validates_whole(mode="before")
+    @classmethod
+    def _a_name_is_a_channel(cls, entry: Any) -> Any:
+        # `slack:` says all that is needed where the connection has its default name
+        if not isinstance(entry, dict):
+            return entry
+        return {name: {} if settings is None else settings for name, settings in entry.items()}
+
+    @validates_whole(mode="after")
+    def _is_one(self) -> Self:
+        if len(self.model_fields_set) != 1:
+            raise ValueError("a channel is one of smtp, slack, webhook, apprise")
+        return self
+
+    @property
+    def kind(self) -> ChannelKind:
+        (name,) = self.model_fields_set
+        return name  # type: ignore[return-value]
+
+    @property
+    def label(self) -> str:
+        """What the channel is called in the table `alerts` and in logs: it holds no secret."""
+        settings = getattr(self, self.kind)
+        where = [self.kind, settings.connection]
+        if self.smtp:
+            where.append(",".join(self.smtp.to))
+        if self.webhook and self.webhook.endpoint:
+            where.append(self.webhook.endpoint)
+        return ":".join(where)
+
+
+class AlertSettings(BaseModel):
+    """What a tenant's people are told, and through which channels."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    on: tuple[AlertKind, ...] = ("failure", "quality", "deadline", "quota", "recovery")
+    #: None: nobody is told; incidents are recorded all the same.
+    channels: tuple[Channel, ...] = ()
+    #: A tenant that keeps failing for the same reason is told of again after so many seconds.
+    repeat_after_s: Annotated[int, Field(ge=60, le=31_536_000)] = 86_400
+
+
+#: Ids become part of DAG ids, connection ids and (environment) variable names: a strict slug.
+TENANT_ID_PATTERN = r"^[a-z][a-z0-9_]{0,39}$"
+
+DAG_ID_PREFIX = "hubspot_deals__"
+#: Airflow's pool that is always there, and the names that other pools may have.
+DEFAULT_POOL = "default_pool"
+POOL_PATTERN = r"^[A-Za-z0-9_.-]{1,100}$"
+
+#: An address or a page: nothing else may become a link in Airflow's UI.
+OWNER_LINK_PATTERN = r"mailto:[^\s@/]+@[^\s@/]+|https://[^\s/@]+(/\S*)?"
+
+
+class Tenant(BaseModel):
+    """One HubSpot account and how it is scanned. Every key but `id` has a default."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    id: Annotated[str, StringConstraints(pattern=TENANT_ID_PATTERN)]
+    #: Cron expression, or null for "only when triggered". `H` is the tenant's own value when the
+    #: entry is read; here it is a plain expression.
+    schedule: Annotated[str | None, Field(validate_default=True)] = "H 3 * * *"
+    #: IANA name; the schedule is read in it.
+    timezone: str = "UTC"
+    #: false: no DAG is generated; rows already loaded stay.
+    enabled: bool = True
+    #: HubSpot account id; binds the tenant before its first scan does.
+    portal_id: Annotated[int, Field(gt=0)] | None = None
+    #: Pages (of 100 deals) that a kill costs at most; half of them are loaded together.
+    checkpoint_pages: Annotated[int, Field(ge=1, le=1000)] = 100
+    #: "all" properties of the portal, or just these besides the standard ones.
+    properties: Literal["all"] | tuple[PropertyName, ...] = "all"
+    #: When a scan is due that reads everything again (cron), or null: only the first one does.
+    full_scan_schedule: Annotated[str | None, Field(validate_default=True)] = "H 0 * * H"
+    #: How late HubSpot's search may be; each scan reads again what changed in the last so many s.
+    search_lag_s: Annotated[int, Field(ge=0, le=86_400)] = 3_600
+    #: Pipelines, owners, definitions and associations that were read less than so many seconds ago
+    #: are not read again, unless a full scan was asked for.
+    refresh_after_s: Annotated[int, Field(ge=0, le=604_800)] = 3_600
+    #: Of the account's daily API quota: once all but the rest is used up, by whomever, scans wait.
+    daily_quota_share: Annotated[float, Field(gt=0, le=1)] = 0.9
+    #: What is loaded besides deals.
+    objects: Objects = Objects.model_validate({})
+    #: Tries after the first, for errors that waiting can heal.
+    retries: Annotated[int, Field(ge=0, le=20)] = 3
+    #: After so many seconds Airflow ends a task of the tenant; the next try goes on where it was.
+    task_timeout_s: Annotated[int, Field(ge=60, le=2_592_000)] = 86_400
+    #: Airflow's pool that its tasks take their slots from.
+    pool: Annotated[str, StringConstraints(pattern=POOL_PATTERN)] = DEFAULT_POOL
+    #: Of two tasks that wait for a slot the one with the higher priority gets it.
+    priority: Annotated[int, Field(ge=1, le=1000)] = 1
+    #: After so many seconds in the queue and at work a scan is late, and that is an event.
+    deadline_s: Annotated[int, Field(ge=1, le=2_592_000)] | None = None
+    #: Who is told when something goes wrong, and when it is over.
+    alerts: AlertSettings = AlertSettings()
+    #: Shown as the DAG's owner in the Airflow UI.
+    owner: Annotated[str, StringConstraints(min_length=1, max_length=100)] = "hubspot-deals"
+    #: Where a click on the owner leads: mailto:… or https://…
+    owner_link: Annotated[str, StringConstraints(max_length=500)] | None = None
+
+    @validates("schedule", "full_scan_schedule")
+    @classmethod
+    def _is_plain_cron(cls, value: str | None, info: ValidationInfo) -> str | None:
+        # without an id that is valid there is no tenant: then any one shows what is wrong here
+        values: dict[str, Any] = info.data
+        return None if value is None else plain_cron(value, values.get("id", ""))
+
+    @validates("owner_link")
+    @classmethod
+    def _is_link(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch(OWNER_LINK_PATTERN, value):
+            raise ValueError(
+                f"{value!r} is neither mailto:somebody@example.com nor https://example.com/page"
+            )
+        return value
+
+    @validates("timezone")
+    @classmethod
+    def _is_time_zone(cls, value: str) -> str:
+        # A look-up, not zoneinfo.available_timezones(): that one reads 600 files.
+        try:
+            zoneinfo.ZoneInfo(value)
+        except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError) as exc:
+            raise ValueError(f"{value!r} is not an IANA time zone such as Europe/Berlin") from exc
+        return value
+
+    @property
+    def dag_id(self) -> str:
+        return f"{DAG_ID_PREFIX}{self.id}"
+
+    @property
+    def connection_id(self) -> str:
+        return f"hubspot_{self.id}"
+
+    @property
+    def crm_objects(self) -> tuple[CrmObject, ...]:
+        """What is scanned, deals first."""
+        deals = replace(
+            STANDARD_OBJECTS["deals"],
+            properties=self.properties,
+            associations=self.objects.deal_associations or (),
+            property_history=self.objects.deal_property_history or (),
+        )
+        return (deals, *self.objects.others)

@@ -1,0 +1,344 @@
+"""The rows of one CRM object of one tenant: which are live, and what becomes of the others.
+
+A row is live unless it is archived, missing in HubSpot, or merged into another. Rows are never
+deleted.
+"""
+
+from array import array
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from datetime import datetime
+from itertools import chain
+from typing import Any, NamedTuple
+
+import psycopg
+from psycopg import sql
+
+from include.warehouse.checkpoints import Chunk, number_array
+from include.warehouse.connection import Warehouse
+from include.warehouse.tenant_views.plan import Conversion
+
+_FETCHED_AT_ONCE = 10_000
+
+LIVE, ARCHIVED, GONE = "live", "archived", "gone"
+
+
+class Counts(NamedTuple):
+    """Rows of the records that a scan received: all, the archived ones, and those it wrote."""
+
+    held: int
+    archived: int
+    written: int
+
+
+class RecordTable:
+    """Deals have a table of their own; all other objects share `records`."""
+
+    def __init__(self, warehouse: Warehouse, tenant_id: str, object_name: str) -> None:
+        self._warehouse = warehouse
+        self._is_deals = object_name == "deals"
+        self._parameters = {"tenant_id": tenant_id, "object": object_name}
+        self.name = "deals" if self._is_deals else "records"
+        self.object_name = object_name
+        self.tenant_id = tenant_id
+
+    @property
+    def parts(self) -> dict[str, sql.Composable]:
+        """What a statement about this table is composed of."""
+        schema = self._warehouse.schema
+        merged_into = "merged_into_deal_id" if self._is_deals else "merged_into_record_id"
+        id_column = "deal_id" if self._is_deals else "record_id"
+        of_object = "row._tenant_id = %(tenant_id)s"
+        alike = "survivor._tenant_id = row._tenant_id"
+        if not self._is_deals:
+            of_object += " and row.object = %(object)s"
+            alike += " and survivor.object = row.object"
+        return {
+            "table": sql.Identifier(schema, self.name),
+            "id": sql.Identifier(id_column),
+            "merged_into": sql.Identifier(merged_into),
+            "associations": sql.Identifier(schema, "associations"),
+            "chunks": sql.Identifier(schema, "scan_chunks"),
+            "history_reads": sql.Identifier(schema, "history_reads"),
+            "of_object": sql.SQL(of_object),
+            "alike": sql.SQL(alike),
+            "live": sql.SQL(
+                "not row.archived and row.vanished_at is null and row.{} is null"
+            ).format(sql.Identifier(merged_into)),
+            # Not correlated with a row: a scan receives a million ids, of which the planner knows
+            # nothing while the table is filled for the first time.
+            "seen": sql.SQL(
+                "(select distinct seen.id from {} as chunk, unnest(chunk.ids) as seen (id)"
+                " where chunk.scan_id = %(scan_id)s and chunk.object = %(object)s)"
+            ).format(sql.Identifier(schema, "scan_chunks")),
+        }
+
+    def count_live(self, created_before: datetime | None) -> int:
+        """Count live rows; those without a creation time count whatever the bound."""
+        ((count,),) = self.query(
+            "select count(*) from {table} as row where {of_object} and {live}"
+            " and (%(before)s::timestamptz is null or row.created_at is null"
+            " or row.created_at < %(before)s)",
+            before=created_before,
+        )
+        return int(count)
+
+    def live_id_batches(
+        self,
+        size: int,
+        *,
+        above: int = -1,
+        created_before: datetime | None = None,
+        seen_by: str | None = None,
+    ) -> Iterator[list[int]]:
+        """Yield the ids of live rows, ascending from *above* on, in lists of *size*.
+
+        :param created_before: only these, and those without a creation time.
+        :param seen_by: only those that this scan received.
+        """
+        statement = (
+            "select row.{id} from {table} as row where {of_object} and {live}"
+            " and row.{id} > %(above)s"
+            " and (%(before)s::timestamptz is null or row.created_at is null"
+            " or row.created_at < %(before)s)"
+            " and (%(scan_id)s::text is null or row.{id} in {seen})"
+            " order by 1"
+        )
+        for rows in self.number_batches(
+            statement, size, above=above, before=created_before, scan_id=seen_by
+        ):
+            yield [record_id for (record_id,) in rows]
+
+    def unseen_ids(self, scan_id: str, *, archived_only: bool) -> list[int]:
+        """Return records that should be somewhere in HubSpot, and that a scan did not receive."""
+        return self._ids(
+            "select row.{id} from {table} as row where {of_object}"
+            " and row.vanished_at is null and row.{merged_into} is null"
+            # `not in` is hashed whatever the planner knows; an anti join might compare each row
+            # with each id
+            " and (row.archived or not %(archived_only)s) and row.{id} not in {seen} order by 1",
+            scan_id=scan_id,
+            archived_only=archived_only,
+        )
+
+    def changed_among(self, chunk: Chunk) -> list[int]:
+        """Return the positions in a chunk of the records whose rows are not held as they came."""
+        return self._ids(
+            "select (came.n - 1)::integer"
+            " from unnest(%(ids)s::bigint[], %(hashes)s::bigint[]) with ordinality"
+            " as came (id, hash, n)"
+            " left join {table} as row on {of_object} and row.{id} = came.id"
+            " where row._content_hash is distinct from came.hash order by came.n",
+            ids=number_array(chunk.ids),
+            hashes=number_array(chunk.hashes),
+        )
+
+    def states(self, ids: Sequence[int]) -> dict[int, str]:
+        """Tell of each record whether its row is live, archived or gone; others are left out."""
+        rows = self.query(
+            "select row.{id}, case when {live} then 'live' when row.vanished_at is not null"
+            " or row.{merged_into} is not null then 'gone' else 'archived' end"
+            " from {table} as row where {of_object} and row.{id} = any(%(ids)s)",
+            ids=list(ids),
+        )
+        return dict(rows)
+
+    def counts(self, scan_id: str, since: datetime) -> "Counts":
+        """Count the rows that a scan received; its extraction began at *since*."""
+        (row,) = self.query(
+            "with seen as materialized {seen}"
+            " select count(*), count(*) filter (where row.archived), count(*) filter"
+            " (where row._scan_id = %(scan_id)s and row._extracted_at >= %(since)s)"
+            " from seen join {table} as row on {of_object} and row.{id} = seen.id",
+            scan_id=scan_id,
+            since=since,
+        )
+        return Counts(*row)
+
+    def mark_vanished(self, ids: Sequence[int], at: datetime) -> int:
+        """Mark records that HubSpot no longer knows, and return how many were not marked yet."""
+        return self.change(
+            "update {table} as row set vanished_at = %(at)s where {of_object}"
+            " and row.{id} = any(%(ids)s) and row.vanished_at is null"
+            " and row.{merged_into} is null",
+            ids=list(ids),
+            at=at,
+        )
+
+    def mark_merged(self, merges: Mapping[int, int]) -> int:
+        """Mark merged-away records (id → survivor), and return how many were not marked so yet.
+
+        Who was merged into a record that is itself merged away belongs to the last survivor.
+        """
+        if not merges:
+            return 0
+        marked = self.change(
+            "update {table} as row set {merged_into} = merge.survivor, vanished_at = null"
+            " from unnest(%(gone)s::bigint[], %(survivors)s::bigint[]) as merge (gone, survivor)"
+            " where {of_object} and row.{id} = merge.gone and merge.gone <> merge.survivor"
+            " and row.{merged_into} is distinct from merge.survivor",
+            gone=list(merges.keys()),
+            survivors=list(merges.values()),
+        )
+        while self.change(
+            "update {table} as row set {merged_into} = survivor.{merged_into}"
+            " from {table} as survivor"
+            " where {of_object} and {alike} and row.{merged_into} = survivor.{id}"
+            " and survivor.{merged_into} is not null"
+            " and survivor.{merged_into} is distinct from row.{id}"
+        ):
+            pass
+        return marked
+
+    def clear_marks(self, scan_id: str) -> int:
+        """Take back what was marked of records that HubSpot has sent again.
+
+        A live record is neither vanished nor merged away; an archived one is not vanished.
+        """
+        return self.change(
+            "with seen as materialized {seen}"
+            " update {table} as row set vanished_at = null, {merged_into} ="
+            " case when row.archived then row.{merged_into} end"
+            " from seen where {of_object} and row.{id} = seen.id and (row.vanished_at is not null"
+            " or (row.{merged_into} is not null and not row.archived))",
+            scan_id=scan_id,
+        )
+
+    def _ids(self, statement: str, **parameters: Any) -> list[int]:
+        return [row[0] for row in self.query(statement, **parameters)]
+
+    def query(self, statement: str, **parameters: Any) -> list[tuple[Any, ...]]:
+        """Run a statement that is composed of `parts`, and return its rows."""
+        with self._warehouse.connect(self.tenant_id) as connection:
+            return self._execute(connection, statement, parameters).fetchall()
+
+    def number_batches(
+        self, statement: str, size: int, *, nested_loops: bool = True, **parameters: Any
+    ) -> Iterator[list[tuple[int, ...]]]:
+        """Run a statement that yields 64-bit numbers, once, and yield its rows in lists of *size*.
+
+        What changes meanwhile is not seen. The rows are kept here, in 8 bytes a number: whoever
+        asks HubSpot about them takes minutes, and must hold no session of PostgreSQL so long.
+
+        :param nested_loops: False where the statement joins a table of which the planner may know
+            nothing yet.
+        """
+        numbers, columns = array("q"), 1
+        with (
+            self._warehouse.connect(self.tenant_id) as connection,
+            connection.cursor(name="batches") as cursor,
+        ):
+            if not nested_loops:
+                connection.execute("set local enable_nestloop = off")
+            cursor.execute(
+                sql.SQL(statement).format(**self.parts), {**self._parameters, **parameters}
+            )
+            while rows := cursor.fetchmany(_FETCHED_AT_ONCE):
+                columns = len(rows[0])
+                numbers.extend(chain.from_iterable(rows))
+        step = size * columns
+        for start in range(0, len(numbers), step):
+            batch = iter(numbers[start : start + step])
+            yield list(zip(*[batch] * columns, strict=True))
+
+    def change(self, statement: str, **parameters: Any) -> int:
+        """Run a statement that is composed of `parts`, and return how many rows it changed."""
+        with self._warehouse.connect(self.tenant_id) as connection:
+            return self._execute(connection, statement, parameters).rowcount
+
+    def _execute(
+        self, connection: psycopg.Connection, statement: str, parameters: dict[str, Any]
+    ) -> psycopg.Cursor[tuple[Any, ...]]:
+        return connection.execute(
+            sql.SQL(statement).format(**self.parts), {**self._parameters, **parameters}
+        )
+
+
+#: A condition on `deals`, where the temporary table and the parameter tenant_id are at hand.
+OF_THIS_SCAN = sql.SQL(
+    "_tenant_id = %(tenant_id)s"
+    " and deal_id in (select record_id from received where object = 'deals')"
+)
+
+
+def received_records(connection: psycopg.Connection, schema: str, scan_id: str) -> Counter[str]:
+    """Make the table `received` for this transaction, and count its rows by object.
+
+    A record that came twice, in two states, is in it twice.
+    """
+    connection.execute(
+        sql.SQL(
+            """
+            create temporary table received on commit drop as
+            select chunk.object, record.id as record_id, record.content_hash, chunk.chunk,
+                   chunk.loaded_at
+            from {} as chunk, unnest(chunk.ids, chunk.hashes) as record (id, content_hash)
+            where chunk.scan_id = %s
+            """
+        ).format(sql.Identifier(schema, "scan_chunks")),
+        [scan_id],
+    )
+    connection.execute("analyze received")
+    rows = connection.execute("select object, count(*) from received group by object").fetchall()
+    return Counter(dict(rows))
+
+
+def count_misfits(
+    connection: psycopg.Connection,
+    schema: str,
+    tenant_id: str,
+    conversions: Collection[Conversion],
+    *,
+    only_received: bool,
+) -> Counter[str]:
+    """Count the values that the tenant's views show as NULL, by column: "deals.size".
+
+    :param only_received: in rows of the table `received`, else in all of the tenant's.
+    """
+    misfits: Counter[str] = Counter()
+    for crm_object in {conversion.crm_object for conversion in conversions}:
+        of_object = [c for c in conversions if c.crm_object == crm_object]
+        is_deals = crm_object == "deals"
+        rows = connection.execute(
+            sql.SQL(_MISFITS).format(
+                schema=sql.Identifier(schema),
+                table=sql.Identifier(schema, "deals" if is_deals else "records"),
+                id=sql.Identifier("deal_id" if is_deals else "record_id"),
+                of_object=sql.SQL("true" if is_deals else "object = %(object)s"),
+            ),
+            {
+                "tenant_id": tenant_id,
+                "object": crm_object,
+                "all": not only_received,
+                "columns": [c.column for c in of_object],
+                "properties": [c.hubspot_property for c in of_object],
+                "functions": [c.function for c in of_object],
+            },
+        )
+        for column, count in rows:
+            name = f"{crm_object}.{column}"
+            misfits[name] = max(misfits[name], count)
+    return misfits
+
+
+# A row's properties are decompressed once (`|| '{}'`), not once for each column. The columns are
+# rows, not columns of the query: to plan it with 1,500 conversions would take longer than to count.
+_MISFITS = """
+    select typed.column_name, count(*)
+    from (
+        select properties || '{{}}' as properties from {table}
+        where _tenant_id = %(tenant_id)s and {of_object}
+          and (%(all)s or {id} in (select record_id from received where object = %(object)s))
+        offset 0
+    ) as record,
+    unnest(%(columns)s::text[], %(properties)s::text[], %(functions)s::text[])
+        as typed (column_name, property, function),
+    lateral (select properties ->> property as value offset 0) as its
+    where value <> '' and case function
+        when 'as_number' then {schema}.as_number(value) is null
+        when 'as_boolean' then {schema}.as_boolean(value) is null
+        when 'as_date' then {schema}.as_date(value) is null
+        when 'as_timestamptz' then {schema}.as_timestamptz(value) is null
+    end
+    group by typed.column_name, typed.function
+"""

@@ -1,0 +1,514 @@
+"""Which views a tenant has: their names, columns and types, and how HubSpot's texts are converted.
+
+Decisions only: views.py turns them into SQL. What is read as a time is defined twice, here and in
+the SQL function `as_timestamptz`; tests/warehouse/tenant_views/test_values.py compares the two.
+What does not fit is NULL. docs/api-integration.md#values
+"""
+
+import hashlib
+import itertools
+import json
+import math
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from decimal import ROUND_HALF_UP, Context, Decimal
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+#: An index row may have 2,704 bytes: of two such texts, the tenant, and what else there is.
+KEY_BYTES = 1_000
+MAX_INTEGER = 2**31 - 1
+MAX_BIGINT = 2**63 - 1
+#: Of a number in JSON. PostgreSQL's numeric has room for more.
+MAX_DIGITS = 1_000
+
+#: Ignored around numbers and times.
+BLANKS = " \t\n\r\f\v"
+MAX_NUMBER_LENGTH = 400
+
+_NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?")
+#: The parts of ISO 8601 that are read. `datetime.fromisoformat` reads more.
+_ISO_8601 = re.compile(
+    r"(?:"
+    r"(?:[0-9]{3}[1-9]|[0-9]{2}[1-9]0|[0-9][1-9]00|[1-9]000)-"
+    r"(?:(?:0[13578]|1[02])-(?:0[1-9]|[12][0-9]|3[01])|(?:0[469]|11)-(?:0[1-9]|[12][0-9]|30)"
+    r"|02-(?:0[1-9]|1[0-9]|2[0-8]))"
+    r"|(?:[0-9]{2}(?:0[48]|[2468][048]|[13579][26])|(?:0[48]|[2468][048]|[13579][26])00)-02-29"
+    r")(?:[Tt ](?:[01][0-9]|2[0-3]):[0-5][0-9](?::[0-5][0-9](?:\.[0-9]{1,9})?)?"
+    r"(?:[Zz]|[+-](?:0[0-9]|1[0-5])(?::?[0-5][0-9])?)?)?"
+)
+_FINER_THAN_US = re.compile(r"\.[0-9]{7,9}")
+#: `YYYY-MM-DDTHH:MM:SS.ffffff`: what is longer may have a finer fraction.
+_LENGTH_WITH_US = 26
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_US = timedelta(microseconds=1)
+_FIRST_MS, _END_MS = -62_135_596_800_000, 253_402_300_800_000
+_EXACT = Context(prec=2 * MAX_NUMBER_LENGTH)
+
+
+def number_of(value: str) -> Decimal:
+    """Return the number that a text says. Raises ValueError."""
+    text = value.strip(BLANKS)
+    if len(value) > MAX_NUMBER_LENGTH or not _NUMBER.fullmatch(text):
+        raise ValueError("not a number")
+    return Decimal(text)
+
+
+def to_timestamp(value: str) -> datetime:
+    """Return an aware UTC datetime, rounded to a microsecond. Raises ValueError."""
+    text = value.strip(BLANKS)
+    try:
+        if _ISO_8601.fullmatch(text):
+            return _of_iso_8601(text)
+        return _of_milliseconds(number_of(value))
+    except OverflowError as exc:
+        raise ValueError("outside the years 1 to 9999") from exc
+
+
+def to_moment(text: str | None) -> datetime | None:
+    """Return the time that a text says, or None."""
+    try:
+        return to_timestamp(text) if text else None
+    except ValueError:
+        return None
+
+
+def to_flag(text: object) -> bool | None:
+    # metadata values are strings: docs/api-integration.md#pipelines
+    return {"true": True, "false": False}.get(str(text).lower())
+
+
+def to_number(text: object) -> Decimal | None:
+    """Return the number that a text says, or None."""
+    try:
+        return number_of(str(text))
+    except ValueError:
+        return None
+
+
+def is_key(text: str) -> bool:
+    """Tell whether a text fits into an index, beside another of its kind and the tenant."""
+    # most are short: no need to encode them
+    return len(text) <= KEY_BYTES // 4 or len(text.encode(errors="replace")) <= KEY_BYTES
+
+
+def to_integer(value: int | None) -> int | None:
+    """Return what fits into an integer."""
+    return value if value is not None and abs(value) <= MAX_INTEGER else None
+
+
+def to_bigint(value: int | None) -> int | None:
+    """Return what fits into a bigint."""
+    return value if value is not None and abs(value) <= MAX_BIGINT else None
+
+
+def to_json(raw: bytes | memoryview) -> Any:
+    """Decode JSON so that jsonb takes it: a number beyond all bounds, or what is nested too deep,
+    becomes the text that it is.
+    """
+    text = bytes(raw).decode(errors="replace")
+    try:
+        return json.loads(
+            text, parse_int=_json_number, parse_float=_json_number, parse_constant=str
+        )
+    except RecursionError:
+        return text
+
+
+def _json_number(text: str) -> int | float | str:
+    if len(text) > MAX_DIGITS:
+        return text
+    if text.lstrip("-").isdigit():
+        return int(text)
+    number = float(text)
+    return number if math.isfinite(number) else text
+
+
+def _of_iso_8601(text: str) -> datetime:
+    finer = _FINER_THAN_US.search(text) if len(text) > _LENGTH_WITH_US else None
+    if finer:
+        text = text.replace(finer[0], "")
+    moment = datetime.fromisoformat(text.upper())
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    elif moment.tzinfo is not UTC:
+        moment = moment.astimezone(UTC)
+    # as PostgreSQL rounds: in double precision, ties to even
+    return moment + round(float(finer[0]) * 1_000_000) * _US if finer else moment
+
+
+def _of_milliseconds(number: Decimal) -> datetime:
+    if not _FIRST_MS - 1 < number < _END_MS:
+        raise ValueError("outside the years 1 to 9999")
+    microseconds = _EXACT.multiply(number, Decimal(1_000)).to_integral_value(ROUND_HALF_UP)
+    return _EPOCH + int(microseconds) * _US
+
+
+#: PostgreSQL cuts longer names without a word.
+MAX_NAME_BYTES = 63
+_HASH_DIGITS = 8
+#: PostgreSQL allows a view so many, and a query that selects from it 1,664.
+MAX_COLUMNS = 1_600
+MAX_PROPERTIES = 1_500
+
+_CONVERSIONS = {
+    "bool": "as_boolean",
+    "number": "as_number",
+    "date": "as_date",
+    "datetime": "as_timestamptz",
+}
+_CHECKBOX_CONVERSION = "as_list"
+#: A list takes any text.
+MAY_NOT_FIT = frozenset(_CONVERSIONS.values())
+#: What conversions yield, as `format_type` calls it; None: text, as it is.
+_CONVERSIONS_TO: dict[str, str | None] = {
+    "boolean": "as_boolean",
+    "numeric": "as_number",
+    "date": "as_date",
+    "timestamp with time zone": "as_timestamptz",
+    "text[]": _CHECKBOX_CONVERSION,
+    "text": None,
+}
+
+#: Views that exist once a tenant, and the view names that start with `deal_`.
+FIXED_VIEWS = frozenset(
+    {
+        *("deals", "deals_all", "deal_properties", "deal_associations", "deal_property_history"),
+        *("deal_pipelines", "deal_stages", "owners", "scans", "scan_objects", "quality_results"),
+    }
+)
+
+
+@dataclass(frozen=True)
+class PropertyDefinition:
+    """Of a HubSpot property, what decides its column."""
+
+    name: str
+    property_type: str | None
+    field_type: str | None
+
+
+@dataclass(frozen=True)
+class PropertyColumn:
+    """A view's column for one HubSpot property.
+
+    It reads ``base_column`` if there is one, else the JSON through ``conversion``, else as text.
+    """
+
+    name: str
+    hubspot_property: str
+    base_column: str | None
+    conversion: str | None
+
+
+@dataclass(frozen=True)
+class ObjectViews:
+    """Names of the views that belong to one CRM object."""
+
+    live: str
+    all: str
+    properties: str
+    associations: str
+    property_history: str
+
+    @classmethod
+    def of(cls, crm_object: str) -> "ObjectViews":
+        # what lies around deals has been called deal_… since the first release
+        around = "deal" if crm_object == "deals" else crm_object
+        return cls(
+            crm_object,
+            f"{crm_object}_all",
+            f"{around}_properties",
+            f"{around}_associations",
+            f"{around}_property_history",
+        )
+
+    def names(self) -> set[str]:
+        return {self.live, self.all, self.properties, self.associations, self.property_history}
+
+
+def tenant_schema(dataset: str, tenant_id: str) -> str:
+    return shortened(f"{dataset}__{tenant_id}")
+
+
+def tenant_role(tenant_id: str) -> str:
+    return shortened(f"hubspot_{tenant_id}")
+
+
+def object_views(objects: Iterable[str]) -> tuple[dict[str, ObjectViews], list[str]]:
+    """Return the views of each object, and the objects left out because their names are taken."""
+    views: dict[str, ObjectViews] = {}
+    skipped = []
+    taken = set(FIXED_VIEWS)
+    for crm_object in objects:
+        wanted = ObjectViews.of(crm_object)
+        if crm_object in views or (crm_object != "deals" and wanted.names() & taken):
+            skipped.append(crm_object)
+            continue
+        views[crm_object] = wanted
+        taken |= wanted.names()
+    return views, skipped
+
+
+def property_columns(
+    definitions: Sequence[PropertyDefinition],
+    reserved: Collection[str],
+    typed_columns: Mapping[str, str],
+) -> list[PropertyColumn]:
+    """Return the columns, ordered by property name, of the first MAX_PROPERTIES definitions.
+
+    *reserved* are column names that the view has besides.
+    """
+    kept = sorted(definitions[:MAX_PROPERTIES], key=lambda definition: definition.name)
+    names = column_names([definition.name for definition in kept], reserved)
+    return [
+        PropertyColumn(
+            names[definition.name],
+            definition.name,
+            typed_columns.get(definition.name),
+            conversion(definition),
+        )
+        for definition in kept
+    ]
+
+
+def conversion(definition: PropertyDefinition) -> str | None:
+    """Return the SQL function that gives a property's text its type; None leaves it text."""
+    if (definition.property_type, definition.field_type) == ("enumeration", "checkbox"):
+        return _CHECKBOX_CONVERSION
+    return _CONVERSIONS.get(definition.property_type or "")
+
+
+def conversion_to(column_type: str) -> str | None:
+    """Return the SQL function that makes a type of a property's text; None leaves it text."""
+    return _CONVERSIONS_TO[column_type]
+
+
+def is_type_of_property(column_type: str) -> bool:
+    return column_type in _CONVERSIONS_TO
+
+
+def column_names(properties: Iterable[str], reserved: Collection[str]) -> dict[str, str]:
+    """Return the column of each property: its own name wherever PostgreSQL and *reserved* allow.
+
+    Another property changes a column's name only by being called exactly like it.
+    """
+    everything = sorted(set(properties))
+    names = {name: name for name in everything if name and _fits(name) and name not in reserved}
+    taken = {*reserved, *names}
+    for name in everything:
+        if name not in names:
+            names[name] = next(other for other in _other_names(name) if other not in taken)
+            taken.add(names[name])
+    return names
+
+
+def _other_names(name: str) -> Iterator[str]:
+    if _fits(prefixed := f"property_{name}") and _fits(name):
+        yield prefixed
+    for attempt in itertools.count():
+        yield _with_hash(name, attempt)
+
+
+def shortened(name: str) -> str:
+    """Return *name*, if need be cut to what PostgreSQL takes, with a hash of the whole."""
+    return name if _fits(name) else _with_hash(name)
+
+
+def _fits(name: str) -> bool:
+    return len(name.encode()) <= MAX_NAME_BYTES
+
+
+def _with_hash(name: str, attempt: int = 0) -> str:
+    hashed = f"{name}\0{attempt}" if attempt else name
+    digest = hashlib.blake2b(hashed.encode(), digest_size=_HASH_DIGITS // 2).hexdigest()
+    head = name.encode()[: MAX_NAME_BYTES - _HASH_DIGITS - 1].decode(errors="ignore")
+    return f"{head}_{digest}"
+
+
+@dataclass(frozen=True)
+class View:
+    """A view to be made. ``columns``: name → expression over ``source``.
+
+    ``reads``: the view that is its barrier; None: it is one itself. ``texts``: of columns that show
+    a property, the expression that yields its text.
+    """
+
+    name: str
+    columns: Mapping[str, sql.Composable]
+    source: sql.Composable
+    reads: str | None = None
+    texts: Mapping[str, sql.Composable] = field(default_factory=dict)
+
+    @property
+    def is_barrier(self) -> bool:
+        return self.reads is None
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """How a view's column gets its type: what does not fit becomes NULL."""
+
+    crm_object: str
+    column: str
+    hubspot_property: str
+    function: str
+
+
+class ViewPlan:
+    """The views a tenant ought to have. What it has to leave out is in ``warnings``."""
+
+    def __init__(
+        self, connection: psycopg.Connection, dataset: str, tenant_id: str, schema: str
+    ) -> None:
+        self._connection = connection
+        self._dataset = dataset
+        self._tenant_id = tenant_id
+        self._schema = schema
+        self.warnings: list[str] = []
+
+    def views(self, objects: Sequence[str], typed_columns: Mapping[str, str]) -> Iterator[View]:
+        known, skipped = object_views(objects)
+        self.warnings += [
+            f"The object {name} gets no views: they would be called like others of this tenant. "
+            "Give it another name in the tenants file."
+            for name in skipped
+        ]
+        for table in ("deal_pipelines", "deal_stages", "owners"):
+            yield self._of_table(table, table, {"_tenant_id": self._tenant_id})
+        for table in ("scans", "scan_objects", "quality_results"):
+            yield self._of_table(table, table, {"tenant_id": self._tenant_id})
+        for crm_object, names in known.items():
+            typed = typed_columns if crm_object == "deals" else {}
+            yield from self._of_records(crm_object, names, typed)
+            yield from self._around(crm_object, names)
+
+    def conversions(
+        self, objects: Sequence[str], typed_columns: Mapping[str, str]
+    ) -> Iterator[Conversion]:
+        """Yield all conversions of which values may be left out.
+
+        A column that keeps an old type, because something depends on its view, has two.
+        """
+        known, _ = object_views(objects)
+        for crm_object, names in known.items():
+            typed = typed_columns if crm_object == "deals" else {}
+            present = self._present_types(names)
+            definitions = self._definitions(crm_object)
+            for column in property_columns(definitions, _meta_columns(crm_object), typed):
+                if not column.base_column:
+                    functions = {column.conversion} | {
+                        conversion_to(its_type)
+                        for its_type in present.get(column.name, ())
+                        if is_type_of_property(its_type)
+                    }
+                    for function in sorted(MAY_NOT_FIT & functions):
+                        yield Conversion(crm_object, column.name, column.hubspot_property, function)
+
+    def _present_types(self, names: ObjectViews) -> dict[str, list[str]]:
+        """Return the types that the columns of an object's views have: one, or two."""
+        rows = self._connection.execute(
+            _PRESENT_TYPES, [self._schema, [names.live, names.all]]
+        ).fetchall()
+        return dict(rows)
+
+    def _around(self, crm_object: str, names: ObjectViews) -> Iterator[View]:
+        tenant = {"_tenant_id": self._tenant_id}
+        its_own = {**tenant, "object": crm_object}
+        yield self._of_table(names.properties, "property_definitions", its_own)
+        yield self._of_table(names.property_history, "property_history", its_own)
+        outgoing = {**tenant, "from_object": crm_object}
+        yield self._of_table(names.associations, "associations", outgoing)
+
+    def _of_table(self, name: str, table: str, only: Mapping[str, str]) -> View:
+        """A view of the rows where the columns of *only* have these values, and of the others."""
+        columns = self._connection.execute(_COLUMNS, [self._dataset, table])
+        shown = {column: sql.Identifier(column) for (column,) in columns if column not in only}
+        conditions = [sql.SQL("{} = {}").format(sql.Identifier(k), v) for k, v in only.items()]
+        source = sql.SQL("from {} where {}").format(
+            sql.Identifier(self._dataset, table), sql.SQL(" and ").join(conditions)
+        )
+        return View(name, shown, source)
+
+    def _of_records(
+        self, crm_object: str, names: ObjectViews, typed_columns: Mapping[str, str]
+    ) -> Iterator[View]:
+        kind = "deal" if crm_object == "deals" else "record"
+        only = {"_tenant_id": self._tenant_id}
+        only |= {} if kind == "deal" else {"object": crm_object}
+        meta = _meta_columns(crm_object)
+        definitions = self._definitions(crm_object)
+        columns: dict[str, sql.Composable] = {column: sql.Identifier(column) for column in meta}
+        texts: dict[str, sql.Composable] = {}
+        for column in property_columns(definitions, meta, typed_columns):
+            columns[column.name] = self._value(column)
+            texts[column.name] = text_of(column.hubspot_property)
+        barrier = self._of_table(f"_{crm_object}", f"{kind}s", only)
+        yield barrier
+        source = sql.SQL("from {}").format(sql.Identifier(self._schema, barrier.name))
+        live = sql.SQL(_LIVE).format(sql.Identifier(f"merged_into_{kind}_id"))
+        yield View(names.live, columns, source + live, barrier.name, texts)
+        yield View(names.all, columns, source, barrier.name, texts)
+
+    def _definitions(self, crm_object: str) -> list[PropertyDefinition]:
+        statement = sql.SQL(_DEFINITIONS).format(
+            sql.Identifier(self._dataset, "property_definitions")
+        )
+        rows = self._connection.execute(statement, [self._tenant_id, crm_object]).fetchall()
+        if len(rows) > MAX_PROPERTIES:
+            self.warnings.append(
+                f"The views of {crm_object} show {MAX_PROPERTIES} of {len(rows)} properties, as "
+                "PostgreSQL takes no more columns. The others are in the column properties."
+            )
+        return [PropertyDefinition(*row) for row in rows]
+
+    def _value(self, column: PropertyColumn) -> sql.Composable:
+        if column.base_column:
+            return sql.Identifier(column.base_column)
+        return converted(self._dataset, text_of(column.hubspot_property), column.conversion)
+
+
+def _meta_columns(crm_object: str) -> list[str]:
+    kind = "deal" if crm_object == "deals" else "record"
+    return [column.format(kind=kind) for column in _META_COLUMNS]
+
+
+def text_of(hubspot_property: str) -> sql.Composed:
+    return sql.SQL("properties ->> {}").format(hubspot_property)
+
+
+def converted(dataset: str, text: sql.Composable, conversion: str | None) -> sql.Composed:
+    """Return the expression of a column that shows a text through a conversion, or as it is."""
+    if conversion:
+        return sql.SQL("{}({})").format(sql.Identifier(dataset, conversion), text)
+    return sql.SQL("nullif({}, '')").format(text)
+
+
+#: {kind} is deal or record.
+_META_COLUMNS = (
+    *("{kind}_id", "created_at", "updated_at", "archived", "archived_at", "vanished_at"),
+    *("merged_into_{kind}_id", "url", "properties", "_scan_id", "_extracted_at"),
+)
+_PRESENT_TYPES = """
+    select attname::text, array_agg(distinct format_type(atttypid, atttypmod))
+    from pg_catalog.pg_attribute
+    join pg_catalog.pg_class relation on relation.oid = attrelid
+    join pg_catalog.pg_namespace namespace on namespace.oid = relation.relnamespace
+    where nspname = %s and relname = any(%s) and attnum > 0
+    group by attname
+"""
+_LIVE = " where not archived and vanished_at is null and {} is null"
+# where not all fit: those in use first, and of these the ones that analysts have known longest
+_DEFINITIONS = """
+    select name, property_type, field_type from {}
+    where _tenant_id = %s and object = %s
+    order by archived or not listed, first_seen_at, name collate "C"
+"""
+_COLUMNS = """
+    select column_name from information_schema.columns
+    where table_schema = %s and table_name = %s order by ordinal_position
+"""

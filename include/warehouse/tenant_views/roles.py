@@ -1,0 +1,198 @@
+"""The roles of a warehouse: `<schema>_loader`, `<schema>_reader`, and one reader for each tenant.
+
+Rights are granted in the migrations' transaction, so a new table is never without them. There are
+no default privileges: they would open new tables to readers. docs/security.md#roles
+"""
+
+from collections.abc import Iterable, Iterator
+
+import psycopg
+from psycopg import sql
+
+from include.errors import WarehouseConfigError
+from include.warehouse.connection import Warehouse
+from include.warehouse.tenant_views.plan import tenant_role, tenant_schema
+
+#: Tables that no reader needs: what is in them is of use to an attacker, or to nobody.
+CLOSED_TO_READERS = frozenset({"locks", "oauth_tokens", "rate_limits"})
+#: Written by migrations alone.
+READ_BY_LOADERS = frozenset({"schema_migrations"})
+
+
+def loader_role(schema: str) -> str:
+    """Return the group of those that load: scans, the API, alerts."""
+    return f"{schema}_loader"
+
+
+def reader_role(schema: str) -> str:
+    """Return the group of those that read all tenants' tables: operators, BI."""
+    return f"{schema}_reader"
+
+
+def group_roles(schema: str) -> tuple[str, str]:
+    return loader_role(schema), reader_role(schema)
+
+
+def exists(connection: psycopg.Connection, role: str) -> bool:
+    known = "select from pg_catalog.pg_roles where rolname = %s"
+    return connection.execute(known, [role]).fetchone() is not None
+
+
+def grant_rights(connection: psycopg.Connection, schema: str) -> None:
+    """Give each group role that exists its rights, and PUBLIC none. May be run any time again.
+
+    To be run by the owner of the schema's tables, or a superuser.
+    """
+    for statement in _statements(connection, schema):
+        connection.execute(statement)
+
+
+def _statements(connection: psycopg.Connection, schema: str) -> Iterator[sql.Composed]:
+    tables = _tables(connection, schema)
+    staging = {name: _tables(connection, name) for name in _staging_schemas(connection, schema)}
+    for name, own in {schema: tables, **staging}.items():
+        yield _on_schema("revoke all on schema {schema} from public", name)
+        yield _on_tables("revoke all on {tables} from public", name, own)
+    loader, reader = group_roles(schema)
+    if exists(connection, loader):
+        yield _on_schema("grant usage on schema {schema} to {role}", schema, loader)
+        yield _on_tables(
+            "grant select, insert, update, delete on {tables} to {role}",
+            schema,
+            tables - READ_BY_LOADERS,
+            loader,
+        )
+        yield _on_tables("grant select on {tables} to {role}", schema, READ_BY_LOADERS, loader)
+        for name, own in staging.items():
+            yield _on_schema("grant usage on schema {schema} to {role}", name, loader)
+            rights = "grant select, insert, update, delete, truncate on {tables} to {role}"
+            yield _on_tables(rights, name, own, loader)
+    if exists(connection, reader):
+        yield _on_schema("grant usage on schema {schema} to {role}", schema, reader)
+        yield _on_tables(
+            "grant select on {tables} to {role}", schema, tables - CLOSED_TO_READERS, reader
+        )
+        # what somebody granted with `on all tables` before
+        if closed := tables & CLOSED_TO_READERS:
+            yield _on_tables("revoke all on {tables} from {role}", schema, closed, reader)
+
+
+def _on_schema(statement: str, schema: str, role: str = "public") -> sql.Composed:
+    return sql.SQL(statement).format(schema=sql.Identifier(schema), role=sql.Identifier(role))
+
+
+def _on_tables(
+    statement: str, schema: str, tables: frozenset[str], role: str = "public"
+) -> sql.Composed:
+    names = [sql.Identifier(schema, table) for table in sorted(tables)]
+    return sql.SQL(statement).format(tables=sql.SQL(", ").join(names), role=sql.Identifier(role))
+
+
+def _tables(connection: psycopg.Connection, schema: str) -> frozenset[str]:
+    rows = connection.execute(
+        "select tablename from pg_catalog.pg_tables where schemaname = %s", [schema]
+    )
+    return frozenset(name for (name,) in rows)
+
+
+def _staging_schemas(connection: psycopg.Connection, schema: str) -> list[str]:
+    rows = connection.execute(
+        "select nspname from pg_catalog.pg_namespace"
+        " where starts_with(nspname, %s) and nspname ~ '_stg_slot[0-9]+$' order by nspname",
+        [f"{schema}_stg_slot"],
+    )
+    return [name for (name,) in rows]
+
+
+def create_group_roles(warehouse: Warehouse) -> list[str]:
+    """Make the group roles that are missing and return them. They can't log in.
+
+    A loader that is new may make schemas, for the tenants' views. Whoever takes that right away
+    from it prepares the tenants instead; it is not granted a second time.
+
+    Raises WarehouseConfigError with the statements for an administrator if we may not.
+    """
+    wanted = group_roles(warehouse.schema)
+    with warehouse.connect() as connection:
+        missing = [role for role in wanted if not exists(connection, role)]
+        refused = [role for role in missing if not _create(connection, role)]
+        if refused:
+            raise _not_allowed(connection, refused, "")
+        for role in missing:
+            right = "connect, create" if role == loader_role(warehouse.schema) else "connect"
+            # a notice, not an error, says that somebody may not grant it
+            connection.execute(
+                sql.SQL(f"grant {right} on database {{}} to {{}}").format(
+                    sql.Identifier(connection.info.dbname), sql.Identifier(role)
+                )
+            )
+    return missing
+
+
+def grant_again(warehouse: Warehouse) -> None:
+    """Give the group roles their rights; needed once, when they are newer than the tables."""
+    with warehouse.connect() as connection:
+        grant_rights(connection, warehouse.schema)
+
+
+def prepare_tenants(warehouse: Warehouse, tenant_ids: Iterable[str]) -> None:
+    """Make each tenant's role and its schema, in which the loader may then build the views.
+
+    For a loader that may not make both. May be run again. Raises WarehouseConfigError.
+    """
+    loader = loader_role(warehouse.schema)
+    for tenant_id in tenant_ids:
+        with warehouse.connect(tenant_id) as connection:
+            role = tenant_role(tenant_id)
+            if not exists(connection, role) and not _create(connection, role):
+                raise _not_allowed(connection, [role], tenant_id)
+            schema = tenant_schema(warehouse.schema, tenant_id)
+            # one that the loader has made is the loader's: it lets the role in by itself
+            if _is_ours_to_make(connection, schema):
+                for statement in _of_tenant(schema, role, loader):
+                    connection.execute(statement)
+
+
+def _is_ours_to_make(connection: psycopg.Connection, schema: str) -> bool:
+    row = connection.execute(
+        "select pg_get_userbyid(nspowner) = current_user from pg_catalog.pg_namespace"
+        " where nspname = %s",
+        [schema],
+    ).fetchone()
+    return row is None or bool(row[0])
+
+
+def _of_tenant(schema: str, role: str, loader: str) -> Iterator[sql.Composed]:
+    for statement in (
+        "create schema if not exists {schema}",
+        "grant usage, create on schema {schema} to {loader}",
+        "grant usage on schema {schema} to {role}",
+    ):
+        yield sql.SQL(statement).format(
+            schema=sql.Identifier(schema), role=sql.Identifier(role), loader=sql.Identifier(loader)
+        )
+
+
+def _create(connection: psycopg.Connection, role: str) -> bool:
+    try:
+        with connection.transaction():
+            connection.execute(sql.SQL("create role {} nologin").format(sql.Identifier(role)))
+    except (psycopg.errors.DuplicateObject, psycopg.errors.UniqueViolation):
+        pass  # another process was faster
+    except psycopg.errors.InsufficientPrivilege:
+        return False
+    return True
+
+
+def _not_allowed(
+    connection: psycopg.Connection, roles: list[str], tenant_id: str
+) -> WarehouseConfigError:
+    statements = "; ".join(
+        sql.SQL("create role {} nologin").format(sql.Identifier(role)).as_string(connection)
+        for role in roles
+    )
+    return WarehouseConfigError(
+        f"the role {connection.info.user} may not create roles.",
+        tenant_id=tenant_id or None,
+        remedy=f"An administrator must run: {statements}; then run this again.",
+    )

@@ -1,0 +1,467 @@
+"""What analysts see: one schema of views per tenant, and a role that may read it and nothing else.
+
+The views belong to the loaders' group role, or to the loader itself where there is none, and read
+the tables with its rights; `security_barrier` keeps functions in an analyst's query away from rows
+of other tenants. For each row, PostgreSQL fills in
+every column of a barrier, asked for or not. So the barrier of records is a view of its own with the
+few columns of their table, `_deals` below `deals` and `deals_all`; the role can't read it directly.
+"""
+
+import hashlib
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import psycopg
+from psycopg import sql
+
+from include.warehouse.connection import Warehouse
+from include.warehouse.fencing import lock
+from include.warehouse.tenant_views.plan import (
+    MAX_COLUMNS,
+    View,
+    ViewPlan,
+    conversion_to,
+    converted,
+    is_type_of_property,
+    tenant_role,
+    tenant_schema,
+    text_of,
+)
+from include.warehouse.tenant_views.roles import exists, loader_role
+
+log = logging.getLogger(__name__)
+
+#: Raise it to have every tenant's views built again.
+VERSION = 1
+#: How long to wait for an analyst's query before a view is left to the next scan. Whoever queries
+#: the view in the meantime queues behind us.
+VIEW_LOCK_TIMEOUT = "5s"
+#: The PostgreSQL from which on a member of a role need not be allowed to become it.
+SET_OPTION_SINCE = 160_000
+
+
+@dataclass(frozen=True)
+class _Relation:
+    """What is there under a name in the tenant's schema. ``columns``: name → type, in order."""
+
+    columns: Mapping[str, str]
+    comment: str | None
+
+
+def publish_views(
+    warehouse: Warehouse, tenant_id: str, objects: Sequence[str], typed_columns: Mapping[str, str]
+) -> list[str]:
+    """Build the tenant's views anew if definitions changed; return warnings for the scan.
+
+    *typed_columns* says which HubSpot property each typed column of `deals` holds: property to
+    column. Any number of processes may call this at once.
+    """
+    with warehouse.connect(tenant_id) as connection:
+        lock(connection, warehouse.schema, f"views:{tenant_id}")
+        connection.execute("select set_config('lock_timeout', %s, true)", [VIEW_LOCK_TIMEOUT])
+        return _TenantViews(connection, warehouse.schema, tenant_id).publish(objects, typed_columns)
+
+
+class _TenantViews:
+    def __init__(self, connection: psycopg.Connection, dataset: str, tenant_id: str) -> None:
+        self._connection = connection
+        self._dataset = dataset
+        self._tenant_id = tenant_id
+        self._schema = tenant_schema(dataset, tenant_id)
+        self._role = tenant_role(tenant_id)
+        #: Starts the comment of every view we built: what lacks it is somebody else's.
+        self._mark = f"Built from {dataset} for {tenant_id}; changes are overwritten. Version "
+
+    def publish(self, objects: Sequence[str], typed_columns: Mapping[str, str]) -> list[str]:
+        plan = ViewPlan(self._connection, self._dataset, self._tenant_id, self._schema)
+        views = list(plan.views(objects, typed_columns))
+        digests = {view.name: self._digest(view) for view in views}
+        signature = _hash(f"{VERSION} {self._role} {sorted(digests.items())}")
+        # as ourselves: the right to create roles is nothing that members of a group have
+        admitted = self._create_role()
+        self._act_as_group()
+        present = self._relations()
+        blocked: list[str] = []
+        if refusal := self._create_schema():
+            return [*plan.warnings, refusal, *admitted]
+        if self._stored_signature() != signature or digests.keys() - present.keys():
+            blocked = list(self._rebuild(views, digests, present))
+            # what could not be done is tried again by the next scan
+            self._record("" if blocked else signature)
+            log.info("tenant %s: views built, %d left as they were", self._tenant_id, len(blocked))
+        if not admitted:
+            self._grant([name for name in digests if not _is_inner(name)])
+        return [*plan.warnings, *blocked, *admitted]
+
+    def _act_as_group(self) -> None:
+        """Until the transaction ends, be the group: what one login builds, the next can rebuild."""
+        group = loader_role(self._dataset)
+        option = "set" if self._connection.info.server_version >= SET_OPTION_SINCE else "member"
+        row = self._connection.execute(_IS_FOR_GROUP, [option, self._schema, group]).fetchone()
+        if row and row[0]:
+            self._connection.execute(sql.SQL("set local role {}").format(sql.Identifier(group)))
+
+    def _rebuild(
+        self, views: list[View], digests: Mapping[str, str], present: Mapping[str, _Relation]
+    ) -> Iterator[str]:
+        left: set[str] = set()
+        for view in views:
+            relation = present.get(view.name)
+            mark = f"{self._mark}{digests[view.name]}"
+            # over a barrier that is still the old one, its views can't be the new ones
+            if view.reads not in left and (relation is None or relation.comment != mark):
+                warnings = list(self._build(view, mark, relation))
+                left |= {view.name} if warnings else set()
+                yield from warnings
+        unwanted = [n for n in present if n not in digests and self._is_ours(present[n])]
+        yield from self._remove(unwanted)
+
+    def _remove(self, names: Sequence[str]) -> Iterator[str]:
+        kept: list[str] = []
+        for name in sorted(names, key=_is_inner):
+            # what a view that had to stay reads stays without another word
+            if not (_is_inner(name) and kept):
+                kept += self._attempt(name, self._drop(name))
+        yield from kept
+
+    def _build(self, view: View, mark: str, present: _Relation | None) -> Iterator[str]:
+        if present and not self._is_ours(present):
+            yield (
+                f"{self._schema}.{view.name} is not a view that this pipeline built: it stays as "
+                "it is. Rename it, then the next scan builds the view."
+            )
+            return
+        try:
+            changed = self._changed_columns(view, present) if present else []
+            if not present or not changed:
+                # views on ours and grants survive as long as columns are only added, at the end
+                self._execute_all(
+                    self._create(view, present.columns if present else ()),
+                    self._comment(view.name, mark),
+                )
+            elif dependents := self._dependents(view.name):
+                yield from self._build_beside_old_types(view, present, changed, dependents)
+            else:
+                self._execute_all(
+                    *self._recreate(view), self._comment(view.name, mark), *self._given_to(view)
+                )
+        except psycopg.errors.DependentObjectsStillExist as exc:
+            # made since we looked
+            yield self._stays(view.name, (exc.diag.message_detail or "").splitlines())
+        except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected):
+            yield self._in_use(view.name)
+
+    def _build_beside_old_types(
+        self, view: View, present: _Relation, changed: Sequence[str], dependents: list[str]
+    ) -> Iterator[str]:
+        """Build a view that others depend on: PostgreSQL lets no column of it change or go."""
+        if not all(is_type_of_property(present.columns[name]) for name in changed):
+            yield self._stays(view.name, [f"{it} depends on it" for it in dependents])
+            return
+        columns = dict(view.columns)
+        for name in changed:
+            # the column of a property that is no longer known is most often called like it
+            text = view.texts.get(name, text_of(name))
+            columns[name] = converted(self._dataset, text, conversion_to(present.columns[name]))
+        ordered = dict.fromkeys([*present.columns, *columns])
+        shown = {name: columns[name] for name in list(ordered)[:MAX_COLUMNS]}
+        create = self._create(replace(view, columns=shown), present.columns)
+        mark = f"{self._mark}{_hash(create.as_string(self._connection))}"
+        if present.comment != mark:
+            self._execute_all(create, self._comment(view.name, mark))
+        kept = [f"{name} ({present.columns[name]})" for name in changed]
+        missing = len(ordered) - len(shown)
+        yield (
+            f"The view {self._schema}.{view.name} keeps these columns as they were, although "
+            f"their properties changed: {_some(kept)}. This depends on the view: "
+            f"{_some(dependents)}. All other columns are up to date"
+            f"{f', but there is no room for {missing} new ones' if missing else ''}. "
+            "To change the columns too, drop what depends on the view, start a scan, and create "
+            "it again."
+        )
+
+    def _changed_columns(self, view: View, present: _Relation) -> list[str]:
+        """Return the columns that are there and will have another type, or go."""
+        types = self._types(view)
+        return [name for name, its_type in present.columns.items() if types.get(name) != its_type]
+
+    def _types(self, view: View) -> dict[str, str]:
+        result = self._connection.execute(
+            sql.SQL("select {} {} limit 0").format(self._expressions(view.columns), view.source)
+        ).pgresult
+        if result is None:
+            return {}
+        numbers = range(result.nfields)
+        types = self._connection.execute(
+            "select format_type(oid, modifier) from unnest(%s::oid[], %s::integer[])"
+            " with ordinality as type (oid, modifier, n) order by n",
+            [[result.ftype(n) for n in numbers], [result.fmod(n) for n in numbers]],
+        )
+        return dict(zip(view.columns, (name for (name,) in types), strict=True))
+
+    def _dependents(self, name: str) -> list[str]:
+        rows = self._connection.execute(_DEPENDENTS, {"schema": self._schema, "view": name})
+        return [described for (described,) in rows]
+
+    def _recreate(self, view: View) -> list[sql.Composed]:
+        return [self._drop(view.name), self._create(view)]
+
+    def _given_to(self, view: View) -> list[sql.SQL | sql.Composed]:
+        """Return statements that give a view what an administrator gave the one before it."""
+        given = self._connection.execute(
+            _GIVEN, {"schema": self._schema, "view": view.name, "columns": list(view.columns)}
+        )
+        return [sql.SQL(statement) for (statement,) in given]
+
+    def _execute_all(self, *statements: sql.SQL | sql.Composed) -> None:
+        with self._connection.transaction():
+            for statement in statements:
+                self._connection.execute(statement)
+
+    def _attempt(self, name: str, statement: sql.Composed) -> Iterator[str]:
+        try:
+            self._execute_all(statement)
+        except psycopg.errors.DependentObjectsStillExist as exc:
+            yield self._stays(name, (exc.diag.message_detail or "").splitlines())
+        except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected):
+            yield self._in_use(name)
+
+    def _stays(self, name: str, reasons: Sequence[str]) -> str:
+        return (
+            f"The view {self._schema}.{name} stays as it was: {'; '.join(reasons)}. "
+            "Drop what depends on it, then the next scan rebuilds or removes the view."
+        )
+
+    def _in_use(self, name: str) -> str:
+        return (
+            f"The view {self._schema}.{name} stays as it was: queries used it for more than "
+            f"{VIEW_LOCK_TIMEOUT}. Nothing to do: the next scan tries again."
+        )
+
+    def _create(self, view: View, present: Iterable[str] = ()) -> sql.Composed:
+        """Keep the *present* columns where they are, and append the others."""
+        ordered = dict.fromkeys([*(c for c in present if c in view.columns), *view.columns])
+        return sql.SQL(
+            "create or replace view {} with (security_barrier = {}) as select {} {}"
+        ).format(
+            self._named(view.name),
+            view.is_barrier,
+            self._expressions({column: view.columns[column] for column in ordered}),
+            view.source,
+        )
+
+    def _expressions(self, columns: Mapping[str, sql.Composable]) -> sql.Composed:
+        return sql.SQL(", ").join(
+            sql.SQL("{} as {}").format(expression, sql.Identifier(name))
+            for name, expression in columns.items()
+        )
+
+    def _comment(self, name: str, mark: str) -> sql.Composed:
+        return sql.SQL("comment on view {} is {}").format(self._named(name), mark)
+
+    def _drop(self, name: str) -> sql.Composed:
+        return sql.SQL("drop view {} restrict").format(self._named(name))
+
+    def _named(self, name: str) -> sql.Identifier:
+        return sql.Identifier(self._schema, name)
+
+    def _digest(self, view: View) -> str:
+        return _hash(self._create(view).as_string(self._connection))
+
+    def _is_ours(self, relation: _Relation) -> bool:
+        return (relation.comment or "").startswith(self._mark)
+
+    def _create_schema(self) -> str | None:
+        """Create it if need be; return what an administrator has to do if we may not."""
+        # `if not exists` asks for the right to create schemas even if it exists
+        known = "select from pg_catalog.pg_namespace where nspname = %s"
+        if self._connection.execute(known, [self._schema]).fetchone() is not None:
+            return None
+        create = sql.SQL("create schema {}").format(sql.Identifier(self._schema))
+        try:
+            with self._connection.transaction():
+                self._connection.execute(create)
+        except psycopg.errors.InsufficientPrivilege:
+            group = loader_role(self._dataset)
+            (owner,) = self._connection.execute(_OWNER, [group]).fetchone() or (None,)
+            statement = sql.SQL("{} authorization {}").format(create, sql.Identifier(str(owner)))
+            return (
+                f"There is no schema {self._schema}, and the warehouse connection may not create "
+                "one. An administrator must run: "
+                f"{statement.as_string(self._connection)}; then the next scan builds the views."
+            )
+        return None
+
+    def _relations(self) -> dict[str, _Relation]:
+        rows = self._connection.execute(_RELATIONS, [self._schema])
+        return {
+            name: _Relation(dict(zip(columns, types, strict=True)), comment)
+            for name, comment, columns, types in rows
+        }
+
+    def _stored_signature(self) -> str | None:
+        statement = sql.SQL("select signature from {} where tenant_id = %s").format(
+            sql.Identifier(self._dataset, "tenant_views")
+        )
+        row = self._connection.execute(statement, [self._tenant_id]).fetchone()
+        return row[0] if row else None
+
+    def _record(self, signature: str) -> None:
+        statement = sql.SQL(_RECORD).format(sql.Identifier(self._dataset, "tenant_views"))
+        self._connection.execute(statement, [self._tenant_id, self._schema, self._role, signature])
+
+    def _create_role(self) -> list[str]:
+        """Create the tenant's role if need be; return what an administrator has to do if not."""
+        create = sql.SQL("create role {} nologin").format(sql.Identifier(self._role))
+        if exists(self._connection, self._role):
+            return []
+        try:
+            with self._connection.transaction():
+                self._connection.execute(create)
+        except (psycopg.errors.DuplicateObject, psycopg.errors.UniqueViolation):
+            pass  # another process was faster
+        except psycopg.errors.InsufficientPrivilege:
+            statement = create.as_string(self._connection)
+            return [
+                f"There is no role {self._role}, and the warehouse connection may not create "
+                f"roles. An administrator must run: {statement}; "
+                "then the next scan lets it read the tenant's views."
+            ]
+        return []
+
+    def _grant(self, views: Sequence[str]) -> None:
+        role = sql.Identifier(self._role)
+        schema = sql.Identifier(self._schema)
+        may_use = "select has_schema_privilege(%s, %s, 'usage')"
+        row = self._connection.execute(may_use, [self._role, self._schema]).fetchone()
+        if not (row and row[0]):
+            self._connection.execute(sql.SQL("grant usage on schema {} to {}").format(schema, role))
+        unreadable = self._connection.execute(
+            _UNREADABLE, [self._role, self._schema, list(views), self._mark]
+        )
+        if names := [self._named(name) for (name,) in unreadable]:
+            self._connection.execute(
+                sql.SQL("grant select on {} to {}").format(sql.SQL(", ").join(names), role)
+            )
+
+
+_IS_FOR_GROUP = """
+    select pg_has_role(role.oid, %s) and coalesce(
+        has_schema_privilege(role.oid, namespace.oid, 'create'),
+        has_database_privilege(role.oid, current_database(), 'create')
+    )
+    from pg_catalog.pg_roles role
+    left join pg_catalog.pg_namespace namespace on namespace.nspname = %s
+    where role.rolname = %s
+"""
+_OWNER = """
+    select coalesce((select rolname from pg_catalog.pg_roles
+                     where rolname = %s and pg_has_role(oid, 'member')), current_user)
+"""
+_RELATIONS = """
+    select relation.relname, obj_description(relation.oid, 'pg_class'),
+           array(select attname::text from pg_catalog.pg_attribute
+                 where attrelid = relation.oid and attnum > 0 and not attisdropped
+                 order by attnum),
+           array(select format_type(atttypid, atttypmod) from pg_catalog.pg_attribute
+                 where attrelid = relation.oid and attnum > 0 and not attisdropped
+                 order by attnum)
+    from pg_catalog.pg_class relation
+    join pg_catalog.pg_namespace namespace on namespace.oid = relation.relnamespace
+    where namespace.nspname = %s
+"""
+# What refuses to let the view be dropped, and what would be dropped with it: triggers, rules,
+# defaults. Rules of other views stand for these views. What uses its row type uses its columns.
+_DEPENDENTS = """
+    with it as (
+        select relation.oid, relation.reltype, type.typarray
+        from pg_catalog.pg_class relation
+        join pg_catalog.pg_namespace namespace on namespace.oid = relation.relnamespace
+        join pg_catalog.pg_type type on type.oid = relation.reltype
+        where namespace.nspname = %(schema)s and relation.relname = %(view)s
+    )
+    select distinct case
+        when other.oid is null or other.oid = it.oid
+        then pg_describe_object(depend.classid, depend.objid, 0)
+        else case other.relkind when 'v' then 'view' when 'm' then 'materialized view'
+                                else 'table' end
+             || ' ' || quote_ident(namespace.nspname) || '.' || quote_ident(other.relname)
+        end
+    from it
+    join pg_catalog.pg_depend depend
+        on (depend.refclassid = 'pg_catalog.pg_class'::regclass and depend.refobjid = it.oid)
+        or (depend.refclassid = 'pg_catalog.pg_type'::regclass
+            and depend.refobjid in (it.reltype, it.typarray))
+    left join pg_catalog.pg_rewrite rule
+        on depend.classid = 'pg_catalog.pg_rewrite'::regclass and rule.oid = depend.objid
+    left join pg_catalog.pg_class other
+        on other.oid = coalesce(rule.ev_class,
+            case when depend.classid = 'pg_catalog.pg_class'::regclass then depend.objid end)
+    left join pg_catalog.pg_namespace namespace on namespace.oid = other.relnamespace
+    where depend.deptype in ('n', 'a')
+      and not (other.oid is not distinct from it.oid and rule.rulename = '_RETURN')
+    order by 1
+"""
+# The owner grants what others granted: only it can in its own name.
+_GIVEN = """
+    with it as (
+        select relation.oid, relation.relacl, relation.relowner
+        from pg_catalog.pg_class relation
+        join pg_catalog.pg_namespace namespace on namespace.oid = relation.relnamespace
+        where namespace.nspname = %(schema)s and relation.relname = %(view)s
+    ), its_column as (
+        select attribute.*, quote_ident(attribute.attname) as quoted
+        from it
+        join pg_catalog.pg_attribute attribute on attribute.attrelid = it.oid
+        where attribute.attnum > 0 and attribute.attname = any(%(columns)s)
+    ), acl as (
+        select '' as of_column, relacl as acl from it
+        union all
+        select format('(%%s)', quoted), attacl from its_column
+    )
+    select format('grant %%s%%s on %%I.%%I to %%s%%s', given.privilege_type, acl.of_column,
+                  %(schema)s::text, %(view)s::text,
+                  case when given.grantee = 0 then 'public' else quote_ident(role.rolname) end,
+                  case when given.is_grantable then ' with grant option' else '' end)
+    from it, acl
+    cross join lateral aclexplode(acl.acl) as given
+    left join pg_catalog.pg_roles role on role.oid = given.grantee
+    where given.grantee <> it.relowner and (given.grantee = 0 or role.oid is not null)
+    union all
+    select format('comment on column %%I.%%I.%%s is %%L', %(schema)s::text, %(view)s::text, quoted,
+                  col_description(attrelid, attnum))
+    from its_column
+    where col_description(attrelid, attnum) is not null
+"""
+_UNREADABLE = """
+    select relation.relname
+    from pg_catalog.pg_class relation
+    join pg_catalog.pg_namespace namespace on namespace.oid = relation.relnamespace
+    where not has_table_privilege(%s, relation.oid, 'select')
+          and namespace.nspname = %s and relation.relname = any(%s)
+          and starts_with(obj_description(relation.oid, 'pg_class'), %s)
+"""
+_RECORD = """
+    insert into {} (tenant_id, schema_name, role_name, signature) values (%s, %s, %s, %s)
+    on conflict (tenant_id) do update
+    set schema_name = excluded.schema_name, role_name = excluded.role_name,
+        signature = excluded.signature, built_at = now()
+"""
+
+
+_NAMES_SHOWN = 5
+
+
+def _some(names: Sequence[str]) -> str:
+    rest = len(names) - _NAMES_SHOWN
+    return ", ".join(names[:_NAMES_SHOWN]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def _is_inner(name: str) -> bool:
+    # names of objects start with a letter
+    return name.startswith("_")
+
+
+def _hash(text: str) -> str:
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()

@@ -1,0 +1,69 @@
+from pathlib import Path
+
+import pytest
+
+from include.ops.local.credentials import airflow_port, read_dotenv, without_the_users_own
+from include.ops.local.processes import LocalError
+
+
+def dotenv(tmp_path: Path, text: str) -> dict[str, str]:
+    path = tmp_path / ".env"
+    path.write_text(text)
+    return read_dotenv(path)
+
+
+@pytest.mark.parametrize(
+    ("line", "value"),
+    [
+        pytest.param("TOKEN=abc", "abc", id="plain"),
+        pytest.param("export TOKEN=abc", "abc", id="exported"),
+        pytest.param("TOKEN = 'a b'", "a b", id="quoted"),
+        pytest.param("TOKEN=abc # mine", "abc", id="comment"),
+        pytest.param("TOKEN=p$HOME${HOME}", "p$HOME${HOME}", id="dollar-is-a-character"),
+        pytest.param('TOKEN=\'{"password": "x"}\'', '{"password": "x"}', id="json"),
+    ],
+)
+def test_a_line_gives_its_value(tmp_path: Path, line: str, value: str) -> None:
+    assert dotenv(tmp_path, f"# first\n\n{line}\n") == {"TOKEN": value}
+
+
+def test_a_variable_without_a_value_is_not_set(tmp_path: Path) -> None:
+    assert dotenv(tmp_path, "A=\nB=''\nC\n") == {}
+
+
+def test_no_file_means_no_variables(tmp_path: Path) -> None:
+    assert read_dotenv(tmp_path / ".env") == {}
+
+
+def test_the_example_file_is_read_without_complaint_and_sets_no_account(
+    project_root: Path,
+) -> None:
+    values = read_dotenv(project_root / ".env.example")
+
+    assert "HUBSPOT_ACCESS_TOKEN" not in values
+    assert "DATABASE_URL" not in values
+    assert airflow_port(values) == 5200
+
+
+def test_the_demo_sees_no_account_database_or_airflow_of_the_user() -> None:
+    environ = {
+        "PATH": "/bin",
+        "HUBSPOT_ACCESS_TOKEN": "pat-real",
+        "AIRFLOW_CONN_HUBSPOT_ACME": "{}",
+        "AIRFLOW__CORE__EXECUTOR": "CeleryExecutor",
+        "DATABASE_URL": "postgresql://real",
+        "DLT_DATABASE_SCHEMA": "production",
+        "PGHOST": "db.example.com",
+    }
+
+    assert without_the_users_own(environ) == {"PATH": "/bin"}
+
+
+@pytest.mark.parametrize("value", ["http", "0", "65536", "-1", "5200.0"])
+def test_a_port_that_is_none_is_refused(value: str) -> None:
+    with pytest.raises(LocalError, match="AIRFLOW_PORT"):
+        airflow_port({"AIRFLOW_PORT": value})
+
+
+def test_the_port_has_a_default() -> None:
+    assert airflow_port({}) == airflow_port({"AIRFLOW_PORT": ""}) == 5200

@@ -1,0 +1,27 @@
+import os
+from pathlib import Path
+
+import pytest
+
+from include.ops.local.processes import LocalError, launcher_lock, launcher_pid
+
+
+def test_a_second_launcher_is_refused_and_told_whom_to_stop(tmp_path: Path) -> None:
+    with launcher_lock(tmp_path):
+        assert launcher_pid(tmp_path) == os.getpid()
+        with (
+            pytest.raises(LocalError, match=rf"process {os.getpid()}.*make down"),
+            launcher_lock(tmp_path),
+        ):
+            pass
+
+
+def test_the_lock_ends_with_its_holder(tmp_path: Path) -> None:
+    with launcher_lock(tmp_path):
+        pass
+
+    assert launcher_pid(tmp_path) is None
+
+
+def test_nobody_holds_a_lock_that_was_never_taken(tmp_path: Path) -> None:
+    assert launcher_pid(tmp_path) is None

@@ -1,0 +1,113 @@
+from contextlib import nullcontext
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from include.errors import TenantsFileError
+from include.ops.local import demo
+from include.ops.local.demo import chosen, own_environment, run_own, with_token
+from include.ops.local.processes import PROJECT_ROOT, LocalError
+from include.ops.local.report import Report
+from include.tenants import Tenant, Tenants
+
+DEFAULT, ACME = Tenant(id="default"), Tenant(id="acme")
+
+
+def test_an_exported_variable_wins_over_the_file() -> None:
+    env = own_environment({"A": "file", "B": "file"}, {"A": "exported", "B": ""})
+
+    assert env == {"A": "exported", "B": "file"}
+
+
+def test_a_relative_tenants_file_starts_at_the_project() -> None:
+    env = own_environment({"HUBSPOT_DEALS_TENANTS_FILE": "include/tenants.yaml"}, {})
+
+    assert env["HUBSPOT_DEALS_TENANTS_FILE"] == str(PROJECT_ROOT / "include" / "tenants.yaml")
+
+
+def test_the_plain_token_is_the_default_tenants() -> None:
+    assert with_token([DEFAULT, ACME], {"HUBSPOT_ACCESS_TOKEN": "t"}, set()) == [DEFAULT]
+
+
+def test_a_connection_may_come_from_the_environment_or_from_airflow() -> None:
+    assert with_token([DEFAULT, ACME], {"AIRFLOW_CONN_HUBSPOT_ACME": "{}"}, set()) == [ACME]
+    assert with_token([DEFAULT, ACME], {}, {"hubspot_acme", "other"}) == [ACME]
+
+
+def test_without_any_token_there_is_nothing_to_scan() -> None:
+    assert with_token([DEFAULT, ACME], {}, set()) == []
+
+
+def test_a_tenant_that_was_asked_for_and_has_a_bad_entry_is_refused_with_what_is_wrong() -> None:
+    problem = TenantsFileError("unknown key 'shedule'", tenant_id="acme")
+    tenants = Tenants((DEFAULT,), (problem,), {})
+
+    with pytest.raises(LocalError, match="unknown key 'shedule'"):
+        chosen(tenants, ["acme"])
+
+    assert chosen(tenants, []) == [DEFAULT]
+
+
+class Stack:
+    """Stands for PostgreSQL and Airflow; knows what it would run with."""
+
+    def __init__(self, state_dir: Path, airflow_port: int, env: dict[str, str]) -> None:
+        self.env = env
+
+    def require_free_port(self) -> None: ...
+
+    def start_postgres(self) -> None: ...
+
+
+@pytest.fixture
+def scanned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
+    """(environment, tenants) of each scan that would have been made."""
+    scans: list[tuple[Any, ...]] = []
+    (tmp_path / "tenants.yaml").write_text("tenants: [{id: default}, {id: acme}]")
+    monkeypatch.setattr(demo, "PROJECT_ROOT", tmp_path)
+    monkeypatch.setattr(demo, "LocalStack", Stack)
+    monkeypatch.setattr(demo, "orderly_end", lambda *_: nullcontext())
+    monkeypatch.setattr(demo, "_stored_connections", lambda _: set())
+    monkeypatch.setattr(demo, "start", lambda *_: None)
+    monkeypatch.setattr(
+        demo, "scan_and_show", lambda stack, tenants, *_: scans.append((stack.env, tenants))
+    )
+    return scans
+
+
+def run(tmp_path: Path, dotenv: str) -> str:
+    """Do what `make run` does; returns what it prints."""
+    (tmp_path / ".env").write_text(f"HUBSPOT_DEALS_TENANTS_FILE=tenants.yaml\n{dotenv}\n")
+    out = StringIO()
+    run_own(tmp_path, {}, [], "once", Report(out))
+    return out.getvalue()
+
+
+def test_the_token_and_the_database_of_the_file_are_those_of_the_scan(
+    scanned: list[tuple[Any, ...]], tmp_path: Path
+) -> None:
+    run(tmp_path, "HUBSPOT_ACCESS_TOKEN=pat-na1-mine\nDATABASE_URL=postgresql://mine/deals")
+
+    ((env, tenants),) = scanned
+    assert [tenant.id for tenant in tenants] == ["default"]
+    assert env["HUBSPOT_ACCESS_TOKEN"] == "pat-na1-mine"
+    assert env["DATABASE_URL"] == "postgresql://mine/deals"
+
+
+@pytest.mark.usefixtures("scanned")
+def test_a_tenant_without_a_token_is_named(tmp_path: Path) -> None:
+    said = run(tmp_path, "HUBSPOT_ACCESS_TOKEN=pat-na1-mine")
+
+    assert said == "  - acme: no token, not scanned\n"
+
+
+def test_without_a_token_nothing_is_scanned_and_what_to_do_is_said(
+    scanned: list[tuple[Any, ...]], tmp_path: Path
+) -> None:
+    with pytest.raises(LocalError, match="No tenant has a HubSpot token") as caught:
+        run(tmp_path, "")
+
+    assert "write HUBSPOT_ACCESS_TOKEN=<token> into .env" in str(caught.value)
+    assert scanned == []

@@ -1,0 +1,69 @@
+import io
+import os
+
+from include.ops.local.report import Change, Report, Run
+
+EXTRACTED = {"scan_id": "s-1", "deals_live": 1229, "deals_archived": 5}
+CHECKED = {"checks": 15, "failed": 0, "warned": 2, "no_rows": 3}
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def run(**changes: object) -> Run:
+    fields: dict[str, object] = {"tenant_id": "acme", "dag_id": "d", "run_id": "r", **changes}
+    return Run(**fields)  # type: ignore[arg-type]
+
+
+def test_the_table_shows_a_scans_figures() -> None:
+    out = io.StringIO()
+
+    Report(out).table([run(extracted=EXTRACTED, checked=CHECKED, duration_s=9.96)])
+
+    assert out.getvalue().splitlines()[3].split() == [
+        "acme", "s-1", "1,234", "5", "10", "passed,", "2", "warned", "10.0",
+    ]  # fmt: skip
+
+
+def test_a_scan_that_failed_shows_its_state_in_place_of_figures() -> None:
+    out = io.StringIO()
+
+    Report(out).table([run(state="failed", duration_s=3.0)])
+
+    assert out.getvalue().splitlines()[3].split() == ["acme", "-", "-", "-", "failed", "3.0"]
+
+
+def test_progress_is_plain_lines_where_there_is_no_terminal() -> None:
+    out = io.StringIO()
+    scan = run()
+
+    Report(out).change(Change(scan, "validate_token", "failed", "TokenRejectedError: no"), [scan])
+
+    state, error = out.getvalue().splitlines()
+    assert state.split()[2:] == ["acme", "validate_token", "failed"]
+    assert error.strip() == "TokenRejectedError: no"
+    assert "\x1b" not in out.getvalue()
+
+
+def test_progress_is_redrawn_in_place_on_a_terminal() -> None:
+    out = Terminal()
+    report = Report(out)
+    scan = run(tasks={"validate_token": "running"})
+
+    report.change(Change(scan, "validate_token", "running"), [scan])
+    scan.tasks["validate_token"] = "success"
+    report.change(Change(scan, "validate_token", "success"), [scan])
+
+    assert "\x1b[1A\x1b[2K  acme         ✓ validate_token" in out.getvalue()
+
+
+def test_a_closed_pipe_does_not_end_the_work() -> None:
+    reader, writer = os.pipe()
+    with open(writer, "w") as out:  # noqa: PTH123 - a file descriptor has no path
+        report = Report(out)
+        os.close(reader)
+
+        report.line("to nobody")
+        report.line("once more")

@@ -1,0 +1,130 @@
+import io
+import json
+import sys
+from typing import TextIO
+
+import pytest
+
+from include.errors import HubSpotUnavailableError
+from include.hubspot.answers import Account
+from include.ops.local.processes import LocalError
+from include.ops.local.report import Report
+from include.ops.local.seed import TEST_DEALS, client_of, seed_test_deals
+from tests.hubspot_simulator import Fault, HubSpotSimulator, Portal, portals
+from tests.hubspot_simulator.portals import FIVE_DEALS
+from tests.hubspot_simulator.tokens import ALL_SCOPES, DEALS_WRITE
+
+TOKEN = "pat-na1-generated"
+
+
+@pytest.fixture
+def portal() -> Portal:
+    """A developer test account with 150 deals of its own, and a token that may write."""
+    portal = portals.generated(deals=150)
+    portal.account_type = "DEVELOPER_TEST"
+    portal.tokens[0].scopes = (*ALL_SCOPES, DEALS_WRITE)
+    return portal
+
+
+def seed(portal: Portal, *, agrees: bool = False, out: TextIO = sys.stdout) -> list[str]:
+    def agreed(account: Account) -> bool:
+        return agrees
+
+    with HubSpotSimulator([portal]) as simulator:
+        env = {"HUBSPOT_ACCESS_TOKEN": TOKEN, "HUBSPOT_API_BASE_URL": simulator.base_url}
+        return seed_test_deals(client_of(env, None), Report(out), agreed)
+
+
+def test_the_five_deals_are_those_of_the_demo() -> None:
+    assert [deal[:3] for deal in TEST_DEALS] == list(FIVE_DEALS)
+
+
+def test_five_deals_are_created_and_their_ids_printed(portal: Portal) -> None:
+    out = io.StringIO()
+
+    created = seed(portal, out=out)
+
+    deals = [portal.deals[int(deal_id)].properties for deal_id in created]
+    assert [(d["dealname"], d["dealstage"], d["amount"]) for d in deals] == list(FIVE_DEALS)
+    assert all(deal_id in out.getvalue() for deal_id in created)
+
+
+def test_a_second_run_creates_nothing_more(portal: Portal) -> None:
+    seed(portal)
+
+    assert seed(portal) == []
+    assert len(portal.live_ids()) == 155
+
+
+def test_only_what_is_missing_is_created(portal: Portal) -> None:
+    portal.archive(int(seed(portal)[2]))
+
+    (created,) = seed(portal)
+
+    assert portal.deals[int(created)].properties["dealname"] == "Regional licence"
+
+
+def test_somebody_elses_deal_of_the_same_name_is_not_taken_for_one(portal: Portal) -> None:
+    portal.create(dealname="Team rollout")
+
+    assert len(seed(portal)) == 5
+
+
+def test_a_token_that_may_not_write_is_refused_before_anything_is_written(portal: Portal) -> None:
+    portal.tokens[0].scopes = ALL_SCOPES
+
+    with pytest.raises(LocalError, match=r"lacks the scope crm\.objects\.deals\.write"):
+        seed(portal)
+
+    assert portal.requests["batch_create"] == 0
+
+
+def test_a_kind_of_token_that_tells_no_scopes_is_refused_by_hubspot(portal: Portal) -> None:
+    portal.tokens[0].scopes, portal.tokens[0].kind = ALL_SCOPES, "oauth"
+
+    with pytest.raises(LocalError, match=r"lacks the scope crm\.objects\.deals\.write"):
+        seed(portal)
+
+
+def test_an_ordinary_account_is_asked_about(portal: Portal) -> None:
+    portal.account_type = "STANDARD"
+
+    with pytest.raises(LocalError, match="Nothing was created"):
+        seed(portal, agrees=False)
+    assert len(seed(portal, agrees=True)) == 5
+
+
+def test_a_request_to_create_is_never_sent_twice(portal: Portal) -> None:
+    portal.add_fault(Fault("503", endpoint="batch_create"))
+
+    with pytest.raises(HubSpotUnavailableError):
+        seed(portal)
+
+    assert portal.statistics.faults["503"] == 1
+    assert len(portal.live_ids()) == 150
+    assert len(seed(portal)) == 5
+
+
+def test_an_account_without_the_usual_stages_gets_its_first_one(portal: Portal) -> None:
+    (pipeline,) = portal.pipelines
+    pipeline["stages"] = [s for s in pipeline["stages"] if s["id"] == "decisionmakerboughtin"]
+
+    created = seed(portal)
+
+    stages = {portal.deals[int(deal_id)].properties["dealstage"] for deal_id in created}
+    assert stages == {"decisionmakerboughtin"}
+
+
+def test_without_a_token_it_says_where_to_put_one() -> None:
+    with pytest.raises(LocalError, match="HUBSPOT_ACCESS_TOKEN"):
+        client_of({}, None)
+
+
+def test_the_token_of_a_tenants_connection_is_used() -> None:
+    env = {
+        "AIRFLOW_CONN_HUBSPOT_ACME": json.dumps(
+            {"conn_type": "hubspot", "host": "http://127.0.0.1:1", "password": "pat-x"}
+        )
+    }
+
+    assert client_of(env, "acme").base_url == "http://127.0.0.1:1"

@@ -1,0 +1,424 @@
+"""A try that is broken off, and what the next one makes of it."""
+
+from collections.abc import Callable
+from itertools import count, pairwise
+from types import ModuleType
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from include.errors import OutdatedAttemptError, ScanKilledError
+from include.pipeline import associations, history
+from include.pipeline.check_quality import check_quality
+from include.pipeline.extract_deals import Extracted, extract_deals
+from include.pipeline.load import chunk_writer
+from include.pipeline.load.dlt_loader import Loader
+from include.pipeline.read.concurrency import PageBudget
+from include.pipeline.validate_token import validate_token
+from include.scan import Scan
+from include.warehouse.checkpoints import Chunk, ScanObjects
+from include.warehouse.connection import Warehouse
+from include.warehouse.scans import ScanLog, end_scan
+from tests.chaos.promise import READERS_AT_THEIR_END
+from tests.conftest import Serve
+from tests.hubspot_simulator import Portal, Token, portals
+from tests.hubspot_simulator.seed import plain_deal
+from tests.support.scans import (
+    BARE,
+    assert_equals_the_portal,
+    object_row,
+    query,
+    run,
+    scan,
+    scan_row,
+)
+
+pytestmark = pytest.mark.slow
+
+CHECKPOINT_PAGES = 8
+
+
+class Killed(BaseException):
+    """Nothing catches it, so nothing is tidied up: the nearest to a kill within one process."""
+
+
+#: For tests in which it matters where a reader goes on.
+any_cursor = pytest.mark.parametrize("portal", ["id", "opaque"], indirect=True)
+
+
+@pytest.fixture
+def portal(request: pytest.FixtureRequest, serve: Serve) -> Portal:
+    portal = portals.generated(
+        deals=2_000,
+        archived=300,
+        cursor=getattr(request, "param", "id"),
+        associations=True,
+        requests_per_window=1_000_000,
+    )
+    serve(acme=portal)
+    return portal
+
+
+@pytest.fixture
+def small(serve: Serve) -> Portal:
+    """An account of 300 deals whose ids follow each other without a gap."""
+    portal = Portal(2_000_001, [Token("pat-na1-small")])
+    for number in range(300):
+        portal.add(plain_deal(2_000_001, 5_000 + number, number, "deal", "closedwon", "1"))
+    serve(acme=portal)
+    return portal
+
+
+@pytest.fixture
+def searching(warehouse: Warehouse, small: Portal) -> Scan:
+    """A scan that searches for 200 modified deals, killed when 100 of them are loaded."""
+    run(scan("1", search_lag_s=0, objects=BARE))
+    for deal_id in small.live_ids()[:200]:
+        small.update(deal_id, amount="77")
+    what = scan("2", search_lag_s=0, objects=BARE)
+    validate_token(what)
+    with pytest.raises(Killed):
+        extract_deals(what, 2, killed_at(1))
+    return what
+
+
+def killed_at(checkpoint: int) -> Callable[[dict[str, Any]], None]:
+    seen = 0
+
+    def on_checkpoint(told: dict[str, Any]) -> None:
+        nonlocal seen
+        seen += 1
+        if seen == checkpoint:
+            raise Killed
+
+    return on_checkpoint
+
+
+def killed_at_object(name: str) -> Callable[[dict[str, Any]], None]:
+    def on_checkpoint(told: dict[str, Any]) -> None:
+        if told["object"] == name:
+            raise Killed
+
+    return on_checkpoint
+
+
+def extract(what: Scan, on_checkpoint: Callable[[dict[str, Any]], None] | None = None) -> Extracted:
+    return extract_deals(what, CHECKPOINT_PAGES, on_checkpoint)
+
+
+def extract_until(module: ModuleType, function: str, call: int, what: Scan) -> None:
+    """Extract, and be killed at the given call of a function that saves."""
+    save, calls = getattr(module, function), count(1)
+
+    def kill(*arguments: Any) -> Any:
+        if next(calls) == call:
+            raise Killed
+        return save(*arguments)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(module, function, kill)
+        with pytest.raises(Killed):
+            extract(what)
+
+
+@any_cursor
+@pytest.mark.parametrize("checkpoint", [1, 3, 5])
+def test_a_retry_reads_only_what_no_checkpoint_covers(
+    warehouse: Warehouse, portal: Portal, checkpoint: int
+) -> None:
+    what = scan(objects=BARE)
+    validate_token(what)
+    with pytest.raises(Killed):
+        extract(what, killed_at(checkpoint))
+    extracted = extract(what)
+    check_quality(what)
+
+    assert extracted["went_on"]
+    assert extracted["deals_extracted"] == 2_300
+    assert_equals_the_portal(warehouse, portal)
+    # 20 pages of live deals, 3 of archived ones; and one to find out what cursors are, in each try
+    again = portal.requests["list"] - (20 + 3)
+    assert again <= CHECKPOINT_PAGES + READERS_AT_THEIR_END + 2
+
+
+def test_the_figures_are_those_of_all_tries_together(warehouse: Warehouse, portal: Portal) -> None:
+    what = scan(objects=BARE)
+    validate_token(what)
+    before = sum(portal.requests.values())
+    with pytest.raises(Killed):
+        extract(what, killed_at(2))
+
+    extracted = extract(what)
+
+    row = object_row(warehouse, what)
+    assert row["records_received"] == row["rows_written"] == 2_300
+    assert row["pages"] >= 23
+    # requests of pages that were read ahead when the kill came are known to nobody
+    sent = sum(portal.requests.values()) - before
+    assert sent - CHECKPOINT_PAGES - 2 <= extracted["requests"] <= sent
+
+
+def test_a_checkpoint_tells_how_far_the_scan_is(warehouse: Warehouse, portal: Portal) -> None:
+    what, told = scan(objects=BARE), []
+    validate_token(what)
+
+    extract(what, told.append)
+
+    assert [one["object"] for one in told] == ["deals"] * len(told)
+    assert told[-1]["pages"] == object_row(warehouse, what)["pages"]
+    assert told[-1]["position"]["live"]["remaining"] == []
+
+
+def test_what_comes_slowly_is_stored_before_a_chunk_is_full(
+    warehouse: Warehouse, portal: Portal
+) -> None:
+    portal.latency_s = 0.05
+    what, told = scan(objects=BARE), []
+    validate_token(what)
+
+    extract(what, told.append)
+
+    assert told[0]["pages"] < CHECKPOINT_PAGES // 2
+
+
+def small_portal(serve: Serve, deals: int) -> Portal:
+    portal = portals.generated(deals=deals, requests_per_window=1_000_000)
+    serve(acme=portal)
+    return portal
+
+
+def test_pages_that_turn_out_to_be_large_make_chunks_smaller(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chunk_writer, "CHUNK_BYTES", 1)
+    monkeypatch.setattr(Loader, "load", lambda *_: None)
+    small_portal(serve, deals=1_000)
+    what, pages = scan(objects=BARE), []
+    validate_token(what)
+
+    def note(told: dict[str, Any]) -> None:
+        pages.append(told["pages"])
+        if told["pages"] >= 7:
+            raise Killed
+
+    with pytest.raises(Killed):
+        extract(what, note)
+
+    assert {after - before for before, after in pairwise(pages)} == {1}
+
+
+def test_readers_get_less_far_ahead_of_pages_that_turn_out_to_be_large(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chunk_writer, "CHUNK_BYTES", 1)
+    monkeypatch.setattr(Loader, "load", lambda *_: None)
+    allowed: list[int] = []
+    monkeypatch.setattr(PageBudget, "resize", lambda _, pages: allowed.append(pages))
+    small_portal(serve, deals=500)
+    what = scan(objects=BARE)
+    validate_token(what)
+
+    with pytest.raises(Killed):
+        extract(what, killed_at(1))
+
+    assert allowed == [2], "one page that is loaded, and the next"
+
+
+def test_a_tenants_file_that_changed_counts_for_objects_that_were_not_begun(
+    warehouse: Warehouse, serve: Serve
+) -> None:
+    portal = small_portal(serve, deals=100)
+    portal.add_object("contacts", count=20)
+    portal.add_object("companies", count=30)
+    before, after = {**BARE, "contacts": True}, {**BARE, "contacts": True, "companies": True}
+    validate_token(scan(objects=before))
+    with pytest.raises(Killed):
+        extract(scan(objects=before), killed_at_object("contacts"))
+
+    extracted = extract(scan(objects=after))
+
+    assert extracted["went_on"]
+    assert set(extracted["objects"]) == {"deals", "contacts", "companies"}
+    assert object_row(warehouse, scan(), "companies")["records_received"] == 30
+
+
+def test_objects_that_were_done_are_compared_with_hubspots_count_once_more(
+    warehouse: Warehouse, serve: Serve
+) -> None:
+    portal = small_portal(serve, deals=100)
+    portal.add_object("contacts", count=20)
+    what = scan(objects={**BARE, "contacts": True}, search_lag_s=0)
+    validate_token(what)
+    with pytest.raises(Killed):
+        extract(what, killed_at_object("contacts"))
+    gone = portal.live_ids()[7]
+    portal.purge(gone)
+
+    extract(what)
+
+    marked = query(warehouse, "select deal_id from deals where vanished_at is not null")
+    assert marked == [{"deal_id": gone}]
+
+
+def test_an_extraction_that_ended_begins_anew_when_it_is_cleared(
+    warehouse: Warehouse, portal: Portal
+) -> None:
+    what = scan(objects=BARE)
+    validate_token(what)
+    extract(what)
+    lists = portal.requests["list"]
+
+    again = extract(what)
+
+    assert not again["went_on"]
+    assert abs(portal.requests["list"] - lists * 2) <= 2
+    assert again["deals_written"] == 0
+    assert scan_row(warehouse, what)["attempt"] == 3
+
+
+def test_associations_go_on_where_they_were(
+    warehouse: Warehouse, portal: Portal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("include.pipeline.associations.ASSOCIATIONS_BATCH_SIZE", 100)
+    what = scan(objects={**BARE, "deal_associations": ["contacts"]})
+    validate_token(what)
+    extract_until(associations, "replace_associations", 8, what)
+    asked = portal.requests["associations"]
+
+    extract(what)
+
+    # 20 batches, of which 7 were stored
+    assert portal.requests["associations"] - asked == 13
+    rows = query(warehouse, "select count(distinct from_id) as n from associations")
+    truth = portal.associations_truth()
+    assert rows == [{"n": sum("contacts" in ends for ends in truth.values())}]
+
+
+def test_an_outdated_try_writes_nothing_more(warehouse: Warehouse, portal: Portal) -> None:
+    what = scan(objects=BARE)
+    validate_token(what)
+
+    def be_overtaken(told: dict[str, Any]) -> None:
+        if not query(warehouse, "select from scans where attempt > 2"):
+            ScanLog(warehouse, what).next_attempt()
+
+    with pytest.raises(OutdatedAttemptError):
+        extract(what, be_overtaken)
+
+    (held,) = query(warehouse, "select count(*) as n from deals")
+    assert 0 < held["n"] <= CHECKPOINT_PAGES // 2 * 100
+    # nor does it say of the newer try that it failed
+    assert scan_row(warehouse, what)["state"] == "extracting"
+
+
+@any_cursor
+def test_what_changed_between_two_tries_is_not_missed(warehouse: Warehouse, portal: Portal) -> None:
+    what = scan("1", search_lag_s=0, objects=BARE)
+    validate_token(what)
+    with pytest.raises(Killed):
+        extract(what, killed_at(4))
+    live = portal.live_ids()
+    for deal_id in live[:3]:
+        portal.update(deal_id, amount="1.00")
+    portal.archive(live[3])
+    portal.purge(live[4])
+    portal.create(dealname="new")
+    extract(what)
+    check_quality(what)
+
+    following = scan("2", search_lag_s=0, objects=BARE)
+    validate_token(following)
+    extract(following)
+    check_quality(following)
+
+    assert_equals_the_portal(warehouse, portal)
+
+
+def test_a_retry_of_a_search_goes_on_above_what_was_loaded(
+    warehouse: Warehouse, small: Portal, searching: Scan
+) -> None:
+    asked = small.requests["batch_read"]
+
+    extracted = extract_deals(searching, 2)
+
+    assert extracted["went_on"]
+    assert small.requests["batch_read"] - asked == 1
+    assert_equals_the_portal(warehouse, small)
+
+
+def test_a_retry_keeps_what_the_first_try_decided(
+    warehouse: Warehouse, small: Portal, searching: Scan
+) -> None:
+    decided = ("mode", "reason", "window_start", "window_end", "watermark", "properties_asked")
+    before = object_row(warehouse, searching)
+    # a scan that begins now would be full, and ask for it
+    small.definitions["score"] = {**small.definitions["days_to_close"], "name": "score"}
+
+    extract_deals(searching, 2)
+
+    after = object_row(warehouse, searching)
+    assert {name: after[name] for name in decided} == {name: before[name] for name in decided}
+
+
+def test_what_was_loaded_before_its_checkpoint_was_written_is_not_sent_again(
+    warehouse: Warehouse, small: Portal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    what, chunks, sent = scan(objects=BARE), 0, 0
+    checkpoint, load = ScanObjects.checkpoint, Loader.load
+
+    def kill(self: ScanObjects, log: ScanLog, chunk: Chunk | None, *figures: Any) -> None:
+        nonlocal chunks
+        chunks += chunk is not None
+        if chunks == 2:
+            raise Killed
+        checkpoint(self, log, chunk, *figures)
+
+    def count(self: Loader, table: pa.Table, *arguments: Any, **options: Any) -> None:
+        nonlocal sent
+        sent += table.num_rows
+        load(self, table, *arguments, **options)
+
+    validate_token(what)
+    with monkeypatch.context() as patched:
+        patched.setattr(ScanObjects, "checkpoint", kill)
+        with pytest.raises(Killed):
+            extract_deals(what, 2)
+    monkeypatch.setattr(Loader, "load", count)
+
+    extract_deals(what, 2)
+
+    # of three pages, one had a checkpoint, and one was loaded only
+    assert sent == 100
+    assert object_row(warehouse, what)["records_received"] == 300
+    assert_equals_the_portal(warehouse, small)
+
+
+def test_histories_go_on_where_they_were(warehouse: Warehouse, small: Portal) -> None:
+    what = scan(objects={**BARE, "deal_property_history": ["amount"]})
+    validate_token(what)
+    extract_until(history, "save_histories", 3, what)
+    asked = small.requests["batch_read"]
+
+    extract(what)
+
+    # six batches of 50, of which two were stored
+    assert small.requests["batch_read"] - asked == 4
+    known = query(warehouse, "select count(distinct record_id) as n from property_history")
+    assert known == [{"n": 300}]
+
+
+def test_a_scan_whose_chunks_are_gone_begins_anew(warehouse: Warehouse, small: Portal) -> None:
+    broken_off = scan("1", mode="full", objects=BARE)
+    validate_token(broken_off)
+    with pytest.raises(Killed):
+        extract_deals(broken_off, 2, killed_at(1))
+    killed = ScanKilledError("it was killed.", tenant_id="acme", remedy="Clear it.")
+    with warehouse.connect() as connection:
+        end_scan(connection, warehouse.schema, broken_off.id, killed)
+    run(scan("2", objects=BARE))
+
+    extracted = extract(broken_off)
+
+    assert not extracted["went_on"]
+    assert extracted["deals_extracted"] == 300

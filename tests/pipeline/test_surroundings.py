@@ -1,0 +1,447 @@
+"""What lies around a deal: pipelines, stages, owners, definitions, associations, histories."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import psycopg
+import pytest
+
+from include.errors import HubSpotUnavailableError
+from include.hubspot.hook import HubSpotHook
+from include.pipeline.extract_deals import extract_deals
+from include.pipeline.validate_token import validate_token
+from include.scan import Window
+from include.warehouse.connection import Warehouse
+from tests.conftest import Serve
+from tests.hubspot_simulator import Fault, Portal, Token, portals
+from tests.hubspot_simulator.definitions import partner_pipeline
+from tests.support.scans import BARE, PAGES, object_row, query, run, scan, scan_row
+
+pytestmark = pytest.mark.slow
+
+COMPANIES = {**BARE, "deal_associations": ["companies"]}
+AMOUNTS = {**BARE, "deal_property_history": ["amount"]}
+
+
+@pytest.fixture
+def portal(serve: Serve) -> Portal:
+    portal = portals.generated(deals=120, archived=10, associations=True)
+    serve(acme=portal)
+    return portal
+
+
+def rows(warehouse: Warehouse, table: str, where: str = "true") -> list[dict[str, Any]]:
+    return query(warehouse, f"select * from {table} where _tenant_id = 'acme' and {where}")
+
+
+# Pipelines and stages
+
+
+def test_pipelines_and_stages_are_those_of_the_portal(warehouse: Warehouse, portal: Portal) -> None:
+    run(scan())
+
+    (pipeline,) = rows(warehouse, "deal_pipelines")
+    stages = {row["stage_id"]: row for row in rows(warehouse, "deal_stages", "listed")}
+    assert (pipeline["pipeline_id"], pipeline["label"]) == ("default", "Sales Pipeline")
+    assert set(stages) == {stage["id"] for stage in portal.pipelines[0]["stages"]}
+    assert (stages["closedwon"]["is_closed"], stages["closedwon"]["probability"]) == (True, 1)
+    assert stages["contractsent"]["display_order"] == 4
+
+
+def test_a_stage_that_deals_still_hold_is_there_though_the_portal_lists_it_no_more(
+    warehouse: Warehouse, portal: Portal
+) -> None:
+    run(scan("1"))
+    portal.pipelines[0]["stages"].pop()
+    portal.update(portal.live_ids()[0], dealstage="long_gone")
+
+    run(scan("2"))
+
+    unlisted = {row["stage_id"]: row for row in rows(warehouse, "deal_stages", "not listed")}
+    assert unlisted["closedlost"]["stage_label"] == "Closed Lost"
+    assert unlisted["long_gone"]["stage_label"] == "long_gone"
+
+
+def test_a_pipeline_that_is_gone_stays_unlisted(warehouse: Warehouse, portal: Portal) -> None:
+    run(scan("1"))
+    gone = portal.pipelines.pop()
+    portal.pipelines.append(partner_pipeline())
+
+    run(scan("2"))
+
+    listed = {row["pipeline_id"]: row["listed"] for row in rows(warehouse, "deal_pipelines")}
+    assert listed == {gone["id"]: False, portal.pipelines[0]["id"]: True}
+    stages = rows(warehouse, "deal_stages", "listed")
+    assert {row["pipeline_id"] for row in stages} == {portal.pipelines[0]["id"]}
+
+
+def test_a_list_of_pipelines_that_is_empty_is_not_believed(
+    warehouse: Warehouse, portal: Portal
+) -> None:
+    run(scan("1"))
+    before = rows(warehouse, "deal_stages", "listed")
+    portal.pipelines.clear()
+
+    run(scan("2"))
+
+    assert rows(warehouse, "deal_stages", "listed") == before
+    (warning,) = scan_row(warehouse, scan("2"))["warnings"]
+    assert "lists no pipeline" in warning
+
+
+@pytest.mark.parametrize("said", [{"stages": None}, {}], ids=["null", "left out"])
+def test_stages_that_hubspot_does_not_speak_of_stay_listed(
+    warehouse: Warehouse, portal: Portal, said: dict[str, None]
+) -> None:
+    run(scan("1"))
+    before = [row["stage_id"] for row in rows(warehouse, "deal_stages", "listed")]
+    del portal.pipelines[0]["stages"]
+    portal.pipelines[0].update(said)
+
+    run(scan("2"))
+
+    assert [row["stage_id"] for row in rows(warehouse, "deal_stages", "listed")] == before
+
+
+# Owners
+
+
+def test_owners_are_there_archived_ones_too(warehouse: Warehouse, portal: Portal) -> None:
+    portal.owners[0]["teams"] = [{"id": "1", "name": "Sales", "primary": True}]
+
+    run(scan())
+
+    owners = {row["owner_id"]: row for row in rows(warehouse, "owners")}
+    assert {owner_id for owner_id, row in owners.items() if row["archived"]} == {"96000003"}
+    assert owners["96000001"]["email"] == "owner1@example.com"
+    assert owners["96000001"]["teams"] == [{"id": "1", "name": "Sales", "primary": True}]
+
+
+def test_many_owners_come_in_pages(warehouse: Warehouse, portal: Portal) -> None:
+    portal.owners += [
+        {"id": str(number), "email": f"{number}@example.com", "archived": False}
+        for number in range(250)
+    ]
+
+    run(scan())
+
+    assert len(rows(warehouse, "owners")) == 253
+
+
+def test_without_the_scope_owners_are_left_out_and_the_scan_says_so(
+    warehouse: Warehouse, portal: Portal
+) -> None:
+    portal.tokens[0] = Token(
+        portal.tokens[0].text, scopes=("oauth", "crm.objects.deals.read", "crm.schemas.deals.read")
+    )
+
+    extracted = run(scan(objects={"deal_associations": False}))
+
+    assert extracted["deals_loaded"] == 130
+    assert extracted["warnings"] == 1
+    assert scan_row(warehouse, scan())["warnings"] == [
+        "owners were not read: the token lacks crm.objects.owners.read"
+    ]
+    assert rows(warehouse, "owners") == []
+    status = "select status from quality_results where check_name = 'everything_wanted_was_read'"
+    assert query(warehouse, status) == [{"status": "warned"}]
+
+
+# Definitions
+
+
+def test_definitions_are_kept_as_they_came(warehouse: Warehouse, portal: Portal) -> None:
+    run(scan())
+
+    definitions = {row["name"]: row for row in rows(warehouse, "property_definitions")}
+    assert set(definitions) == set(portal.definitions)
+    assert definitions["dealstage"]["definition"] == portal.definitions["dealstage"]
+    assert definitions["days_to_close"]["calculated"] is True
+    assert definitions["hs_priority"]["options"][0]["value"] == "low"
+
+
+def test_new_removed_and_retyped_properties_are_reported_as_drift(
+    warehouse: Warehouse, portal: Portal
+) -> None:
+    run(scan("1"))
+    portal.definitions["brand_new"] = {**portal.definitions["description"], "name": "brand_new"}
+    del portal.definitions["closed_lost_reason"]
+    portal.definitions["description"]["archived"] = True
+    portal.definitions["hs_next_step"]["type"] = "number"
+
+    run(scan("2"))
+
+    assert scan_row(warehouse, scan("1"))["schema_drift"] == {}
+    assert scan_row(warehouse, scan("2"))["schema_drift"] == {
+        "deals": {
+            "added": ["brand_new"],
+            "removed": ["closed_lost_reason", "description"],
+            "retyped": ["hs_next_step"],
+        }
+    }
+    assert [row["name"] for row in rows(warehouse, "property_definitions", "not listed")] == [
+        "closed_lost_reason"
+    ]
+
+
+# Associations
+
+
+def links(warehouse: Warehouse) -> dict[tuple[int, str], set[tuple[int, int, str | None]]]:
+    found: dict[tuple[int, str], set[tuple[int, int, str | None]]] = {}
+    for row in rows(warehouse, "associations"):
+        key = (row["from_id"], row["to_object"])
+        found.setdefault(key, set()).add((row["to_id"], row["type_id"], row["label"]))
+    return found
+
+
+def truth_of(portal: Portal) -> dict[tuple[int, str], set[tuple[int, int, str | None]]]:
+    return {
+        (deal_id, to_type.replace(" ", "_")): set(found)
+        for deal_id in portal.live_ids()
+        for to_type, found in portal.associations.get(deal_id, {}).items()
+        if found
+    }
+
+
+def test_associations_are_the_portals_with_their_labels(
+    warehouse: Warehouse, portal: Portal
+) -> None:
+    run(scan())
+
+    assert links(warehouse) == truth_of(portal)
+    assert any(label for found in links(warehouse).values() for _, _, label in found)
+    count = query(warehouse, "select count(*) from associations")[0]["count"]
+    assert object_row(warehouse, scan())["associations"] == count
+
+
+def test_more_than_a_hundred_associations_of_one_deal_are_all_there_once(
+    warehouse: Warehouse, portal: Portal
+) -> None:
+    deal_id = portal.live_ids()[0]
+    portal.associations[deal_id] = {
+        "companies": [(n, 341, None) for n in range(1, 251)] + [(1, 5, "Primary")]
+    }
+
+    run(scan())
+
+    assert links(warehouse)[deal_id, "companies"] == truth_of(portal)[deal_id, "companies"]
+    assert len(links(warehouse)[deal_id, "companies"]) == 251
+
+
+def test_a_removed_association_disappears_though_the_deal_did_not_change(
+    warehouse: Warehouse, portal: Portal
+) -> None:
+    run(scan("1"))
+    deal_id = next(d for d in portal.live_ids() if portal.associations[d].get("companies"))
+    portal.associations[deal_id]["companies"] = [(4711, 5, "Primary")]
+
+    second = run(scan("2"))
+
+    assert second["mode"] == "incremental"
+    assert links(warehouse) == truth_of(portal)
+
+
+def test_a_merged_away_deal_has_no_associations_left(warehouse: Warehouse, portal: Portal) -> None:
+    run(scan("1"))
+    one, other = portal.live_ids()[:2]
+    portal.merge(one, other)
+
+    run(scan("2", search_lag_s=0))
+
+    assert links(warehouse) == truth_of(portal)
+
+
+def test_an_archived_deal_keeps_the_associations_it_was_seen_with_last(
+    warehouse: Warehouse, portal: Portal
+) -> None:
+    run(scan("1", objects=COMPANIES))
+    before = links(warehouse)
+    archived = portal.live_ids()[0]
+    portal.archive(archived)
+
+    run(scan("2", mode="full", objects=COMPANIES))
+
+    assert before[archived, "companies"]
+    assert links(warehouse) == before
+
+
+def test_the_associations_of_all_deals_of_a_request_are_replaced_or_none(
+    warehouse: Warehouse, portal: Portal
+) -> None:
+    run(scan("1", objects=COMPANIES))
+    before = links(warehouse)
+    one, other = portal.live_ids()[:2]
+    portal.associations[one] = {}
+    portal.associations[other] = {"companies": [(4711, 5, "Primary")]}
+    with warehouse.connect() as connection:
+        connection.execute(
+            f"alter table {warehouse.schema}.associations"
+            " add constraint refuse check (to_id <> 4711)"
+        )
+    validate_token(scan("2"))
+
+    with pytest.raises(psycopg.errors.CheckViolation):
+        extract_deals(scan("2", objects=COMPANIES), PAGES)
+
+    assert links(warehouse) == before
+
+
+def test_a_window_reads_the_associations_of_the_live_deals_in_it(
+    warehouse: Warehouse, portal: Portal
+) -> None:
+    run(scan("1", objects=COMPANIES))
+    inside, outside = portal.live_ids()[:2]
+    expected = links(warehouse) | {(inside, "companies"): {(4711, 5, "Primary")}}
+    for deal_id in (inside, outside):
+        portal.associations[deal_id] = {"companies": [(4711, 5, "Primary")]}
+    portal.update(inside, amount="1")
+
+    minute, now = timedelta(minutes=1), datetime.now(UTC)
+    run(scan("2", window=Window(now - minute, now + minute), objects=COMPANIES))
+
+    assert links(warehouse) == expected
+
+
+def test_in_large_portals_incremental_scans_read_associations_of_changed_deals_only(
+    warehouse: Warehouse, portal: Portal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("include.pipeline.associations.ALL_ASSOCIATIONS_MAX_RECORDS", 100)
+    run(scan("1", search_lag_s=0))
+    changed, unchanged = portal.live_ids()[:2]
+    for deal_id in (changed, unchanged):
+        portal.associations[deal_id] = {"companies": [(4711, 5, "Primary")]}
+    portal.update(changed, amount="1")
+
+    run(scan("2", search_lag_s=0))
+    seen = links(warehouse)
+    run(scan("3", mode="full", search_lag_s=0))
+
+    assert seen[changed, "companies"] == {(4711, 5, "Primary")}
+    assert seen.get((unchanged, "companies")) != {(4711, 5, "Primary")}
+    assert links(warehouse) == truth_of(portal)
+
+
+def test_a_problem_with_associations_that_is_not_their_absence_is_no_empty_answer(
+    warehouse: Warehouse, portal: Portal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(scan("1"))
+    before = links(warehouse)
+    portal.faults = [Fault("500", endpoint="associations", count=1_000)]
+    monkeypatch.setitem(HubSpotHook.get_conn.__kwdefaults__, "patience_s", 0.1)
+    validate_token(scan("2"))
+
+    with pytest.raises(HubSpotUnavailableError):
+        extract_deals(scan("2"), PAGES)
+
+    assert links(warehouse) == before
+
+
+# Histories
+
+
+def history(warehouse: Warehouse, deal_id: int, name: str) -> list[str | None]:
+    return [
+        row["value"]
+        for row in query(
+            warehouse,
+            "select value from property_history where record_id = %s and property = %s"
+            " order by changed_at",
+            deal_id,
+            name,
+        )
+    ]
+
+
+def test_earlier_values_are_kept_with_their_times(warehouse: Warehouse, portal: Portal) -> None:
+    deal_id = portal.live_ids()[0]
+    portal.update(deal_id, dealstage="contractsent", amount="1")
+
+    run(scan())
+
+    for name in ("dealstage", "amount"):
+        sent = [entry["value"] for entry in portal.deals[deal_id].history(name)]
+        assert history(warehouse, deal_id, name) == sent[::-1]
+    assert {row["property"] for row in rows(warehouse, "property_history")} == {
+        "dealstage",
+        "amount",
+    }
+
+
+def test_histories_are_read_again_only_of_deals_that_changed(
+    warehouse: Warehouse, portal: Portal
+) -> None:
+    run(scan("1", search_lag_s=0))
+    before = portal.requests["batch_read"]
+    deal_id = portal.live_ids()[7]
+    portal.update(deal_id, amount="815")
+
+    run(scan("2", search_lag_s=0))
+
+    # one for the deal, one for its history
+    assert portal.requests["batch_read"] - before == 2
+    assert history(warehouse, deal_id, "amount")[-1] == "815"
+
+
+def test_a_value_that_hubspot_has_forgotten_stays(warehouse: Warehouse, portal: Portal) -> None:
+    deal_id = portal.live_ids()[0]
+    portal.update(deal_id, amount="1")
+    run(scan("1", search_lag_s=0, objects=AMOUNTS))
+    first, second = history(warehouse, deal_id, "amount")
+    portal.deals[deal_id].forget("amount", first)
+    portal.update(deal_id, amount="2")
+
+    run(scan("2", search_lag_s=0, objects=AMOUNTS))
+
+    assert first not in [entry["value"] for entry in portal.deals[deal_id].history("amount")]
+    assert history(warehouse, deal_id, "amount") == [first, second, "2"]
+
+
+def test_histories_of_archived_deals_are_not_asked_for(
+    warehouse: Warehouse, portal: Portal
+) -> None:
+    run(scan("1", search_lag_s=0, objects=AMOUNTS))
+    before = portal.requests["batch_read"]
+    deal_id = portal.live_ids()[0]
+    portal.update(deal_id, amount="815")
+    portal.archive(deal_id)
+
+    run(scan("2", search_lag_s=0, objects=AMOUNTS))
+
+    assert portal.requests["batch_read"] == before
+    assert "815" not in history(warehouse, deal_id, "amount")
+
+
+def test_naming_another_property_reads_every_history_again(
+    warehouse: Warehouse, portal: Portal
+) -> None:
+    run(scan("1"))
+
+    run(scan("2", objects={"deal_property_history": ["dealname"]}))
+
+    with_names = query(
+        warehouse,
+        "select count(distinct record_id) from property_history where property = 'dealname'",
+    )
+    assert with_names == [{"count": 120}]
+
+
+# Switches
+
+
+def test_what_is_switched_off_is_not_asked_for(warehouse: Warehouse, portal: Portal) -> None:
+    off = {
+        "deal_pipelines": False,
+        "owners": False,
+        "deal_properties": False,
+        "deal_associations": False,
+        "deal_property_history": False,
+    }
+
+    extracted = run(scan(objects=off))
+
+    assert extracted["deals_loaded"] == 130
+    for endpoint in ("pipelines", "owners", "associations", "batch_read"):
+        assert portal.requests[endpoint] == 0
+    for table in ("deal_pipelines", "owners", "property_definitions", "associations"):
+        assert rows(warehouse, table) == []

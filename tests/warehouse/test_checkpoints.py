@@ -1,0 +1,52 @@
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from include.warehouse.checkpoints import forget_proofs
+from include.warehouse.connection import Warehouse
+from include.warehouse.scans import ScanLog
+from tests.support.scans import query, scan
+from tests.support.status_rows import add_scan, insert
+
+HOUR, WEEK = timedelta(hours=1), timedelta(days=7)
+
+
+def chunks(warehouse: Warehouse, scan_id: str) -> int:
+    return len(query(warehouse, "select from scan_chunks where scan_id = %s", scan_id))
+
+
+def add_chunk(warehouse: Warehouse, scan_id: str) -> None:
+    row = {"scan_id": scan_id, "object": "deals", "chunk": 1, "ids": [5], "hashes": [50]}
+    insert(warehouse, "scan_chunks", {**row, "modified_at": [datetime.now(UTC)]})
+
+
+@pytest.mark.parametrize(
+    ("state", "age", "goes_on"),
+    [
+        pytest.param("waiting", HOUR, True, id="waits"),
+        pytest.param("extracting", WEEK - HOUR, True, id="may be retried"),
+        pytest.param("extracting", WEEK + HOUR, False, id="left for a week"),
+        pytest.param("waiting", WEEK + HOUR, False, id="has waited for a week"),
+        pytest.param("failed", HOUR, False, id="failed"),
+    ],
+)
+def test_a_success_forgets_how_far_others_were_that_will_not_go_on(
+    warehouse: Warehouse, state: str, age: timedelta, goes_on: bool
+) -> None:
+    begun_at = datetime.now(UTC) - age
+    other = add_scan(warehouse, "acme", 1, state=state, age=age, extraction_started_at=begun_at)
+    add_chunk(warehouse, other)
+
+    forget_proofs(warehouse, scan("manual__2"))
+
+    assert chunks(warehouse, other) == goes_on
+    assert (ScanLog(warehouse, scan("manual__1")).begun() is not None) == goes_on
+
+
+def test_a_success_forgets_nothing_of_other_tenants(warehouse: Warehouse) -> None:
+    other = add_scan(warehouse, "globex", state="failed")
+    add_chunk(warehouse, other)
+
+    forget_proofs(warehouse, scan("manual__2"))
+
+    assert chunks(warehouse, other) == 1

@@ -1,0 +1,22 @@
+import pytest
+from airflow.sdk.exceptions import AirflowTaskTimeout
+
+from include.errors import TaskTimeoutError
+from include.warehouse.connection import Warehouse
+from include.warehouse.scans import ScanLog
+from tests.support.scans import scan, scan_row
+
+
+def test_airflows_time_out_is_an_error_that_says_what_to_do(warehouse: Warehouse) -> None:
+    log = ScanLog(warehouse, scan(task_timeout_s=600))
+    log.open()
+
+    with (
+        pytest.raises(TaskTimeoutError, match=r"task_timeout_s allows \(600 s\)"),
+        log.step("extracting"),
+    ):
+        raise AirflowTaskTimeout("Timeout, PID: 1")
+
+    row = scan_row(warehouse, log.scan)
+    assert (row["state"], row["error"].split(":")[0]) == ("failed", "TaskTimeoutError")
+    assert "raise task_timeout_s" in row["remedy"]

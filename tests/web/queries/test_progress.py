@@ -1,0 +1,86 @@
+from datetime import UTC, datetime, timedelta
+from typing import Any, cast
+
+import pytest
+
+from include.web.queries.scans import Scan, progress_of
+
+STARTED = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def scan(state: str = "extracting", **columns: Any) -> Scan:
+    row = {
+        "state": state,
+        "pages": 30,
+        "requests": 40,
+        "extraction_started_at": STARTED,
+        "figures_at": STARTED + timedelta(seconds=20),
+        "received_lately": 2_000,
+        "took_s": 10.0,
+        "objects": [part()],
+        **columns,
+    }
+    return cast("Scan", row)
+
+
+def part(name: str = "deals", received: int = 3_000, expected: int | None = 12_000) -> Any:
+    mode = "skipped" if expected == 0 else "full"
+    return {"object": name, "mode": mode, "records_received": received, "expected": expected}
+
+
+def test_rates_and_time_left_come_from_what_was_counted() -> None:
+    progress = progress_of(scan(), ["deals"])
+
+    assert progress["fraction"] == 0.25
+    assert progress["records_per_s"] == 200.0
+    assert progress["requests_per_s"] == 2.0
+    assert progress["time_left_s"] == 45.0
+    assert progress["updated_at"] == STARTED + timedelta(seconds=20)
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        pytest.param({"objects": [part(expected=None)]}, id="first-scan"),
+        pytest.param({"objects": []}, id="nothing-begun"),
+        pytest.param({"objects": [part("contacts")]}, id="deals-not-begun"),
+        pytest.param({"objects": [part(), part("contacts", 1, None)]}, id="one-unknown"),
+    ],
+)
+def test_nothing_is_estimated_where_nothing_is_known(columns: dict[str, Any]) -> None:
+    progress = progress_of(scan(**columns), ["deals"])
+
+    assert (progress["expected"], progress["fraction"], progress["time_left_s"]) == (
+        None,
+        None,
+        None,
+    )
+
+
+def test_an_object_that_waits_its_turn_makes_the_whole_unknown() -> None:
+    assert progress_of(scan(), ["deals", "contacts"])["fraction"] is None
+
+
+def test_an_object_that_can_not_be_read_is_not_waited_for() -> None:
+    parts = [part(), part("contacts", 0, 0)]
+
+    assert progress_of(scan(objects=parts), ["deals", "contacts"])["fraction"] == 0.25
+
+
+def test_more_than_was_expected_is_no_more_than_everything() -> None:
+    progress = progress_of(scan(objects=[part(received=13_000)]), ["deals"])
+
+    assert (progress["fraction"], progress["time_left_s"]) == (1.0, 0.0)
+
+
+@pytest.mark.parametrize("state", ["waiting", "failed", "cancelled", "validating"])
+def test_there_is_a_time_left_only_while_records_come(state: str) -> None:
+    assert progress_of(scan(state), ["deals"])["time_left_s"] is None
+
+
+def test_before_the_first_checkpoint_there_is_no_rate() -> None:
+    progress = progress_of(
+        scan(figures_at=None, received_lately=None, took_s=None, requests=0), ["deals"]
+    )
+
+    assert (progress["records_per_s"], progress["requests_per_s"]) == (None, None)

@@ -1,0 +1,148 @@
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from include.warehouse.connection import Warehouse
+from include.web.queries.scans import find_scan, known_scans, list_scans
+from include.web.warehouse import WarehouseNotReadyError
+from tests.support.scans import query
+from tests.support.status_rows import add_check, add_object, add_scan, run_of
+
+DAGS = ["hubspot_deals__acme", "hubspot_deals__globex"]
+
+
+def test_scans_come_newest_first_and_pages_join_without_gap(warehouse: Warehouse) -> None:
+    moment = datetime(2026, 1, 1, tzinfo=UTC)
+    # several of one moment: the order must be a total one
+    for number in range(20):
+        add_scan(warehouse, "acme", number, started_at=moment + timedelta(hours=number // 5))
+
+    seen, cursor = [], None
+    while True:
+        page = list_scans(warehouse, DAGS, limit=3, cursor=cursor)
+        seen += page["scans"]
+        cursor = page["next_cursor"]
+        if cursor is None:
+            break
+
+    starts = [scan["started_at"] for scan in seen]
+    assert len({scan["scan_id"] for scan in seen}) == len(seen) == 20
+    assert starts == sorted(starts, reverse=True)
+
+
+def test_scans_that_begin_while_one_turns_pages_do_not_move_them(warehouse: Warehouse) -> None:
+    for number in range(4):
+        add_scan(warehouse, "acme", number, age=timedelta(hours=number + 1))
+    first = list_scans(warehouse, DAGS, limit=2)
+
+    add_scan(warehouse, "acme", 99, age=timedelta())
+    second = list_scans(warehouse, DAGS, limit=2, cursor=first["next_cursor"])
+
+    assert [scan["run_id"] for scan in second["scans"]] == ["manual__2", "manual__3"]
+
+
+def test_only_scans_of_the_dags_asked_for_are_listed(warehouse: Warehouse) -> None:
+    add_scan(warehouse, "acme")
+    add_scan(warehouse, "globex")
+
+    assert [s["tenant"] for s in list_scans(warehouse, DAGS[:1])["scans"]] == ["acme"]
+    assert list_scans(warehouse, [])["scans"] == []
+
+
+def test_a_summary_tells_class_of_error_warnings_and_seconds(warehouse: Warehouse) -> None:
+    add_scan(
+        warehouse,
+        "acme",
+        state="failed",
+        error="KeyError, see the log",
+        warnings=["one", "two"],
+        took=timedelta(seconds=90),
+        deals={"records_received": 5, "rows_written": 4},
+    )
+
+    (scan,) = list_scans(warehouse, DAGS)["scans"]
+
+    assert (scan["error_type"], scan["warnings"], scan["seconds"]) == ("KeyError", 2, 90.0)
+    assert (scan["deals_received"], scan["deals_written"]) == (5, 4)
+
+
+def test_times_are_utc_whatever_the_server_says(warehouse: Warehouse) -> None:
+    add_scan(warehouse, "acme", started_at=datetime(2026, 7, 1, 12, tzinfo=UTC))
+    with warehouse.connect() as connection:
+        connection.execute("set time zone 'America/St_Johns'")
+
+    (scan,) = list_scans(warehouse, DAGS)["scans"]
+
+    assert scan["started_at"].isoformat() == "2026-07-01T12:00:00+00:00"
+
+
+def test_a_scan_comes_with_objects_deals_first_and_checks_worst_first(
+    warehouse: Warehouse,
+) -> None:
+    scan_id = add_scan(warehouse, "acme", deals={"expected": 10})
+    add_object(warehouse, "acme", 1, "contacts")
+    add_check(warehouse, "acme", 1, "a_good_one", "passed")
+    add_check(warehouse, "acme", 1, "z_bad_one", "failed", severity="block")
+
+    scan = find_scan(warehouse, scan_id)
+
+    assert scan is not None
+    assert [part["object"] for part in scan["objects"]] == ["deals", "contacts"]
+    assert [check["check"] for check in scan["quality"]] == ["z_bad_one", "a_good_one"]
+    assert scan["objects"][0]["expected"] == 10
+
+
+def test_the_rate_is_that_of_the_last_checkpoints(warehouse: Warehouse) -> None:
+    started = datetime(2026, 1, 1, tzinfo=UTC)
+    scan_id = add_scan(warehouse, "acme", state="extracting", extraction_started_at=started)
+    # slow at first: 100 s for the first chunk; then 10 s each
+    query(
+        warehouse,
+        "insert into scan_chunks (scan_id, object, chunk, ids, hashes, modified_at, loaded_at)"
+        " select %s, 'deals', n, array_fill(n::bigint, array[500]), '{}', '{}',"
+        " %s::timestamptz + interval '90 s' + n * interval '10 s' from generate_series(1, 8) as n"
+        " returning chunk",
+        scan_id,
+        started,
+    )
+
+    scan = find_scan(warehouse, scan_id)
+
+    assert scan is not None
+    assert (scan["received_lately"], scan["took_s"]) == (3_000, 60.0)
+
+
+def test_a_scan_without_chunks_has_no_rate(warehouse: Warehouse) -> None:
+    scan = find_scan(warehouse, add_scan(warehouse, "acme", state="extracting"))
+
+    assert scan is not None
+    assert (scan["received_lately"], scan["took_s"]) == (None, None)
+
+
+def test_an_unknown_scan_is_none(warehouse: Warehouse) -> None:
+    assert find_scan(warehouse, run_of("acme", 5)[0]) is None
+    assert find_scan(warehouse, "'; drop table scans; --") is None
+
+
+def test_which_scans_have_a_row(warehouse: Warehouse) -> None:
+    scan_id = add_scan(warehouse, "acme", 1)
+
+    assert known_scans(warehouse, [scan_id, run_of("acme", 2)[0]]) == {scan_id}
+    assert known_scans(warehouse, []) == set()
+
+
+def test_a_schema_without_tables_says_so(empty_warehouse: Warehouse) -> None:
+    with pytest.raises(WarehouseNotReadyError) as raised:
+        list_scans(empty_warehouse, DAGS)
+
+    assert raised.value.is_empty
+
+
+def test_a_schema_that_is_too_old_says_so(warehouse: Warehouse) -> None:
+    with warehouse.connect() as connection:
+        connection.execute(f"alter table {warehouse.schema}.scans drop column remedy")
+
+    with pytest.raises(WarehouseNotReadyError) as raised:
+        find_scan(warehouse, run_of("acme", 1)[0])
+
+    assert not raised.value.is_empty

@@ -1,0 +1,122 @@
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from include.warehouse.connection import Warehouse
+from include.web.queries.tenants import NOTHING_KNOWN, tenant_history, tenant_statuses
+from tests.support.status_rows import add_check, add_scan, insert, run_of
+
+COUNTED = {"warehouse_live": 100, "portal_live": 100, "records_archived": 4}
+
+
+def test_a_tenant_that_was_never_scanned_is_there_with_nothing_known(warehouse: Warehouse) -> None:
+    assert tenant_statuses(warehouse, ["acme"]) == {"acme": NOTHING_KNOWN}
+
+
+def test_every_tenant_asked_for_has_its_own_figures(warehouse: Warehouse) -> None:
+    insert(warehouse, "tenants", {"tenant_id": "acme", "portal_id": 17, "bound_by_scan_id": "x"})
+    add_scan(warehouse, "acme", deals=COUNTED)
+    add_scan(warehouse, "globex", deals={**COUNTED, "warehouse_live": 7})
+
+    statuses = tenant_statuses(warehouse, ["acme", "globex", "initech"])
+
+    assert {name: status["deals_live"] for name, status in statuses.items()} == {
+        "acme": 100,
+        "globex": 7,
+        "initech": None,
+    }
+    assert statuses["acme"]["portal_id"] == 17
+
+
+def test_what_failed_last_does_not_hide_what_succeeded_before(warehouse: Warehouse) -> None:
+    add_scan(warehouse, "acme", 1, age=timedelta(hours=5), deals=COUNTED)
+    add_scan(warehouse, "acme", 2, age=timedelta(hours=1), state="failed", deals={})
+
+    status = tenant_statuses(warehouse, ["acme"])["acme"]
+
+    assert status["last_scan"] is not None
+    assert status["last_scan"]["run_id"] == "manual__2"
+    assert status["last_ended_state"] == "failed"
+    assert (status["deals_live"], status["deals_archived"]) == (100, 4)
+    assert status["freshness_s"] is not None
+    assert 17_990 < status["freshness_s"] < 18_060
+
+
+def test_a_cancelled_scan_neither_fails_nor_succeeds(warehouse: Warehouse) -> None:
+    add_scan(warehouse, "acme", 1, age=timedelta(hours=5))
+    add_scan(warehouse, "acme", 2, age=timedelta(hours=1), state="cancelled")
+
+    assert tenant_statuses(warehouse, ["acme"])["acme"]["last_ended_state"] == "succeeded"
+
+
+def test_a_window_counted_nothing_and_is_passed_over(warehouse: Warehouse) -> None:
+    add_scan(warehouse, "acme", 1, age=timedelta(hours=5), deals=COUNTED)
+    add_scan(warehouse, "acme", 2, deals={"mode": "window", "records_archived": 1})
+
+    assert tenant_statuses(warehouse, ["acme"])["acme"]["deals_live"] == 100
+
+
+def test_quality_is_of_the_last_scan_that_was_checked(warehouse: Warehouse) -> None:
+    for number, status in ((1, "failed"), (2, "passed")):
+        add_scan(warehouse, "acme", number, age=timedelta(hours=9 - number))
+        add_check(warehouse, "acme", number, "one", status)
+        add_check(warehouse, "acme", number, "two", "no_rows")
+    add_scan(warehouse, "acme", 3, state="extracting", age=timedelta(minutes=1))
+
+    quality = tenant_statuses(warehouse, ["acme"])["acme"]["quality"]
+
+    assert quality == {"passed": 1, "warned": 0, "failed": 0, "no_rows": 1}
+
+
+def test_the_quota_used_is_forgotten_when_its_day_ends(warehouse: Warehouse) -> None:
+    now = datetime.now(UTC)
+    quota: dict[str, Any] = {"quota_limit": 1_000, "quota_remaining": 900}
+    add_scan(warehouse, "acme", quota_resets_at=now + timedelta(hours=1), **quota)
+    add_scan(warehouse, "globex", quota_resets_at=now - timedelta(hours=1), **quota)
+    add_scan(warehouse, "initech")
+
+    statuses = tenant_statuses(warehouse, ["acme", "globex", "initech"])
+
+    assert [statuses[name]["quota"] for name in ("acme", "globex", "initech")] == [
+        {"used_today": 100, "daily_limit": 1_000},
+        {"used_today": None, "daily_limit": 1_000},
+        None,
+    ]
+
+
+def test_the_incident_that_is_open_is_shown_and_a_failure_before_a_warning(
+    warehouse: Warehouse,
+) -> None:
+    common = {
+        "tenant_id": "acme",
+        "scan_ids": [run_of("acme", 1)[0]],
+        "said": "x",
+        "cause": "y",
+    }
+    opened = datetime(2026, 1, 1, tzinfo=UTC)
+    for kind, error_type, closed_at in (
+        ("warning", "Warning", None),
+        ("failure", "TokenRejectedError", None),
+        ("quality", "QualityError", opened),
+    ):
+        row = {"kind": kind, "error_type": error_type, "opened_at": opened, "closed_at": closed_at}
+        insert(warehouse, "incidents", {**common, **row})
+
+    assert tenant_statuses(warehouse, ["acme"])["acme"]["incident"] == {
+        "kind": "failure",
+        "since": opened,
+        "error_type": "TokenRejectedError",
+    }
+
+
+def test_a_history_ends_with_the_newest_and_tells_how_deals_were_read(
+    warehouse: Warehouse,
+) -> None:
+    for number in range(65):
+        add_scan(warehouse, "acme", number, age=timedelta(hours=100 - number), deals={})
+
+    history = tenant_history(warehouse, "acme")
+
+    assert len(history) == 60
+    assert history[-1]["scan_id"] == run_of("acme", 64)[0]
+    assert history[0]["started_at"] < history[-1]["started_at"]
+    assert {entry["mode"] for entry in history} == {"full"}
