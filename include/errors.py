@@ -14,7 +14,7 @@
     │       └── DailyLimitError, PortalMigratingError
     ├── ContractError     HubSpot answered something we do not understand: a developer must look
     ├── QualityError      the data is loaded but a blocking check failed: never retried
-    └── DeadlineMissedError, AlertNotDeliveredError     never raised by a task: what alerts tell
+    └── DeadlineMissedError, AlertNotDeliveredError     never raised by a task: alerts only
 
 A message says what happened, to which tenant, why, and what to do, and ends with the heading of
 docs/runbook.md that says more. It never holds a token, a header or a property's value: what
@@ -140,7 +140,7 @@ class OAuthAppError(ConfigError):
 
 
 class CertificateRejectedError(ConfigError):
-    """Whoever answers for HubSpot has no certificate that says so."""
+    """The server that answers for HubSpot has no certificate for it."""
 
     runbook_heading = "certificate-rejected"
 

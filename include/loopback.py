@@ -6,7 +6,7 @@ import ipaddress
 def is_loopback(host: str) -> bool:
     """Whether *host* is `localhost` or an address of the loopback interface.
 
-    No name is looked up: whoever answers for it could then decide what needs no encryption.
+    No name is looked up: the server that answers for it could then decide what needs no encryption.
     """
     name = host.strip("[]").lower()
     if name == "localhost":

@@ -266,7 +266,7 @@ def test_every_event_that_alerts_tell_is_documented() -> None:
 def test_the_limits_of_alerts_are_those_of_the_code() -> None:
     text = section(DOCS / "configuration.md", "Fixed values")
 
-    assert f"| time for the delivery of alerts | {delivery.PATIENCE_S:.0f} s |" in text
+    assert f"| time for the delivery of alerts | {delivery.DELIVERY_TIMEOUT_S:.0f} s |" in text
     assert f"| attempts to deliver an alert | {delivery.MAX_ATTEMPTS} |" in text
 
 
@@ -341,7 +341,9 @@ def test_the_limits_of_alerts_are_those_of_the_code() -> None:
             ],
             id="leases",
         ),
-        pytest.param("Retries", [f"tried again for up to {http.PATIENCE_S:.0f} s"], id="patience"),
+        pytest.param(
+            "Retries", [f"tried again for up to {http.RETRY_TIMEOUT_S:.0f} s"], id="patience"
+        ),
     ],
 )
 def test_the_numbers_of_how_scans_work_are_those_of_the_code(

@@ -28,19 +28,19 @@ class Callbacks:
     tenant: Tenant
 
     def task_failed(self, context: Mapping[str, Any]) -> None:
-        """Tell of a task's exception; runs in the task's own process, after its last try."""
+        """Alert of a task's exception; runs in the task's own process, after its last try."""
         _quietly(lambda: _teller(self.tenant, context).task_failed())
 
     def run_failed(self, context: Mapping[str, Any]) -> None:
-        """Tell of what nobody else could: a killed process. Runs in the DAG processor."""
+        """Alert of a process that was killed: no task can. Runs in the DAG processor."""
         _quietly(lambda: _teller(self.tenant, context).run_failed())
 
     def scan_succeeded(self, context: Mapping[str, Any]) -> None:
-        """Tell that it is over; runs in the task's process, after it has reported success."""
+        """Send the all-clear; runs in the task's process, after it has reported success."""
         _quietly(lambda: _teller(self.tenant, context).scan_succeeded())
 
     def scan_waits(self, error: ComeBackLaterError) -> None:
-        """Tell that the scan sleeps until HubSpot takes requests again; runs within the task."""
+        """Alert that the scan waits until HubSpot takes requests again; runs within the task."""
         from airflow.sdk import get_current_context
 
         _quietly(lambda: _teller(self.tenant, get_current_context()).scan_waits(error))
@@ -66,18 +66,20 @@ class Callbacks:
 
 
 async def deadline_missed(tenant_id: str, context: Mapping[str, Any]) -> None:
-    """Tell that a scan is late; runs in the triggerer."""
+    """Alert that a scan is late; runs in the triggerer."""
     await asyncio.to_thread(_quietly, lambda: _deadline_missed(tenant_id, context))
 
 
 def _deadline_missed(tenant_id: str, context: Mapping[str, Any]) -> None:
-    from include.alerts.delivery import Patience
+    from include.alerts.delivery import DeliveryBudget
     from include.alerts.events import Run
     from include.alerts.incidents import AlertDispatcher
 
     for tenant in load_tenants(only=tenant_id).enabled:
         # of its own: the triggerer lives for weeks
-        AlertDispatcher(tenant, Run.of_late_run(context["dag_run"]), Patience()).deadline_missed()
+        AlertDispatcher(
+            tenant, Run.of_late_run(context["dag_run"]), DeliveryBudget()
+        ).deadline_missed()
 
 
 def _teller(tenant: Tenant, context: Mapping[str, Any]) -> "AlertDispatcher":
@@ -87,8 +89,8 @@ def _teller(tenant: Tenant, context: Mapping[str, Any]) -> "AlertDispatcher":
     return AlertDispatcher(tenant, Run.of_context(context))
 
 
-def _quietly(tell: Callable[[], None]) -> None:
+def _quietly(dispatch: Callable[[], None]) -> None:
     try:
-        tell()
+        dispatch()
     except Exception:  # whatever it is, the run must not suffer from it
         log.exception("no alert could be made of this event")

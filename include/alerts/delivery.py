@@ -25,13 +25,13 @@ from include.warehouse.connection import Warehouse
 
 #: After so many an alert stays undelivered.
 MAX_ATTEMPTS = 10
-#: Whoever claimed an alert and says nothing for so long has died: longer than any delivery.
+#: A process that has claimed an alert for so long has died: longer than any delivery.
 LEASE_S = 120
 
 
 @dataclass(frozen=True)
 class Pending:
-    """An alert that this process has claimed, and nobody else sends now."""
+    """An alert that this process has claimed: no other process sends it now."""
 
     alert_id: int
     channel: str
@@ -121,7 +121,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]+")
 class Message:
     """An alert.
 
-    :param round: 1 when the incident is told for the first time, then 2, 3 …
+    :param round: 1 for the first alert of the incident, then 2, 3 …
     :param at: when it happened; `since` is when the incident began. ISO 8601, UTC.
     :param links: `run`, `log` and `status`: addresses in Airflow's UI.
     """
@@ -189,7 +189,7 @@ class Message:
 
     @property
     def slack_blocks(self) -> list[dict[str, Any]]:
-        """Block Kit; whatever is not ours is escaped, so that it can't mention anybody."""
+        """Block Kit; text that is not ours is escaped, so that it can't mention users."""
         sections = ["\n".join(_sentences(self)), _table(self)]
         links = " · ".join(f"<{self.links[name]}|{_LINKS[name]}>" for name in self._shown)
         blocks: list[dict[str, Any]] = [
@@ -387,15 +387,15 @@ log = logging.getLogger(__name__)
 
 #: Airflow kills a task that goes on for `task_success_overtime` (20 s) after it succeeded, and a
 #: DAG processor's child after `dag_file_processor_timeout` (50 s, parsing included).
-PATIENCE_S = 15.0
+DELIVERY_TIMEOUT_S = 15.0
 
 
 @dataclass
-class Patience:
+class DeliveryBudget:
     """How long deliveries of this process may still take together: callbacks of many runs share
     a process of the DAG processor. What is left over is delivered by the next event."""
 
-    seconds: float = PATIENCE_S
+    seconds: float = DELIVERY_TIMEOUT_S
     clock: Callable[[], float] = time.monotonic
     _spent: float = field(default=0.0, init=False)
 
@@ -413,11 +413,11 @@ class Delivery:
 
     tenant_id: str
     channels: Sequence[Channel]
-    patience: Patience
+    budget: DeliveryBudget
 
     def of_outbox(self, outbox: Outbox) -> None:
         """Deliver what the outbox holds, and write down how it went."""
-        if not self.patience.left_s:
+        if not self.budget.left_s:
             log.warning("tenant %s: alerts are left to its next event: no time", self.tenant_id)
             return
         claimed = outbox.claim()
@@ -426,14 +426,14 @@ class Delivery:
         errors = self._at_once(
             [(known[alert.channel], Message.of_json(alert.message)) for alert in sendable]
         )
-        told = dict(zip((alert.alert_id for alert in sendable), errors, strict=True))
+        errors_by_alert = dict(zip((alert.alert_id for alert in sendable), errors, strict=True))
         for alert in claimed:
-            error = told.get(alert.alert_id, "the tenant has no such channel any more")
+            error = errors_by_alert.get(alert.alert_id, "the tenant has no such channel any more")
             outbox.note(alert, error)
             self._log(alert, error)
 
     def unrecorded(self, message: Message) -> bool:
-        """Send a message of which PostgreSQL can't be told; True: a channel took it."""
+        """Send a message that PostgreSQL can't record; True: a channel took it."""
         errors = self._at_once([(channel, message) for channel in self.channels])
         for channel, error in zip(self.channels, errors, strict=True):
             log.log(
@@ -451,8 +451,8 @@ class Delivery:
 
         A channel's own letters keep their order. A thread that hangs is left behind.
         """
-        started = self.patience.clock()
-        deadline = started + self.patience.left_s
+        started = self.budget.clock()
+        deadline = started + self.budget.left_s
         answers: queue.Queue[tuple[int, str | None]] = queue.Queue()
         by_channel: dict[str, list[tuple[int, Channel, Message]]] = {}
         for number, (channel, message) in enumerate(letters):
@@ -461,14 +461,14 @@ class Delivery:
             threading.Thread(
                 target=self._send_in_order, args=(of_channel, answers), daemon=True
             ).start()
-        errors: list[str | None] = [f"no answer in {self.patience.left_s:.0f} s"] * len(letters)
+        errors: list[str | None] = [f"no answer in {self.budget.left_s:.0f} s"] * len(letters)
         for _ in letters:
             try:
-                number, error = answers.get(timeout=max(0.0, deadline - self.patience.clock()))
+                number, error = answers.get(timeout=max(0.0, deadline - self.budget.clock()))
             except queue.Empty:
                 break
             errors[number] = error
-        self.patience.spend(started)
+        self.budget.spend(started)
         return errors
 
     def _send_in_order(

@@ -200,7 +200,7 @@ def _composed(statement: str, schema: str) -> sql.Composed:
     return sql.SQL(statement).format(**names)
 
 
-#: Set where an alert went out that PostgreSQL could not be told of.
+#: Set where an alert was sent that PostgreSQL could not record.
 TOLD_KEY = "told_without_the_warehouse"
 
 
@@ -209,7 +209,7 @@ class Run:
     """A run, and the task of it that matters.
 
     :param reason: Airflow's word for why the run ended: task_failure, timed_out …
-    :param state: the run's, where Airflow tells it; ``ended_at`` likewise.
+    :param state: the run's, where Airflow states it; ``ended_at`` likewise.
     :param task_instance: Airflow's own object; None where a callback gets none.
     """
 
@@ -243,7 +243,7 @@ class Run:
 
     @classmethod
     def of_late_run(cls, run: Mapping[str, Any]) -> "Run":
-        """Read what a deadline's callback is told: the run as Airflow's REST API shows it."""
+        """Read what a deadline's callback gets: the run as Airflow's REST API shows it."""
         return cls(run["dag_id"], run["dag_run_id"], state=run.get("state"))
 
     @property
@@ -276,12 +276,12 @@ class Run:
     def note_told(self) -> None:
         """Leave word for the run's other callback."""
         if self.task_instance is not None:
-            with contextlib.suppress(Exception):  # then it is told twice
+            with contextlib.suppress(Exception):  # then the alert is sent twice
                 self.task_instance.xcom_push(TOLD_KEY, True)
 
     def was_told(self) -> bool:
         if self.task_instance is None:
             return False
-        with contextlib.suppress(Exception):  # then it is told, perhaps for the second time
+        with contextlib.suppress(Exception):  # then the alert is sent, perhaps a second time
             return bool(self.task_instance.xcom_pull(task_ids=self.task_id, key=TOLD_KEY))
         return False

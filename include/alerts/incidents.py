@@ -16,7 +16,7 @@ from psycopg import sql
 from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
-from include.alerts.delivery import Delivery, Message, Outbox, Patience
+from include.alerts.delivery import Delivery, DeliveryBudget, Message, Outbox
 from include.alerts.events import (
     AlertEvent,
     Run,
@@ -48,7 +48,7 @@ _COLUMNS = ("incident_id", "kind", "error_type", "opened_at", "last_seen_at", "r
 
 @dataclass(frozen=True)
 class Incident:
-    """A row of `incidents`, as far as it is told."""
+    """A row of `incidents`, as far as alerts show it."""
 
     incident_id: int
     kind: str
@@ -110,7 +110,7 @@ class Incidents:
     def recover(
         self, scan_id: str, message: Callable[[Sequence[Incident]], Message]
     ) -> list[Incident]:
-        """Close what a success has ended; put one all-clear into the outbox if any was told.
+        """Close what a success has ended; put one all-clear into the outbox if any was alerted.
 
         What was seen after the scan had finished stays open: callbacks come late. Warnings are
         no failures: they are `forget_warnings`'.
@@ -120,13 +120,13 @@ class Incidents:
             " where scan_id = %(scan_id)s), now())",
             scan_id=scan_id,
         )
-        told = [incident for incident in closed if incident.rounds]
-        if told and "recovery" in self.settings.on and self.settings.channels:
-            self._put_out(told[0], message(told))
-        return told
+        alerted = [incident for incident in closed if incident.rounds]
+        if alerted and "recovery" in self.settings.on and self.settings.channels:
+            self._put_out(alerted[0], message(alerted))
+        return alerted
 
     def forget_warnings(self, scan_id: str, still: str | None = None) -> None:
-        """Close the incidents of warnings that a scan did not have (any more). Nobody is told."""
+        """Close the incidents of warnings that a scan did not have (any more), without an alert."""
         self._close(
             "kind = 'warning' and cause is distinct from %(still)s::text",
             scan_id=scan_id,
@@ -199,7 +199,7 @@ class Incidents:
 log = logging.getLogger(__name__)
 
 #: Shared by all callbacks of a process.
-PATIENCE = Patience()
+DELIVERY_BUDGET = DeliveryBudget()
 #: A newer try speaks for itself; who cancelled a scan knows of it.
 _NO_NEWS = (OutdatedAttemptError, ScanCancelledError)
 
@@ -216,11 +216,11 @@ class AlertTransaction:
 
 @dataclass(frozen=True)
 class AlertDispatcher:
-    """Tells a tenant's people of one event."""
+    """Records one event of a tenant, and sends its alerts."""
 
     tenant: Tenant
     run: Run
-    patience: Patience = field(default_factory=lambda: PATIENCE)
+    budget: DeliveryBudget = field(default_factory=lambda: DELIVERY_BUDGET)
 
     def task_failed(self) -> None:
         """A task raised its last exception: what it says is known, be there a row or not."""
@@ -238,14 +238,14 @@ class AlertDispatcher:
             self._tell_unrecorded(event_from_exception(error))
 
     def run_failed(self) -> None:
-        """A run has failed: end its scan's row if nobody did, and tell what is not told yet."""
+        """A run has failed: end its scan's row if no task did, and alert if that was not done."""
         if self.run.is_going_on():
             return
         if not self._bookkept(self._record_failed_run) and not self.run.was_told():
             self._tell_unrecorded(event_from_exception(unknown(self.tenant.id, self.run.task_id)))
 
     def scan_succeeded(self) -> None:
-        """Close what is over, tell it, and open what the scan warns of."""
+        """Close what is over, send the all-clear, and open what the scan warns of."""
 
         def record(transaction: AlertTransaction) -> None:
             warned_of = transaction.row.checks.get("warned", ()) if transaction.row else ()
@@ -266,9 +266,9 @@ class AlertDispatcher:
         self._bookkept(lambda transaction: self._record(transaction, event_from_exception(error)))
 
     def deadline_missed(self) -> None:
-        """The scan is late, unless it is over: runs that failed have told why already.
+        """The scan is late, unless it is over: runs that failed were alerted already.
 
-        Between two tries its row says failed, but nobody has told of it.
+        Between two tries its row says failed, but no alert was sent.
         """
         trouble = event_from_exception(late(self.tenant.id, self.tenant.deadline_s))
 
@@ -291,7 +291,7 @@ class AlertDispatcher:
                     transaction, event_from_exception(unknown(self.tenant.id, self.run.task_id))
                 )
         elif not row.is_over:
-            # false: another callback was faster, and tells
+            # false: another callback was faster, and sends the alert
             schema, ended_at = transaction.warehouse.schema, self.run.ended_at
             if end_scan(transaction.connection, schema, self.run.scan_id, error, ended_at=ended_at):
                 self._record(transaction, event_from_exception(error))
@@ -312,7 +312,7 @@ class AlertDispatcher:
     def _bookkept(self, record: Callable[[AlertTransaction], None]) -> bool:
         """Write the event down, then deliver what is to be delivered.
 
-        False: PostgreSQL could not be told, and nothing was delivered.
+        False: PostgreSQL could not record it, and nothing was delivered.
         """
         try:
             with self._transaction() as transaction:
@@ -351,7 +351,7 @@ class AlertDispatcher:
 
     @property
     def _delivery(self) -> Delivery:
-        return Delivery(self.tenant.id, self.tenant.alerts.channels, self.patience)
+        return Delivery(self.tenant.id, self.tenant.alerts.channels, self.budget)
 
     def _message(
         self, trouble: AlertEvent, row: ScanRow | None, incident: Incident | None

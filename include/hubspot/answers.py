@@ -429,7 +429,7 @@ class CursorGuard:
 
     :param path: of the list, for the message.
     :param announced: how many records were counted before.
-    :param count: asks how many records there are; None: HubSpot can't tell. More than twice as many
+    :param count: asks how many records there are; None: HubSpot does not say. Over twice as many
         (and UNCOUNTED_RECORDS more) are not explained by changes while the list was read. It is not
         asked before more than that of the announced ones have come: meanwhile all readers wait.
     """

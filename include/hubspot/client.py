@@ -43,7 +43,7 @@ from include.hubspot.answers import (
     unexplained,
 )
 from include.hubspot.endpoints import DEALS_READ_SCOPE, SENSITIVITIES, sensitive_scopes
-from include.hubspot.http import PATIENCE_S, TIMEOUT_S, AnyToken, Token, Transport
+from include.hubspot.http import RETRY_TIMEOUT_S, TIMEOUT_S, AnyToken, Token, Transport
 from include.hubspot.oauth import OAuthToken
 from include.hubspot.rate_limit import (
     DEFAULT_SHARE,
@@ -102,7 +102,7 @@ class HubSpotClient:
         rule: Rule | None = None,
         daily_quota_share: float = DEFAULT_SHARE,
         read_token: Callable[[], str] | None = None,
-        patience_s: float = PATIENCE_S,
+        retry_timeout_s: float = RETRY_TIMEOUT_S,
         timeout_s: tuple[float, float] = TIMEOUT_S,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
@@ -122,7 +122,7 @@ class HubSpotClient:
             turns(lambda: app_key(self._token.limited_as), rule or Rule()),
             tenant_id=tenant_id,
             daily_share=daily_quota_share,
-            patience_s=patience_s,
+            retry_timeout_s=retry_timeout_s,
             timeout_s=timeout_s,
             sleep=sleep,
         )
@@ -165,12 +165,12 @@ class HubSpotClient:
 
     @property
     def daily_quota(self) -> DailyQuota | None:
-        """The account's, as the last answer told it; None: it was not told."""
+        """The account's, as the last answer stated it; None: it was not stated."""
         return self.transport.daily_quota
 
     @property
     def quota_resets_at(self) -> datetime | None:
-        """When the day of the quota ends; None: nobody knows where the account is."""
+        """When the day of the quota ends; None: the account's time zone is not known."""
         return self.transport.quota_resets_at
 
     def account(self) -> Account:
@@ -181,7 +181,7 @@ class HubSpotClient:
         return account
 
     def token_info(self) -> TokenInfo | None:
-        """Ask what the token may do; None when HubSpot does not tell."""
+        """Ask what the token may do; None when HubSpot does not say."""
         token = self._token.text
         try:
             if isinstance(self._token, OAuthToken):
@@ -522,7 +522,7 @@ class Identity:
 
     @cached_property
     def scopes(self) -> frozenset[str]:
-        """What the token may do; empty when HubSpot does not tell.
+        """What the token may do; empty when HubSpot does not say.
 
         Raises ScopeMissingError when it can't read deals.
         """

@@ -28,7 +28,7 @@ from include.errors import (
 from include.hubspot import endpoints
 from include.hubspot.client import HubSpotClient, Identity
 from include.hubspot.endpoints import USEFUL_SCOPES
-from include.hubspot.http import PATIENCE_S, TIMEOUT_S
+from include.hubspot.http import RETRY_TIMEOUT_S, TIMEOUT_S
 from include.hubspot.oauth import OAuthApp, OAuthToken, TokenEndpoint, TokenStore
 from include.hubspot.rate_limit import DEFAULT_SHARE, Limits, Rule
 from include.hubspot.retry import token_place
@@ -62,7 +62,7 @@ def _of_scopes(scopes: frozenset[str]) -> str:
 
 
 #: A person waits for the answer, and with him a thread of the API server.
-TEST_PATIENCE_S = 10.0
+TEST_RETRY_TIMEOUT_S = 10.0
 TEST_TIMEOUT_S = (5.0, 10.0)
 #: Of the token endpoint: meanwhile a transaction is open in the warehouse, and others may wait.
 TOKEN_TIMEOUT_S = (5.0, 10.0)
@@ -100,7 +100,7 @@ class HubSpotHook(BaseHook):
         tokens: TokenStore | None = None,
         *,
         daily_quota_share: float = DEFAULT_SHARE,
-        patience_s: float = PATIENCE_S,
+        retry_timeout_s: float = RETRY_TIMEOUT_S,
         timeout_s: tuple[float, float] = TIMEOUT_S,
     ) -> HubSpotClient:
         """Return a client. Raises TokenMissingError or ConfigError; sends nothing yet.
@@ -108,7 +108,7 @@ class HubSpotHook(BaseHook):
         :param limits: where rate limits are kept; None: in this process alone.
         :param tokens: where access tokens of OAuth apps are kept; None: in this process alone.
         :param daily_quota_share: of the account's daily quota that may be used up, by all together.
-        :param patience_s: how long one request may go on failing.
+        :param retry_timeout_s: how long one request may go on failing.
         """
         connection = self._connection()
         extra = connection.extra_dejson
@@ -128,7 +128,7 @@ class HubSpotHook(BaseHook):
                 read_again=lambda: self._app_of(self._connection()),
                 on_secret=mask,
                 tenant_id=self.tenant_id,
-                patience_s=patience_s,
+                retry_timeout_s=retry_timeout_s,
             )
         else:
             token = self._token_of(connection)
@@ -140,7 +140,7 @@ class HubSpotHook(BaseHook):
             limits=limits,
             rule=Rule(cap=self._own_cap(extra), share=self._share(extra)),
             daily_quota_share=daily_quota_share,
-            patience_s=patience_s,
+            retry_timeout_s=retry_timeout_s,
             timeout_s=timeout_s,
             read_token=lambda: self._token_of(self._connection()),
         )
@@ -149,7 +149,7 @@ class HubSpotHook(BaseHook):
         """Ask HubSpot about the token, for the button *Test* of Airflow's connection form."""
         try:
             return True, description_of(
-                self.get_conn(patience_s=TEST_PATIENCE_S, timeout_s=TEST_TIMEOUT_S)
+                self.get_conn(retry_timeout_s=TEST_RETRY_TIMEOUT_S, timeout_s=TEST_TIMEOUT_S)
             )
         except HubSpotDealsError as exc:
             # The remedy speaks of a task that failed: here none did.

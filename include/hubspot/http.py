@@ -73,15 +73,15 @@ class AnyToken(Protocol):
         ...
 
     def replaced(self, refused: str) -> bool:
-        """Tell whether there is another token than *refused*, which HubSpot answered 401 to."""
+        """Return whether there is another token than *refused*, which HubSpot answered 401 to."""
         ...
 
 
 class Token:
     """One that nothing here renews: a private app's, or a service key.
 
-    :param read_again: asks where the token is kept; None: nobody can tell.
-    :param accept: told a new token before it is used; raises to refuse it.
+    :param read_again: asks where the token is kept; None: that is not known.
+    :param accept: gets a new token before it is used; raises to refuse it.
     :param limited_as: what has its rate limit, for one of an OAuth app; None: the token itself, as
         far as can be known.
     """
@@ -110,7 +110,7 @@ class Token:
         return self._limited_as or self._text
 
     def replaced(self, refused: str) -> bool:
-        """Tell whether there is another token than *refused*, the one that HubSpot answered 401 to.
+        """Return whether there is another token than *refused*, which HubSpot answered 401 to.
 
         Many threads may ask at once: one reads, the others get its answer. Raises what reading
         the new token and `accept` raise.
@@ -350,7 +350,7 @@ log = logging.getLogger(__name__)
 #: Seconds to connect, and between two packets of an answer.
 TIMEOUT_S = (10.0, 60.0)
 #: How long one request may go on failing before the task gives up and leaves it to Airflow.
-PATIENCE_S = 180.0
+RETRY_TIMEOUT_S = 180.0
 #: How much the newest answer counts in the average of how long they take.
 _NEWEST_WEIGHT = 0.1
 
@@ -361,7 +361,7 @@ class Transport:
     :param turns: the limit that every request is subject to.
     :param daily_share: of the account's daily quota: once all but the rest is used up, by whomever,
         no more requests are sent.
-    :param patience_s: how long one request may keep failing before its error is raised.
+    :param retry_timeout_s: how long one request may keep failing before its error is raised.
     :param sleep: replaced by tests.
 
     Errors: `call` raises the classes of `include.errors`; nothing of `requests` gets out.
@@ -375,7 +375,7 @@ class Transport:
         *,
         tenant_id: str | None = None,
         daily_share: float = rate_limit.DEFAULT_SHARE,
-        patience_s: float = PATIENCE_S,
+        retry_timeout_s: float = RETRY_TIMEOUT_S,
         timeout_s: tuple[float, float] = TIMEOUT_S,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
@@ -394,7 +394,7 @@ class Transport:
         self._counting = threading.Lock()
         #: How long answers took lately, on average.
         self.latency_s = 0.0
-        self._patience_s = patience_s
+        self._retry_timeout_s = retry_timeout_s
         self._wire = Exchange(self.base_url, new_session(self.base_url), timeout_s, tenant_id)
 
     @property
@@ -412,7 +412,7 @@ class Transport:
 
     @property
     def daily_quota(self) -> DailyQuota | None:
-        """What the last answer that told it said of the account's daily quota."""
+        """The account's daily quota, as the last answer that had it stated it."""
         return self._daily
 
     @property
@@ -442,7 +442,7 @@ class Transport:
         what = _Call(method, path, json, rarer)
         return retry_call(
             lambda: self._attempt(what, decode),
-            self._patience_s,
+            self._retry_timeout_s,
             tenant_id=self.tenant_id,
             sleep=self.sleep,
         )

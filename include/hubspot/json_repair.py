@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass, fields
 from typing import Any
 
-#: `\\u0000`, or any surrogate: an escaped pair is fine, but only a parser can tell.
+#: `\\u0000`, or any surrogate: an escaped pair is fine, but only a parser can decide that.
 _SUSPICIOUS = re.compile(rb"\\u(?:0000|[dD][89abcdefABCDEF])")
 
 
@@ -33,7 +33,7 @@ class Repairs:
 
 
 def needs_repair(body: bytes) -> bool:
-    """Tell whether *body* holds something that PostgreSQL would refuse, or may do so."""
+    """Return whether *body* holds something that PostgreSQL would refuse, or may do so."""
     if _SUSPICIOUS.search(body):
         return True
     try:

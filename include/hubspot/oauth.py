@@ -108,7 +108,7 @@ class Kept(NamedTuple):
 
 
 class TokenRow(Protocol):
-    """One installation's row, as long as nobody else can have it."""
+    """One installation's row, as long as no other process can have it."""
 
     @property
     def kept(self) -> Kept | None: ...
@@ -120,11 +120,11 @@ class TokenStore(Protocol):
     """Errors: `include.errors.TransientError` when waiting helps; any other ends the scan."""
 
     def read(self, key: str) -> Kept | None:
-        """Return what is kept, without waiting for anybody."""
+        """Return what is kept, without waiting for other processes."""
         ...
 
     def exclusively(self, key: str) -> AbstractContextManager[TokenRow]:
-        """Yield the row once nobody else has it; what was kept is there when the block ends."""
+        """Yield the row once no other process has it; it is saved when the block ends."""
         ...
 
 
@@ -211,7 +211,7 @@ class TokenEndpoint:
         return msgspec.structs.replace(grant, refresh_token=refresh_token)
 
     def introspected(self, app: OAuthApp, access_token: str) -> TokenInfo | None:
-        """Return what an access token may do; None: HubSpot does not tell."""
+        """Return what an access token may do; None: HubSpot does not say."""
         form = {"token": access_token, "token_type_hint": "access_token"}
         path = endpoints.oauth_introspection_path(self._version)
         found = self._post(path, app, form, decoder_of(_Introspection))
@@ -274,8 +274,8 @@ class OAuthToken:
 
     :param store: shared with all who use the app in this account; None: this process is alone.
     :param read_again: reads the connection again, after HubSpot refused what was in it.
-    :param on_secret: told each token that HubSpot gives, before anything is done with it.
-    :param patience_s: how long HubSpot may go on failing once no token is left.
+    :param on_secret: gets each token that HubSpot issues, before anything is done with it.
+    :param retry_timeout_s: how long HubSpot may go on failing once no token is left.
     """
 
     oauth = True
@@ -289,7 +289,7 @@ class OAuthToken:
         read_again: Callable[[], OAuthApp | None] | None = None,
         on_secret: Callable[[str], object] | None = None,
         tenant_id: str | None = None,
-        patience_s: float,
+        retry_timeout_s: float,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
@@ -297,8 +297,8 @@ class OAuthToken:
         self._store: TokenStore = store or LocalTokens(clock)
         self._read_again, self._on_secret = read_again, on_secret
         self._tenant_id = tenant_id
-        self._patience_s, self._clock, self._sleep = patience_s, clock, sleep
-        #: Told a new token before it takes another one's place; raises to refuse it.
+        self._retry_timeout_s, self._clock, self._sleep = retry_timeout_s, clock, sleep
+        #: Gets a new token before it takes another one's place; raises to refuse it.
         self.accept: Callable[[str], None] | None = None
         self._lock = threading.Lock()
         self._held: _Held | None = None
@@ -321,7 +321,7 @@ class OAuthToken:
         """Refresh at once, unless another thread or process has. Else as `AnyToken`."""
         with self._lock:
             if self._held is None or self._held.grant.access_token == refused:
-                self._renew(self._patience_s, refused)
+                self._renew(self._retry_timeout_s, refused)
             return self._held is not None and self._held.grant.access_token != refused
 
     def info(self) -> TokenInfo | None:
@@ -329,8 +329,9 @@ class OAuthToken:
         grant = self._good().grant
         if grant.hub_id is not None and grant.scopes:
             return TokenInfo(grant.hub_id, grant.scopes)
-        return self._patiently(
-            lambda: self._endpoint.introspected(self._app, grant.access_token), self._patience_s
+        return self._retrying(
+            lambda: self._endpoint.introspected(self._app, grant.access_token),
+            self._retry_timeout_s,
         )
 
     def _good(self) -> "_Held":
@@ -340,7 +341,7 @@ class OAuthToken:
             with self._lock:
                 held = self._held
                 if held is None or self._clock() >= held.until:
-                    held = self._renew(self._patience_s)
+                    held = self._renew(self._retry_timeout_s)
         elif self._clock() >= self._renew_at and self._lock.acquire(blocking=False):
             try:
                 held = self._renew_early(held)
@@ -352,22 +353,22 @@ class OAuthToken:
         if self._clock() < self._renew_at:
             return self._held or held
         try:
-            return self._renew(patience_s=0.0)
+            return self._renew(retry_timeout_s=0.0)
         except TransientError as exc:
             log.warning("tenant %s: %s The old token is still good.", self._tenant_id, exc.what)
             self._renew_at = self._clock() + POSTPONED_S
             return held
 
-    def _renew(self, patience_s: float, refused: str | None = None) -> "_Held":
+    def _renew(self, retry_timeout_s: float, refused: str | None = None) -> "_Held":
         try:
-            held = self._patiently(lambda: self._obtained(refused), patience_s)
+            held = self._retrying(lambda: self._obtained(refused), retry_timeout_s)
         except OAuthAppError:
             app = self._read_again() if self._read_again else None
             if app is None or app == self._app:
                 raise
             log.info("tenant %s: the connection holds another OAuth app now", self._tenant_id)
             self._app, self._unsaved = app, None
-            held = self._patiently(lambda: self._obtained(refused), patience_s)
+            held = self._retrying(lambda: self._obtained(refused), retry_timeout_s)
         text = held.grant.access_token
         if self._held and self._held.grant.access_token != text and self.accept:
             self.accept(text)
@@ -432,8 +433,10 @@ class OAuthToken:
             self._on_secret(grant.access_token)
             self._on_secret(grant.refresh_token)
 
-    def _patiently(self, attempt_once: Callable[[], _T], patience_s: float) -> _T:
-        return retry_call(attempt_once, patience_s, tenant_id=self._tenant_id, sleep=self._sleep)
+    def _retrying(self, attempt_once: Callable[[], _T], retry_timeout_s: float) -> _T:
+        return retry_call(
+            attempt_once, retry_timeout_s, tenant_id=self._tenant_id, sleep=self._sleep
+        )
 
 
 class _Held(NamedTuple):

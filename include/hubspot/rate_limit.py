@@ -2,7 +2,8 @@
 
 Pure: a limiter's state, what is asked of it, and the moments ("slots") that are granted. Where the
 state is kept, and so who shares it, is up to a `Limits`. All times are seconds of one clock, that
-of whoever keeps the state. docs/api-integration.md#rate-limits, docs/adr/0002-shared-rate-limit.md
+of the process or server that keeps the state.
+docs/api-integration.md#rate-limits, docs/adr/0002-shared-rate-limit.md
 
 Slots are evenly spaced, the limit's number of them in a window plus a margin. HubSpot counts
 arrivals: as long as the ways of two requests differ by less than the margin, those that arrive in
@@ -109,7 +110,7 @@ class Reservation:
 
     :param key: of the limiter.
     :param not_before_s: how long from now the first slot is of use.
-    :param hold_s: nobody shall send for so long: HubSpot answered 429.
+    :param hold_s: no request may be sent for so long: HubSpot answered 429.
     """
 
     key: str
@@ -346,7 +347,7 @@ class RateLimiter:
         self.wait()
 
     def wait_until(self, slot: float) -> bool:
-        """Sleep until *slot*, and tell whether it can still be used."""
+        """Sleep until *slot*, and return whether it can still be used."""
         self._sleep(max(0.0, slot - self._clock()))
         # Late: this process was suspended, or the machine is busy.
         return self._clock() - slot <= LATE_S and slot >= self._held_until
@@ -368,14 +369,14 @@ class RateLimiter:
             return self._slots.popleft()
 
     def hold(self, seconds: float) -> None:
-        """Let nobody who shares the limit send for so long: HubSpot answered 429."""
+        """Stop all that share the limit from sending for so long: HubSpot answered 429."""
         with self._lock:
             self._slots.clear()
             self._held_until = self._clock() + seconds
             self._limits.reserve(Reservation(self._key(), self._rule, 0, hold_s=seconds))
 
     def learn(self, headers: Mapping[str, str], sent_at: float) -> None:
-        """Take over what an answer's headers state, if they do. Told on at the next reservation."""
+        """Keep what an answer's headers state, if they do, for the next reservation."""
         limit = _int(headers.get("X-HubSpot-RateLimit-Max"))
         if not limit or limit > MAX_LIMIT:
             return
@@ -451,7 +452,7 @@ MAX_DAILY_LIMIT = 10**12
 
 @dataclass(frozen=True)
 class DailyQuota:
-    """As an answer's headers told it; tokens of OAuth apps are told nothing."""
+    """As an answer's headers stated it; tokens of OAuth apps get no such headers."""
 
     limit: int
     remaining: int
@@ -467,5 +468,5 @@ class DailyQuota:
         return cls(limit, remaining) if is_quota else None
 
     def leaves_nothing_of(self, share: float) -> bool:
-        """Tell whether all that is left of the day is the part outside of *share*."""
+        """Return whether all that is left of the day is the part outside of *share*."""
         return self.remaining < self.limit * (1 - share)

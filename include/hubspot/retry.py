@@ -176,7 +176,7 @@ def as_error(
     """Return the error to raise for an answer that is not worth waiting for, or no longer.
 
     :param zone: the account's; its midnight ends the day of the daily limit.
-    :param oauth: the token was an OAuth app's: nobody keeps it in a connection.
+    :param oauth: the token was an OAuth app's: it is in no connection.
     """
     if failure.is_of_the_edge:
         return HubSpotUnavailableError(
@@ -304,14 +304,14 @@ def no_retry(attempt: int) -> None:
 
 def retry_call(
     attempt_once: Callable[[], _T],
-    patience_s: float,
+    retry_timeout_s: float,
     *,
     tenant_id: str | None = None,
     sleep: Callable[[float], None] = time.sleep,
 ) -> _T:
     """Return what *attempt_once* returns, trying again after each `RetryableError`.
 
-    Raises the error of the last setback once the next pause would go beyond *patience_s*, or after
+    Raises the error of the last try once the next pause would go beyond *retry_timeout_s*, or after
     TRIES_MAX tries.
     """
     spent_s = 0.0
@@ -322,7 +322,7 @@ def retry_call(
         except RetryableError as failed_try:
             spent_s += time.monotonic() - started
             pause_s = failed_try.pause_s(attempt)
-            if pause_s is None or spent_s + pause_s > patience_s or attempt == TRIES_MAX:
+            if pause_s is None or spent_s + pause_s > retry_timeout_s or attempt == TRIES_MAX:
                 raise failed_try.error from None
             log.warning(
                 "tenant %s: %s Trying again in %.1f s.", tenant_id, failed_try.error.what, pause_s

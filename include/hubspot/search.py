@@ -167,7 +167,7 @@ class _Walk:
 
 
 def _agree(first: _Page, second: _Page) -> bool:
-    """Tell whether a second answer confirms that there are no more records than in the first."""
+    """Return whether a second answer confirms that there are no more records than in the first."""
     if (second.total and not second.ids) or second.total > first.total:
         return False
     reaches_to = int(first.ids[-1]) if first.left and first.ids else math.inf

@@ -176,7 +176,7 @@ def _conversions(
 
 
 def _is_of_a_view(name: str) -> bool:
-    """Tell columns that an earlier check of the scan counted from those of the extraction."""
+    """Return whether an earlier check of the scan counted the column, not the extraction."""
     _, dot, column = name.partition(".")
     return bool(dot) and column not in ("created_at", "updated_at", "archived_at")
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class Figures:
+class ObjectProgress:
     """Counts, named as the columns of `scan_objects`, and how far the object is read."""
 
     pages: int = 0
@@ -37,7 +37,7 @@ class Figures:
     position: Position = field(default_factory=Position)
 
     @classmethod
-    def of_row(cls, row: Mapping[str, Any]) -> "Figures":
+    def of_row(cls, row: Mapping[str, Any]) -> "ObjectProgress":
         """Take up what earlier tries left: a row of `scan_objects`."""
         counts = {f.name: row[f.name] for f in fields(cls) if f.name != "position"}
         return cls(**counts, position=Position.from_json(row["position"]))
@@ -47,7 +47,7 @@ class Figures:
 
 
 @dataclass
-class Tally:
+class ScanTotals:
     """Grows page by page and chunk by chunk. ``misfits``: by column, "contacts.updated_at".
 
     ``requests`` and ``throttled`` are those of earlier tries: the client counts its own.
@@ -63,7 +63,7 @@ class Tally:
     drift: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def of_row(cls, scan_row: Mapping[str, Any]) -> "Tally":
+    def of_row(cls, scan_row: Mapping[str, Any]) -> "ScanTotals":
         """Take up what earlier tries counted: a row of `scans`."""
         return cls(
             pages=scan_row["pages"],
@@ -76,7 +76,7 @@ class Tally:
         )
 
     def columns(self, requests: int, throttled: int) -> dict[str, Any]:
-        """Return the columns of `scans` that tell of it, with what this try's client counted."""
+        """Return the columns of `scans` that show it, with what this try's client counted."""
         return {
             "pages": self.pages,
             "requests": self.requests + requests,
@@ -90,7 +90,7 @@ class Tally:
 
 log = logging.getLogger(__name__)
 
-#: What a checkpoint tells: {"object": …, "pages": …, "position": …}; JSON.
+#: What a checkpoint states: {"object": …, "pages": …, "position": …}; JSON.
 Checkpoint = dict[str, Any]
 
 
@@ -117,7 +117,7 @@ class ScanContext:
     hubspot_now: datetime
     checkpoint_pages: int
     goes_on: bool = False
-    tally: Tally = field(default_factory=Tally)
+    totals: ScanTotals = field(default_factory=ScanTotals)
     on_checkpoint: Callable[[Checkpoint], None] | None = None
 
     @cached_property
@@ -134,7 +134,7 @@ class ScanContext:
         return self.scan.tenant
 
     def is_fresh(self, what: str, at_most_s: int | None = None) -> bool:
-        """Tell whether something was read so recently that this scan may do without it.
+        """Return whether something was read so recently that this scan may do without it.
 
         A scan that was asked to read everything does read everything.
 
@@ -148,8 +148,8 @@ class ScanContext:
     def warn(self, sentence: str) -> None:
         """Note what an operator should know though the scan goes on."""
         log.warning("tenant %s: %s", self.tenant.id, sentence)
-        if sentence not in self.tally.warnings:
-            self.tally.warnings.append(sentence)
+        if sentence not in self.totals.warnings:
+            self.totals.warnings.append(sentence)
 
     @contextmanager
     def optional(self, what: str, scope: str = "a scope") -> Iterator[None]:
@@ -162,11 +162,11 @@ class ScanContext:
         except (AccessDeniedError, ContractError) as exc:
             self.warn(f"{what} were not read: {reason_of(exc, scope)}")
 
-    def progress(self) -> dict[str, Any]:
-        """Return the columns of the scan's row that tell how far it is."""
+    def progress_columns(self) -> dict[str, Any]:
+        """Return the columns of the scan's row that show how far it is."""
         quota = self.client.daily_quota
         return {
-            **self.tally.columns(self.client.requests, self.client.throttled),
+            **self.totals.columns(self.client.requests, self.client.throttled),
             "figures_at": self.clock(),
             "quota_limit": quota.limit if quota else None,
             "quota_remaining": quota.remaining if quota else None,

@@ -10,7 +10,7 @@ from typing import TypedDict
 from include.hubspot.client import HubSpotClient, Identity
 from include.hubspot.hook import HubSpotHook
 from include.metrics import count
-from include.pipeline.context import Checkpoint, ScanContext, Tally
+from include.pipeline.context import Checkpoint, ScanContext, ScanTotals
 from include.pipeline.load.typed_columns import COLUMNS_BY_PROPERTY
 from include.pipeline.scan_object import ObjectScanned, scan_object, scan_optional_object
 from include.scan import Scan
@@ -66,7 +66,7 @@ def extract_deals(
     replaced since `validate_token`.
 
     :param checkpoint_pages: a kill at any moment costs so many pages at most.
-    :param on_checkpoint: told what each checkpoint says, once it is committed.
+    :param on_checkpoint: called with each checkpoint, once it is committed.
     """
     # First of all, so that a try whose supervisor died gives up, and with it the lock.
     scan_log = ScanLog(open_warehouse(scan.tenant.id), scan).next_attempt()
@@ -104,7 +104,7 @@ def _extract(
             add_unlisted_stages(warehouse, scan)
         # Also those that could not be read now: their rows are still there.
         _publish(extraction, [crm_object.name for crm_object in tenant.crm_objects])
-        scan_log.set(**extraction.progress(), extraction_finished_at=extraction.clock())
+        scan_log.set(**extraction.progress_columns(), extraction_finished_at=extraction.clock())
     report_lineage(hook, warehouse, tenant.id, identity.account.portal_id)
     return _handed_on(extraction, scanned, names)
 
@@ -123,15 +123,15 @@ def _start(
     scan_log.number_extraction(begins=begun is None)
     if begun:
         started_at, hubspot_now = begun["extraction_started_at"], begun["hubspot_started_at"]
-        tally = Tally.of_row(begun)
+        totals = ScanTotals.of_row(begun)
         log.info("tenant %s: going on from the checkpoint of an earlier try", scan.tenant.id)
     else:
-        started_at, tally = clock(), Tally()
+        started_at, totals = clock(), ScanTotals()
         hubspot_now = _by_hubspots_clock(client, started_at)
         forget_objects(warehouse, scan)
         # From here on rows are written, so from here on the tenant's rows are this account's.
         scan_log.set(
-            **tally.columns(0, 0),
+            **totals.columns(0, 0),
             portal_id=identity.account.portal_id,
             extraction_started_at=started_at,
             hubspot_started_at=hubspot_now,
@@ -151,7 +151,7 @@ def _start(
         hubspot_now=hubspot_now,
         checkpoint_pages=checkpoint_pages,
         goes_on=begun is not None,
-        tally=tally,
+        totals=totals,
     )
     ahead_s = (started_at - hubspot_now).total_seconds()
     if ahead_s > CLOCK_SKEW_WORTH_A_WARNING_S:
@@ -165,7 +165,7 @@ def _start(
 def _by_hubspots_clock(client: HubSpotClient, now: datetime) -> datetime:
     """Return the earlier of two clocks: with ours ahead, the watermark would skip changes.
 
-    HubSpot tells whole seconds: less than that, and the answer's way to us, is no difference.
+    HubSpot states whole seconds: less than that, and the answer's way to us, is no difference.
     """
     server_time = client.server_time
     if server_time is None or now - server_time < CLOCK_RESOLUTION:
@@ -233,9 +233,9 @@ def _handed_on(extraction: ScanContext, deals: ObjectScanned, names: list[str]) 
         "deals_archived": deals.archived,
         "deals_written": deals.written,
         "objects": names,
-        "warnings": len(extraction.tally.warnings),
-        "requests": extraction.tally.requests + extraction.client.requests,
-        "throttled": extraction.tally.throttled + extraction.client.throttled,
+        "warnings": len(extraction.totals.warnings),
+        "requests": extraction.totals.requests + extraction.client.requests,
+        "throttled": extraction.totals.throttled + extraction.client.throttled,
         "attempt": extraction.scan_log.attempt or 0,
         "went_on": extraction.goes_on,
     }

@@ -37,7 +37,7 @@ def read_histories(
 def _read(
     extraction: ScanContext, crm_object: CrmObject, table: RecordTable, names: Sequence[str]
 ) -> bool:
-    """Read the histories of *names*, and tell whether HubSpot accepts all of them."""
+    """Read the histories of *names*, and return whether HubSpot accepts all of them."""
 
     def ask(unread: list[Unread]) -> tuple[list[Unread], HistoryPage]:
         ids = [str(record_id) for record_id, _ in unread]
@@ -47,7 +47,7 @@ def _read(
     every = unread_histories(table, asked, HISTORY_BATCH_SIZE)
     try:
         for unread, page in in_order(extraction.client, ask, every):
-            extraction.tally.repairs.add(page.repairs)
+            extraction.totals.repairs.add(page.repairs)
             left_out = set(map(int, page.unanswered))
             answered = [entry for entry in unread if entry[0] not in left_out]
             untimed += save_histories(
@@ -79,7 +79,7 @@ def _read(
 def _is_accepted(
     extraction: ScanContext, crm_object: CrmObject, table: RecordTable, name: str
 ) -> bool:
-    """Tell whether HubSpot gives the history of one property, by asking for one record's."""
+    """Return whether HubSpot gives the history of one property, by asking for one record's."""
     for ((record_id, _),) in unread_histories(table, name, 1):
         try:
             extraction.client.read_history(crm_object.object_type, [str(record_id)], [name])

@@ -28,7 +28,7 @@ from include.warehouse.tenant_views.plan import to_timestamp
 
 #: Always read of deals: the typed columns.
 _DEAL_PROPERTIES = tuple(column.hubspot_property for column in TYPED_COLUMNS)
-#: Always read of any object: what identifies a record and tells of merges.
+#: Always read of any object: what identifies a record, and its merges.
 _COMMON_PROPERTIES = ("hs_merged_object_ids", "hs_object_id")
 
 
@@ -225,8 +225,8 @@ def _unread(
 ) -> list[str]:
     """Return the properties that records may have values of which were never read.
 
-    A property that somebody has just added is empty everywhere, and whoever fills it in modifies
-    the record. Not so a calculated one, or one that was there before and not asked for.
+    A property that was just added is empty everywhere, and filling it in modifies the record. Not
+    so a calculated one, or one that was there before and not asked for.
     """
     defined = {definition.name: definition for definition in definitions}
     return [

@@ -11,7 +11,7 @@ from enum import StrEnum
 
 
 class Severity(StrEnum):
-    BLOCK = "block"  # fails the task: nobody should use this scan's rows unseen
+    BLOCK = "block"  # fails the task: this scan's rows should not be used unseen
     WARN = "warn"  # is written down and counted; the run goes on
 
 

@@ -11,7 +11,7 @@ from include.hubspot.crm_objects import CrmObject
 from include.hubspot.endpoints import SEARCH_PAGE_SIZE
 from include.metrics import count
 from include.pipeline.associations import read_associations
-from include.pipeline.context import Figures, ScanContext, reason_of
+from include.pipeline.context import ObjectProgress, ScanContext, reason_of
 from include.pipeline.history import read_histories
 from include.pipeline.load.chunk_writer import ChunkWriter
 from include.pipeline.plan import (
@@ -77,10 +77,14 @@ def scan_object(extraction: ScanContext, crm_object: CrmObject) -> ObjectScanned
     begun = scan_log.begun() if extraction.goes_on else None
     if begun and begun["mode"] != "skipped":
         definitions = _definitions(extraction, crm_object)
-        plan, figures, names = Plan.of_row(begun), Figures.of_row(begun), begun["properties_asked"]
+        plan, progress, names = (
+            Plan.of_row(begun),
+            ObjectProgress.of_row(begun),
+            begun["properties_asked"],
+        )
     else:
         definitions, names, plan = _decide(extraction, crm_object, scan_log)
-        figures = Figures()
+        progress = ObjectProgress()
         if extraction.scan.rewrite_rows:
             table = RecordTable(extraction.warehouse, extraction.tenant.id, crm_object.name)
             forget_history_reads(table)
@@ -92,7 +96,7 @@ def scan_object(extraction: ScanContext, crm_object: CrmObject) -> ObjectScanned
         plan.mode,
         plan.reason,
     )
-    return _read(extraction, crm_object, names, plan, figures, scan_log, definitions.names)
+    return _read(extraction, crm_object, names, plan, progress, scan_log, definitions.names)
 
 
 def _decide(
@@ -158,14 +162,14 @@ def _read(
     crm_object: CrmObject,
     names: Sequence[str],
     plan: Plan,
-    figures: Figures,
+    progress: ObjectProgress,
     scan_log: ScanObjects,
     defined: Collection[str],
 ) -> ObjectScanned:
     by_creation = crm_object.created_property in defined
     table = RecordTable(extraction.warehouse, extraction.tenant.id, crm_object.name)
-    writer = ChunkWriter(extraction, table, scan_log, figures)
-    reader = RecordReader(extraction, crm_object, names, table, writer, figures)
+    writer = ChunkWriter(extraction, table, scan_log, progress)
+    reader = RecordReader(extraction, crm_object, names, table, writer, progress)
     reader.read(plan)
     if plan.mode != "window":
         reconciled = Reconciler(
@@ -178,7 +182,7 @@ def _read(
             unexplained=reconciled.unexplained,
         )
     if crm_object.associations:
-        done = figures.position.associations
+        done = progress.position.associations
         scan_log.set(
             associations=read_associations(extraction, crm_object, table, plan.mode, writer, done)
         )
@@ -188,7 +192,7 @@ def _read(
     counts = table.counts(extraction.scan.id, extraction.started_at)
     result = ObjectScanned(
         plan=plan,
-        pages=figures.pages,
+        pages=progress.pages,
         received=scan_log.count_received(),
         held=counts.held,
         # in a window it says nothing, and to count takes a look at every row of the tenant
@@ -214,8 +218,8 @@ def _read(
 def _definitions(extraction: ScanContext, crm_object: CrmObject) -> Definitions:
     """Return what the portal defines; not asked again if it was asked recently.
 
-    Who fills in a property that nobody knows of yet modifies the record, and what was modified in
-    the last `search_lag_s` is read again: by then the property must be known.
+    They may be up to `search_lag_s` old: filling in a new property also modifies its record, and
+    records modified within `search_lag_s` are read again.
     """
     what, lag_s = f"properties:{crm_object.name}", extraction.tenant.search_lag_s
     if extraction.tenant.objects.deal_properties and extraction.is_fresh(what, lag_s):
@@ -254,7 +258,7 @@ def _read_definitions(extraction: ScanContext, crm_object: CrmObject) -> Definit
         )
         extraction.freshness.note(f"properties:{crm_object.name}")
         if drift:
-            extraction.tally.drift[crm_object.name] = drift
+            extraction.totals.drift[crm_object.name] = drift
             log.warning(
                 "tenant %s: %s: schema drift %s", extraction.tenant.id, crm_object.name, drift
             )

@@ -78,7 +78,7 @@ def _validate(warehouse: Warehouse, scan: Scan) -> Validated:
 def ended_runs(runs: Collection[tuple[str, str]]) -> dict[tuple[str, str], EndedRun]:
     """Ask Airflow, as a task can, which of the runs have ended.
 
-    A run that it does not know, or does not tell of, counts as one that goes on.
+    A run that it does not know, or does not report, counts as one that goes on.
     """
     from airflow.sdk.execution_time import task_runner
     from airflow.sdk.execution_time.comms import DagRunResult, GetDagRun

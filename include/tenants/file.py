@@ -141,7 +141,7 @@ MOST_BYTES_OF_AN_ENTRY: Final = 200_000
 
 
 def read_directory(folder: Path, wanted: Wanted) -> Source:
-    """Return the entries that are *wanted*; files are read as somebody asks for the entries.
+    """Return the entries that are *wanted*; files are read when the entries are iterated.
 
     Raises TenantsFileError if the directory can't be used.
     """
@@ -207,7 +207,7 @@ def _names(folder: Path, wanted: Wanted) -> list[str]:
 
 
 def _is_no_entry(name: str) -> bool:
-    """Say whether nobody would take the file for a tenant's: what is hidden, and a README.
+    """Return whether the file is no tenant's: hidden ones, and a README.
 
     Kubernetes mounts ConfigMaps with hidden directories, editors leave hidden files.
     """

@@ -185,14 +185,14 @@ class Channel(BaseModel):
 
 
 class AlertSettings(BaseModel):
-    """What a tenant's people are told, and through which channels."""
+    """Which alerts are sent for a tenant, and through which channels."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     on: tuple[AlertKind, ...] = ("failure", "quality", "deadline", "quota", "recovery")
-    #: None: nobody is told; incidents are recorded all the same.
+    #: None: no alert is sent; incidents are recorded all the same.
     channels: tuple[Channel, ...] = ()
-    #: A tenant that keeps failing for the same reason is told of again after so many seconds.
+    #: A tenant that keeps failing for the same reason is alerted again after so many seconds.
     repeat_after_s: Annotated[int, Field(ge=60, le=31_536_000)] = 86_400
 
 
@@ -248,7 +248,7 @@ class Tenant(BaseModel):
     priority: Annotated[int, Field(ge=1, le=1000)] = 1
     #: After so many seconds in the queue and at work a scan is late, and that is an event.
     deadline_s: Annotated[int, Field(ge=1, le=2_592_000)] | None = None
-    #: Who is told when something goes wrong, and when it is over.
+    #: Who gets alerts when something goes wrong, and when it is over.
     alerts: AlertSettings = AlertSettings()
     #: Shown as the DAG's owner in the Airflow UI.
     owner: Annotated[str, StringConstraints(min_length=1, max_length=100)] = "hubspot-deals"

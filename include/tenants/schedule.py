@@ -18,7 +18,7 @@ from croniter import croniter
 #: Minute, hour, day of the month (every month has 28), month, day of the week (0 is Sunday).
 _RANGES: Final = ((0, 59), (0, 23), (1, 28), (1, 12), (0, 6))
 _HASHED: Final = re.compile(r"H(?:\((\d{1,2})-(\d{1,2})\))?(?:/(\d{1,2}))?")
-#: To croniter a value drawn anew each time somebody asks: each parse would make another schedule.
+#: To croniter a value drawn anew each time: each parse would make another schedule.
 _RANDOM: Final = re.compile(r"(?:^|[\s,])[rR](?:$|[\s,(/])")
 
 

@@ -35,7 +35,7 @@ runpy.run_path(str(Path(__file__).with_name("hubspot_deals.py")), {{"dag_file": 
 
 @dataclass(frozen=True)
 class Shard:
-    """The part *number* of *of* of all tenants; number 0 is the part that holds nobody."""
+    """The part *number* of *of* of all tenants; number 0 is the empty part."""
 
     number: int = 1
     of: int = 1

@@ -92,7 +92,7 @@ def replace_associations(
 
 
 def drop_associations_of_the_gone(table: RecordTable) -> None:
-    """Delete associations of records that vanished or were merged away: HubSpot has none either."""
+    """Delete associations of records that are missing or merged away: HubSpot has none either."""
     table.change(
         """
         delete from {associations} as link using {table} as row

@@ -199,7 +199,7 @@ def forget_objects(warehouse: Warehouse, scan: Scan) -> None:
             )
 
 
-#: After so long nobody goes on with a scan that was begun and neither ended nor failed.
+#: After so long no try goes on with a scan that was begun and neither ended nor failed.
 GIVEN_UP_AFTER = "7 days"
 
 

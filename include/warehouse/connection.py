@@ -256,7 +256,7 @@ class Warehouse:
         """Yield a connection: committed at the end, rolled back on an error, closed in any case.
 
         Nothing may be set for longer than a transaction: the next one may go through another
-        session of PostgreSQL, and somebody else's through this one. docs/deploy.md has poolers.
+        session of PostgreSQL, and another client's through this one. docs/deploy.md has poolers.
 
         :param autocommit: each statement is a transaction.
 
@@ -333,7 +333,7 @@ class Warehouse:
 
 
 class _KeptConnections:
-    """Connections that nobody uses just now. Thread-safe."""
+    """Connections that are not in use. Thread-safe."""
 
     def __init__(self) -> None:
         self._idle: list[psycopg.Connection] = []
@@ -351,7 +351,7 @@ class _KeptConnections:
             on_error.callback(connection.close)
             yield connection
             with self._lock:
-                # whoever brings it back late closes it
+                # one that comes back late is closed
                 if not self._closed and not connection.closed:
                     self._idle.append(connection)
                     on_error.pop_all()
@@ -469,7 +469,7 @@ _SAID_IN_ENVIRONMENT = ("PGSSLMODE", "PGSERVICE")
 def with_tls(
     parameters: Mapping[str, Any], environ: Mapping[str, str] = os.environ
 ) -> dict[str, Any]:
-    """Return libpq's *parameters* with an `sslmode`, if they need one and nobody has said which.
+    """Return libpq's *parameters* with an `sslmode`, if they need one and have none.
 
     psycopg, dlt's psycopg2 and ADBC are all given the result.
     """

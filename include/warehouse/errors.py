@@ -283,7 +283,7 @@ def value_refused(sqlstate: str, tenant_id: str | None) -> LoadError:
 
 
 def is_of_values(exc: BaseException) -> bool:
-    """Tell whether PostgreSQL does not take a value, by any of its drivers."""
+    """Return whether PostgreSQL does not take a value, by any of its drivers."""
     return (_sqlstate(exc) or "").startswith(_OF_VALUES)
 
 

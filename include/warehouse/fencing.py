@@ -36,7 +36,7 @@ _OURS = sql.SQL("tenant_id = %(tenant_id)s and scan_id = %(scan_id)s and attempt
 
 @dataclass(frozen=True)
 class TenantLease:
-    """Each statement is a transaction: whoever is stopped between two of them holds up nobody."""
+    """Each statement is a transaction: a process stopped between two of them blocks no other."""
 
     warehouse: Warehouse
     tenant_id: str
@@ -170,7 +170,7 @@ class TenantLock:
     def staging_slot(self, sleep: Callable[[float], object] = time.sleep) -> Iterator[int]:
         """Yield the number (1 …) of a staging slot that is ours until the block ends.
 
-        Its tables take rows from nobody else. Raises LoadError if somebody has taken it before the
+        Its tables take rows from no other try. Raises LoadError if another has taken it before the
         end, because our lease had run out: then rows of ours may be lost; and
         WarehouseUnavailableError if none is free for SLOT_WAIT_S.
         """
@@ -307,7 +307,7 @@ def _take(lease: TenantLease, wait_s: float, sleep: Callable[[float], object]) -
 def starting(warehouse: Warehouse, tenant_id: str) -> Iterator[None]:
     """Be the only one who starts a scan of the tenant, until the block ends.
 
-    Raises WarehouseUnavailableError if somebody else takes too long about it.
+    Raises WarehouseUnavailableError if another one takes too long.
     """
     with warehouse.connect(tenant_id) as connection:
         connection.execute(sql.SQL("set local lock_timeout = {}").format(START_TIMEOUT))

@@ -13,7 +13,7 @@ from include.hubspot.rate_limit import TIMES, Reservation, State, decide
 from include.warehouse.connection import Warehouse
 from include.warehouse.errors import as_warehouse_error
 
-#: Limiters that nobody used for so long are forgotten: a rotated token leaves one.
+#: Limiters that were not used for so long are forgotten: a rotated token leaves one.
 FORGOTTEN_AFTER = "30 days"
 
 _FAILURES = (
@@ -58,7 +58,7 @@ class SharedLimits:
                 raise as_warehouse_error(exc, self._tenant_id) from exc
 
     def close(self) -> None:
-        """Give the connection back now. Whoever reserves after that opens another."""
+        """Give the connection back now. A later reservation opens another."""
         with self._lock:
             self._give_back()
 
@@ -73,8 +73,8 @@ class SharedLimits:
             now, revision = row.pop("now"), row.pop("revision")
             state, slots = decide(State(**row), now, demand)
             values = {name: getattr(state, name) for name in _NAMES}
-            # Written only if nobody else did meanwhile, instead of locking the row: a process that
-            # is stopped between the two statements holds up nobody.
+            # Written only if no other did meanwhile, instead of locking the row: a process that
+            # is stopped between the two statements blocks no other.
             cursor.execute(self._write, {**values, "key": demand.key, "revision": revision})
             if cursor.rowcount:
                 return [slot - now for slot in slots]
@@ -87,7 +87,7 @@ class SharedLimits:
         return self._connection
 
     def _drop(self) -> None:
-        """Close a connection that met an error: nobody is to use it again."""
+        """Close a connection that met an error: it must not be used again."""
         if self._connection is not None:
             self._connection.close()
         self._give_back()

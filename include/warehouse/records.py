@@ -134,7 +134,7 @@ class RecordTable:
         )
 
     def states(self, ids: Sequence[int]) -> dict[int, str]:
-        """Tell of each record whether its row is live, archived or gone; others are left out."""
+        """Return of each record whether its row is live, archived or gone; others are left out."""
         rows = self.query(
             "select row.{id}, case when {live} then 'live' when row.vanished_at is not null"
             " or row.{merged_into} is not null then 'gone' else 'archived' end"
@@ -193,7 +193,7 @@ class RecordTable:
     def clear_marks(self, scan_id: str) -> int:
         """Take back what was marked of records that HubSpot has sent again.
 
-        A live record is neither vanished nor merged away; an archived one is not vanished.
+        A live record is neither missing nor merged away; an archived one is not missing.
         """
         return self.change(
             "with seen as materialized {seen}"

@@ -475,7 +475,7 @@ class Freshness:
         self._table = sql.Identifier(warehouse.schema, "freshness")
 
     def is_fresh(self, what: str, max_age_s: float) -> bool:
-        """Tell whether it was read less than *max_age_s* ago."""
+        """Return whether it was read less than *max_age_s* ago."""
         with self._warehouse.connect(self._tenant_id) as connection:
             row = connection.execute(
                 sql.SQL(

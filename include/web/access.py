@@ -26,12 +26,12 @@ def visible_dag_ids(user: BaseUser) -> set[str]:
     dag_ids: set[str] = manager.get_authorized_dag_ids(user=user, method="GET")
     if manager.is_authorized_dag(method="GET", access_entity=DagAccessEntity.RUN, user=user):
         return dag_ids
-    # nobody's right to read runs in general: it may be given for single DAGs
+    # not the right to read runs in general: it may be given for single DAGs
     return {dag_id for dag_id in dag_ids if may(user, "GET", dag_id)}
 
 
 def may(user: BaseUser, method: Method, dag_id: str) -> bool:
-    """Tell whether *user* may read, create or change the runs of a DAG."""
+    """Return whether *user* may read, create or change the runs of a DAG."""
     details = DagDetails(id=dag_id, team_name=DagModel.get_team_name(dag_id))
     return get_auth_manager().is_authorized_dag(
         method=method, access_entity=DagAccessEntity.RUN, details=details, user=user
@@ -39,7 +39,7 @@ def may(user: BaseUser, method: Method, dag_id: str) -> bool:
 
 
 def require(user: BaseUser, method: Method, dag_id: str, what: str) -> None:
-    """Raise a problem unless *user* may. Whoever may not even read learns nothing of the DAG."""
+    """Raise a problem unless *user* may. A user who may not even read learns nothing of the DAG."""
     if not may(user, "GET", dag_id):
         raise not_found(what)
     if method != "GET" and not may(user, method, dag_id):
@@ -58,7 +58,7 @@ def not_found(what: str) -> Problem:
 def require_same_origin(request: Request) -> None:
     """Refuse what another site makes a browser send: cookies go along by themselves.
 
-    A token in the Authorization header was put there by whoever sends the request.
+    A token in the Authorization header was put there by the sender of the request.
     """
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer" and token:

@@ -58,7 +58,7 @@ class Quality(BaseModel):
 
 
 class Quota(BaseModel):
-    """The account's daily API quota, as HubSpot told it last: all its apps together."""
+    """The account's daily API quota, as HubSpot stated it last: all its apps together."""
 
     used_today: int | None = Field(description="null: nobody has asked today.")
     daily_limit: int

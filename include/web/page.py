@@ -20,6 +20,7 @@ from fastapi import APIRouter, Depends, FastAPI, Header, HTTPException, Request,
 from fastapi.openapi.utils import get_openapi
 
 from include.scan import scan_id
+from include.tenants.model import DAG_ID_PREFIX
 from include.web import models
 from include.web.problems import ProblemBody
 
@@ -72,7 +73,6 @@ def _read(path: Path) -> StaticFile:
     return StaticFile(content, CONTENT_TYPES[path.suffix], f'"{digest[:32]}"')
 
 
-DAG_ID_PREFIX = "hubspot_deals__"
 TEMPLATE = "page.html"
 #: Bare names that the vendored modules import → their files.
 IMPORTS = {

@@ -158,7 +158,7 @@ class AnswerBrokenOffError(Exception):
 
 
 class Safeguard:
-    """Turns whatever nobody expected into a problem.
+    """Turns an unexpected exception into a problem.
 
     The log gets the exception's class and where it was raised, not its message: messages of other
     libraries can hold rows.
@@ -264,7 +264,7 @@ def _problem_of(exc: StarletteHTTPException) -> Problem:
 
 async def _invalid(request: Request, exc: Exception) -> Response:
     assert isinstance(exc, RequestValidationError)  # noqa: S101 - registered for it
-    # a body is read before anybody is asked who he is
+    # a body is read before the user is authenticated
     try:
         await get_user(request, None, await bearer_scheme(request))
     except HTTPException as refused:

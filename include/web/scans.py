@@ -277,7 +277,7 @@ async def start_scan(
     wish: models.StartScan,
 ) -> models.Started:
     tenant = await run_in_threadpool(_startable, user, wish)
-    # whoever else starts a scan of this tenant waits until ours is there to be seen
+    # another start of a scan of this tenant waits until ours is there to be seen
     async with contextmanager_in_threadpool(starting(warehouse, tenant.id)):
         if not wish.force:
             await run_in_threadpool(_require_idle, tenant)
@@ -308,7 +308,7 @@ async def cancel_scan(
 ) -> models.Cancelled:
     found = await run_in_threadpool(_cancellable, user, warehouse, scan_id)
     ended = found.as_cancelled()
-    # first, so that Airflow's callbacks find a scan that somebody wanted to end
+    # first, so that Airflow's callbacks find a scan that a person wanted to end
     await run_in_threadpool(cancel, warehouse, ended)
     if found.run is not None:
         note = f"cancelled by {user.get_name()} through the REST API"

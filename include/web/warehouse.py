@@ -15,9 +15,9 @@ from include.errors import WarehouseConfigError, WarehouseUnavailableError
 from include.warehouse.connection import Warehouse, open_warehouse
 from include.warehouse.errors import UNDEFINED
 
-#: A page that takes longer is of no use to whoever waits for it.
+#: A page that takes longer is of no use to the one who waits for it.
 STATEMENT_TIMEOUT = "20s"
-#: Of a stream that nobody reads: its transaction would hold up migrations, and scans with them.
+#: Of a stream that is not read: its transaction would hold up migrations, and scans with them.
 IDLE_TIMEOUT = "5min"
 
 

@@ -68,7 +68,7 @@ def test_a_message_is_no_template(channel: Channel, mailbox: Mailbox, receiver: 
 
 
 @pytest.mark.parametrize("channel", [SLACK, WEBHOOK, APPRISE], ids=lambda c: c.kind)
-def test_a_refusal_is_noticed_and_told_without_the_address(
+def test_a_refusal_is_noticed_and_logged_without_the_address(
     channel: Channel, receiver: Receiver
 ) -> None:
     receiver.status = 503
@@ -103,7 +103,7 @@ def test_a_connection_that_does_not_exist_is_noticed() -> None:
         send(channel, MESSAGE)
 
 
-def test_a_mail_servers_code_is_told(mailbox: Mailbox, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_mail_servers_code_is_logged(mailbox: Mailbox, monkeypatch: pytest.MonkeyPatch) -> None:
     async def refuse(*_: object) -> str:
         return "554 no"
 

@@ -15,9 +15,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from include.alerts.callbacks import Callbacks, deadline_missed
-from include.alerts.delivery import Message, NotTakenError, Patience
+from include.alerts.delivery import DeliveryBudget, Message, NotTakenError
 from include.alerts.events import Run
-from include.alerts.incidents import PATIENCE, AlertDispatcher
+from include.alerts.incidents import DELIVERY_BUDGET, AlertDispatcher
 from include.errors import (
     DailyLimitError,
     OutdatedAttemptError,
@@ -98,7 +98,7 @@ def run(
 
 
 def dispatcher(what: Run, of: Tenant | None = None) -> AlertDispatcher:
-    return AlertDispatcher(of or tenant(), what, Patience())
+    return AlertDispatcher(of or tenant(), what, DeliveryBudget())
 
 
 def begun(warehouse: Warehouse, run_id: str = "manual__1", state: str = "extracting") -> Scan:
@@ -109,7 +109,7 @@ def begun(warehouse: Warehouse, run_id: str = "manual__1", state: str = "extract
     return scan
 
 
-def test_a_tasks_exception_is_told_with_cause_remedy_and_links(
+def test_a_tasks_exception_is_alerted_with_cause_remedy_and_links(
     warehouse: Warehouse, sent: Sent
 ) -> None:
     begun(warehouse)
@@ -137,7 +137,7 @@ def test_the_dags_callback_says_nothing_that_the_tasks_has_said(
     assert sent.events == ["failure"]
 
 
-def test_a_killed_task_is_told_by_the_dags_callback_which_ends_its_scan(
+def test_a_killed_task_is_alerted_by_the_dags_callback_which_ends_its_scan(
     warehouse: Warehouse, sent: Sent
 ) -> None:
     scan = begun(warehouse)
@@ -162,7 +162,7 @@ def test_a_killed_tasks_scan_ends_when_its_run_did_not_when_the_callback_came(
     assert scan_row(warehouse, scan)["finished_at"] == ended_at
 
 
-def test_a_killed_task_is_told_though_the_rest_api_has_noticed_its_end_first(
+def test_a_killed_task_is_alerted_though_the_rest_api_has_noticed_its_end_first(
     warehouse: Warehouse, sent: Sent
 ) -> None:
     scan = begun(warehouse)
@@ -196,7 +196,7 @@ def test_a_run_that_was_cleared_meanwhile_is_left_alone(warehouse: Warehouse, se
     assert sent.messages == []
 
 
-def test_a_cancelled_scan_is_told_to_nobody(warehouse: Warehouse, sent: Sent) -> None:
+def test_a_cancelled_scan_is_not_alerted(warehouse: Warehouse, sent: Sent) -> None:
     scan = begun(warehouse, state="cancelled")
 
     dispatcher(run()).run_failed()
@@ -206,7 +206,7 @@ def test_a_cancelled_scan_is_told_to_nobody(warehouse: Warehouse, sent: Sent) ->
     assert sent.messages == []
 
 
-def test_an_outdated_try_is_told_to_nobody(warehouse: Warehouse, sent: Sent) -> None:
+def test_an_outdated_try_is_not_alerted(warehouse: Warehouse, sent: Sent) -> None:
     begun(warehouse)
 
     dispatcher(run(error=OutdatedAttemptError(tenant_id="acme"))).task_failed()
@@ -214,7 +214,7 @@ def test_an_outdated_try_is_told_to_nobody(warehouse: Warehouse, sent: Sent) -> 
     assert sent.messages == []
 
 
-def test_a_failure_before_there_is_a_row_or_a_table_is_told(
+def test_a_failure_before_there_is_a_row_or_a_table_is_alerted(
     empty_warehouse: Warehouse,
     monkeypatch: pytest.MonkeyPatch,
     database_url: str,
@@ -229,7 +229,7 @@ def test_a_failure_before_there_is_a_row_or_a_table_is_told(
     assert [message.error_type for message in sent.messages] == ["ScanRequestError"]
 
 
-def test_a_failure_of_which_nothing_is_known_is_told_as_that(
+def test_a_failure_of_which_nothing_is_known_is_alerted_as_that(
     warehouse: Warehouse, sent: Sent
 ) -> None:
     dispatcher(run()).run_failed()
@@ -252,7 +252,7 @@ def test_without_postgresql_the_alert_goes_out_once_all_the_same(
     assert "secret-pw" not in message.text
 
 
-def test_without_postgresql_a_killed_task_is_told_too(
+def test_without_postgresql_a_killed_task_is_alerted_too(
     warehouse: Warehouse, sent: Sent, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DATABASE_URL", "postgresql://u:p@127.0.0.1:1/nowhere")
@@ -262,7 +262,7 @@ def test_without_postgresql_a_killed_task_is_told_too(
     assert sent.events == ["failure"]
 
 
-def test_a_scan_that_waits_is_told_once_however_often_it_asks_again(
+def test_a_scan_that_waits_is_alerted_once_however_often_it_asks_again(
     warehouse: Warehouse, sent: Sent
 ) -> None:
     begun(warehouse, state="waiting")
@@ -273,7 +273,9 @@ def test_a_scan_that_waits_is_told_once_however_often_it_asks_again(
     assert sent.events == ["quota"]
 
 
-def test_a_late_scan_is_told_and_one_that_is_over_is_not(warehouse: Warehouse, sent: Sent) -> None:
+def test_a_late_scan_is_alerted_and_one_that_is_over_is_not(
+    warehouse: Warehouse, sent: Sent
+) -> None:
     begun(warehouse)
     begun(warehouse, "manual__2", state="succeeded")
     late = {"dag_id": "hubspot_deals__acme", "state": "running"}
@@ -286,7 +288,7 @@ def test_a_late_scan_is_told_and_one_that_is_over_is_not(warehouse: Warehouse, s
     assert "within 60 s" in sent.messages[0].why
 
 
-def test_a_deadline_between_two_tries_is_told(warehouse: Warehouse, sent: Sent) -> None:
+def test_a_deadline_between_two_tries_is_alerted(warehouse: Warehouse, sent: Sent) -> None:
     begun(warehouse, state="failed")
     late = {"dag_id": "hubspot_deals__acme", "dag_run_id": "manual__1", "state": "running"}
 
@@ -295,7 +297,7 @@ def test_a_deadline_between_two_tries_is_told(warehouse: Warehouse, sent: Sent) 
     assert sent.events == ["deadline"]
 
 
-def test_a_deadline_of_a_scan_that_is_known_to_have_failed_is_not_told(
+def test_a_deadline_of_a_scan_that_is_known_to_have_failed_is_not_alerted(
     warehouse: Warehouse, sent: Sent
 ) -> None:
     begun(warehouse, state="failed")
@@ -321,7 +323,7 @@ def succeed(warehouse: Warehouse, run_id: str, warned: tuple[str, ...] = ()) -> 
     dispatcher(run(run_id)).scan_succeeded()
 
 
-def test_a_success_after_failures_is_told_once(warehouse: Warehouse, sent: Sent) -> None:
+def test_a_success_after_failures_is_alerted_once(warehouse: Warehouse, sent: Sent) -> None:
     begun(warehouse)
     dispatcher(run(error=REJECTED)).task_failed()
 
@@ -332,13 +334,13 @@ def test_a_success_after_failures_is_told_once(warehouse: Warehouse, sent: Sent)
     assert "this is over: TokenRejectedError" in sent.messages[1].text
 
 
-def test_a_success_without_a_failure_is_told_to_nobody(warehouse: Warehouse, sent: Sent) -> None:
+def test_a_success_without_a_failure_is_not_alerted(warehouse: Warehouse, sent: Sent) -> None:
     succeed(warehouse, "manual__1")
 
     assert sent.messages == []
 
 
-def test_warnings_are_told_once_until_they_change(warehouse: Warehouse, sent: Sent) -> None:
+def test_warnings_are_alerted_once_until_they_change(warehouse: Warehouse, sent: Sent) -> None:
     succeed(warehouse, "manual__1", ("everything_wanted_was_read",))
     succeed(warehouse, "manual__2", ("everything_wanted_was_read",))
     succeed(warehouse, "manual__3", ("values_fit_their_columns",))
@@ -384,7 +386,7 @@ def test_a_channel_that_hangs_takes_no_more_than_its_patience(
 ) -> None:
     release = threading.Event()
     begun(warehouse)
-    what = AlertDispatcher(tenant(), run(error=REJECTED), Patience(0.2))
+    what = AlertDispatcher(tenant(), run(error=REJECTED), DeliveryBudget(0.2))
 
     def hang(*_: object) -> None:
         release.wait(30)
@@ -400,18 +402,18 @@ def test_a_channel_that_hangs_takes_no_more_than_its_patience(
 def test_no_time_left_leaves_alerts_in_the_outbox_untried(warehouse: Warehouse, sent: Sent) -> None:
     begun(warehouse)
 
-    AlertDispatcher(tenant(), run(error=REJECTED), Patience(0.0)).task_failed()
+    AlertDispatcher(tenant(), run(error=REJECTED), DeliveryBudget(0.0)).task_failed()
 
     assert query(warehouse, "select attempts from alerts") == [{"attempts": 0}]
 
 
-def test_a_deadline_is_told_however_long_the_triggerer_has_lived(
+def test_a_deadline_is_alerted_however_long_the_triggerer_has_lived(
     warehouse: Warehouse, sent: Sent, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = tmp_path / "tenants.yaml"
     file.write_text("[{id: acme, deadline_s: 60, alerts: {channels: [{webhook: }]}}]")
     monkeypatch.setenv("HUBSPOT_DEALS_TENANTS_FILE", str(file))
-    monkeypatch.setattr(PATIENCE, "_spent", 1e6)
+    monkeypatch.setattr(DELIVERY_BUDGET, "_spent", 1e6)
     begun(warehouse)
     late = {"dag_id": "hubspot_deals__acme", "dag_run_id": "manual__1", "state": "running"}
 

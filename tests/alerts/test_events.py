@@ -28,7 +28,7 @@ def test_an_error_of_ours_tells_cause_and_remedy_in_parts() -> None:
     assert trouble.heading == "token-rejected"
 
 
-def test_the_text_of_another_librarys_error_is_never_told() -> None:
+def test_the_text_of_another_librarys_error_is_never_sent() -> None:
     trouble = event_from_exception(ValueError("amount of Jane Doe is 4711"))
 
     assert "4711" not in repr(trouble)
@@ -85,7 +85,7 @@ def test_another_librarys_error_is_read_back_too() -> None:
         ("timed_out", "longer than its time-out"),
     ],
 )
-def test_why_a_scan_ended_without_a_word_is_told_as_far_as_airflow_knows(
+def test_why_a_scan_ended_without_a_word_is_stated_as_far_as_airflow_knows(
     reason: str, said: str
 ) -> None:
     assert said in killed("acme", "extract_deals", reason).what

@@ -94,7 +94,7 @@ def test_another_cause_is_another_incident(warehouse: Warehouse) -> None:
     ]
 
 
-def test_an_incident_that_goes_on_is_told_again_after_the_time_that_was_asked_for(
+def test_an_incident_that_goes_on_is_alerted_again_after_the_time_that_was_asked_for(
     warehouse: Warehouse,
 ) -> None:
     record(warehouse)
@@ -156,7 +156,7 @@ def test_a_success_that_finished_before_the_failure_was_seen_closes_nothing(
     assert len(open_incidents(warehouse)) == 1
 
 
-def test_what_is_not_wanted_is_recorded_and_not_told(warehouse: Warehouse) -> None:
+def test_what_is_not_wanted_is_recorded_and_not_alerted(warehouse: Warehouse) -> None:
     settings = SETTINGS.model_copy(update={"on": ("quality", "recovery")})
 
     record(warehouse, settings=settings)
@@ -166,7 +166,7 @@ def test_what_is_not_wanted_is_recorded_and_not_told(warehouse: Warehouse) -> No
     assert len(query(warehouse, "select 1 from incidents")) == 1
 
 
-def test_without_channels_nobody_is_told_until_there_are_some(warehouse: Warehouse) -> None:
+def test_without_channels_no_alert_is_sent_until_there_are_some(warehouse: Warehouse) -> None:
     record(warehouse, settings=AlertSettings())
     assert alerts(warehouse) == []
 
@@ -220,7 +220,9 @@ def test_successes_at_once_give_one_all_clear(warehouse: Warehouse) -> None:
     assert len(rows) == len(SETTINGS.channels)
 
 
-def test_a_claimed_alert_is_nobody_elses_until_its_lease_is_over(warehouse: Warehouse) -> None:
+def test_a_claimed_alert_belongs_to_one_process_until_its_lease_is_over(
+    warehouse: Warehouse,
+) -> None:
     record(warehouse)
     outbox = Outbox(warehouse, "acme")
     first = outbox.claim()

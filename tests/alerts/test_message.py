@@ -41,7 +41,7 @@ def test_a_message_survives_the_outbox() -> None:
     assert Message.of_json(json.loads(json.dumps(MESSAGE.as_json()))) == MESSAGE
 
 
-def test_figures_are_told_in_the_same_order_whatever_the_outbox_makes_of_it() -> None:
+def test_figures_stand_in_the_same_order_whatever_the_outbox_makes_of_it() -> None:
     figures = {"seconds": 9, "checks_passed": 3, "deals_received": 1, "another": 7}
 
     told = Message.of_json(message(figures=figures).as_json())
@@ -86,5 +86,5 @@ def test_slack_blocks_keep_to_slacks_limits() -> None:
         ("recovery", "success"),
     ],
 )
-def test_apprise_is_told_how_bad_it_is(event: str, word: str) -> None:
+def test_apprise_gets_how_bad_it_is(event: str, word: str) -> None:
     assert message(event=event).apprise_type == word

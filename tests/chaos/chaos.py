@@ -9,14 +9,14 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from include.ops.local.demo import connections
+from include.ops.local.simulator import connections
 from include.warehouse.connection import Warehouse
 from tests.chaos import accounts
 from tests.chaos.budget import Budget
-from tests.chaos.ordeal import ChaosRun, StoppedError
+from tests.chaos.chaos_run import ChaosRun, StoppedError
 from tests.chaos.proof import nothing_is_held
 from tests.chaos.tally import Tally
-from tests.chaos.victims import WorkerPool
+from tests.chaos.worker_pool import WorkerPool
 from tests.hubspot_simulator import HubSpotSimulator, Portal
 
 #: Their entries in the tenants file. One reads everything around its deals in each scan.
@@ -47,31 +47,31 @@ def run_chaos(
     with ExitStack() as stack:
         simulator = stack.enter_context(HubSpotSimulator(portal for _, portal in portals))
         environment = environment_of(warehouse, simulator, portals)
-        nurseries = [
+        worker_pools = [
             stack.enter_context(WorkerPool(environment, directory / entry["id"]))
             for entry, _ in portals
         ]
-        ordeals = [
-            ChaosRun(entry, portal, warehouse, nursery, budget, stop, say)
-            for (entry, portal), nursery in zip(portals, nurseries, strict=True)
+        chaos_runs = [
+            ChaosRun(entry, portal, warehouse, worker_pool, budget, stop, say)
+            for (entry, portal), worker_pool in zip(portals, worker_pools, strict=True)
         ]
-        _run_all(ordeals, stop)
+        _run_all(chaos_runs, stop)
     nothing_is_held(warehouse)
-    first, second = (ordeal.tally for ordeal in ordeals)
+    first, second = (chaos_run.tally for chaos_run in chaos_runs)
     return first + second
 
 
-def _run_all(ordeals: list[ChaosRun], stop: threading.Event) -> None:
-    def run(ordeal: ChaosRun) -> None:
+def _run_all(chaos_runs: list[ChaosRun], stop: threading.Event) -> None:
+    def run(chaos_run: ChaosRun) -> None:
         try:
-            ordeal.run()
+            chaos_run.run()
         except BaseException:
             stop.set()
             raise
 
-    with ThreadPoolExecutor(len(ordeals)) as pool:
+    with ThreadPoolExecutor(len(chaos_runs)) as pool:
         try:
-            running = [pool.submit(run, ordeal) for ordeal in ordeals]
+            running = [pool.submit(run, chaos_run) for chaos_run in chaos_runs]
             errors = [error for future in running if (error := future.exception())]
             errors = [error for error in errors if not isinstance(error, StoppedError)]
         finally:

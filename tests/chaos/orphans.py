@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import psycopg
 
 from include.warehouse.connection import Warehouse
+from tests.chaos.event_log import EventLog
 from tests.chaos.sessions import sever
-from tests.chaos.story import EventLog
 from tests.chaos.tally import Tally
-from tests.chaos.victims import Worker, WorkerPool
+from tests.chaos.worker_pool import Worker, WorkerPool
 
 #: How likely each kind of estrangement is.
 STOPPED, NO_SESSIONS = "stopped", "lost all its sessions"
@@ -26,7 +26,7 @@ END_TIMEOUT_S = 150.0
 class Orphan:
     """``wakes_at``: by the monotonic clock; None: in the next scan."""
 
-    victim: Worker
+    worker: Worker
     wakes_at: float | None
     sleeps_long: bool
     awake: bool = False
@@ -36,10 +36,10 @@ class Orphans:
     """A tenant's orphans: one at a time."""
 
     def __init__(
-        self, warehouse: Warehouse, nursery: WorkerPool, tally: Tally, rng: random.Random
+        self, warehouse: Warehouse, worker_pool: WorkerPool, tally: Tally, rng: random.Random
     ) -> None:
         self._warehouse = warehouse
-        self._nursery = nursery
+        self._nursery = worker_pool
         self._tally = tally
         self._rng = rng
         self._all: list[Orphan] = []
@@ -47,48 +47,48 @@ class Orphans:
     def __bool__(self) -> bool:
         return bool(self._all)
 
-    def adopt(self, victim: Worker, story: EventLog) -> None:
+    def adopt(self, worker: Worker, event_log: EventLog) -> None:
         """Estrange a stopped victim, and wake it later."""
         kind = self._rng.choices(list(ESTRANGED), weights=list(ESTRANGED.values()))[0]
         wakes_at: float | None = time.monotonic() + self._rng.uniform(0.0, WAKES_WITHIN_S)
         if kind == NO_SESSIONS:
-            self._sever(story)
+            self._sever(event_log)
         sleeps_long = kind == NO_SESSIONS and self._rng.random() < LONG_SLEEPERS
         if sleeps_long:
             kind, wakes_at = f"{kind}, woke in the next scan", None
-        self._all.append(Orphan(victim, wakes_at, sleeps_long))
+        self._all.append(Orphan(worker, wakes_at, sleeps_long))
         self._tally.orphans[kind] += 1
-        story.orphans += 1
+        event_log.orphans += 1
 
-    def forget(self, victim: Worker, story: EventLog) -> None:
+    def forget(self, worker: Worker, event_log: EventLog) -> None:
         """Leave a stopped victim to itself, whose scan nobody ends and nobody retries.
 
         It wakes in the next scan, which finds its lease run out.
         """
-        self._sever(story)
+        self._sever(event_log)
         with psycopg.connect(**self._warehouse.parameters, autocommit=True) as connection:
             connection.execute(
                 f"update {self._warehouse.schema}.tenant_leases set expires_at = now()"
                 " where scan_id = %s",
-                [story.scan_id],
+                [event_log.scan_id],
             )
-        self._all.append(Orphan(victim, time.monotonic() + WAKES_WITHIN_S, sleeps_long=False))
+        self._all.append(Orphan(worker, time.monotonic() + WAKES_WITHIN_S, sleeps_long=False))
         self._tally.orphans[FORGOTTEN] += 1
-        story.orphans += 1
+        event_log.orphans += 1
 
-    def _sever(self, story: EventLog) -> None:
+    def _sever(self, event_log: EventLog) -> None:
         with psycopg.connect(**self._warehouse.parameters, autocommit=True) as connection:
-            story.tell(f"  it lost {sever(connection, story.scan_id)} sessions")
+            event_log.tell(f"  it lost {sever(connection, event_log.scan_id)} sessions")
 
     def wake(self) -> None:
         """Let those go on whose time has come."""
         for orphan in self._all:
             due = orphan.wakes_at is not None and time.monotonic() >= orphan.wakes_at
             if due and not orphan.awake:
-                self._nursery.go_on(orphan.victim)
+                self._nursery.go_on(orphan.worker)
                 orphan.awake = True
 
-    def settle(self, story: EventLog) -> None:
+    def settle(self, event_log: EventLog) -> None:
         """Wait for the end of those that go on in this scan; the others do so in the next one."""
         for orphan in list(self._all):
             if orphan.wakes_at is None:
@@ -96,10 +96,10 @@ class Orphans:
                 continue
             orphan.wakes_at = time.monotonic()
             self.wake()
-            assert self._nursery.ended(orphan.victim, END_TIMEOUT_S), "an orphan does not end"
+            assert self._nursery.ended(orphan.worker, END_TIMEOUT_S), "an orphan does not end"
             self._all.remove(orphan)
-            self._tally.orphans_ended[orphan.victim.outcome] += 1
-            story.tell(f"orphan {orphan.victim.number} ended: {orphan.victim.report}")
-            story.orphans += 1
+            self._tally.orphans_ended[orphan.worker.outcome] += 1
+            event_log.tell(f"orphan {orphan.worker.number} ended: {orphan.worker.report}")
+            event_log.orphans += 1
             # Its scan has ended without it.
-            assert not (orphan.sleeps_long and orphan.victim.succeeded)
+            assert not (orphan.sleeps_long and orphan.worker.succeeded)

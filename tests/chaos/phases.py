@@ -1,6 +1,6 @@
 """What a victim was doing when it was struck."""
 
-from tests.chaos.moments import Scene
+from tests.chaos.fault_points import Scene
 from tests.chaos.steps import MERGED
 
 READING = ("list", "batch_read", "search")

@@ -22,7 +22,7 @@ def named(callbacks: Any) -> list[str]:
     return [c.__name__ for c in (callbacks if isinstance(callbacks, list) else [callbacks])]
 
 
-def test_a_failed_run_and_every_failed_task_are_told_by_the_tenants_own_callbacks(
+def test_a_failed_run_and_every_failed_task_are_alerted_by_the_tenants_own_callbacks(
     dags: dict[str, Any],
 ) -> None:
     dag = dags["hubspot_deals__globex"]
@@ -33,7 +33,7 @@ def test_a_failed_run_and_every_failed_task_are_told_by_the_tenants_own_callback
         assert named(task.on_failure_callback) == ["task_failed"]
 
 
-def test_a_success_is_told_by_the_last_task_not_by_the_dag(dags: dict[str, Any]) -> None:
+def test_a_success_is_alerted_by_the_last_task_not_by_the_dag(dags: dict[str, Any]) -> None:
     dag = dags["hubspot_deals__acme"]
 
     assert not dag.on_success_callback

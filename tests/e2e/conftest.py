@@ -18,8 +18,8 @@ import requests
 from psycopg.rows import dict_row
 
 from include.ops.local.credentials import without_the_users_own
-from include.ops.local.demo import connections
 from include.ops.local.processes import free_port
+from include.ops.local.simulator import connections
 from include.ops.local.stack import LocalStack
 from tests.hubspot_simulator import HubSpotSimulator, Portal, portals
 from tests.support.databases import WITHOUT_DURABILITY

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from include.ops.local.demo import DEMO_TOKENS
+from include.ops.local.simulator import DEMO_TOKENS
 from include.scan import scan_id
 from tests.e2e.conftest import EXAMPLE, STRANGER, Pipeline, dag_of
 from tests.support.waiting import TIMEOUT_S, until

@@ -125,11 +125,11 @@ def leaks(world: World, case: Case, form: str) -> list[str]:
                 os.environ, {"NO_PROXY": "", "DATABASE_URL": world.database_url, **environ}
             ),
             mock.patch.object(tempfile, "tempdir", str(world.folder)),
-            mock.patch("include.hubspot.hook.TEST_PATIENCE_S", 0),
+            mock.patch("include.hubspot.hook.TEST_RETRY_TIMEOUT_S", 0),
             mock.patch("include.hubspot.hook.mask_secret"),
             # those of other cases would only cost time
             mock.patch.dict("include.secret_text._secrets", clear=True),
-            mock.patch("include.tenants.adding.TEST_PATIENCE_S", 0),
+            mock.patch("include.tenants.adding.TEST_RETRY_TIMEOUT_S", 0),
             contextlib.redirect_stdout(out),
             contextlib.redirect_stderr(out),
             written_to_descriptors(world),
@@ -334,7 +334,7 @@ def _use_hubspot(world: World) -> None:
             hook = HubSpotHook(tenant.connection_id)
             world.saw("repr", repr(hook))
             client = hook.get_conn(
-                None, SharedTokens(world.warehouse, TENANT), patience_s=0, timeout_s=(2, 2)
+                None, SharedTokens(world.warehouse, TENANT), retry_timeout_s=0, timeout_s=(2, 2)
             )
             world.saw("repr", f"{client!r} {vars(client)!r} {vars(client.transport)!r}")
             identity = Identity(client)
@@ -415,7 +415,7 @@ def _in_environment(world: World, secret: str, url: str) -> None:
     )
     hook = HubSpotHook("hubspot_default")
     world.saw("result", hook.test_connection())
-    hook.get_conn(patience_s=0).account()
+    hook.get_conn(retry_timeout_s=0).account()
 
 
 def _seed(world: World, secret: str, url: str) -> None:
@@ -700,7 +700,7 @@ CHANNELS = (
 
 def _alert(world: World, channel: dict[str, Any], environ: Mapping[str, str]) -> None:
     """Have an alert of a failed scan delivered, and tried again."""
-    from include.alerts.delivery import Patience
+    from include.alerts.delivery import DeliveryBudget
     from include.alerts.events import Run
     from include.alerts.incidents import AlertDispatcher
     from include.errors import TokenRejectedError
@@ -710,9 +710,9 @@ def _alert(world: World, channel: dict[str, Any], environ: Mapping[str, str]) ->
     tenant = Tenant.model_validate({"id": TENANT, "alerts": {"channels": [channel]}})
     world.saw("repr", repr(tenant))
     run = Run(tenant.dag_id, world.run_of_letters(), error=TokenRejectedError("no"))
-    AlertDispatcher(tenant, run, Patience(seconds=5)).task_failed()
+    AlertDispatcher(tenant, run, DeliveryBudget(seconds=5)).task_failed()
     with mock.patch.dict(os.environ, {"DATABASE_URL": "postgresql://127.0.0.1:1/x"}):
-        AlertDispatcher(tenant, run, Patience(seconds=5)).task_failed()
+        AlertDispatcher(tenant, run, DeliveryBudget(seconds=5)).task_failed()
 
 
 def _alert_cases() -> Iterator[Case]:

@@ -38,7 +38,7 @@ def test_a_page_with_unstorable_values_is_still_a_page(value: bytes) -> None:
     msgspec.json.decode(page.results[0].properties)
 
 
-def test_another_shape_than_documented_is_told_apart_from_garbage() -> None:
+def test_another_shape_than_documented_is_distinguished_from_garbage() -> None:
     with pytest.raises(msgspec.ValidationError):
         decode_page(b'{"results":"none"}')
     with pytest.raises(ValueError, match="Expecting"):

@@ -98,7 +98,7 @@ def test_threads_that_meet_a_401_together_read_the_token_once(
     assert read == [NEW]
 
 
-def test_a_token_that_nobody_replaced_fails_as_rejected(
+def test_a_token_that_was_not_replaced_fails_as_rejected(
     simulator: HubSpotSimulator, portal: Portal
 ) -> None:
     client = client_of(simulator, read_token=lambda: OLD)
@@ -205,7 +205,7 @@ def test_a_scan_that_leaves_the_rest_to_others_waits_for_the_accounts_midnight(
     assert timedelta() < caught.value.resume_at - datetime.now(UTC) < timedelta(hours=25)
 
 
-def test_a_token_that_is_told_no_daily_quota_is_not_stopped_by_one(
+def test_a_token_that_gets_no_daily_quota_is_not_stopped_by_one(
     simulator: HubSpotSimulator, portal: Portal
 ) -> None:
     portal.quota.daily, portal.quota.used_today = 100, 95
@@ -257,7 +257,7 @@ def test_the_key_of_a_limit_is_the_tokens_digest_or_the_account(
     assert len(keys) == 2
 
 
-def test_an_app_that_is_told_no_limit_is_paced_all_the_same(
+def test_an_app_that_gets_no_limit_is_paced_all_the_same(
     simulator: HubSpotSimulator, portal: Portal
 ) -> None:
     portal.send_rate_headers = False

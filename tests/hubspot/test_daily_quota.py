@@ -37,5 +37,5 @@ def test_scans_stop_when_what_is_left_belongs_to_others(
         ),
     ],
 )
-def test_a_quota_that_is_not_told_is_none(headers: dict[str, str]) -> None:
+def test_a_quota_that_is_not_stated_is_none(headers: dict[str, str]) -> None:
     assert DailyQuota.of(headers) is None

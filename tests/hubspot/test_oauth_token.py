@@ -137,7 +137,7 @@ def test_without_a_good_token_a_refresh_is_tried_for_as_long_as_any_request(
     portal.add_fault(Fault("503", endpoint="oauth_token", count=None))
 
     with pytest.raises(HubSpotUnavailableError, match="kept answering 503 to POST /oauth"):
-        _ = token_of(simulator, app, patience_s=20, sleep=slept.append).text
+        _ = token_of(simulator, app, retry_timeout_s=20, sleep=slept.append).text
 
     assert 5 < sum(slept) <= 20
 
@@ -340,7 +340,7 @@ def test_scopes_that_do_not_come_with_the_token_are_asked_for(
     assert portal.requests["oauth_introspection"] == 1
 
 
-def test_scopes_that_nobody_tells_leave_only_to_try(
+def test_scopes_that_hubspot_does_not_state_leave_only_to_try(
     simulator: HubSpotSimulator, portal: Portal, app: OAuthApp
 ) -> None:
     portal.oauth_apps[0].tells = False
@@ -367,7 +367,7 @@ def test_every_token_of_an_app_counts_for_the_same_limit(
     }
 
 
-def test_every_token_that_comes_is_told_to_the_masker(
+def test_every_token_that_comes_reaches_the_masker(
     simulator: HubSpotSimulator, portal: Portal, app: OAuthApp
 ) -> None:
     told: list[str] = []

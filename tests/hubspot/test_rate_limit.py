@@ -196,7 +196,7 @@ def test_a_window_that_is_nearly_full_is_answered_by_one_pause() -> None:
     assert second - first == pytest.approx(10.3 / 190, abs=0.001)
 
 
-def test_after_a_429_nobody_sends_for_a_while_and_nobody_hurries_then() -> None:
+def test_after_a_429_no_request_is_sent_for_a_while_and_none_hurries_then() -> None:
     state, _ = decide(State(), NOW, demand(0, hold_s=10.0))
 
     _, slots = decide(state, NOW + 1, demand(3))
@@ -211,7 +211,7 @@ def test_slots_can_be_asked_for_later() -> None:
     assert slots == [NOW + 2.0]
 
 
-def test_a_clock_that_is_set_back_stops_nobody_and_makes_no_window_fuller() -> None:
+def test_a_clock_that_is_set_back_stops_no_process_and_makes_no_window_fuller() -> None:
     state, _ = saturated(20)
     last_s = state.last_slot_at - state.updated_at
 

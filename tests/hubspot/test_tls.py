@@ -116,7 +116,7 @@ def test_a_handshake_that_breaks_off_is_worth_a_retry(monkeypatch: pytest.Monkey
 
         threading.Thread(target=hang_up, daemon=True).start()
         url = f"https://127.0.0.1:{server.getsockname()[1]}"
-        client = hook(monkeypatch, url).get_conn(patience_s=0.0)
+        client = hook(monkeypatch, url).get_conn(retry_timeout_s=0.0)
 
         with pytest.raises(HubSpotUnavailableError):
             client.account()

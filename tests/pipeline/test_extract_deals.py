@@ -332,7 +332,7 @@ def test_hubspot_down_is_worth_a_retry_and_says_where(
 ) -> None:
     simulator = serve(acme=portals.getting_started())
     simulator.portal(1_000_001).faults = [Fault("reset", count=1_000)]
-    monkeypatch.setitem(HubSpotHook.get_conn.__kwdefaults__, "patience_s", 0.1)
+    monkeypatch.setitem(HubSpotHook.get_conn.__kwdefaults__, "retry_timeout_s", 0.1)
 
     with pytest.raises(HubSpotUnavailableError, match=simulator.base_url):
         validate_token(scan())

@@ -328,7 +328,7 @@ def test_a_problem_with_associations_that_is_not_their_absence_is_no_empty_answe
     run(scan("1"))
     before = links(warehouse)
     portal.faults = [Fault("500", endpoint="associations", count=1_000)]
-    monkeypatch.setitem(HubSpotHook.get_conn.__kwdefaults__, "patience_s", 0.1)
+    monkeypatch.setitem(HubSpotHook.get_conn.__kwdefaults__, "retry_timeout_s", 0.1)
     validate_token(scan("2"))
 
     with pytest.raises(HubSpotUnavailableError):

@@ -15,7 +15,7 @@ from include.warehouse.fencing import tenant_lease
 from include.warehouse.rate_limits import SharedLimits
 from tests.chaos.budget import Budget
 from tests.chaos.chaos import environment_of, run_chaos
-from tests.chaos.victims import WorkerPool
+from tests.chaos.worker_pool import WorkerPool
 from tests.conftest import Serve
 from tests.hubspot_simulator import HubSpotSimulator, Portal, portals
 from tests.support.pgbouncer import PgBouncer, needs_pgbouncer
@@ -86,12 +86,12 @@ def test_many_scans_at_once_share_the_few_sessions_of_the_pool(
     pooled = pooler.warehouse(warehouse.schema)
     with (
         HubSpotSimulator(portal for _, portal in accounts) as simulator,
-        WorkerPool(environment_of(pooled, simulator, entries), tmp_path / "nursery") as nursery,
+        WorkerPool(environment_of(pooled, simulator, entries), tmp_path / "nursery") as worker_pool,
         sessions_seen(database_url) as seen,
     ):
-        nursery.wait()
+        worker_pool.wait()
         for task in ("validate_token", "extract_deals", "check_quality"):
-            all_at_once(nursery, task, [entry for entry, _ in entries])
+            all_at_once(worker_pool, task, [entry for entry, _ in entries])
 
     assert seen.most <= POOL_SIZE
     for tenant_id, portal in accounts:
@@ -104,14 +104,14 @@ def small_portal(number: int) -> Portal:
     )
 
 
-def all_at_once(nursery: WorkerPool, task: str, entries: list[dict[str, Any]]) -> None:
-    victims = [
-        nursery.begin(task, tenant=entry, run_id="1", mode="auto", checkpoint_pages=4)
+def all_at_once(worker_pool: WorkerPool, task: str, entries: list[dict[str, Any]]) -> None:
+    workers = [
+        worker_pool.begin(task, tenant=entry, run_id="1", mode="auto", checkpoint_pages=4)
         for entry in entries
     ]
-    for victim in victims:
-        assert nursery.ended(victim, 120.0), "a task does not end"
-        assert victim.succeeded, f"{victim.report}\n{nursery.last_lines()}"
+    for worker in workers:
+        assert worker_pool.ended(worker, 120.0), "a task does not end"
+        assert worker.succeeded, f"{worker.report}\n{worker_pool.last_lines()}"
 
 
 def test_an_outdated_try_is_told_from_the_newest_in_one_session(

@@ -19,7 +19,7 @@ FLAGS = (
 )
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 #: Airflow's login page and its UI take a while on a busy machine.
-PATIENCE_MS = 20_000
+TIMEOUT_MS = 20_000
 
 
 @contextmanager
@@ -41,7 +41,7 @@ def chromium_page(base_url: str) -> Iterator[Page]:
     """Yield a page of a new browser."""
     with chromium() as browser:
         page = browser.new_context(base_url=base_url).new_page()
-        page.set_default_timeout(PATIENCE_MS)
+        page.set_default_timeout(TIMEOUT_MS)
         yield page
 
 

@@ -61,13 +61,13 @@ def token_of(
     app: OAuthApp,
     store: TokenStore | None = None,
     *,
-    patience_s: float = 60.0,
+    retry_timeout_s: float = 60.0,
     sleep: Callable[[float], None] = lambda _: None,
     **more: Any,
 ) -> OAuthToken:
     endpoint = TokenEndpoint(simulator.base_url, "2026-03", tenant_id="acme", timeout_s=(5, 5))
     return OAuthToken(
-        app, endpoint, store, tenant_id="acme", patience_s=patience_s, sleep=sleep, **more
+        app, endpoint, store, tenant_id="acme", retry_timeout_s=retry_timeout_s, sleep=sleep, **more
     )
 
 

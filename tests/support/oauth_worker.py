@@ -20,7 +20,7 @@ def main(base_url: str, client_id: str, client_secret: str, refresh: str, schema
         OAuthApp(client_id, client_secret, refresh),
         TokenEndpoint(base_url, "2026-03", timeout_s=(10, 20)),
         SharedTokens(Warehouse.from_url(os.environ["DATABASE_URL"], schema)),
-        patience_s=60,
+        retry_timeout_s=60,
     )
     print("ready", flush=True)
     sys.stdin.readline()

@@ -18,7 +18,7 @@ def tenants_of(tmp_path: Path, text: str, **environ: str) -> Tenants:
     return load_tenants({"HUBSPOT_DEALS_TENANTS_FILE": str(file), **environ})
 
 
-def test_nobody_is_told_by_default_and_of_everything_but_warnings_if_somebody_is(
+def test_nobody_is_alerted_by_default_and_of_everything_but_warnings_if_somebody_is(
     tmp_path: Path,
 ) -> None:
     (tenant,) = tenants_of(tmp_path, "tenants: [{id: acme}]").enabled

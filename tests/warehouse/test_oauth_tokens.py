@@ -266,7 +266,9 @@ def test_an_unreachable_warehouse_is_waited_for_like_hubspot(
     slept: list[float] = []
 
     with pytest.raises(WarehouseUnavailableError):
-        _ = token_of(simulator, app, SharedTokens(nowhere), patience_s=5, sleep=slept.append).text
+        _ = token_of(
+            simulator, app, SharedTokens(nowhere), retry_timeout_s=5, sleep=slept.append
+        ).text
 
     assert slept
 

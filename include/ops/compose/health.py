@@ -12,7 +12,7 @@ from include.ops.compose.secrets import SecretFiles
 
 #: Airflow's own components beat every 5 s; under load some later.
 SILENT_FOR_S = 60
-PATIENCE_S = 5
+TIMEOUT_S = 5
 JOBS = {"dag-processor": "DagProcessorJob", "triggerer": "TriggererJob"}
 _BEATS = """
     select count(*) from job
@@ -32,7 +32,7 @@ def _job_problem(job_type: str, metadata_url: str) -> str | None:
     import psycopg
 
     url = metadata_url.replace("postgresql+psycopg2://", "postgresql://", 1)
-    with psycopg.connect(url, connect_timeout=PATIENCE_S) as connection:
+    with psycopg.connect(url, connect_timeout=TIMEOUT_S) as connection:
         row = connection.execute(_BEATS, [job_type, socket.gethostname(), SILENT_FOR_S]).fetchone()
     return None if row and row[0] else f"no heartbeat of a {job_type} for {SILENT_FOR_S} s"
 
@@ -45,7 +45,7 @@ def _worker_problem(environ: Mapping[str, str]) -> str | None:
     node = environ.get("CELERY_NODE") or f"celery@{socket.gethostname()}"
     app = Celery(broker=SecretFiles(environ).read("broker_url"), broker_connection_timeout=2)
     try:
-        answers = app.control.ping(destination=[node], timeout=PATIENCE_S, limit=1)
+        answers = app.control.ping(destination=[node], timeout=TIMEOUT_S, limit=1)
     except OperationalError:
         return "Redis does not answer"
-    return None if answers else f"{node} does not answer for {PATIENCE_S} s"
+    return None if answers else f"{node} does not answer for {TIMEOUT_S} s"

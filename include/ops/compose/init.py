@@ -19,9 +19,10 @@ from psycopg import sql
 from sqlalchemy import select
 
 from include.ops.compose.secrets import DeployError, Login, SecretFiles
-from include.ops.local.airflow_api import AirflowApi
-from include.ops.local.demo import DEMO_TOKENS, connection_to
+from include.ops.local.airflow_api import FINAL_RUN_STATES, AirflowApi
+from include.ops.local.simulator import DEMO_TOKENS, connection_to
 from include.tenants import load_tenants
+from include.tenants.model import DAG_ID_PREFIX
 from include.warehouse.connection import warehouse_schema
 
 SUPERUSER = "postgres"
@@ -38,7 +39,7 @@ def set_up_databases(files: SecretFiles) -> list[str]:
     """Make what is missing of the logins and databases that are in our own server.
 
     Passwords are set each time: that is how a renewed one gets there. URLs that lead to another
-    server are left to whoever runs that one.
+    server are left to its administrator.
     """
     logins = {name: Login.of(files.read(name), name) for name in LOGINS}
     ours = {name: login for name, login in logins.items() if login.address == files.postgres}
@@ -238,26 +239,25 @@ def _run(environ: Mapping[str, str], *arguments: str) -> None:
         )
 
 
-PATIENCE_S = 300
+TIMEOUT_S = 300
 POLL_S = 1.0
-FINAL_STATES = ("success", "failed")
 
 
 def scan_demo_tenants(environ: Mapping[str, str] = os.environ) -> Iterator[str]:
     """Start a scan of each tenant that has none; yield how each ends. Raises DeployError."""
     password = SecretFiles(environ).read("admin_password")
     api = AirflowApi(environ["AIRFLOW_API_URL"], ADMIN, password)
-    deadline = time.monotonic() + PATIENCE_S
+    deadline = time.monotonic() + TIMEOUT_S
     runs = {}
     for tenant_id in DEMO_TOKENS:
-        dag_id = f"hubspot_deals__{tenant_id}"
+        dag_id = f"{DAG_ID_PREFIX}{tenant_id}"
         while not _is_parsed(api, dag_id):
             _wait(deadline, f"the DAG {dag_id} does not appear")
         run = api.newest_run(dag_id)
         api.unpause(dag_id)
         runs[dag_id] = run["dag_run_id"] if run else api.trigger(dag_id)
     for dag_id, run_id in runs.items():
-        while (state := api.run(dag_id, run_id)["state"]) not in FINAL_STATES:
+        while (state := api.run(dag_id, run_id)["state"]) not in FINAL_RUN_STATES:
             _wait(deadline, f"{dag_id} is still {state}")
         yield f"{dag_id}: {state}"
 
@@ -272,6 +272,6 @@ def _is_parsed(api: AirflowApi, dag_id: str) -> bool:
 def _wait(deadline: float, problem: str) -> None:
     if time.monotonic() > deadline:
         raise DeployError(
-            f"{problem} after {PATIENCE_S} s.", "See `docker compose logs`, then `up` again."
+            f"{problem} after {TIMEOUT_S} s.", "See `docker compose logs`, then `up` again."
         )
     time.sleep(POLL_S)

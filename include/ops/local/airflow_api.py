@@ -14,6 +14,10 @@ PAGE_SIZE = 100
 _UNFINISHED = "dags/~/dagRuns?state=queued&state=running"
 
 
+#: A DAG run in one of these has ended.
+FINAL_RUN_STATES = frozenset({"success", "failed"})
+
+
 class AirflowApi:
     """A client of one Airflow, logged in at the first request."""
 

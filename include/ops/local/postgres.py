@@ -36,7 +36,7 @@ from include.ops.local.processes import (
     unprivileged_account,
 )
 
-#: Only root can write to the first one, so nobody can put something else in our place.
+#: Only root can write to the first one, so no other user can put something else in our place.
 SYSTEM_DIRS = (Path("/var/lib"), Path("/var/tmp"))  # noqa: S108 - used by root, ownership checked
 RELOCATED_PREFIX = "hubspot_deals-"
 #: Parts of the wheel that only compiling extensions needs.
@@ -270,7 +270,7 @@ class EmbeddedPostgres(Started):
             try:
                 return self._create_databases()
             except psycopg.OperationalError as exc:
-                # A server that was just told or made to end still looks like a running one.
+                # A server that was just asked or made to end still looks like a running one.
                 if time.monotonic() > deadline:
                     raise LocalError(
                         f"PostgreSQL runs but can't be used: {exc}.",

@@ -44,7 +44,7 @@ CONNECT_TIMEOUT_S = 1
 
 
 def free_port() -> int:
-    """Return a port nobody listens on.
+    """Return a port that no program listens on.
 
     From below the range that systems give to outgoing connections (from 32,768 on Linux, 49,152 on
     macOS): one of those would be taken before a slow server gets to it.
@@ -113,7 +113,7 @@ def _pid_in(state_dir: Path) -> int:
 
 #: Holds the state directory of the stack that a process belongs to.
 MARKER = "HUBSPOT_DEALS_STACK"
-#: Airflow's programs need 2 to 5 s to end. A second signal tells the scheduler not to wait for
+#: Airflow's programs need 2 to 5 s to end. A second signal makes the scheduler not wait for
 #: running tasks; a triggerer that missed the end of its own child ignores both.
 GRACE_S = 4.0
 POLITE_SIGNALS = 2
@@ -223,7 +223,7 @@ class Programs:
             _signal_all(leaders, psutil.Process.terminate)
             if not _alive_after(family, grace_s):
                 break
-        # Whoever was forked in the meantime is in this second look only.
+        # A process that was forked in the meantime is in this second look only.
         rest = {*family, *self._members()}
         _signal_all(rest, psutil.Process.kill)
         _alive_after(rest, grace_s)
@@ -290,7 +290,7 @@ def python(*arguments: str) -> list[str]:
 
 @dataclass(frozen=True)
 class Account:
-    """The user that a program runs as. ``uid`` None: whoever runs this process."""
+    """The user that a program runs as. ``uid`` None: the user of this process."""
 
     uid: int | None = None
     gid: int | None = None

@@ -13,11 +13,11 @@ from urllib.parse import urlsplit
 
 import requests
 
-from include.ops.local.airflow_api import AirflowApi, errors_in
+from include.ops.local.airflow_api import FINAL_RUN_STATES, AirflowApi, errors_in
 from include.ops.local.credentials import Credentials
 from include.ops.local.postgres import EmbeddedPostgres
 from include.ops.local.processes import LocalError, Programs, launcher_pid
-from include.ops.local.stack import FINAL_STATES, LocalStack
+from include.ops.local.stack import LocalStack
 from include.tenants import Tenant
 
 TASKS = ("validate_token", "extract_deals", "check_quality")
@@ -42,12 +42,12 @@ class Run:
 
     @property
     def ended(self) -> bool:
-        return self.state in FINAL_STATES
+        return self.state in FINAL_RUN_STATES
 
 
 @dataclass(frozen=True)
 class Change:
-    """A task of a run has got into another state; ``error`` tells why, if that is a bad one."""
+    """A task of a run has got into another state; ``error`` says why, if that is a bad one."""
 
     run: Run
     task_id: str
@@ -193,7 +193,7 @@ class Report:
             self._out.write(text)
             self._out.flush()
         except OSError:
-            # The pipe or terminal is gone. What was asked for goes on; nobody reads about it.
+            # The pipe or terminal is gone. What was asked for goes on without output.
             os.dup2(os.open(os.devnull, os.O_WRONLY), self._out.fileno())
 
 

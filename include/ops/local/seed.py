@@ -84,7 +84,7 @@ def client_of(environ: Mapping[str, str], tenant_id: str | None) -> HubSpotClien
         token,
         tenant_id=tenant_id,
         api_version=version or endpoints.DEFAULT_API_VERSION,
-        patience_s=0,
+        retry_timeout_s=0,
     )
 
 

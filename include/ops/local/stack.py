@@ -20,7 +20,7 @@ import psycopg
 import requests
 
 from include.errors import TenantsFileError
-from include.ops.local.airflow_api import AirflowApi, errors_in
+from include.ops.local.airflow_api import FINAL_RUN_STATES, AirflowApi, errors_in
 from include.ops.local.credentials import Credentials, write_private
 from include.ops.local.postgres import EmbeddedPostgres
 from include.ops.local.processes import PROJECT_ROOT, LocalError, Programs, Started, is_free, python
@@ -105,7 +105,6 @@ COMPONENTS: Mapping[str, tuple[str, ...]] = {
 HEALTHY_TIMEOUT_S = 240
 DAGS_TIMEOUT_S = 120
 POLL_S = 0.5
-FINAL_STATES = frozenset({"success", "failed"})
 
 
 class LocalStack(Started):
@@ -276,7 +275,7 @@ class LocalStack(Started):
 
         def ended() -> bool:
             states[0] = self.api.run(dag_id, run_id)["state"]
-            return states[0] in FINAL_STATES
+            return states[0] in FINAL_RUN_STATES
 
         self._wait_until(ended, timeout_s, lambda: f"Run {run_id} of {dag_id} is {states[0]}")
         return states[0]

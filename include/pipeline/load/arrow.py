@@ -347,7 +347,7 @@ class ArrowBuffer:
             extracted_at=extracted_at,
         )
         prefix = "" if self._object_name == "deals" else f"{self._object_name}."
-        self._extraction.tally.misfits.update({prefix + k: n for k, n in batch.misfits.items()})
+        self._extraction.totals.misfits.update({prefix + k: n for k, n in batch.misfits.items()})
         self._batches.append(batch)
         return sum(batch.table.nbytes for batch in self._batches)
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from include.hubspot.answers import Page, Record
 from include.metrics import count
-from include.pipeline.context import Figures, ScanContext
+from include.pipeline.context import ObjectProgress, ScanContext
 from include.pipeline.read.concurrency import PageBudget
 from include.warehouse.checkpoints import Chunk, ScanObjects
 from include.warehouse.records import RecordTable
@@ -28,22 +28,26 @@ class ChunkWriter:
     """Takes pages and loads them, a fifth to half of ``checkpoint_pages`` at a time.
 
     The rest is how far readers may be ahead meanwhile: a kill costs ``checkpoint_pages`` pages at
-    most. Large pages make both smaller. ``figures`` are written with each chunk, so
-    whoever adds a page tells them first how far the object is read with it.
+    most. Large pages make both smaller. ``progress`` is written with each chunk, so a caller
+    updates its position before it adds a page.
     """
 
     def __init__(
-        self, extraction: ScanContext, table: RecordTable, scan_log: ScanObjects, figures: Figures
+        self,
+        extraction: ScanContext,
+        table: RecordTable,
+        scan_log: ScanObjects,
+        progress: ObjectProgress,
     ) -> None:
         self._extraction = extraction
         self._table = table
         self._scan_log = scan_log
-        self._figures = figures
+        self._progress = progress
         self._records: list[Record] = []
         self._collected: ArrowBuffer | None = None
         self._chunk_pages = 0
         self._read_ahead_pages = 0
-        self._counted = extraction.tally.records
+        self._counted = extraction.totals.records
         self._max_chunk_pages = (extraction.checkpoint_pages + 1) // 2
         self._reading_since = self._loading_since = extraction.clock()
         self.read_ahead = PageBudget(extraction.checkpoint_pages)
@@ -53,9 +57,9 @@ class ChunkWriter:
         self._records += page.results
         self._chunk_pages += 1
         self._read_ahead_pages += read_ahead
-        self._figures.pages += 1
-        self._extraction.tally.pages += 1
-        self._extraction.tally.repairs.add(page.repairs)
+        self._progress.pages += 1
+        self._extraction.totals.pages += 1
+        self._extraction.totals.repairs.add(page.repairs)
         if len(self._records) >= COLLECTED_AT_ONCE:
             self._collect()
         if self._chunk_pages >= self._max_chunk_pages:
@@ -72,8 +76,8 @@ class ChunkWriter:
     def flush(self) -> None:
         """Load what was added since the last time. All of it is in PostgreSQL afterwards."""
         self._collect()
-        # What comes next may have been read, and waited, since the last loading began. Rather too
-        # early than too late: what somebody else reads later is newer.
+        # `_extracted_at` must never be later than the read. Pages buffered during the last load
+        # were read before it ended, so the next chunk is stamped with the previous load's start.
         self._reading_since, self._loading_since = self._loading_since, self._extraction.clock()
         self._chunk_pages = 0
         loader, self._collected = self._collected, None
@@ -88,7 +92,10 @@ class ChunkWriter:
     def checkpoint(self, chunk: Chunk | None = None) -> None:
         """Write down how far the object is read. Raises OutdatedAttemptError."""
         self._scan_log.checkpoint(
-            self._extraction.scan_log, chunk, self._figures.columns(), self._extraction.progress()
+            self._extraction.scan_log,
+            chunk,
+            self._progress.columns(),
+            self._extraction.progress_columns(),
         )
 
     def _collect(self) -> None:
@@ -101,7 +108,7 @@ class ChunkWriter:
             self._collected = ArrowBuffer(self._extraction, self._table)
         collected_bytes = self._collected.add(self._records, self._reading_since)
         self._keep_small(collected_bytes)
-        self._extraction.tally.records += len(self._records)
+        self._extraction.totals.records += len(self._records)
         self._records = []
 
     def _keep_small(self, collected_bytes: int) -> None:
@@ -113,27 +120,27 @@ class ChunkWriter:
 
     def _load(self, loader: "ArrowBuffer") -> Chunk:
         loaded = loader.load()
-        self._figures.merged += self._table.mark_merged(loaded.merges)
-        self._figures.duplicates_dropped += loaded.duplicates_dropped
-        self._figures.records_received += len(loaded.chunk.ids)
+        self._progress.merged += self._table.mark_merged(loaded.merges)
+        self._progress.duplicates_dropped += loaded.duplicates_dropped
+        self._progress.records_received += len(loaded.chunk.ids)
         return loaded.chunk
 
     def _count(self) -> None:
         """Send what was received since the last time."""
-        scan, received = self._extraction.scan, self._extraction.tally.records
+        scan, received = self._extraction.scan, self._extraction.totals.records
         tags = {"tenant": scan.tenant.id, "mode": scan.mode, "object": self._table.object_name}
         count("records_received", received - self._counted, **tags)
         count("checkpoints", 1, **tags)
         self._counted = received
 
     def _tell(self) -> None:
-        extraction, figures = self._extraction, self._figures
+        extraction, progress = self._extraction, self._progress
         log.info(
             "tenant %s: %s: %d pages, %d records loaded, %d requests, %d throttled",
             extraction.tenant.id,
             self._table.object_name,
-            figures.pages,
-            extraction.tally.records,
+            progress.pages,
+            extraction.totals.records,
             extraction.client.requests,
             extraction.client.throttled,
         )
@@ -141,7 +148,7 @@ class ChunkWriter:
             extraction.on_checkpoint(
                 {
                     "object": self._table.object_name,
-                    "pages": figures.pages,
-                    "position": figures.position.to_json(),
+                    "pages": progress.pages,
+                    "position": progress.position.to_json(),
                 }
             )

@@ -32,7 +32,7 @@ os.environ.update(
         "RUNTIME__LOG_LEVEL": "ERROR",
         # What loads leave in the warehouse is not needed to go on: the scans' tables are.
         "RESTORE_FROM_DESTINATION": "false",
-        # Nobody but the same process reads the files: to compress them would cost more
+        # Only this process reads the files: to compress them would cost more
         "DATA_WRITER__COMPRESSION": "none",
         "LOAD__DELETE_COMPLETED_JOBS": "true",
         # Airflow retries, from the last checkpoint
@@ -59,7 +59,7 @@ def _roll_back(self: Psycopg2SqlClient) -> None:
 
 
 # dlt would have the session reset all that was set. Behind a pooler that gives it the name of
-# whoever was the session's first client, and the fences go by names.
+# the session's first client, and fences compare names.
 Psycopg2SqlClient._reset_connection = _roll_back  # type: ignore[method-assign]
 
 _url_of = PostgresCredentials.to_native_representation
@@ -131,7 +131,7 @@ class Loader:
         pipeline = self._pipeline(slot)
         pipeline.run(_source(table, shape, rewrite=rewrite)).raise_on_failed_jobs()
         # Or each load keeps a little: what dlt leaves behind refers to itself, which is
-        # noticed late; and what Arrow has to spare nobody else can use.
+        # noticed late; and memory that Arrow keeps in reserve is lost to others.
         gc.collect()
         pa.default_memory_pool().release_unused()
 

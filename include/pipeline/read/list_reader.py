@@ -46,7 +46,7 @@ class ListReader:
 
     :param position: what is to be read; moved on with every page that is yielded.
     :param announced: how many live records were counted before.
-    :param read_ahead: asked before each page; whoever has stored the pages tells it so.
+    :param read_ahead: asked before each page; it is released when pages are stored.
 
     Readers are threads. They end with the `with` block, whatever ends it.
     """
@@ -221,7 +221,7 @@ class ListReader:
     def _read_ranges(self, part: IdRange | None, after: str | None) -> None:
         """Read a range to its end, then another, as long as there is one."""
         ranges = self._ranges
-        assert ranges is not None  # noqa: S101 - whoever gave us a part has it from there
+        assert ranges is not None  # noqa: S101 - parts come from there
         while part is not None:
             self._read_range(ranges, part, after)
             if self._stopped.is_set():
@@ -237,7 +237,7 @@ class ListReader:
             after = listed.after
 
     def _deliver(self, ranges: IdRanges, part: IdRange, listed: ListedPage) -> bool:
-        """Hand on a page of a range, and tell whether it was the last. Verifies its order."""
+        """Hand on a page of a range, and return whether it was the last. Verifies its order."""
         ids = _ids(listed)
         try:
             position = _verified(listed, ids, part.position)
@@ -318,7 +318,7 @@ def _ascend(ids: list[int], above: int) -> bool:
 
 
 def _follows(ids: list[int], tail: list[int]) -> bool:
-    """Tell whether *ids* are what follows the first of *tail*, ids that are known to be there.
+    """Return whether *ids* are what follows the first of *tail*, ids that are known to be there.
 
     Whether a cursor's own id comes with its page differs, and does not matter.
     """

@@ -20,7 +20,7 @@ def _everything() -> list[Interval]:
 class ListPosition:
     """What is still to be read of a list: ids, ascending and apart from each other.
 
-    ``after``: where a list goes on whose cursors tell nothing; `remaining` is everything until its
+    ``after``: where a list goes on whose cursors are opaque; `remaining` is everything until its
     last page has come.
     """
 
@@ -93,7 +93,7 @@ class Position:
         )
 
 
-#: A range with fewer records left, as far as one can tell, is not worth a second reader.
+#: A range with fewer records left, as far as is known, is not worth a second reader.
 SPLIT_MIN_RECORDS = 200
 
 
@@ -185,5 +185,5 @@ class IdRanges:
 
 
 def _is_known(of: IdRange) -> bool:
-    """Tell whether it was seen what the range, and what was last cut from it, begin with."""
+    """Return whether it was seen what the range, and what was last cut from it, begin with."""
     return of.cut_from is None and of.waits_for is None

@@ -9,7 +9,7 @@ from include.hubspot.answers import Page
 from include.hubspot.client import batches
 from include.hubspot.crm_objects import CrmObject
 from include.hubspot.endpoints import READ_BATCH_SIZE
-from include.pipeline.context import Figures, ScanContext
+from include.pipeline.context import ObjectProgress, ScanContext
 from include.pipeline.load.chunk_writer import ChunkWriter
 from include.pipeline.plan import Plan
 from include.pipeline.read.concurrency import in_order
@@ -28,7 +28,7 @@ class LookedUp:
 
 
 class RecordReader:
-    """Brings one object's rows up to date, going on from where *figures* say it is."""
+    """Brings one object's rows up to date, going on from where *progress* says it is."""
 
     def __init__(
         self,
@@ -37,14 +37,14 @@ class RecordReader:
         properties: Sequence[str],
         table: RecordTable,
         writer: ChunkWriter,
-        figures: Figures,
+        progress: ObjectProgress,
     ) -> None:
         self._extraction = extraction
         self._object = crm_object
         self._properties = properties
         self._table = table
         self._writer = writer
-        self._figures = figures
+        self._progress = progress
 
     def read(self, plan: Plan) -> None:
         """Read what *plan* says, and every archived record in any case.
@@ -52,7 +52,7 @@ class RecordReader:
         Archiving moves no modification time and hides a record from search: only the list of the
         archived tells. docs/how-scans-work.md#deletes
         """
-        position = self._figures.position
+        position = self._progress.position
         if plan.window_start is None:
             self._list(position.live, archived=False, announced=plan.expected or 0)
         else:
@@ -82,13 +82,13 @@ class RecordReader:
             found.archived |= _ids(archived) & (set(batch) - found.live)
             found.gone |= set(batch) - found.live - found.archived
         self._writer.flush()
-        # A row whose content is the same as before it vanished is not written, only unmarked.
+        # A row whose content is the same as before it was missing is not written, only unmarked.
         self._table.clear_marks(self._extraction.scan.id)
         return found
 
     def mark_gone(self, ids: Iterable[int]) -> None:
         """Mark rows whose records HubSpot does not know any more."""
-        self._figures.vanished += self._table.mark_vanished(
+        self._progress.vanished += self._table.mark_vanished(
             sorted(ids), self._extraction.started_at
         )
 
@@ -102,7 +102,7 @@ class RecordReader:
         self._table.clear_marks(scan_id)
         found = self.look_up(self._table.unseen_ids(scan_id, archived_only=archived_only))
         if archived_only:
-            self._figures.restored += len(found.live)
+            self._progress.restored += len(found.live)
         self.mark_gone(found.gone)
         if found.archived and not again:
             # They are archived, and the list of the archived lacked them: it may have lacked others

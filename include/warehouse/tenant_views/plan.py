@@ -91,7 +91,7 @@ def to_number(text: object) -> Decimal | None:
 
 
 def is_key(text: str) -> bool:
-    """Tell whether a text fits into an index, beside another of its kind and the tenant."""
+    """Return whether a text fits into an index, beside another of its kind and the tenant."""
     # most are short: no need to encode them
     return len(text) <= KEY_BYTES // 4 or len(text.encode(errors="replace")) <= KEY_BYTES
 

@@ -13,7 +13,7 @@ from include.errors import WarehouseConfigError
 from include.warehouse.connection import Warehouse
 from include.warehouse.tenant_views.plan import tenant_role, tenant_schema
 
-#: Tables that no reader needs: what is in them is of use to an attacker, or to nobody.
+#: Tables that no reader needs: what is in them is of use to an attacker only.
 CLOSED_TO_READERS = frozenset({"locks", "oauth_tokens", "rate_limits"})
 #: Written by migrations alone.
 READ_BY_LOADERS = frozenset({"schema_migrations"})
@@ -72,7 +72,7 @@ def _statements(connection: psycopg.Connection, schema: str) -> Iterator[sql.Com
         yield _on_tables(
             "grant select on {tables} to {role}", schema, tables - CLOSED_TO_READERS, reader
         )
-        # what somebody granted with `on all tables` before
+        # what was granted with `on all tables` before
         if closed := tables & CLOSED_TO_READERS:
             yield _on_tables("revoke all on {tables} from {role}", schema, closed, reader)
 
@@ -120,7 +120,7 @@ def create_group_roles(warehouse: Warehouse) -> list[str]:
             raise _not_allowed(connection, refused, "")
         for role in missing:
             right = "connect, create" if role == loader_role(warehouse.schema) else "connect"
-            # a notice, not an error, says that somebody may not grant it
+            # a notice, not an error, says that the role may not grant it
             connection.execute(
                 sql.SQL(f"grant {right} on database {{}} to {{}}").format(
                     sql.Identifier(connection.info.dbname), sql.Identifier(role)

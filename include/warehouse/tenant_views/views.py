@@ -70,7 +70,7 @@ class _TenantViews:
         self._tenant_id = tenant_id
         self._schema = tenant_schema(dataset, tenant_id)
         self._role = tenant_role(tenant_id)
-        #: Starts the comment of every view we built: what lacks it is somebody else's.
+        #: Starts the comment of every view we built: what lacks it is not ours.
         self._mark = f"Built from {dataset} for {tenant_id}; changes are overwritten. Version "
 
     def publish(self, objects: Sequence[str], typed_columns: Mapping[str, str]) -> list[str]:

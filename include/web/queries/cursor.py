@@ -1,4 +1,4 @@
-"""Cursors: where the next page of a list begins, opaque to whoever gets one."""
+"""Cursors: where the next page of a list begins, opaque to the client."""
 
 import base64
 import binascii

@@ -70,7 +70,7 @@ class ScanPage(TypedDict):
 
 
 class ScanObject(TypedDict):
-    """What a scan did about one object. ``expected``: None where nobody knew."""
+    """What a scan did about one object. ``expected``: None where it was not known."""
 
     object: str
     mode: str
@@ -258,7 +258,7 @@ def _position(what: str, cursor: str | None) -> tuple[datetime | None, str | Non
                 return datetime.fromisoformat(started_at), scan_id
             except ValueError:
                 raise InvalidCursorError from None
-    # whoever makes a cursor himself
+    # a cursor that the client made up
     raise InvalidCursorError
 
 

@@ -24,7 +24,7 @@ class Quality(TypedDict):
 
 
 class DailyQuota(TypedDict):
-    """As HubSpot told it last, all the account's apps together. ``used_today`` None: that was
+    """As HubSpot stated it last, all the account's apps together. ``used_today`` None: that was
     on another day.
     """
 

@@ -12,7 +12,7 @@ from playwright.sync_api import (
     StorageState,
 )
 
-from tests.support.chromium import PATIENCE_MS, chromium, sign_in_by_hand
+from tests.support.chromium import TIMEOUT_MS, chromium, sign_in_by_hand
 from tests.web.browser.data import fill, other_tenants
 from tests.web.browser.stack import REAL_TENANTS, PageStack, new_stack, start
 
@@ -65,7 +65,7 @@ def sign_in(page_stack: PageStack, browser: Browser, complaints: list[str]) -> I
             base_url=page_stack.url, storage_state=_signed_in[user], **options
         )
         windows.append(context)
-        context.set_default_timeout(PATIENCE_MS)
+        context.set_default_timeout(TIMEOUT_MS)
         page = context.new_page()
         _listen(context, page, page_stack, complaints)
         return page
@@ -86,7 +86,7 @@ def signed_in_by_hand(
     """Go through Airflow's own login page."""
     context = browser.new_context(base_url=page_stack.url)
     page = context.new_page()
-    page.set_default_timeout(PATIENCE_MS)
+    page.set_default_timeout(TIMEOUT_MS)
     page.goto("/")
     sign_in_by_hand(page, user, password)
     state = context.storage_state()

@@ -1,6 +1,6 @@
 """A process that has imported everything and forks a victim for each attempt at a task.
 
-`python -m tests.chaos.zygote` reads orders from stdin, one JSON a line, and writes reports to
+`python -m tests.chaos.fork_server` reads orders from stdin, one JSON a line, and writes reports to
 stdout: a process of its own for each attempt would spend most of its life importing. Until a fork
 nothing is opened, and no thread is started. When stdin ends, so does it, and all its victims.
 """

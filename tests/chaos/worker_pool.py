@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import psutil  # type: ignore[import-untyped]
+import psutil
 
 ROOT = Path(__file__).parent.parent.parent
 START_TIMEOUT_S = 60.0
@@ -67,7 +67,7 @@ class WorkerPool:
         self._unread = b""
         with self.log.open("wb") as output:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "tests.chaos.zygote"],
+                [sys.executable, "-m", "tests.chaos.fork_server"],
                 env={
                     **environment,
                     "PYTHONPATH": str(ROOT),
@@ -117,49 +117,49 @@ class WorkerPool:
         self._order(number=number, task=task, working_directory=str(working_directory), **order)
         while "pid" not in (report := self._next_report(STOP_TIMEOUT_S)):
             self._take(report)
-        victim = Worker(number, report["pid"], working_directory)
-        self._victims[number] = victim
-        return victim
+        worker = Worker(number, report["pid"], working_directory)
+        self._victims[number] = worker
+        return worker
 
-    def ended(self, victim: Worker, wait_s: float = 0.0) -> bool:
+    def ended(self, worker: Worker, wait_s: float = 0.0) -> bool:
         """Say whether it has ended, or does so within *wait_s*."""
         deadline = time.monotonic() + wait_s
-        while victim.report is None:
+        while worker.report is None:
             left_s = max(0.0, deadline - time.monotonic())
             if (report := self._report_within(left_s)) is None:
                 return False
             self._take(report)
         return True
 
-    def stop(self, victim: Worker) -> bool:
+    def stop(self, worker: Worker) -> bool:
         """Stop it where it is; say False if it ended before that."""
-        self._signal(victim, signal.SIGSTOP)
+        self._signal(worker, signal.SIGSTOP)
         deadline = time.monotonic() + STOP_TIMEOUT_S
-        while not self.ended(victim, 0.001):
+        while not self.ended(worker, 0.001):
             with contextlib.suppress(psutil.NoSuchProcess):
-                if psutil.Process(victim.pid).status() == psutil.STATUS_STOPPED:
+                if psutil.Process(worker.pid).status() == psutil.STATUS_STOPPED:
                     return True
-            assert time.monotonic() < deadline, f"{victim} does not stop"
+            assert time.monotonic() < deadline, f"{worker} does not stop"
         return False
 
-    def go_on(self, victim: Worker) -> None:
-        self._signal(victim, signal.SIGCONT)
+    def go_on(self, worker: Worker) -> None:
+        self._signal(worker, signal.SIGCONT)
 
-    def kill(self, victim: Worker) -> None:
-        self._signal(victim, signal.SIGKILL)
-        assert self.ended(victim, STOP_TIMEOUT_S), f"{victim} survives SIGKILL"
+    def kill(self, worker: Worker) -> None:
+        self._signal(worker, signal.SIGKILL)
+        assert self.ended(worker, STOP_TIMEOUT_S), f"{worker} survives SIGKILL"
 
     def last_lines(self) -> str:
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-SHOWN_LINES:])
 
-    def show_stacks(self, victim: Worker) -> None:
+    def show_stacks(self, worker: Worker) -> None:
         """Have it write into the log where all its threads are."""
-        self._signal(victim, signal.SIGUSR1)
-        self.ended(victim, 1.0)
+        self._signal(worker, signal.SIGUSR1)
+        self.ended(worker, 1.0)
 
-    def _signal(self, victim: Worker, which: int) -> None:
-        if victim.report is None:
-            self._order(number=victim.number, signal=int(which))
+    def _signal(self, worker: Worker, which: int) -> None:
+        if worker.report is None:
+            self._order(number=worker.number, signal=int(which))
 
     def _order(self, **order: Any) -> None:
         assert self._process.stdin

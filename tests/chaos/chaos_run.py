@@ -13,13 +13,13 @@ from include.warehouse.scans import end_scan
 from tests.chaos import promise
 from tests.chaos.accounts import change, change_little
 from tests.chaos.budget import Budget
-from tests.chaos.moments import SPANS, After, Moment, Scene, Span, any_moment
+from tests.chaos.event_log import EventLog
+from tests.chaos.fault_points import SPANS, After, Moment, Scene, Span, any_moment
 from tests.chaos.orphans import Orphans
 from tests.chaos.phases import phase_of
 from tests.chaos.proof import Proof
-from tests.chaos.story import EventLog
 from tests.chaos.tally import Tally
-from tests.chaos.victims import Worker, WorkerPool
+from tests.chaos.worker_pool import Worker, WorkerPool
 from tests.hubspot_simulator import Portal
 
 #: How often to look whether the moment has come.
@@ -56,7 +56,7 @@ class ChaosRun:
         tenant: dict[str, Any],
         portal: Portal,
         warehouse: Warehouse,
-        nursery: WorkerPool,
+        worker_pool: WorkerPool,
         budget: Budget,
         stop: threading.Event,
         say: Callable[[str], None],
@@ -65,13 +65,13 @@ class ChaosRun:
         self._entry = tenant
         self._portal = portal
         self._warehouse = warehouse
-        self._nursery = nursery
+        self._nursery = worker_pool
         self._budget = budget
         self._stop = stop
         self._say = say
         self._rng = random.Random(f"{budget.seed} {self._tenant.id}")
         self.tally = Tally()
-        self._orphans = Orphans(warehouse, nursery, self.tally, self._rng)
+        self._orphans = Orphans(warehouse, worker_pool, self.tally, self._rng)
         self._proof = Proof(warehouse, portal, self._tenant)
         self._spans = dict(SPANS)
         self._succeeded: list[str] = []
@@ -90,7 +90,7 @@ class ChaosRun:
         self._scans += 1
         run_id = f"run {self._scans}"
         disturbances = self._rng.choices(list(DISTURBANCES), list(DISTURBANCES.values()))[0]
-        story = EventLog(
+        event_log = EventLog(
             scan_id(self._tenant.dag_id, run_id),
             run_id,
             mode,
@@ -100,72 +100,72 @@ class ChaosRun:
             may_leave_orphans="orphans" in disturbances,
         )
         try:
-            self._do("validate_token", story)
-            if self._extract(story):
-                self._orphans.settle(story)
-                self._do("check_quality", story)
-                self._prove(story)
-                self._say(f"{self._tenant.id}: {story.summary}")
+            self._do("validate_token", event_log)
+            if self._extract(event_log):
+                self._orphans.settle(event_log)
+                self._do("check_quality", event_log)
+                self._prove(event_log)
+                self._say(f"{self._tenant.id}: {event_log.summary}")
             else:
                 self.tally.given_up += 1
-                self._say(f"{self._tenant.id}: {story.summary}, given up")
+                self._say(f"{self._tenant.id}: {event_log.summary}, given up")
         except BaseException as exc:
-            exc.add_note(f"tenant {self._tenant.id}, seed {self._budget.seed}, {story}")
+            exc.add_note(f"tenant {self._tenant.id}, seed {self._budget.seed}, {event_log}")
             exc.add_note(f"{self._nursery.log} ends with\n{self._nursery.last_lines()}")
             raise
 
-    def _extract(self, story: EventLog) -> bool:
+    def _extract(self, event_log: EventLog) -> bool:
         """Try until it succeeds; say False if it was given up."""
         while True:
-            story.attempt_begins()
-            moment = self._moment(story)
-            victim = self._begin("extract_deals", story)
-            scene = Scene(victim, self._portal, lambda: self._proof.chunks(story.scan_id))
-            if not self._watch(scene, moment) or not self._nursery.stop(victim):
-                self._require_success(victim, story)
-                story.extracted = victim.returned
-                if not story.kills and not story.orphans:
-                    chunks = self._proof.chunks(story.scan_id)
-                    self._spans[self._kind(story)] = Span(scene.requests, scene.seconds, chunks)
+            event_log.attempt_begins()
+            moment = self._moment(event_log)
+            worker = self._begin("extract_deals", event_log)
+            scene = Scene(worker, self._portal, lambda: self._proof.chunks(event_log.scan_id))
+            if not self._watch(scene, moment) or not self._nursery.stop(worker):
+                self._require_success(worker, event_log)
+                event_log.extracted = worker.returned
+                if not event_log.kills and not event_log.orphans:
+                    chunks = self._proof.chunks(event_log.scan_id)
+                    self._spans[self._kind(event_log)] = Span(scene.requests, scene.seconds, chunks)
                 return True
             phase = phase_of(scene)
             self.tally.phases[phase] += 1
-            story.tell(f"attempt {victim.number}: {moment}, struck in {phase!r}")
+            event_log.tell(f"attempt {worker.number}: {moment}, struck in {phase!r}")
             # An account belongs to a tenant once a scan has succeeded: the first one must.
             may_be_given_up = self._succeeded and not self._orphans
             if may_be_given_up and self._rng.random() < FORGOTTEN:
-                self._orphans.forget(victim, story)
+                self._orphans.forget(worker, event_log)
                 return False
-            self._strike(victim, story)
-            if story.restless:
+            self._strike(worker, event_log)
+            if event_log.restless:
                 change_little(self._portal, self._rng)
-                story.changed = True
+                event_log.changed = True
             if may_be_given_up and not self._orphans and self._rng.random() < GIVEN_UP:
-                self._end(story)
+                self._end(event_log)
                 return False
 
-    def _end(self, story: EventLog) -> None:
+    def _end(self, event_log: EventLog) -> None:
         """Do what the DAG's callback does once there is no retry left."""
         error = ScanKilledError("Airflow has given it up.", tenant_id=self._tenant.id)
         with self._warehouse.connect() as connection:
-            assert end_scan(connection, self._warehouse.schema, story.scan_id, error)
+            assert end_scan(connection, self._warehouse.schema, event_log.scan_id, error)
 
-    def _moment(self, story: EventLog) -> Moment | None:
-        if story.strikes_left <= 0:
+    def _moment(self, event_log: EventLog) -> Moment | None:
+        if event_log.strikes_left <= 0:
             return None
-        span = self._spans[self._kind(story)]
-        return any_moment(self._rng, span.left(self._proof.chunks(story.scan_id)))
+        span = self._spans[self._kind(event_log)]
+        return any_moment(self._rng, span.left(self._proof.chunks(event_log.scan_id)))
 
-    def _kind(self, story: EventLog) -> str:
-        return "full" if story.mode == "full" or not self._succeeded else "incremental"
+    def _kind(self, event_log: EventLog) -> str:
+        return "full" if event_log.mode == "full" or not self._succeeded else "incremental"
 
     def _watch(self, scene: Scene, moment: Moment | None) -> bool:
         """Wait for the moment; say False if the victim ends before that."""
-        while not self._nursery.ended(scene.victim, GLANCE_S):
+        while not self._nursery.ended(scene.worker, GLANCE_S):
             if self._stop.is_set():
                 raise StoppedError
             if scene.seconds > ATTEMPT_TIMEOUT_S:
-                self._nursery.show_stacks(scene.victim)
+                self._nursery.show_stacks(scene.worker)
                 raise AssertionError("an attempt does not end")
             self._orphans.wake()
             if moment is not None:
@@ -174,53 +174,53 @@ class ChaosRun:
                     return True
         return False
 
-    def _strike(self, victim: Worker, story: EventLog) -> None:
+    def _strike(self, worker: Worker, event_log: EventLog) -> None:
         """Kill a stopped victim, or leave it to itself."""
-        story.strikes_left -= 1
-        may_be_orphaned = story.may_leave_orphans and not self._orphans
+        event_log.strikes_left -= 1
+        may_be_orphaned = event_log.may_leave_orphans and not self._orphans
         if may_be_orphaned and self._rng.random() < ORPHANED:
-            self._orphans.adopt(victim, story)
+            self._orphans.adopt(worker, event_log)
         else:
-            self._nursery.kill(victim)
+            self._nursery.kill(worker)
             self.tally.kills += 1
-            story.kills += 1
+            event_log.kills += 1
 
-    def _do(self, task: str, story: EventLog) -> None:
+    def _do(self, task: str, event_log: EventLog) -> None:
         """Do one of the small tasks around the extraction; sometimes it takes two attempts."""
-        victim = self._begin(task, story)
-        if story.strikes_left and self._rng.random() < SMALL_TASKS_KILLED:
-            scene = Scene(victim, self._portal, lambda: 0)
+        worker = self._begin(task, event_log)
+        if event_log.strikes_left and self._rng.random() < SMALL_TASKS_KILLED:
+            scene = Scene(worker, self._portal, lambda: 0)
             if self._watch(scene, After(self._rng.uniform(0.0, SMALL_TASK_S))):
-                self._nursery.kill(victim)
+                self._nursery.kill(worker)
                 self.tally.phases[task] += 1
-                story.tell(f"attempt {victim.number} at {task}: killed")
-                victim = self._begin(task, story)
-        assert self._nursery.ended(victim, ATTEMPT_TIMEOUT_S), f"{task} does not end"
-        self._require_success(victim, story)
+                event_log.tell(f"attempt {worker.number} at {task}: killed")
+                worker = self._begin(task, event_log)
+        assert self._nursery.ended(worker, ATTEMPT_TIMEOUT_S), f"{task} does not end"
+        self._require_success(worker, event_log)
 
-    def _begin(self, task: str, story: EventLog) -> Worker:
+    def _begin(self, task: str, event_log: EventLog) -> Worker:
         return self._nursery.begin(
             task,
             tenant=self._entry,
-            run_id=story.run_id,
-            mode=story.mode,
+            run_id=event_log.run_id,
+            mode=event_log.mode,
             checkpoint_pages=promise.CHECKPOINT_PAGES,
         )
 
-    def _require_success(self, victim: Worker, story: EventLog) -> None:
-        story.tell(f"attempt {victim.number} ended: {victim.report}")
-        assert victim.report
-        assert victim.succeeded, f"an attempt ended with {victim.outcome}"
-        assert victim.report["threads"] == ["MainThread"]
-        assert not list(victim.working_directory.iterdir()), "it has left files behind"
+    def _require_success(self, worker: Worker, event_log: EventLog) -> None:
+        event_log.tell(f"attempt {worker.number} ended: {worker.report}")
+        assert worker.report
+        assert worker.succeeded, f"an attempt ended with {worker.outcome}"
+        assert worker.report["threads"] == ["MainThread"]
+        assert not list(worker.working_directory.iterdir()), "it has left files behind"
 
-    def _prove(self, story: EventLog) -> None:
-        self._succeeded.append(story.scan_id)
+    def _prove(self, event_log: EventLog) -> None:
+        self._succeeded.append(event_log.scan_id)
         self.tally.scans += 1
-        if not story.changed:
-            self._proof.equals_the_account(full=story.was_full)
-        self._proof.is_clean(story.scan_id, self._succeeded)
-        if story.kills and not story.disturbed:
-            self.tally.reread.append(story.pages_reread / story.kills)
+        if not event_log.changed:
+            self._proof.equals_the_account(full=event_log.was_full)
+        self._proof.is_clean(event_log.scan_id, self._succeeded)
+        if event_log.kills and not event_log.disturbed:
+            self.tally.reread.append(event_log.pages_reread / event_log.kills)
             if promise.IS_KEPT:
-                assert story.pages_reread <= promise.pages_allowed(story.kills)
+                assert event_log.pages_reread <= promise.pages_allowed(event_log.kills)

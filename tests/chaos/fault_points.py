@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from tests.chaos.steps import COPY, MERGE, MERGED, Progress, progress_of
-from tests.chaos.victims import Worker
+from tests.chaos.worker_pool import Worker
 from tests.hubspot_simulator import Portal
 
 #: Longer than a request takes.
@@ -23,8 +23,8 @@ class Scene:
     :param chunks: counts those of its scan that are written down in PostgreSQL.
     """
 
-    def __init__(self, victim: Worker, portal: Portal, chunks: Callable[[], int]) -> None:
-        self.victim = victim
+    def __init__(self, worker: Worker, portal: Portal, chunks: Callable[[], int]) -> None:
+        self.worker = worker
         self.portal = portal
         self.progress = Progress(None, 0)
         #: Loads of the attempt that are over, whether or not their files are still there.
@@ -35,7 +35,7 @@ class Scene:
 
     def look(self) -> None:
         """See how far loads are."""
-        before, self.progress = self.progress, progress_of(self.victim.working_directory)
+        before, self.progress = self.progress, progress_of(self.worker.working_directory)
         self.loads += max(0, self.progress.loaded - before.loaded)
 
     @property
@@ -49,7 +49,7 @@ class Scene:
 
     @property
     def seconds(self) -> float:
-        return time.monotonic() - self.victim.started_at
+        return time.monotonic() - self.worker.started_at
 
     @property
     def chunks_written(self) -> int:
