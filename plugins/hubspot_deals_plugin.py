@@ -44,7 +44,7 @@ def _fastapi_apps() -> list[dict[str, Any]]:
 @cache
 def _external_views() -> list[dict[str, Any]]:
     try:
-        from include.web.page import external_views
+        from include.web.static_files import external_views
 
         return external_views()
     except Exception:

@@ -1,13 +1,12 @@
 """Imports point in one direction, and nothing heavy is imported where DAGs are parsed."""
 
-import ast
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+from tests.support.imports import ROOT, imported_by, module_of, source_files
 
 #: Which of our modules a module may import: the first line that covers it counts. Read from top to
 #: bottom, a package imports from those above it only.
@@ -118,26 +117,6 @@ MAY_IMPORT = {
     },
     "plugins": {"include.web"},
 }
-
-
-def source_files(*folders: str) -> list[Path]:
-    return [path for folder in folders for path in sorted((ROOT / folder).rglob("*.py"))]
-
-
-def module_of(path: Path) -> str:
-    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
-
-
-def imported_by(path: Path) -> set[str]:
-    tree = ast.parse(path.read_text())
-    names: set[str] = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}: relative import"
-            names.add(node.module or "")
-        elif isinstance(node, ast.Import):
-            names.update(alias.name for alias in node.names)
-    return names
 
 
 def covers(prefix: str, name: str) -> bool:

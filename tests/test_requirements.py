@@ -1,37 +1,28 @@
 """What is imported is listed: in requirements.in, and in the image's requirements."""
 
-import ast
 import re
 import sys
 from functools import cache
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
-ROOT = Path(__file__).parent.parent
+from tests.support.imports import ROOT, imported_by, source_files
+
 OURS = ("include", "dags", "plugins", "tests")
 #: What the image runs: everything but the local stack, of which it imports single modules.
 OF_THE_IMAGE = [
     path
-    for folder in ("dags", "plugins", "include")
-    for path in (ROOT / folder).rglob("*.py")
+    for path in source_files("dags", "plugins", "include")
     if (ROOT / "include" / "ops" / "local") not in path.parents
 ]
 
 
-def imported_by(path: Path) -> set[str]:
-    """Return the names of modules that a file imports anywhere in it."""
-    names: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom) and node.module:
-            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
-        elif isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-    return names
-
-
-def file_of(module: str) -> Path | None:
-    path = ROOT.joinpath(*module.split("."))
-    return next((p for p in (path.with_suffix(".py"), path / "__init__.py") if p.is_file()), None)
+def file_of(name: str) -> Path | None:
+    """Return the file of a module of ours, or of the module that has the name in it."""
+    path = ROOT.joinpath(*name.split("."))
+    module = path.parent
+    places = (path.with_suffix(".py"), path / "__init__.py", module.with_suffix(".py"))
+    return next((p for p in (*places, module / "__init__.py") if p.is_file()), None)
 
 
 def with_all_they_import(paths: list[Path]) -> set[Path]:
@@ -71,7 +62,7 @@ def not_listed(paths: set[Path], requirements: str) -> set[str]:
 
 
 def test_every_package_that_the_product_imports_is_listed() -> None:
-    product = {path for folder in OURS[:3] for path in (ROOT / folder).rglob("*.py")}
+    product = set(source_files("dags", "plugins", "include"))
 
     # Airflow's own packages have one distribution, apache-airflow
     assert not_listed(product, "requirements.in") - {"airflow"} == set()

@@ -1,17 +1,13 @@
-"""The page "HubSpot scans", its static files, and the interactive documentation of the REST API.
+"""The page "HubSpot scans", serving its static files, and the documentation of the REST API.
 
-The documents hold no data: their scripts ask the REST API as the signed-in user. A static file is
-looked up among those that were read at the start, so no path leads out of the directory.
+The documents hold no data: their scripts ask the REST API as the signed-in user.
 """
 
 import base64
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cache
 from html import escape
-from pathlib import Path
 from string import Template
 from typing import Annotated, Any
 
@@ -23,55 +19,7 @@ from include.scan import scan_id
 from include.tenants.model import DAG_ID_PREFIX
 from include.web import models
 from include.web.problems import ProblemBody
-
-DIRECTORY = Path(__file__).with_name("static")
-#: What is served; anything else in the directory (licences, notes) is not.
-CONTENT_TYPES = {
-    ".css": "text/css; charset=utf-8",
-    ".js": "text/javascript; charset=utf-8",
-    ".mjs": "text/javascript; charset=utf-8",
-    ".svg": "image/svg+xml",
-}
-
-
-@dataclass(frozen=True)
-class StaticFile:
-    """One file as it is sent."""
-
-    content: bytes
-    content_type: str
-    etag: str
-
-
-@dataclass(frozen=True)
-class StaticFiles:
-    """All of them. ``version`` is part of their addresses: what a browser keeps is never stale."""
-
-    by_name: Mapping[str, StaticFile]
-    version: str
-
-    def path(self, name: str) -> str:
-        """Return a file's path below the app."""
-        return f"static/{self.version}/{name}"
-
-
-@cache
-def static_files() -> StaticFiles:
-    """Read the files, once in a process."""
-    by_name = {
-        path.relative_to(DIRECTORY).as_posix(): _read(path)
-        for path in sorted(DIRECTORY.rglob("*"))
-        if path.suffix in CONTENT_TYPES
-    }
-    everything = "".join(f"{name} {file.etag}\n" for name, file in by_name.items())
-    return StaticFiles(by_name, hashlib.sha256(everything.encode()).hexdigest()[:12])
-
-
-def _read(path: Path) -> StaticFile:
-    content = path.read_bytes()
-    digest = hashlib.sha256(content).hexdigest()
-    return StaticFile(content, CONTENT_TYPES[path.suffix], f'"{digest[:32]}"')
-
+from include.web.static_files import DIRECTORY, static_files
 
 TEMPLATE = "page.html"
 #: Bare names that the vendored modules import → their files.
@@ -223,36 +171,3 @@ def describe(app: FastAPI) -> dict[str, Any]:
             schemas.pop(name, None)
         app.openapi_schema = document
     return app.openapi_schema
-
-
-#: Where Airflow's UI shows the page. Relative: Airflow may be served below a path.
-APP = "hubspot-deals"
-
-
-def external_views() -> list[dict[str, Any]]:
-    """Return the views for the plugin. Airflow puts the ids in place of {DAG_ID} and {RUN_ID}."""
-    icon = f"{APP}/{static_files().path('icon.svg')}"
-    return [
-        {
-            "name": "HubSpot scans",
-            "destination": "nav",
-            "nav_top_level": True,
-            "href": f"{APP}/ui",
-            "url_route": "hubspot-scans",
-            "icon": icon,
-        },
-        {
-            "name": "HubSpot scans",
-            "destination": "dag",
-            "href": f"{APP}/ui?dag_id={{DAG_ID}}",
-            "url_route": "hubspot-tenant",
-            "icon": icon,
-        },
-        {
-            "name": "HubSpot scan",
-            "destination": "dag_run",
-            "href": f"{APP}/ui?dag_id={{DAG_ID}}&run_id={{RUN_ID}}",
-            "url_route": "hubspot-scan",
-            "icon": icon,
-        },
-    ]

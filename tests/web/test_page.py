@@ -13,7 +13,7 @@ from fastapi.testclient import TestClient
 
 from include.scan import scan_id
 from include.web import page
-from include.web.page import DIRECTORY, external_views, static_files
+from include.web.static_files import DIRECTORY, external_views, static_files
 
 HOSTILE = "\"><script>alert('x')</script>"
 

@@ -32,6 +32,16 @@ def test_loading_the_plugin_imports_nothing_of_ours_and_no_web_framework() -> No
     assert printed(code) == "['hubspot_deals_plugin']"
 
 
+def test_the_pages_place_in_airflows_ui_needs_no_web_framework() -> None:
+    code = (
+        "from hubspot_deals_plugin import HubSpotDealsPlugin; before = set(sys.modules);"
+        " views = HubSpotDealsPlugin().external_views; new = set(sys.modules) - before;"
+        " print(len(views), sorted({'fastapi', 'pydantic', 'psycopg', 'include.tenants'} & new))"
+    )
+
+    assert printed(code) == "3 []"
+
+
 def test_the_app_is_built_for_who_asks_for_it() -> None:
     code = (
         "from hubspot_deals_plugin import HubSpotDealsPlugin;"

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from include.web.page import DIRECTORY
+from include.web.static_files import DIRECTORY
 
 VENDOR = DIRECTORY / "vendor"
 LISTED = dict(
