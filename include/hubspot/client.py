@@ -115,18 +115,18 @@ class HubSpotClient:
         self._portal_id: int | None = None
         self._version = api_version
         self._limits = limits or LocalLimits()
-        turns = partial(RateLimiter, self._limits, sleep=sleep)
+        limiter = partial(RateLimiter, self._limits, sleep=sleep)
         self.transport = Transport(
             base_url,
             self._token,
-            turns(lambda: app_key(self._token.limited_as), rule or Rule()),
+            limiter(lambda: app_key(self._token.limited_as), rule or Rule()),
             tenant_id=tenant_id,
             daily_share=daily_quota_share,
             retry_timeout_s=retry_timeout_s,
             timeout_s=timeout_s,
             sleep=sleep,
         )
-        self._searches = turns(
+        self._searches = limiter(
             lambda: search_key(self._token.limited_as, self._portal_id), search_rule()
         )
 
@@ -398,7 +398,7 @@ class HubSpotClient:
         }
         path = f"{self._records_path(object_type)}/search"
         return self.transport.call(
-            "POST", path, decoder_of(SearchPage), json=body, rarer=self._searches
+            "POST", path, decoder_of(SearchPage), json=body, also=self._searches
         )
 
     def associations(

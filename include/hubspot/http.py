@@ -325,7 +325,7 @@ class Exchange:
             "sent.",
             tenant_id=self.tenant_id,
             remedy="Behind a proxy that uses certificates of its own, set REQUESTS_CA_BUNDLE to "
-            "its authority's file. Otherwise somebody else answers for HubSpot.",
+            "its authority's file. Otherwise another server answers for HubSpot.",
         )
 
     def _garbled(self, request: str, answer: Answer) -> HubSpotUnavailableError:
@@ -358,7 +358,7 @@ _NEWEST_WEIGHT = 0.1
 class Transport:
     """Sends requests and decodes their answers, waiting and retrying as HubSpot wishes.
 
-    :param turns: the limit that every request is subject to.
+    :param limiter: the limit that every request is subject to.
     :param daily_share: of the account's daily quota: once all but the rest is used up, by whomever,
         no more requests are sent.
     :param retry_timeout_s: how long one request may keep failing before its error is raised.
@@ -371,7 +371,7 @@ class Transport:
         self,
         base_url: str,
         token: AnyToken,
-        turns: RateLimiter,
+        limiter: RateLimiter,
         *,
         tenant_id: str | None = None,
         daily_share: float = rate_limit.DEFAULT_SHARE,
@@ -387,7 +387,7 @@ class Transport:
         self._date: str | None = None
         self.base_url = base_url.rstrip("/")
         self._token = token
-        self._turns = turns
+        self._limiter = limiter
         self._daily_share = daily_share
         self._daily: DailyQuota | None = None
         self._zone: ZoneInfo | None = None
@@ -408,7 +408,7 @@ class Transport:
 
     @property
     def requests_per_s(self) -> float:
-        return self._turns.per_s
+        return self._limiter.per_s
 
     @property
     def daily_quota(self) -> DailyQuota | None:
@@ -433,13 +433,13 @@ class Transport:
         decode: Callable[[bytes], _T],
         json: object = None,
         *,
-        rarer: RateLimiter | None = None,
+        also: RateLimiter | None = None,
     ) -> _T:
         """Send a request until it is answered well, and return the decoded answer.
 
-        :param rarer: a further limit that this request is subject to.
+        :param also: a further limit that this request is subject to.
         """
-        what = _Call(method, path, json, rarer)
+        what = _Call(method, path, json, also)
         return retry_call(
             lambda: self._attempt(what, decode),
             self._retry_timeout_s,
@@ -460,15 +460,15 @@ class Transport:
     def _answer(self, what: "_Call", token: str) -> Answer:
         self._leave_quota_to_others()
         request = prepared(what.method, self.base_url + what.path, token, what.json)
-        if what.rarer:
-            self._turns.wait_with(what.rarer)
+        if what.also:
+            self._limiter.wait_with(what.also)
         else:
-            self._turns.wait()
+            self._limiter.wait()
         with self._counting:
             self.requests += 1
         sent_at = time.monotonic()
         answer = self._wire.answer(request, what.name)
-        self._turns.learn(answer.headers, sent_at)
+        self._limiter.learn(answer.headers, sent_at)
         self._learn_latency(time.monotonic() - sent_at)
         self._daily = DailyQuota.of(answer.headers) or self._daily
         self._date = answer.headers.get("Date")
@@ -487,8 +487,8 @@ class Transport:
         """Let all who share the limit pause: one 429 shall not become one for each of them."""
         policy = rate_policy(failure)
         if policy != "DAILY":
-            turns = what.rarer if what.rarer and policy == "SECONDLY" else self._turns
-            turns.hold(min(rate_pause_s(failure), RATE_PAUSE_MAX_S))
+            limiter = what.also if what.also and policy == "SECONDLY" else self._limiter
+            limiter.hold(min(rate_pause_s(failure), RATE_PAUSE_MAX_S))
 
     def _learn_latency(self, took_s: float) -> None:
         with self._counting:
@@ -511,7 +511,7 @@ class _Call:
     method: str
     path: str
     json: object
-    rarer: RateLimiter | None
+    also: RateLimiter | None
 
     @property
     def name(self) -> str:

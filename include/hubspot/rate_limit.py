@@ -333,17 +333,17 @@ class RateLimiter:
             pass
         return slot
 
-    def wait_with(self, rarer: "RateLimiter") -> None:
-        """Return when one request may be sent that takes a turn at *rarer* as well."""
+    def wait_with(self, also: "RateLimiter") -> None:
+        """Return when one request may be sent that takes a slot of *also* as well."""
         for _ in range(_TRIES_FOR_BOTH):
-            rare = rarer.wait()
+            rare = also.wait()
             slot = self.take()
             if slot - rare > LATE_S:
                 # The queue here is long: by then the other slot will be too old.
-                rare = rarer.take(not_before=slot)
+                rare = also.take(not_before=slot)
             if rare - slot <= LATE_S and self.wait_until(max(rare, slot)):
                 return
-        # Both are crowded. Whoever used the rarer limit meanwhile did not use this one.
+        # Both are crowded. Requests that used the other limit meanwhile did not use this one.
         self.wait()
 
     def wait_until(self, slot: float) -> bool:

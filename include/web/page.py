@@ -54,7 +54,7 @@ def page(tenant: str = "", scan: str = "", dag_id: str = "", run_id: str = "") -
         media_type="text/html",
         headers={
             "Cache-Control": "private, no-cache",
-            "Content-Security-Policy": _content_security_policy(),
+            "Content-Security-Policy": _policy_of_the_page(),
             "Referrer-Policy": "same-origin",
             "X-Content-Type-Options": "nosniff",
         },
@@ -95,20 +95,19 @@ def _import_map() -> str:
 
 
 @cache
-def _content_security_policy() -> str:
+def _policy_of_the_page() -> str:
     # Browsers take an import map only inline: the one that is ours is named by its hash.
     digest = base64.b64encode(hashlib.sha256(_import_map().encode()).digest()).decode()
-    return "; ".join(
-        (
-            "default-src 'none'",
-            f"script-src 'self' 'sha256-{digest}'",
-            "style-src 'self'",
-            "img-src 'self'",
-            "connect-src 'self'",
-            "base-uri 'none'",
-            "form-action 'none'",
-            "frame-ancestors 'self'",
-        )
+    return content_security_policy(script=f"'self' 'sha256-{digest}'")
+
+
+def content_security_policy(
+    *, script: str = "'self'", style: str = "'self'", img: str = "'self'"
+) -> str:
+    """Return the header's value: nothing but our own files, unless an argument says otherwise."""
+    return (
+        f"default-src 'none'; script-src {script}; style-src {style}; img-src {img}; "
+        "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
     )
 
 
@@ -126,11 +125,7 @@ _PAGE = """<!doctype html>
 </html>
 """
 #: Swagger UI styles elements from its script, and draws arrows as data: URLs.
-_POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
-    "img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
-    "frame-ancestors 'self'"
-)
+_DOCS_POLICY = content_security_policy(style="'self' 'unsafe-inline'", img="'self' data:")
 
 
 @router.get("/docs")
@@ -141,7 +136,7 @@ def docs() -> Response:
         bundle=escape(path("vendor/swagger-ui/swagger-ui-bundle.js")),
         start=escape(path("docs.js")),
     )
-    headers = {"Content-Security-Policy": _POLICY}
+    headers = {"Content-Security-Policy": _DOCS_POLICY}
     return Response(page, media_type="text/html", headers=headers)
 
 

@@ -45,7 +45,7 @@ class Recorded(LocalLimits):
         return super().reserve(demand)
 
 
-def turns_of(
+def limiter_of(
     clock: Clock, limits: LocalLimits | None = None, rule: Rule | None = None
 ) -> RateLimiter:
     return RateLimiter(
@@ -59,10 +59,10 @@ def turns_of(
 
 def test_waits_for_its_slot() -> None:
     clock = Clock()
-    turns = turns_of(clock, rule=Rule(2))
+    limiter = limiter_of(clock, rule=Rule(2))
 
-    turns.wait()
-    turns.wait()
+    limiter.wait()
+    limiter.wait()
 
     assert clock.now_s - 1000 == pytest.approx(10.3 / 2)
 
@@ -70,10 +70,10 @@ def test_waits_for_its_slot() -> None:
 def test_a_slot_met_late_is_thrown_away_for_a_new_one() -> None:
     clock = Clock()
     limits = Recorded(clock)
-    turns = turns_of(clock, limits)
+    limiter = limiter_of(clock, limits)
     clock.oversleep_s = [LATE_S + 0.01]
 
-    slot = turns.wait()
+    slot = limiter.wait()
 
     assert len(limits.demands) == 2
     assert clock.now_s - slot <= LATE_S
@@ -82,15 +82,15 @@ def test_a_slot_met_late_is_thrown_away_for_a_new_one() -> None:
 def test_what_headers_say_goes_along_with_the_next_reservation() -> None:
     clock = Clock()
     limits = Recorded(clock)
-    turns = turns_of(clock, limits)
-    turns.wait()
+    limiter = limiter_of(clock, limits)
+    limiter.wait()
     sent_at = clock.now_s
     clock.now_s += 0.2
 
-    turns.learn(HEADERS, sent_at)
+    limiter.learn(HEADERS, sent_at)
     clock.now_s += 1.0
-    turns.wait()
-    turns.wait()
+    limiter.wait()
+    limiter.wait()
 
     first, second, third = (demand.news for demand in limits.demands)
     assert (first, third) == (None, None)
@@ -98,17 +98,17 @@ def test_what_headers_say_goes_along_with_the_next_reservation() -> None:
     assert (second.requests_per_window, second.window_s, second.remaining) == (190, 10.0, 150)
     assert second.sent_ago_s == pytest.approx(1.2)
     assert second.came_ago_s == pytest.approx(1.0)
-    assert turns.per_s == pytest.approx(190 / 10.3)
+    assert limiter.per_s == pytest.approx(190 / 10.3)
 
 
 @pytest.mark.parametrize("value", ["", "-1", "0", "many", "١٢", "9" * 20])
 def test_a_senseless_header_changes_nothing(value: str) -> None:
     clock = Clock()
     limits = Recorded(clock)
-    turns = turns_of(clock, limits)
+    limiter = limiter_of(clock, limits)
 
-    turns.learn({"X-HubSpot-RateLimit-Max": value}, clock.now_s)
-    turns.wait()
+    limiter.learn({"X-HubSpot-RateLimit-Max": value}, clock.now_s)
+    limiter.wait()
 
     assert limits.demands[0].news is None
 
@@ -117,11 +117,11 @@ def test_a_senseless_header_changes_nothing(value: str) -> None:
 def test_an_interval_that_would_stop_everything_is_not_believed(value: str) -> None:
     clock = Clock()
     limits = Recorded(clock)
-    turns = turns_of(clock, limits)
+    limiter = limiter_of(clock, limits)
     headers = {"X-HubSpot-RateLimit-Max": "190"}
 
-    turns.learn({**headers, "X-HubSpot-RateLimit-Interval-Milliseconds": value}, clock.now_s)
-    turns.wait()
+    limiter.learn({**headers, "X-HubSpot-RateLimit-Interval-Milliseconds": value}, clock.now_s)
+    limiter.wait()
 
     assert limits.demands[0].news is not None
     assert limits.demands[0].news.window_s is None
@@ -130,11 +130,11 @@ def test_an_interval_that_would_stop_everything_is_not_believed(value: str) -> N
 def test_a_limit_far_above_our_pace_is_asked_for_once_for_many_requests() -> None:
     clock = Clock()
     limits = Recorded(clock)
-    turns = turns_of(clock, limits)
-    turns.learn({**HEADERS, "X-HubSpot-RateLimit-Max": "1000000"}, clock.now_s)
+    limiter = limiter_of(clock, limits)
+    limiter.learn({**HEADERS, "X-HubSpot-RateLimit-Max": "1000000"}, clock.now_s)
 
     for _ in range(500):
-        turns.wait()
+        limiter.wait()
         clock.now_s += 0.001
 
     assert len(limits.demands) <= 10
@@ -143,31 +143,31 @@ def test_a_limit_far_above_our_pace_is_asked_for_once_for_many_requests() -> Non
 def test_a_limit_that_is_used_up_is_not_reserved_ahead() -> None:
     clock = Clock()
     limits = Recorded(clock)
-    turns = turns_of(clock, limits)
-    turns.learn(HEADERS, clock.now_s)
+    limiter = limiter_of(clock, limits)
+    limiter.learn(HEADERS, clock.now_s)
 
     for _ in range(5):
-        turns.wait()
+        limiter.wait()
 
     assert [demand.permits for demand in limits.demands] == [1] * 5
 
 
 def test_a_429_throws_away_what_was_reserved() -> None:
     clock = Clock()
-    turns = turns_of(clock)
-    slot = turns.take()
+    limiter = limiter_of(clock)
+    slot = limiter.take()
 
-    turns.hold(10.0)
+    limiter.hold(10.0)
 
-    assert not turns.wait_until(slot)
-    turns.wait()
+    assert not limiter.wait_until(slot)
+    limiter.wait()
     assert clock.now_s >= 1010
 
 
 def test_a_search_takes_a_turn_at_both_limits() -> None:
     clock = Clock()
     limits = Recorded(clock)
-    app = turns_of(clock, limits)
+    app = limiter_of(clock, limits)
     searches = RateLimiter(limits, lambda: "search", search_rule(), clock=clock, sleep=clock.sleep)
     sent = []
 
@@ -182,7 +182,7 @@ def test_a_search_takes_a_turn_at_both_limits() -> None:
 def test_a_search_that_waited_for_the_app_meets_a_slot_of_the_search_limit() -> None:
     clock = Clock()
     limits = Recorded(clock)
-    app = turns_of(clock, limits)
+    app = limiter_of(clock, limits)
     searches = RateLimiter(limits, lambda: "search", search_rule(), clock=clock, sleep=clock.sleep)
     limits.reserve(Reservation("app", Rule(), 60))
 
@@ -203,12 +203,12 @@ def test_threads_that_wait_reserve_together_and_each_gets_a_slot_of_its_own() ->
             return super().reserve(demand)
 
     limits = Slow()
-    turns = RateLimiter(limits, lambda: "app", Rule(100))
+    limiter = RateLimiter(limits, lambda: "app", Rule(100))
     with ThreadPoolExecutor(20) as executor:
-        first = executor.submit(turns.take)
+        first = executor.submit(limiter.take)
         inside.wait(10)
-        others = [executor.submit(turns.take) for _ in range(19)]
-        while turns._waiting < 19:
+        others = [executor.submit(limiter.take) for _ in range(19)]
+        while limiter._waiting < 19:
             threading.Event().wait(0.001)
         go_on.set()
         slots = [future.result() for future in (first, *others)]

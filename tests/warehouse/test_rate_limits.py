@@ -222,15 +222,15 @@ def test_what_another_app_of_the_customer_uses_is_left_to_it(
 def test_the_cost_of_a_limit_that_nobody_reaches_is_no_matter(
     warehouse: Warehouse,
 ) -> None:
-    turns = RateLimiter(SharedLimits(warehouse), lambda: "app:1", Rule())
+    limiter = RateLimiter(SharedLimits(warehouse), lambda: "app:1", Rule())
     said = {"X-HubSpot-RateLimit-Max": "1000000", "X-HubSpot-RateLimit-Remaining": "999000"}
-    turns.learn(said, time.monotonic())
-    turns.wait()
+    limiter.learn(said, time.monotonic())
+    limiter.wait()
 
     started = time.process_time()
     for _ in range(500):
-        turns.wait()
-        turns.learn(said, time.monotonic())
+        limiter.wait()
+        limiter.learn(said, time.monotonic())
 
     assert time.process_time() - started < 0.1
     assert row(warehouse)["revision"] < 50
