@@ -1,14 +1,12 @@
 """What Airflow knows of the tenants' DAGs and runs, and its public REST API, asked in process.
 
-Requests carry the caller's own credentials, so that Airflow's permission checks, its validation and
-its audit log hold for what is done here too.
+Requests carry the caller's credentials, so that Airflow's permission checks, its validation and its
+audit log hold for what is done here too.
 """
 
-import json
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote
 
@@ -26,8 +24,18 @@ from include.web.problems import Code, Problem
 from include.web.warehouse import reading
 
 TIMEOUT_S = 60
-#: Who is asking, and from where: whatever Airflow's access control and audit log look at.
+#: Who is asking, and from where: Airflow's access control and audit log use these headers.
 _PASSED_ON = ("authorization", "cookie", "user-agent", "x-forwarded-for")
+_REFUSALS = {
+    401: (Code.UNAUTHENTICATED, "Airflow does not accept this login any more."),
+    403: (Code.FORBIDDEN, "Airflow does not let you do this."),
+    404: (Code.NOT_FOUND, "Airflow does not know this DAG or run."),
+}
+
+ACTIVE_STATES = ("queued", "running")
+ENDED_STATES = ("success", "failed")
+#: Active runs that are looked at; more of them are a backfill of years.
+MAX_ACTIVE_RUNS = 5_000
 
 
 async def trigger_run(
@@ -45,7 +53,7 @@ async def fail_run(request: Request, dag_id: str, run_id: str, note: str) -> Non
 
 
 async def _send(request: Request, method: str, path: str, body: dict[str, Any]) -> None:
-    # the app that serves this very request; it is complete only when requests come
+    # the app that serves this request; it is not complete yet when this module is imported
     from airflow.api_fastapi.main import app
 
     client = request.client
@@ -55,49 +63,34 @@ async def _send(request: Request, method: str, path: str, body: dict[str, Any]) 
         transport=transport, base_url=str(request.base_url.replace(path="/")), timeout=TIMEOUT_S
     ) as airflow:
         answer = await airflow.request(method, path, json=body, headers=headers)
-    if answer.is_error:
-        raise _problem(answer)
-
-
-def _problem(answer: httpx.Response) -> Problem:
+    if not answer.is_error:
+        return
+    if refusal := _REFUSALS.get(answer.status_code):
+        raise Problem(*refusal)
     detail = _detail(answer)
-    match answer.status_code:
-        case HTTPStatus.UNAUTHORIZED:
-            return Problem(Code.UNAUTHENTICATED, "Airflow does not accept this login any more.")
-        case HTTPStatus.FORBIDDEN:
-            return Problem(Code.FORBIDDEN, "Airflow does not let you do this.")
-        case HTTPStatus.NOT_FOUND:
-            return Problem(Code.NOT_FOUND, "Airflow does not know this DAG or run.")
-        case HTTPStatus.BAD_REQUEST | HTTPStatus.UNPROCESSABLE_ENTITY:
-            return Problem(Code.INVALID_REQUEST, f"Airflow refuses: {detail}")
-        case _:
-            return Problem(
-                Code.AIRFLOW_REFUSED,
-                f"Airflow answered {answer.status_code}: {detail}",
-                remedy="Look at the API server's log, then ask again.",
-            )
+    if answer.status_code in (400, 422):
+        raise Problem(Code.INVALID_REQUEST, f"Airflow refuses: {detail}")
+    raise Problem(
+        Code.AIRFLOW_REFUSED,
+        f"Airflow answered {answer.status_code}: {detail}",
+        remedy="Look at the API server's log, then ask again.",
+    )
 
 
 def _detail(answer: httpx.Response) -> str:
-    """Return what Airflow says in a sentence, if it does."""
+    """Return Airflow's reason as a sentence, if it gives one."""
     try:
         detail = answer.json()["detail"]
-    except (json.JSONDecodeError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError):
         return "nothing more"
     if isinstance(detail, list):  # of FastAPI: what is wrong, without the values
         detail = "; ".join(str(part.get("msg")) for part in detail if isinstance(part, dict))
     return str(detail)[:500]
 
 
-ACTIVE_STATES = ("queued", "running")
-ENDED_STATES = ("success", "failed")
-#: Active runs that are looked at; more of them are a backfill of years.
-MAX_ACTIVE_RUNS = 5_000
-
-
 @dataclass(frozen=True)
 class Dag:
-    """``next_run_at``: when Airflow makes the next scheduled run; None: never by itself."""
+    """``next_run_at``: when Airflow makes the next scheduled run; None: only if it is triggered."""
 
     is_paused: bool
     next_run_at: datetime | None
@@ -149,6 +142,11 @@ def active_runs(dag_ids: Collection[str]) -> list[ActiveRun]:
     return sorted(runs, key=lambda run: run.state != "running")
 
 
+def _mode(conf: Any) -> str:
+    mode = conf.get("mode") if isinstance(conf, dict) else None
+    return mode if mode in MODES else "auto"
+
+
 def ended_runs(runs: Collection[tuple[str, str]]) -> dict[tuple[str, str], EndedRun]:
     """Return those of the runs, (DAG id, run id), that have ended."""
     statement = select(DagRun.dag_id, DagRun.run_id, DagRun.state, DagRun.end_date).where(
@@ -161,20 +159,7 @@ def ended_runs(runs: Collection[tuple[str, str]]) -> dict[tuple[str, str], Ended
     }
 
 
-def first_of_each(runs: Iterable[ActiveRun]) -> dict[str, ActiveRun]:
-    """Return DAG id → the run that is at work, or will be next."""
-    found: dict[str, ActiveRun] = {}
-    for run in runs:
-        found.setdefault(run.dag_id, run)
-    return found
-
-
-def _mode(conf: Any) -> str:
-    mode = conf.get("mode") if isinstance(conf, dict) else None
-    return mode if mode in MODES else "auto"
-
-
-def settle(warehouse: Warehouse, dag_ids: Collection[str]) -> None:
+def mark_orphaned_scans_failed(warehouse: Warehouse, dag_ids: Collection[str]) -> None:
     """End the rows of those of these DAGs' scans whose runs have ended.
 
     Raises what `include.web.warehouse.reading` does.

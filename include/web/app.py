@@ -1,15 +1,20 @@
-"""The FastAPI app that the plugin mounts at /hubspot-deals: its routes, and headers of security."""
+"""The FastAPI app that the plugin mounts at /hubspot-deals, and what holds for all its answers."""
 
+import logging
+import traceback
+import uuid
 from functools import partial
 from typing import Literal
 
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter, FastAPI, Request
 from pydantic import BaseModel
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from include.web import deals, page, scans, tenants
-from include.web.problems import Safeguard, handle_errors
+from include.web.problems import Code, Problem, handle_errors
+
+log = logging.getLogger(__name__)
 
 HEADERS = {
     "Content-Security-Policy": page.content_security_policy(),
@@ -21,21 +26,45 @@ HEADERS = {
 }
 
 
-class SecurityHeaders:
-    """Adds them where an answer has none of its own."""
+class AnswerBrokenOffError(Exception):
+    """An answer could not be finished; the connection is closed, so that the caller notices."""
+
+
+class Safeguard:
+    """Adds `HEADERS` where an answer does not set them, and answers unexpected exceptions.
+
+    The log gets an exception's class and where it was raised, not its message: messages of other
+    libraries can hold rows.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def with_headers(message: Message) -> None:
+        begun = False
+
+        async def send_with_headers(message: Message) -> None:
+            nonlocal begun
             if message["type"] == "http.response.start":
+                begun = True
                 headers = MutableHeaders(scope=message)
                 for name, value in HEADERS.items():
                     headers.setdefault(name, value)
             await send(message)
 
-        await self._app(scope, receive, with_headers)
+        try:
+            await self._app(scope, receive, send_with_headers)
+        except Exception as exc:  # noqa: BLE001 - a caller must get an answer, whatever it is
+            number = uuid.uuid4().hex[:12]
+            trace = "".join(traceback.format_tb(exc.__traceback__))
+            log.error("error %s: %s at\n%s", number, type(exc).__name__, trace)
+            if begun or scope["type"] != "http":
+                raise AnswerBrokenOffError(f"error {number}") from None
+            problem = Problem(
+                Code.INTERNAL_ERROR,
+                f"This is a defect. The API server's log tells more: search it for {number}.",
+            )
+            await problem.answer(Request(scope))(scope, receive, send_with_headers)
 
 
 router = APIRouter(tags=["health"])
@@ -73,6 +102,5 @@ def create_app() -> FastAPI:
     for part in (router, tenants.router, scans.router, deals.router, page.router):
         app.include_router(part)
     app.add_middleware(Safeguard)
-    app.add_middleware(SecurityHeaders)
     app.openapi = partial(page.describe, app)  # type: ignore[method-assign]
     return app

@@ -1,20 +1,58 @@
-"""`/scans/{id}/deals`: what a scan brought, as pages or as one stream."""
+"""`/scans/{id}/deals`: the deals that a scan wrote, as pages or as one stream."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from itertools import chain
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
 from airflow.api_fastapi.core_api.security import get_user
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import StreamingResponse
+from psycopg.rows import kwargs_row
+from pydantic import Field, TypeAdapter
 
 from include.warehouse.connection import Warehouse
+from include.web import models
 from include.web.access import User
+from include.web.cursor import cursor_of, position_of
 from include.web.problems import Code, answers
-from include.web.queries.deals import deals_page, deals_stream
 from include.web.scans import ScanId, found_scan
-from include.web.warehouse import CurrentWarehouse, StreamedWarehouse
+from include.web.warehouse import (
+    CurrentWarehouse,
+    StreamedWarehouse,
+    columns,
+    composed,
+    fetch,
+    reading,
+)
+
+#: Rows that are fetched from PostgreSQL at once.
+BATCH = 500
+MAX_ID = 2**63
+#: A page begins above this id.
+_POSITION = TypeAdapter(tuple[Annotated[int, Field(strict=True, ge=0, lt=MAX_ID)]])
+
+#: Fields of `models.Deal`. ``properties`` is the JSON text that PostgreSQL holds, passed on unread.
+Deal = Mapping[str, Any]
+
+_NUMBERS = ("amount", "amount_in_home_currency", "probability")
+_COLUMNS = columns(
+    models.Deal,
+    "deal",
+    **{name: f"deal.{name}::float8" for name in _NUMBERS},
+    extracted_at="deal._extracted_at",
+    properties="deal.properties::text",
+)
+_SELECT = f"""
+    select {_COLUMNS} from {{deals}} as deal
+    where _scan_id = %(scan_id)s and deal_id > %(above)s order by deal_id
+"""  # noqa: S608 - literals of this package
+
+
+class DealPage(NamedTuple):
+    deals: Sequence[Deal]
+    next_cursor: str | None
+
 
 NDJSON = "application/x-ndjson"
 
@@ -56,22 +94,47 @@ def read_deals(
         Literal["json", "ndjson"] | None, Query(description="Wins over the header Accept.")
     ] = None,
 ) -> Response:
-    found = found_scan(user, warehouse, scan_id)
+    scan, _ = found_scan(user, warehouse, scan_id)
     if format == "ndjson" or (format is None and NDJSON in request.headers.get("accept", "")):
         lines = _lines(streamed, scan_id)
-        # here what goes wrong is still a problem, later it can only break the answer off
+        # a failure here is still answered with a problem; a later one can only end the connection
         first = next(lines, b"")
         return StreamingResponse(chain([first], lines), media_type=NDJSON)
-    if found.row is None:
-        return _json({"deals": [], "next_cursor": None})
-    page = deals_page(warehouse, scan_id, limit, cursor)
-    return _json({"deals": page.deals, "next_cursor": page.next_cursor})
-
-
-def _json(content: object) -> Response:
-    return Response(_encoder.encode(content), media_type="application/json")
+    if scan.state == "queued":  # the tables need not be there yet
+        page = DealPage([], None)
+    else:
+        page = deals_page(warehouse, scan_id, limit, cursor)
+    return Response(_encoder.encode(page._asdict()), media_type="application/json")
 
 
 def _lines(warehouse: Warehouse, scan_id: str) -> Iterator[bytes]:
     for deals in deals_stream(warehouse, scan_id):
         yield _encoder.encode_lines(deals)
+
+
+def deals_page(
+    warehouse: Warehouse, scan_id: str, limit: int = 100, cursor: str | None = None
+) -> DealPage:
+    """Return deals in the order of their ids. Raises InvalidCursorError."""
+    what = f"deals {scan_id}"
+    (above,) = position_of(what, cursor, _POSITION, (-1,))
+    values = {"scan_id": scan_id, "above": above, "limit": limit + 1}
+    rows = fetch(warehouse, kwargs_row(_deal), f"{_SELECT} limit %(limit)s", values)
+    deals = rows[:limit]
+    more = len(rows) > limit
+    return DealPage(deals, cursor_of(what, [deals[-1]["deal_id"]]) if more else None)
+
+
+def deals_stream(warehouse: Warehouse, scan_id: str) -> Generator[Sequence[Deal], None, None]:
+    """Yield all of them, some at a time, as they were when the first ones were fetched."""
+    with (
+        reading(warehouse) as connection,
+        connection.cursor(name="deals", row_factory=kwargs_row(_deal)) as cursor,
+    ):
+        cursor.execute(composed(warehouse, _SELECT), {"scan_id": scan_id, "above": -1})
+        while rows := cursor.fetchmany(BATCH):
+            yield rows
+
+
+def _deal(properties: str, **others: Any) -> Deal:
+    return {**others, "properties": msgspec.Raw(properties.encode())}

@@ -1,4 +1,7 @@
-"""What the routes take and give, for validation and for OpenAPI."""
+"""What the routes take and give, for validation and for OpenAPI.
+
+Where a model is a row of the warehouse, its fields are also the columns that are selected.
+"""
 
 from datetime import datetime
 from typing import Annotated, Literal
@@ -8,6 +11,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstrai
 from include.tenants.model import TENANT_ID_PATTERN
 
 TenantId = Annotated[str, StringConstraints(pattern=TENANT_ID_PATTERN)]
+SCAN_ID_PATTERN = r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$"
 Mode = Literal["auto", "incremental", "full"]
 ScanState = Literal[
     "queued",
@@ -22,8 +26,8 @@ ScanState = Literal[
 TenantState = Literal["failing", "running", "late", "ok", "never"]
 
 
-class ScanSummary(BaseModel):
-    """One scan in a line."""
+class ScanBase(BaseModel):
+    """What lists and details of scans have in common."""
 
     scan_id: str
     tenant: str
@@ -39,6 +43,11 @@ class ScanSummary(BaseModel):
     requests: int
     throttled: int = Field(description="Requests that HubSpot answered with 429.")
     attempt: int
+
+
+class ScanSummary(ScanBase):
+    """One scan in a line."""
+
     warnings: int
     error_type: str | None
 
@@ -57,11 +66,16 @@ class Quality(BaseModel):
     no_rows: int
 
 
-class Quota(BaseModel):
+class DailyQuota(BaseModel):
     """The account's daily API quota, as HubSpot stated it last: all its apps together."""
 
-    used_today: int | None = Field(description="null: nobody has asked today.")
+    used_today: int | None = Field(description="null: no scan has asked today.")
     daily_limit: int
+
+
+class Quota(DailyQuota):
+    """The account's daily API quota, as HubSpot stated it last: all its apps together."""
+
     share: float = Field(description="The tenant's `daily_quota_share`.")
 
 
@@ -71,6 +85,25 @@ class Incident(BaseModel):
     kind: str
     since: datetime
     error_type: str | None
+
+
+class TenantStatus(BaseModel):
+    """What the warehouse knows of a tenant.
+
+    ``last_ended_state``: of the newest scan that succeeded or failed. ``deals_live``,
+    ``deals_archived``: as counted by the last successful scan that read everything.
+    """
+
+    portal_id: int | None = None
+    last_scan: ScanSummary | None = None
+    last_ended_state: ScanState | None = None
+    last_success_at: datetime | None = None
+    freshness_s: float | None = None
+    deals_live: int | None = None
+    deals_archived: int | None = None
+    quality: Quality | None = None
+    quota: DailyQuota | None = None
+    incident: Incident | None = None
 
 
 class Tenant(BaseModel):
@@ -181,23 +214,9 @@ class ScanLinks(BaseModel):
     runbook: str | None
 
 
-class ScanDetail(BaseModel):
+class ScanDetail(ScanBase):
     """All that is known of a scan."""
 
-    scan_id: str
-    tenant: str
-    dag_id: str
-    run_id: str
-    mode: str
-    state: ScanState
-    started_at: datetime
-    finished_at: datetime | None
-    seconds: float | None
-    deals_received: int
-    deals_written: int
-    requests: int
-    throttled: int
-    attempt: int
     warnings: list[str]
     misfits: dict[str, int] = Field(
         description="How many values did not fit, by column: `close_date` of the table `deals`,"

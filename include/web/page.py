@@ -19,9 +19,8 @@ from include.scan import scan_id
 from include.tenants.model import DAG_ID_PREFIX
 from include.web import models
 from include.web.problems import ProblemBody
-from include.web.static_files import DIRECTORY, static_files
+from include.web.static_files import CONTENT_TYPES, DIRECTORY, static_files
 
-TEMPLATE = "page.html"
 #: Bare names that the vendored modules import → their files.
 IMPORTS = {
     "preact": "vendor/preact/preact.mjs",
@@ -31,34 +30,52 @@ IMPORTS = {
 }
 #: A version's files never change: a browser may keep them. Not so a proxy, they need a login.
 IMMUTABLE = "private, max-age=31536000, immutable"
-NOT_MODIFIED, NOT_FOUND = 304, 404
+REVALIDATED = "private, no-cache"
 
 router = APIRouter(include_in_schema=False, dependencies=[Depends(get_user)])
+
+
+def content_security_policy(
+    *, script: str = "'self'", style: str = "'self'", img: str = "'self'"
+) -> str:
+    """Return the header's value: only our files, unless an argument says otherwise."""
+    return (
+        f"default-src 'none'; script-src {script}; style-src {style}; img-src {img}; "
+        "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
+    )
 
 
 @router.get("/ui")
 def page(tenant: str = "", scan: str = "", dag_id: str = "", run_id: str = "") -> Response:
     """Show a tenant, a scan, or, given neither, the tenants.
 
-    Airflow's tabs name a DAG or a run instead; *dag_id* may be a DAG that is none of ours.
+    Airflow's tabs name a DAG or a run instead; *dag_id* may be another project's DAG.
     """
-    return Response(
-        _template().substitute(
-            static=f"static/{static_files().version}",
-            import_map=_import_map(),
-            tenant=escape(tenant or dag_id.removeprefix(DAG_ID_PREFIX)),
-            scan=escape(scan or (scan_id(dag_id, run_id) if run_id else "")),
-            dag=escape(dag_id),
-            run=escape(run_id),
-        ),
-        media_type="text/html",
-        headers={
-            "Cache-Control": "private, no-cache",
-            "Content-Security-Policy": _policy_of_the_page(),
-            "Referrer-Policy": "same-origin",
-            "X-Content-Type-Options": "nosniff",
-        },
+    import_map = _import_map()
+    # Browsers take an import map only inline: its hash lets this one through.
+    digest = base64.b64encode(hashlib.sha256(import_map.encode()).digest()).decode()
+    document = _template("page.html").substitute(
+        static=static_files().path(),
+        import_map=import_map,
+        tenant=escape(tenant or dag_id.removeprefix(DAG_ID_PREFIX)),
+        scan=escape(scan or (scan_id(dag_id, run_id) if run_id else "")),
+        dag=escape(dag_id),
+        run=escape(run_id),
     )
+    headers = {
+        "Cache-Control": REVALIDATED,
+        "Content-Security-Policy": content_security_policy(script=f"'self' 'sha256-{digest}'"),
+    }
+    return Response(document, media_type="text/html", headers=headers)
+
+
+@router.get("/docs")
+def docs() -> Response:
+    # Swagger UI styles elements from its script, and draws arrows as data: URLs
+    policy = content_security_policy(style="'self' 'unsafe-inline'", img="'self' data:")
+    document = _template("docs.html").substitute(static=static_files().path())
+    headers = {"Content-Security-Policy": policy}
+    return Response(document, media_type="text/html", headers=headers)
 
 
 @router.get("/static/{version}/{name:path}")
@@ -67,83 +84,40 @@ def static_file(
 ) -> Response:
     """Return one of the page's files.
 
-    While servers of two versions answer, one may be asked for the other's: it sends its own.
+    While servers of two versions answer, one may be asked for the other's: it sends what it has.
     """
     files = static_files()
-    file = files.by_name.get(name)
-    if file is None:
-        raise HTTPException(NOT_FOUND, "There is no such file.")
+    content = files.by_name.get(name)
+    if content is None:
+        raise HTTPException(404, "There is no such file.")
+    etag = f'"{files.version}"'
     headers = {
-        "Cache-Control": IMMUTABLE if version == files.version else "private, no-cache",
-        "ETag": file.etag,
+        "Cache-Control": IMMUTABLE if version == files.version else REVALIDATED,
+        "ETag": etag,
         "X-Content-Type-Options": "nosniff",
     }
-    if if_none_match == file.etag:
-        return Response(status_code=NOT_MODIFIED, headers=headers)
-    return Response(file.content, headers={**headers, "Content-Type": file.content_type})
-
-
-@cache
-def _template() -> Template:
-    return Template((DIRECTORY / TEMPLATE).read_text())
-
-
-@cache
-def _import_map() -> str:
-    imports = {name: f"./{static_files().path(file)}" for name, file in IMPORTS.items()}
-    return json.dumps({"imports": imports})
-
-
-@cache
-def _policy_of_the_page() -> str:
-    # Browsers take an import map only inline: the one that is ours is named by its hash.
-    digest = base64.b64encode(hashlib.sha256(_import_map().encode()).digest()).decode()
-    return content_security_policy(script=f"'self' 'sha256-{digest}'")
-
-
-def content_security_policy(
-    *, script: str = "'self'", style: str = "'self'", img: str = "'self'"
-) -> str:
-    """Return the header's value: nothing but our own files, unless an argument says otherwise."""
-    return (
-        f"default-src 'none'; script-src {script}; style-src {style}; img-src {img}; "
-        "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
+    if if_none_match == etag:
+        return Response(status_code=304, headers=headers)
+    return Response(
+        content, headers={**headers, "Content-Type": CONTENT_TYPES[name.rpartition(".")[2]]}
     )
-
-
-_PAGE = """<!doctype html>
-<html lang="en">
-  <head>
-    <meta charset="utf-8">
-    <meta name="viewport" content="width=device-width, initial-scale=1">
-    <title>HubSpot deals: REST API</title>
-    <link rel="stylesheet" href="{css}">
-    <script src="{bundle}"></script>
-    <script type="module" src="{start}"></script>
-  </head>
-  <body><div id="docs"></div></body>
-</html>
-"""
-#: Swagger UI styles elements from its script, and draws arrows as data: URLs.
-_DOCS_POLICY = content_security_policy(style="'self' 'unsafe-inline'", img="'self' data:")
-
-
-@router.get("/docs")
-def docs() -> Response:
-    path = static_files().path
-    page = _PAGE.format(
-        css=escape(path("vendor/swagger-ui/swagger-ui.css")),
-        bundle=escape(path("vendor/swagger-ui/swagger-ui-bundle.js")),
-        start=escape(path("docs.js")),
-    )
-    headers = {"Content-Security-Policy": _DOCS_POLICY}
-    return Response(page, media_type="text/html", headers=headers)
 
 
 @router.get("/openapi.json")
 def openapi(request: Request) -> dict[str, Any]:
     app: FastAPI = request.app
     return {**app.openapi(), "servers": [{"url": request.scope.get("root_path", "")}]}
+
+
+@cache
+def _template(name: str) -> Template:
+    return Template((DIRECTORY / name).read_text())
+
+
+@cache
+def _import_map() -> str:
+    imports = {name: f"./{static_files().path(file)}" for name, file in IMPORTS.items()}
+    return json.dumps({"imports": imports})
 
 
 def describe(app: FastAPI) -> dict[str, Any]:

@@ -1,7 +1,8 @@
-"""`/scans`: what was scanned, what is being scanned, and starting and cancelling it."""
+"""`/scans`: past, running and queued scans, and starting and cancelling one."""
 
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import Annotated, Any
 from urllib.parse import quote
 
@@ -9,6 +10,8 @@ from airflow.api_fastapi.auth.managers.models.base_user import BaseUser
 from airflow.api_fastapi.core_api.security import get_user
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from fastapi.concurrency import contextmanager_in_threadpool, run_in_threadpool
+from psycopg.rows import class_row, scalar_row
+from pydantic import AwareDatetime, Field, StringConstraints, TypeAdapter
 
 from include.errors import RUNBOOK, ScanRequestError
 from include.scan import Scan as ScanRequest
@@ -20,90 +23,246 @@ from include.warehouse.fencing import starting
 from include.warehouse.scans import FINAL_STATES, CancelledRun, cancel
 from include.web import models
 from include.web.access import SameOrigin, User, not_found, require, visible_dag_ids
-from include.web.airflow import ActiveRun, active_runs, dags, fail_run, settle, trigger_run
-from include.web.problems import Code, Problem, answers
-from include.web.queries.scans import (
-    NONE_YET,
-    Scan,
-    ScanPage,
-    ScanSummary,
-    find_scan,
-    first_scans_cursor,
-    known_scans,
-    list_scans,
-    progress_of,
+from include.web.airflow import (
+    ActiveRun,
+    active_runs,
+    dags,
+    fail_run,
+    mark_orphaned_scans_failed,
+    trigger_run,
 )
-from include.web.tenants import known_tenant, tenants_by_id
-from include.web.warehouse import CurrentWarehouse, WarehouseNotReadyError
+from include.web.cursor import cursor_of, position_of
+from include.web.problems import Code, Problem, answers
+from include.web.tenants_file import known_tenant, tenants_by_id
+from include.web.warehouse import CurrentWarehouse, WarehouseEmptyError, columns, fetch
 
 MOUNTED_AT = "/hubspot-deals"
 
 
-def queued_view(run: ActiveRun, tenant_id: str) -> ScanSummary:
+class Scan(models.ScanBase):
+    """All that the warehouse knows of one scan. The defaults are those of a queued one.
+
+    ``error``, ``remedy``: as the row keeps them. ``received_lately``, ``took_s``: records of the
+    last few checkpoints and their seconds, for a rate.
+    """
+
+    warnings: list[str] = Field(default_factory=list)
+    misfits: dict[str, int] = Field(default_factory=dict)
+    error_type: str | None = None
+    window_start: datetime | None = None
+    window_end: datetime | None = None
+    pages: int = 0
+    error: str | None = None
+    remedy: str | None = None
+    extraction_started_at: datetime | None = None
+    figures_at: datetime | None = None
+    received_lately: int | None = None
+    took_s: float | None = None
+    objects: list[models.ScanObject] = Field(default_factory=list)
+    quality: list[models.QualityResult] = Field(default_factory=list)
+
+
+#: The newest checkpoints, which a rate is made of.
+_RECENT_CHECKPOINTS = 6
+#: A page begins after this scan; None: it is the first page.
+_POSITION = TypeAdapter[tuple[AwareDatetime, str] | None](
+    tuple[AwareDatetime, Annotated[str, StringConstraints(pattern=models.SCAN_ID_PATTERN)]] | None
+)
+#: Fields of scans that are no columns of `scans`.
+COMPUTED = {
+    "tenant": "scan.tenant_id",
+    "seconds": "extract(epoch from scan.finished_at - scan.started_at)::float8",
+    "deals_received": "coalesce(deals.records_received, 0)",
+    "deals_written": "coalesce(deals.rows_written, 0)",
+    "error_type": "substring(scan.error from '^[A-Za-z_][A-Za-z0-9_]*')",
+}
+SUMMARY = columns(
+    models.ScanSummary, "scan", **COMPUTED, warnings="jsonb_array_length(scan.warnings)"
+)
+_EVERYTHING = columns(
+    Scan,
+    "scan",
+    **COMPUTED,
+    received_lately="lately.received_lately",
+    took_s="lately.took_s",
+    objects="objects.objects",
+    quality="quality.quality",
+)
+OF_DEALS = (
+    "left join {scan_objects} as deals on deals.scan_id = scan.scan_id and deals.object = 'deals'"
+)
+_LIST = f"""
+    select {SUMMARY}
+    from {{scans}} as scan {OF_DEALS}
+    where scan.dag_id = any(%(dag_ids)s)
+      and (%(tenant_id)s::text is null or scan.tenant_id = %(tenant_id)s)
+      and (%(state)s::text is null or scan.state = %(state)s)
+      and (%(started_at)s::timestamptz is null
+           or (scan.started_at, scan.scan_id) < (%(started_at)s::timestamptz, %(scan_id)s))
+    order by scan.started_at desc, scan.scan_id desc limit %(limit)s
+"""  # noqa: S608 - literals of this package
+_ONE = f"""
+    select {_EVERYTHING}
+    from {{scans}} as scan {OF_DEALS}
+    left join lateral (
+        select sum(cardinality(ids))::bigint as received_lately,
+               extract(epoch from max(loaded_at) - min(since))::float8 as took_s
+        from (
+            select ids, loaded_at,
+                   lag(loaded_at, 1, scan.extraction_started_at)
+                       over (order by loaded_at) as since
+            from {{scan_chunks}} where scan_id = scan.scan_id
+            order by loaded_at desc limit %(recent)s
+        ) as chunk
+    ) as lately on true
+    cross join lateral (
+        select coalesce(json_agg(part order by object <> 'deals', object), '[]') as objects
+        from (
+            select {columns(models.ScanObject, "part")} from {{scan_objects}} as part
+            where part.scan_id = scan.scan_id
+        ) as part
+    ) as objects
+    cross join lateral (
+        select coalesce(json_agg(result order by array_position(
+            array['failed', 'warned', 'passed', 'no_rows'], status), "check"), '[]') as quality
+        from (
+            select {columns(models.QualityResult, "result", check="result.check_name")}
+            from {{quality_results}} as result where result.scan_id = scan.scan_id
+        ) as result
+    ) as quality
+    where scan.scan_id = %(scan_id)s
+"""  # noqa: S608 - literals of this package
+
+router = APIRouter(
+    tags=["scans"],
+    dependencies=[Depends(get_user)],
+    responses=answers(
+        Code.UNAUTHENTICATED,
+        Code.INVALID_REQUEST,
+        Code.TENANTS_FILE,
+        Code.WAREHOUSE_UNAVAILABLE,
+        Code.WAREHOUSE_NOT_READY,
+    ),
+)
+ScanId = Annotated[str, Path(pattern=models.SCAN_ID_PATTERN, description="A UUID.")]
+
+
+@router.get(
+    "/scans",
+    summary="Scans that you may see, the newest first",
+    responses=answers(Code.INVALID_CURSOR),
+)
+def read_scans(
+    user: User,
+    warehouse: CurrentWarehouse,
+    tenant: Annotated[models.TenantId | None, Query(description="Only of this one.")] = None,
+    state: Annotated[models.ScanState | None, Query(description="Only these.")] = None,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 50,
+    cursor: Annotated[str | None, Query(max_length=2000)] = None,
+) -> models.ScanList:
+    visible = visible_dag_ids(user)
+    queued: list[models.ScanSummary] = []
+    if cursor is None and state in (None, "queued"):
+        queued = _queued_summaries(warehouse, visible, tenant)[:limit]
+    if state == "queued":
+        return models.ScanList(scans=queued, next_cursor=None)
+    try:
+        mark_orphaned_scans_failed(warehouse, visible)
+        page = list_scans(
+            warehouse,
+            visible,
+            tenant_id=tenant,
+            state=state,
+            limit=limit - len(queued),
+            cursor=cursor,
+        )
+    except WarehouseEmptyError:
+        page = models.ScanList(scans=[], next_cursor=None)
+    return models.ScanList(scans=[*queued, *page.scans], next_cursor=page.next_cursor)
+
+
+def _queued_summaries(
+    warehouse: Warehouse, visible: set[str], tenant: str | None
+) -> list[models.ScanSummary]:
+    """Return the runs that have not begun to scan, the newest first."""
+    tenant_of = {t.dag_id: t.id for t in tenants_by_id().values() if tenant in (None, t.id)}
+    runs = active_runs(visible & tenant_of.keys())
+    try:
+        known = known_scans(warehouse, [run.scan_id for run in runs])
+    except WarehouseEmptyError:
+        known = set()
+    scans = [queued_scan(run, tenant_of[run.dag_id]) for run in runs if run.scan_id not in known]
+    return [
+        models.ScanSummary.model_validate({**dict(scan), "warnings": 0})
+        for scan in sorted(scans, key=lambda scan: scan.started_at, reverse=True)
+    ]
+
+
+def queued_scan(run: ActiveRun, tenant_id: str) -> Scan:
     """Return a run that has not begun to scan."""
-    return {
-        "scan_id": run.scan_id,
-        "tenant": tenant_id,
-        "dag_id": run.dag_id,
-        "run_id": run.run_id,
-        "mode": run.mode,
-        "state": "queued",
-        "started_at": run.since,
-        "finished_at": None,
-        "seconds": None,
-        "deals_received": 0,
-        "deals_written": 0,
-        "requests": 0,
-        "throttled": 0,
-        "attempt": 0,
-        "warnings": 0,
-        "error_type": None,
-    }
-
-
-def queued_detail(request: Request, run: ActiveRun, tenant_id: str) -> models.ScanDetail:
-    return models.ScanDetail.model_validate(
-        {
-            **queued_view(run, tenant_id),
-            "warnings": [],
-            "misfits": {},
-            "window_start": None,
-            "window_end": None,
-            "progress": NONE_YET,
-            "objects": [],
-            "quality": [],
-            "error": None,
-            "links": links(request, run.scan_id, run.dag_id, run.run_id),
-        }
+    return Scan(
+        scan_id=run.scan_id,
+        tenant=tenant_id,
+        dag_id=run.dag_id,
+        run_id=run.run_id,
+        mode=run.mode,
+        state="queued",
+        started_at=run.since,
+        finished_at=None,
+        seconds=None,
+        deals_received=0,
+        deals_written=0,
+        requests=0,
+        throttled=0,
+        attempt=0,
     )
 
 
-def scan_detail(request: Request, scan: Scan, tenant: Tenant | None) -> models.ScanDetail:
-    """:param tenant: None: it is in the tenants file no more."""
-    error = error_of(scan)
+@router.get("/scans/{scan_id}", summary="One scan", responses=answers(Code.NOT_FOUND))
+def read_scan(
+    request: Request, user: User, warehouse: CurrentWarehouse, scan_id: ScanId
+) -> models.ScanDetail:
+    scan, _ = found_scan(user, warehouse, scan_id)
+    tenant = tenants_by_id().get(scan.tenant)
+    # None: the tenant is no longer in the tenants file
     wanted = [crm_object.name for crm_object in tenant.crm_objects] if tenant else None
+    error = error_of(scan)
+    runbook = error.runbook if error else None
     return models.ScanDetail.model_validate(
         {
-            **scan,
-            "warnings": scan["messages"],
+            **dict(scan),
             "progress": progress_of(scan, wanted),
             "error": error,
-            "links": links(
-                request,
-                scan["scan_id"],
-                scan["dag_id"],
-                scan["run_id"],
-                error.runbook if error else None,
-            ),
+            "links": links(request, scan_id, scan.dag_id, scan.run_id, runbook),
         }
     )
+
+
+def found_scan(user: BaseUser, warehouse: Warehouse, scan_id: str) -> tuple[Scan, ActiveRun | None]:
+    """Return a scan that *user* may see, and its run if that has not ended. Raises Problem."""
+    try:
+        scan = find_scan(warehouse, scan_id)
+        if scan is not None:
+            require(user, "GET", scan.dag_id, "scan")
+            if scan.state not in FINAL_STATES:
+                mark_orphaned_scans_failed(warehouse, [scan.dag_id])
+                scan = find_scan(warehouse, scan_id) or scan
+            runs = active_runs([scan.dag_id])
+            return scan, next((run for run in runs if run.scan_id == scan_id), None)
+    except WarehouseEmptyError:
+        pass
+    tenant_of = {tenant.dag_id: tenant.id for tenant in tenants_by_id().values()}
+    for run in active_runs(visible_dag_ids(user) & tenant_of.keys()):
+        if run.scan_id == scan_id:
+            return queued_scan(run, tenant_of[run.dag_id]), run
+    raise not_found("scan")
 
 
 def error_of(scan: Scan) -> models.ScanError | None:
     """Take a message apart: class, what happened, what to do, heading of the runbook."""
-    if scan["error"] is None:
+    if scan.error is None:
         return None
-    found = RecordedError.of_columns(scan["error"], scan["remedy"])
+    found = RecordedError.of_columns(scan.error, scan.remedy)
     return models.ScanError(
         type=found.type,
         message=found.message,
@@ -128,133 +287,6 @@ def links(
     )
 
 
-@dataclass(frozen=True)
-class FoundScan:
-    """``row`` None: it is queued. ``run`` None: Airflow has no run of it that has not ended."""
-
-    tenant_id: str
-    row: Scan | None
-    run: ActiveRun | None
-
-    @property
-    def dag_id(self) -> str:
-        return self.row["dag_id"] if self.row else self.queued_run.dag_id
-
-    def as_cancelled(self) -> CancelledRun:
-        of = self.row
-        if of:
-            return CancelledRun(of["scan_id"], of["tenant"], of["dag_id"], of["run_id"], of["mode"])
-        run = self.queued_run
-        return CancelledRun(run.scan_id, self.tenant_id, run.dag_id, run.run_id, run.mode)
-
-    @property
-    def has_ended(self) -> bool:
-        """Airflow decides: between two tries a scan's row says that it failed."""
-        if self.row is None:
-            return False
-        state = self.row["state"]
-        return state == "cancelled" or (self.run is None and state in FINAL_STATES)
-
-    @property
-    def queued_run(self) -> ActiveRun:
-        if self.run is None:
-            raise LookupError("a scan without a row is a run")
-        return self.run
-
-
-def found_scan(user: BaseUser, warehouse: Warehouse, scan_id: str) -> FoundScan:
-    """Return a scan that *user* may see. Raises Problem."""
-    row = _row(warehouse, scan_id)
-    if row is not None:
-        require(user, "GET", row["dag_id"], "scan")
-        if row["state"] not in FINAL_STATES:
-            settle(warehouse, [row["dag_id"]])
-            row = _row(warehouse, scan_id) or row
-        run = next((r for r in active_runs([row["dag_id"]]) if r.scan_id == scan_id), None)
-        return FoundScan(row["tenant"], row, run)
-    tenant_of = {tenant.dag_id: tenant.id for tenant in tenants_by_id().values()}
-    for run in active_runs(visible_dag_ids(user) & tenant_of.keys()):
-        if run.scan_id == scan_id:
-            return FoundScan(tenant_of[run.dag_id], None, run)
-    raise not_found("scan")
-
-
-def _row(warehouse: Warehouse, scan_id: str) -> Scan | None:
-    try:
-        return find_scan(warehouse, scan_id)
-    except WarehouseNotReadyError as exc:
-        if exc.is_empty:
-            return None
-        raise
-
-
-def queued_runs(warehouse: Warehouse, runs: list[ActiveRun]) -> list[ActiveRun]:
-    """Return those of the runs that have not begun to scan, the newest first."""
-    try:
-        known = known_scans(warehouse, [run.scan_id for run in runs])
-    except WarehouseNotReadyError as exc:
-        if not exc.is_empty:
-            raise
-        known = set()
-    queued = [run for run in runs if run.scan_id not in known]
-    return sorted(queued, key=lambda run: run.since, reverse=True)
-
-
-router = APIRouter(
-    tags=["scans"],
-    dependencies=[Depends(get_user)],
-    responses=answers(
-        Code.UNAUTHENTICATED,
-        Code.INVALID_REQUEST,
-        Code.TENANTS_FILE,
-        Code.WAREHOUSE_UNAVAILABLE,
-        Code.WAREHOUSE_NOT_READY,
-    ),
-)
-ScanId = Annotated[
-    str, Path(pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$", description="A UUID.")
-]
-
-
-@router.get(
-    "/scans",
-    summary="Scans that you may see, the newest first",
-    responses=answers(Code.INVALID_CURSOR),
-)
-def read_scans(
-    user: User,
-    warehouse: CurrentWarehouse,
-    tenant: Annotated[models.TenantId | None, Query(description="Only of this one.")] = None,
-    state: Annotated[models.ScanState | None, Query(description="Only these.")] = None,
-    limit: Annotated[int, Query(ge=1, le=1000)] = 50,
-    cursor: Annotated[str | None, Query(max_length=2000)] = None,
-) -> models.ScanList:
-    visible = visible_dag_ids(user)
-    queued: list[Any] = []
-    if cursor is None and state in (None, "queued"):
-        tenant_of = {t.dag_id: t.id for t in tenants_by_id().values() if tenant in (None, t.id)}
-        runs = queued_runs(warehouse, active_runs(visible & tenant_of.keys()))
-        queued = [queued_view(run, tenant_of[run.dag_id]) for run in runs[:limit]]
-    if state == "queued":
-        return models.ScanList(scans=queued, next_cursor=None)
-    room = limit - len(queued)
-    if not room:
-        following = first_scans_cursor(tenant, state)
-        return models.ScanList(scans=queued, next_cursor=following)
-    page = _page(warehouse, visible, tenant, state, room, cursor)
-    return models.ScanList.model_validate({**page, "scans": [*queued, *page["scans"]]})
-
-
-@router.get("/scans/{scan_id}", summary="One scan", responses=answers(Code.NOT_FOUND))
-def read_scan(
-    request: Request, user: User, warehouse: CurrentWarehouse, scan_id: ScanId
-) -> models.ScanDetail:
-    found = found_scan(user, warehouse, scan_id)
-    if found.row is not None:
-        return scan_detail(request, found.row, tenants_by_id().get(found.tenant_id))
-    return queued_detail(request, found.queued_run, found.tenant_id)
-
-
 @router.post(
     "/scans",
     status_code=201,
@@ -274,20 +306,71 @@ async def start_scan(
     response: Response,
     user: User,
     warehouse: CurrentWarehouse,
-    wish: models.StartScan,
+    start: models.StartScan,
 ) -> models.Started:
-    tenant = await run_in_threadpool(_startable, user, wish)
-    # another start of a scan of this tenant waits until ours is there to be seen
+    tenant = await run_in_threadpool(_startable, user, start)
+    # another start of a scan of this tenant waits until Airflow has this run
     async with contextmanager_in_threadpool(starting(warehouse, tenant.id)):
-        if not wish.force:
+        if not start.force:
             await run_in_threadpool(_require_idle, tenant)
         run_id = f"api__{datetime.now(UTC).isoformat()}"
         note = f"started by {user.get_name()} through the REST API"
-        await trigger_run(request, tenant.dag_id, run_id, _conf(wish), note)
+        await trigger_run(request, tenant.dag_id, run_id, _conf(start), note)
     scan_id = scan_id_of(tenant.dag_id, run_id)
     where = links(request, scan_id, tenant.dag_id, run_id)
     response.headers["Location"] = where.self
     return models.Started(scan_id=scan_id, run_id=run_id, tenant=tenant.id, links=where)
+
+
+def _startable(user: BaseUser, start: models.StartScan) -> Tenant:
+    """Return the tenant to scan. Raises Problem if its scan can't be started, or not like this."""
+    tenant = known_tenant(start.tenant)
+    require(user, "POST", tenant.dag_id, "tenant")
+    run: Any = SimpleNamespace(run_id="", run_type="manual", start_date=None)
+    try:
+        # refuse at once what the scan's first task would refuse
+        ScanRequest.of_run(tenant, run, _conf(start))
+    except ScanRequestError as exc:
+        raise Problem(Code.INVALID_REQUEST, exc.what, remedy=exc.remedy) from None
+    dag = dags([tenant.dag_id]).get(tenant.dag_id)
+    if dag is None:
+        raise Problem(
+            Code.NOT_FOUND,
+            f"Airflow does not know DAG {tenant.dag_id} yet.",
+            remedy="Ask again when Airflow has read the changed tenants file.",
+        )
+    if dag.is_paused:
+        raise Problem(
+            Code.DAG_PAUSED,
+            f"DAG {tenant.dag_id} is paused: a run would stay in the queue.",
+            remedy="Unpause the DAG in Airflow, then start the scan again.",
+        )
+    return tenant
+
+
+def _conf(start: models.StartScan) -> dict[str, Any]:
+    """Return the run's params; those that are left out have the DAG's defaults."""
+    conf: dict[str, Any] = {"mode": start.mode}
+    for name in ("window_start", "window_end"):
+        if moment := getattr(start, name):
+            conf[name] = moment.astimezone(UTC).isoformat()
+    if start.rewrite_rows:
+        conf["rewrite_rows"] = True
+    if start.checkpoint_pages is not None:
+        conf["checkpoint_pages"] = start.checkpoint_pages
+    return conf
+
+
+def _require_idle(tenant: Tenant) -> None:
+    if runs := active_runs([tenant.dag_id]):
+        run = runs[0]
+        raise Problem(
+            Code.SCAN_RUNNING,
+            f"A scan of tenant {tenant.id} is {run.state}.",
+            remedy='Wait for it, or send "force": true to queue another one behind it.',
+            scan_id=run.scan_id,
+            run_id=run.run_id,
+        )
 
 
 @router.post(
@@ -306,106 +389,111 @@ async def start_scan(
 async def cancel_scan(
     request: Request, user: User, warehouse: CurrentWarehouse, scan_id: ScanId
 ) -> models.Cancelled:
-    found = await run_in_threadpool(_cancellable, user, warehouse, scan_id)
-    ended = found.as_cancelled()
-    # first, so that Airflow's callbacks find a scan that a person wanted to end
+    scan, run = await run_in_threadpool(_cancellable, user, warehouse, scan_id)
+    ended = CancelledRun(scan.scan_id, scan.tenant, scan.dag_id, scan.run_id, scan.mode)
+    # before the run is ended, so that Airflow's callbacks find a scan that a person has cancelled
     await run_in_threadpool(cancel, warehouse, ended)
-    if found.run is not None:
+    if run is not None:
         note = f"cancelled by {user.get_name()} through the REST API"
-        await fail_run(request, ended.dag_id, ended.run_id, note)
+        await fail_run(request, scan.dag_id, scan.run_id, note)
         # a task that was just about to begin may have taken the scan over
         await run_in_threadpool(cancel, warehouse, ended)
     return models.Cancelled(scan_id=scan_id)
 
 
-def _page(
-    warehouse: Warehouse,
-    visible: set[str],
-    tenant: str | None,
-    state: str | None,
-    limit: int,
-    cursor: str | None,
-) -> ScanPage:
-    try:
-        settle(warehouse, visible)
-        return list_scans(
-            warehouse, visible, tenant_id=tenant, state=state, limit=limit, cursor=cursor
-        )
-    except WarehouseNotReadyError as exc:
-        if exc.is_empty:
-            return {"scans": [], "next_cursor": None}
-        raise
-
-
-def _startable(user: BaseUser, wish: models.StartScan) -> Tenant:
-    """Return the tenant to scan. Raises Problem if it can't be now, or not as it is wished."""
-    tenant = known_tenant(wish.tenant)
-    require(user, "POST", tenant.dag_id, "tenant")
-    _require_sense(tenant, wish)
-    dag = dags([tenant.dag_id]).get(tenant.dag_id)
-    if dag is None:
-        raise Problem(
-            Code.NOT_FOUND,
-            f"Airflow does not know DAG {tenant.dag_id} yet.",
-            remedy="Ask again when Airflow has read the changed tenants file.",
-        )
-    if dag.is_paused:
-        raise Problem(
-            Code.DAG_PAUSED,
-            f"DAG {tenant.dag_id} is paused: a run would stay in the queue.",
-            remedy="Unpause the DAG in Airflow, then start the scan again.",
-        )
-    return tenant
-
-
-def _require_sense(tenant: Tenant, wish: models.StartScan) -> None:
-    """Refuse at once what the scan's first task would refuse."""
-    run = _Wished()
-    try:
-        ScanRequest.of_run(tenant, run, _conf(wish))
-    except ScanRequestError as exc:
-        raise Problem(Code.INVALID_REQUEST, exc.what, remedy=exc.remedy) from None
-
-
-class _Wished:
-    """A run that is not made yet."""
-
-    run_id = ""
-    run_type = "manual"
-    data_interval_start: datetime | None = None
-    data_interval_end: datetime | None = None
-    start_date: datetime | None = None
-
-
-def _conf(wish: models.StartScan) -> dict[str, Any]:
-    """Return the DAG's params; what is not asked for has the DAG's default."""
-    conf: dict[str, Any] = {"mode": wish.mode}
-    for name in ("window_start", "window_end"):
-        if moment := getattr(wish, name):
-            conf[name] = moment.astimezone(UTC).isoformat()
-    if wish.rewrite_rows:
-        conf["rewrite_rows"] = True
-    if wish.checkpoint_pages is not None:
-        conf["checkpoint_pages"] = wish.checkpoint_pages
-    return conf
-
-
-def _require_idle(tenant: Tenant) -> None:
-    runs: list[ActiveRun] = active_runs([tenant.dag_id])
-    if runs:
-        run = runs[0]
-        raise Problem(
-            Code.SCAN_RUNNING,
-            f"A scan of tenant {tenant.id} is {run.state}.",
-            remedy='Wait for it, or send "force": true to queue another one behind it.',
-            scan_id=run.scan_id,
-            run_id=run.run_id,
-        )
-
-
-def _cancellable(user: BaseUser, warehouse: Warehouse, scan_id: str) -> FoundScan:
-    found = found_scan(user, warehouse, scan_id)
-    require(user, "PUT", found.dag_id, "scan")
-    if found.has_ended:
+def _cancellable(
+    user: BaseUser, warehouse: Warehouse, scan_id: str
+) -> tuple[Scan, ActiveRun | None]:
+    scan, run = found_scan(user, warehouse, scan_id)
+    require(user, "PUT", scan.dag_id, "scan")
+    # with a run that is active, a scan's row says "failed" between two tries
+    if scan.state == "cancelled" or (run is None and scan.state in FINAL_STATES):
         raise Problem(Code.SCAN_FINISHED, "The scan has ended; there is nothing to cancel.")
-    return found
+    return scan, run
+
+
+def list_scans(
+    warehouse: Warehouse,
+    dag_ids: Collection[str],
+    *,
+    tenant_id: str | None = None,
+    state: str | None = None,
+    limit: int = 50,
+    cursor: str | None = None,
+) -> models.ScanList:
+    """Return the newest scans of some DAGs, and the cursor of those that follow.
+
+    *limit* 0 gives the cursor of the first page. Raises InvalidCursorError.
+    """
+    what = f"scans tenant={tenant_id} state={state}"
+    started_at, scan_id = position_of(what, cursor, _POSITION, None) or (None, None)
+    values = {
+        "dag_ids": list(dag_ids),
+        "tenant_id": tenant_id,
+        "state": state,
+        "started_at": started_at,
+        "scan_id": scan_id,
+        "limit": limit + 1,
+    }
+    rows = fetch(warehouse, class_row(models.ScanSummary), _LIST, values)
+    scans = rows[:limit]
+    last = (scans[-1].started_at, scans[-1].scan_id) if scans else None
+    following = cursor_of(what, last) if len(rows) > limit else None
+    return models.ScanList(scans=scans, next_cursor=following)
+
+
+def known_scans(warehouse: Warehouse, scan_ids: Sequence[str]) -> set[str]:
+    """Return which of these scans have a row."""
+    statement = "select scan_id from {scans} where scan_id = any(%(scan_ids)s)"
+    return (
+        set(fetch(warehouse, scalar_row, statement, {"scan_ids": scan_ids})) if scan_ids else set()
+    )
+
+
+def find_scan(warehouse: Warehouse, scan_id: str) -> Scan | None:
+    """Return one scan with its objects and quality results, None if it has no row."""
+    values = {"scan_id": scan_id, "recent": _RECENT_CHECKPOINTS}
+    return next(iter(fetch(warehouse, class_row(Scan), _ONE, values)), None)
+
+
+def progress_of(scan: Scan, wanted: Collection[str] | None) -> models.Progress:
+    """Return a scan's progress.
+
+    :param wanted: the objects that the tenant loads. If nothing is known yet of one of them, the
+        whole is unknown. None: only those that were begun.
+    """
+    received = sum(part.records_received for part in scan.objects)
+    expected = _expected(scan.objects, wanted)
+    records_per_s = _rate(scan.received_lately, scan.took_s)
+    counted_for_s, fraction, time_left_s = None, None, None
+    if scan.extraction_started_at and scan.figures_at:
+        counted_for_s = (scan.figures_at - scan.extraction_started_at).total_seconds()
+    if scan.state in ("checking", "succeeded"):
+        fraction = 1.0
+    elif expected is not None:
+        # the portal may have grown since it was counted
+        fraction = min(1.0, received / expected) if expected else 1.0
+    if scan.state == "extracting" and expected is not None and records_per_s:
+        time_left_s = max(0.0, (expected - received) / records_per_s)
+    return models.Progress(
+        pages=scan.pages,
+        records_received=received,
+        expected=expected,
+        fraction=fraction,
+        records_per_s=records_per_s,
+        requests_per_s=_rate(scan.requests, counted_for_s),
+        time_left_s=time_left_s,
+        updated_at=scan.figures_at,
+    )
+
+
+def _expected(objects: Sequence[models.ScanObject], wanted: Collection[str] | None) -> int | None:
+    """Return how many records the scan expects; None: not known of each of its objects."""
+    counts = [part.expected for part in objects if part.mode != "skipped"]
+    known = [count for count in counts if count is not None]
+    missing = set(wanted or ()) - {part.object for part in objects}
+    return sum(known) if counts and len(known) == len(counts) and not missing else None
+
+
+def _rate(count: int | None, took_s: float | None) -> float | None:
+    return count / took_s if count is not None and took_s and took_s > 0 else None

@@ -1,172 +1,107 @@
 """`/tenants`: what the tenants file, Airflow and the warehouse know of each tenant."""
 
-import os
-import threading
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from airflow.api_fastapi.core_api.security import get_user
 from fastapi import APIRouter, Depends, Query
 from fastapi import Path as PathParameter
+from psycopg.rows import class_row, kwargs_row
+from pydantic import TypeAdapter
 
-from include.tenants import Tenant, load_tenants, tenants_path
+from include.tenants import Tenant
 from include.warehouse.connection import Warehouse
 from include.web import models
-from include.web.access import User, not_found, require, visible_dag_ids
-from include.web.airflow import ActiveRun, Dag, active_runs, dags, first_of_each, settle
+from include.web.access import User, require, visible_dag_ids
+from include.web.airflow import ActiveRun, Dag, active_runs, dags, mark_orphaned_scans_failed
+from include.web.cursor import cursor_of, position_of
 from include.web.problems import Code, answers
-from include.web.queries.cursor import InvalidCursorError, cursor_of, position_of
-from include.web.queries.tenants import (
-    NOTHING_KNOWN,
-    HistoryEntry,
-    TenantStatus,
-    tenant_history,
-    tenant_statuses,
-)
-from include.web.warehouse import CurrentWarehouse, WarehouseNotReadyError
+from include.web.scans import COMPUTED, OF_DEALS, SUMMARY
+from include.web.tenants_file import known_tenant, tenants_by_id
+from include.web.warehouse import CurrentWarehouse, WarehouseEmptyError, columns, fetch
 
-#: A directory of 5,000 files takes 30 ms to look through: not with every request.
-LOOK_EVERY_S = 5.0
+HISTORY = 60
 
-#: Name, modification time, size and inode of each file: a replaced or edited one has others.
-_Stamp = frozenset[tuple[str, int, int, int]]
-
-
-@dataclass(frozen=True)
-class _Read:
-    """``looked_at``: when the files were last found to be as they were read; monotonic, in s."""
-
-    path: Path | None
-    stamp: _Stamp | None
-    tenants: dict[str, Tenant]
-    looked_at: float
-
-
-_last = _Read(None, None, {}, 0.0)
-_lock = threading.Lock()
-
-
-def tenants_by_id(clock: Callable[[], float] = time.monotonic) -> dict[str, Tenant]:
-    """Return the usable tenants, in the order of their ids. Raises TenantsFileError.
-
-    A change of the single file is seen at once, one in a directory after a few seconds.
-    """
-    global _last
-    path = tenants_path()
-    if _is_fresh(_last, path, clock()):
-        return _last.tenants
-    with _lock:
-        if not _is_fresh(_last, path, clock()):
-            now, stamp = clock(), _stamp(path)
-            if path == _last.path and stamp is not None and stamp == _last.stamp:
-                tenants = _last.tenants
-            else:
-                enabled = sorted(load_tenants().enabled, key=lambda tenant: tenant.id)
-                tenants = {tenant.id: tenant for tenant in enabled}
-            _last = _Read(path, stamp, tenants, now)
-        return _last.tenants
-
-
-def _is_fresh(last: _Read, path: Path, now: float) -> bool:
-    if path != last.path or last.stamp is None:
-        return False
-    if path.is_dir():
-        return now - last.looked_at < LOOK_EVERY_S
-    return _stamp(path) == last.stamp
-
-
-def _stamp(path: Path) -> _Stamp | None:
-    try:
-        if not path.is_dir():
-            return frozenset({_of_file(path.name, path.stat)})
-        with os.scandir(path) as found:
-            return frozenset(_of_file(entry.name, entry.stat) for entry in found)
-    except OSError:  # reading it says what is wrong
-        return None
-
-
-def _of_file(name: str, stat: Callable[[], os.stat_result]) -> tuple[str, int, int, int]:
-    try:
-        found = stat()
-    except FileNotFoundError:  # a link that leads nowhere
-        return name, 0, 0, 0
-    return name, found.st_mtime_ns, found.st_size, found.st_ino
-
-
-#: Airflow makes runs a moment after they are due; much later means that it does not work.
-LATE_AFTER = timedelta(minutes=15)
-_NO_DAG = Dag(is_paused=True, next_run_at=None)
-
-
-def tenant_views(warehouse: Warehouse, tenants: Sequence[Tenant]) -> list[models.Tenant]:
-    """Return how all of these tenants are, with three queries."""
-    dag_ids = [tenant.dag_id for tenant in tenants]
-    known, running = dags(dag_ids), first_of_each(active_runs(dag_ids))
-    statuses = _statuses(warehouse, tenants)
-    now = datetime.now(UTC)
-    return [
-        tenant_view(
-            tenant,
-            known.get(tenant.dag_id, _NO_DAG),
-            running.get(tenant.dag_id),
-            statuses.get(tenant.id, NOTHING_KNOWN),
-            now,
+# Each lateral join is one look into an index for each tenant.
+_STATUSES = f"""
+    select
+        wanted.tenant_id,
+        bound.portal_id,
+        to_json(last) as last_scan,
+        ended.last_ended_state,
+        success.last_success_at,
+        extract(epoch from now() - success.last_success_at)::float8 as freshness_s,
+        held.deals_live,
+        held.deals_archived,
+        to_json(checked) as quality,
+        to_json(quota) as quota,
+        to_json(incident) as incident
+    from unnest(%(tenant_ids)s::text[]) as wanted (tenant_id)
+    left join {{tenants}} as bound using (tenant_id)
+    left join lateral (
+        select {SUMMARY}
+        from (
+            select * from {{scans}} where tenant_id = wanted.tenant_id
+            order by started_at desc, scan_id desc limit 1
+        ) as scan {OF_DEALS}
+    ) as last on true
+    left join lateral (
+        select state as last_ended_state from {{scans}}
+        where tenant_id = wanted.tenant_id and state in ('succeeded', 'failed')
+        order by started_at desc, scan_id desc limit 1
+    ) as ended on true
+    left join lateral (
+        select started_at as last_success_at from {{scans}}
+        where tenant_id = wanted.tenant_id and state = 'succeeded'
+        order by started_at desc limit 1
+    ) as success on true
+    left join lateral (
+        select deals.warehouse_live as deals_live, deals.records_archived as deals_archived
+        from {{scans}} as scan
+        join {{scan_objects}} as deals
+            on deals.scan_id = scan.scan_id and deals.object = 'deals'
+            and deals.warehouse_live is not null
+        where scan.tenant_id = wanted.tenant_id and scan.state = 'succeeded'
+        order by scan.started_at desc limit 1
+    ) as held on true
+    left join lateral (
+        select
+            count(*) filter (where status = 'passed') as passed,
+            count(*) filter (where status = 'warned') as warned,
+            count(*) filter (where status = 'failed') as failed,
+            count(*) filter (where status = 'no_rows') as no_rows
+        from {{quality_results}} where scan_id = (
+            select scan.scan_id from {{scans}} as scan
+            where scan.tenant_id = wanted.tenant_id
+              and exists (select from {{quality_results}} as result
+                          where result.scan_id = scan.scan_id)
+            order by scan.started_at desc, scan.scan_id desc limit 1
         )
-        for tenant in tenants
-    ]
-
-
-def tenant_view(
-    tenant: Tenant, dag: Dag, run: ActiveRun | None, status: TenantStatus, now: datetime
-) -> models.Tenant:
-    quota = status["quota"]
-    return models.Tenant.model_validate(
-        {
-            **status,
-            "id": tenant.id,
-            "dag_id": tenant.dag_id,
-            "state": tenant_state(dag, run, status, now),
-            "schedule": tenant.schedule,
-            "timezone": tenant.timezone,
-            "paused": dag.is_paused,
-            "next_run_at": dag.next_run_at,
-            # until its first successful scan binds it, it is as the file says
-            "portal_id": status["portal_id"] or tenant.portal_id,
-            "running_scan_id": run.scan_id if run else None,
-            "quota": {**quota, "share": tenant.daily_quota_share} if quota else None,
-        }
-    )
-
-
-def tenant_state(
-    dag: Dag, run: ActiveRun | None, status: TenantStatus, now: datetime
-) -> models.TenantState:
-    """Return the one word for it. What a person should look at comes first."""
-    incident = status["incident"]
-    if incident is not None and incident["kind"] == "deadline":
-        return "late"
-    if run is not None:
-        return "running"
-    if status["last_ended_state"] == "failed":
-        return "failing"
-    if dag.next_run_at is not None and dag.next_run_at + LATE_AFTER < now:
-        return "late"
-    return "never" if status["last_ended_state"] is None else "ok"
-
-
-def _statuses(warehouse: Warehouse, tenants: Sequence[Tenant]) -> dict[str, TenantStatus]:
-    try:
-        settle(warehouse, [tenant.dag_id for tenant in tenants])
-        return tenant_statuses(warehouse, [tenant.id for tenant in tenants])
-    except WarehouseNotReadyError as exc:
-        if exc.is_empty:  # the first scan of all makes the tables
-            return {}
-        raise
-
+        having count(*) > 0
+    ) as checked on true
+    left join lateral (
+        select
+            quota_limit as daily_limit,
+            case when quota_resets_at > now() then quota_limit - quota_remaining end as used_today
+        from {{scans}}
+        where tenant_id = wanted.tenant_id and quota_limit is not null
+        order by started_at desc, scan_id desc limit 1
+    ) as quota on true
+    left join lateral (
+        select kind, opened_at as since, error_type
+        from {{incidents}}
+        where tenant_id = wanted.tenant_id and closed_at is null
+        order by kind = 'warning', opened_at desc limit 1
+    ) as incident on true
+"""  # noqa: S608 - literals of this package
+_AS_READ = {**COMPUTED, "mode": "coalesce(nullif(deals.mode, 'skipped'), scan.mode)"}
+_HISTORY = f"""
+    select {columns(models.HistoryEntry, "scan", **_AS_READ)}
+    from {{scans}} as scan {OF_DEALS}
+    where scan.tenant_id = %(tenant_id)s
+    order by scan.started_at desc, scan.scan_id desc limit %(limit)s
+"""  # noqa: S608 - literals of this package
 
 router = APIRouter(
     tags=["tenants"],
@@ -180,6 +115,8 @@ router = APIRouter(
         Code.WAREHOUSE_NOT_READY,
     ),
 )
+#: A page begins above this id.
+_POSITION = TypeAdapter(tuple[str])
 
 
 @router.get("/tenants", summary="Tenants that you may see")
@@ -193,21 +130,24 @@ def list_tenants(
 ) -> models.TenantList:
     visible = visible_dag_ids(user)
     part = search.strip().lower()
+    what = f"tenants search={part} state={state}"
+    (above,) = position_of(what, cursor, _POSITION, ("",))
     tenants = [
         tenant
         for tenant in tenants_by_id().values()
         if tenant.dag_id in visible and part in tenant.id
     ]
-    what = f"tenants search={part} state={state}"
-    above = _above(what, cursor)
-    if state is not None:
-        # it takes a look at all of them to know
+    if state is None:
+        total = len(tenants)
+        rest = [tenant for tenant in tenants if tenant.id > above]
+        shown, more = tenant_views(warehouse, rest[:limit]), len(rest) > limit
+    else:  # the states of all of them must be known
         views = [view for view in tenant_views(warehouse, tenants) if view.state == state]
-        page = [view for view in views if view.id > above]
-        return _page(what, page[:limit], total=len(views), more=len(page) > limit)
-    rest = [tenant for tenant in tenants if tenant.id > above]
-    shown = tenant_views(warehouse, rest[:limit])
-    return _page(what, shown, total=len(tenants), more=len(rest) > limit)
+        total = len(views)
+        views = [view for view in views if view.id > above]
+        shown, more = views[:limit], len(views) > limit
+    following = cursor_of(what, [shown[-1].id]) if more else None
+    return models.TenantList(tenants=shown, next_cursor=following, total=total)
 
 
 @router.get(
@@ -223,37 +163,92 @@ def read_tenant(
     tenant = known_tenant(tenant_id)
     require(user, "GET", tenant.dag_id, "tenant")
     (view,) = tenant_views(warehouse, [tenant])
-    return models.TenantDetail.model_validate(
-        {**view.model_dump(), "history": _history(warehouse, tenant.id)}
+    try:
+        history = tenant_history(warehouse, tenant.id)
+    except WarehouseEmptyError:
+        history = []
+    return models.TenantDetail(**dict(view), history=history)
+
+
+#: Airflow makes runs a moment after they are due; much later means that it does not work.
+LATE_AFTER = timedelta(minutes=15)
+_NO_DAG = Dag(is_paused=True, next_run_at=None)
+
+
+def tenant_views(warehouse: Warehouse, tenants: Sequence[Tenant]) -> list[models.Tenant]:
+    """Return how all of these tenants are, with three queries."""
+    dag_ids = [tenant.dag_id for tenant in tenants]
+    known = dags(dag_ids)
+    # of each DAG the first: the run that is at work, or will be next
+    running = {run.dag_id: run for run in reversed(active_runs(dag_ids))}
+    try:
+        mark_orphaned_scans_failed(warehouse, dag_ids)
+        statuses = tenant_statuses(warehouse, [tenant.id for tenant in tenants])
+    except WarehouseEmptyError:
+        statuses = {}
+    now = datetime.now(UTC)
+    return [
+        tenant_view(
+            tenant,
+            known.get(tenant.dag_id, _NO_DAG),
+            running.get(tenant.dag_id),
+            statuses.get(tenant.id, models.TenantStatus()),
+            now,
+        )
+        for tenant in tenants
+    ]
+
+
+def tenant_view(
+    tenant: Tenant, dag: Dag, run: ActiveRun | None, status: models.TenantStatus, now: datetime
+) -> models.Tenant:
+    quota = status.quota
+    return models.Tenant.model_validate(
+        {
+            **dict(status),
+            "id": tenant.id,
+            "dag_id": tenant.dag_id,
+            "state": tenant_state(dag, run, status, now),
+            "schedule": tenant.schedule,
+            "timezone": tenant.timezone,
+            "paused": dag.is_paused,
+            "next_run_at": dag.next_run_at,
+            # until its first successful scan binds it, it is as the file says
+            "portal_id": status.portal_id or tenant.portal_id,
+            "running_scan_id": run.scan_id if run else None,
+            "quota": {**dict(quota), "share": tenant.daily_quota_share} if quota else None,
+        }
     )
 
 
-def known_tenant(tenant_id: str) -> Tenant:
-    """Return a tenant of the tenants file. Raises Problem."""
-    tenant: Tenant | None = tenants_by_id().get(tenant_id)
-    if tenant is None:
-        raise not_found("tenant")
-    return tenant
+def tenant_state(
+    dag: Dag, run: ActiveRun | None, status: models.TenantStatus, now: datetime
+) -> models.TenantState:
+    """Return the tenant's state. The one that a person should look at comes first."""
+    if status.incident is not None and status.incident.kind == "deadline":
+        return "late"
+    if run is not None:
+        return "running"
+    if status.last_ended_state == "failed":
+        return "failing"
+    if dag.next_run_at is not None and dag.next_run_at + LATE_AFTER < now:
+        return "late"
+    return "never" if status.last_ended_state is None else "ok"
 
 
-def _page(what: str, shown: list[models.Tenant], *, total: int, more: bool) -> models.TenantList:
-    cursor = cursor_of(what, [shown[-1].id]) if more and shown else None
-    return models.TenantList(tenants=shown, next_cursor=cursor, total=total)
+def tenant_statuses(
+    warehouse: Warehouse, tenant_ids: Collection[str]
+) -> dict[str, models.TenantStatus]:
+    """Return where each of these tenants stands, whether it is known here or not."""
+    rows = fetch(warehouse, kwargs_row(_status), _STATUSES, {"tenant_ids": list(tenant_ids)})
+    return dict(rows)
 
 
-def _above(what: str, cursor: str | None) -> str:
-    if cursor is None:
-        return ""
-    match position_of(what, cursor):
-        case [str(above)]:
-            return above
-    raise InvalidCursorError
+def _status(tenant_id: str, **columns: Any) -> tuple[str, models.TenantStatus]:
+    return tenant_id, models.TenantStatus(**columns)
 
 
-def _history(warehouse: Warehouse, tenant_id: str) -> list[HistoryEntry]:
-    try:
-        return tenant_history(warehouse, tenant_id)
-    except WarehouseNotReadyError as exc:
-        if exc.is_empty:
-            return []
-        raise
+def tenant_history(warehouse: Warehouse, tenant_id: str) -> list[models.HistoryEntry]:
+    """Return the tenant's last scans, the newest last."""
+    values = {"tenant_id": tenant_id, "limit": HISTORY}
+    return fetch(warehouse, class_row(models.HistoryEntry), _HISTORY, values)[::-1]

@@ -2,31 +2,44 @@
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Annotated
+from typing import Annotated, Any, LiteralString, TypeVar
 
 import psycopg
 from fastapi import Depends
 from psycopg import sql
+from psycopg.rows import RowFactory
+from pydantic import BaseModel
 
 from include.errors import WarehouseConfigError, WarehouseUnavailableError
 from include.warehouse.connection import Warehouse, open_warehouse
 from include.warehouse.errors import UNDEFINED
+from include.web.problems import Code, Problem
 
-#: A page that takes longer is of no use to the one who waits for it.
+#: A page that takes longer is of no use to its reader.
 STATEMENT_TIMEOUT = "20s"
 #: Of a stream that is not read: its transaction would hold up migrations, and scans with them.
 IDLE_TIMEOUT = "5min"
+TABLES = "deals incidents quality_results scan_chunks scan_objects scans tenants".split()
+T = TypeVar("T")
 
 
-class WarehouseNotReadyError(Exception):
-    """The schema is older than this code; ``is_empty``: it has no tables at all."""
+class WarehouseNotReadyError(Problem):
+    """The schema's tables are older than this code."""
 
-    def __init__(self, *, is_empty: bool) -> None:
-        super().__init__("the warehouse's tables are missing or too old")
-        self.is_empty = is_empty
+    def __init__(self) -> None:
+        super().__init__(
+            Code.WAREHOUSE_NOT_READY,
+            "The warehouse has no tables yet, or older ones than this code needs.",
+            remedy="Every scan brings them up to date: start one. By hand: "
+            "python -m include.warehouse.migrations",
+        )
+
+
+class WarehouseEmptyError(WarehouseNotReadyError):
+    """There are no tables at all: the first scan makes them."""
 
 
 @contextmanager
@@ -48,26 +61,40 @@ def reading(warehouse: Warehouse) -> Iterator[psycopg.Connection]:
     except WarehouseConfigError as exc:
         if getattr(exc.__cause__, "sqlstate", None) not in UNDEFINED:
             raise
-        raise WarehouseNotReadyError(is_empty=not _has_tables(warehouse)) from None
+        with warehouse.connect() as connection:
+            tables = connection.execute(
+                "select from pg_catalog.pg_tables where schemaname = %s and tablename = 'scans'",
+                [warehouse.schema],
+            ).fetchall()
+        raise (WarehouseNotReadyError if tables else WarehouseEmptyError) from None
 
 
-def _has_tables(warehouse: Warehouse) -> bool:
-    with warehouse.connect() as connection:
-        row = connection.execute(
-            "select from pg_catalog.pg_tables where schemaname = %s and tablename = 'scans'",
-            [warehouse.schema],
-        ).fetchone()
-    return row is not None
+def columns(model: type[BaseModel], of: str, **computed: str) -> str:
+    """Return a select list with all fields of *model*: columns of *of*, or what is *computed*."""
+    return ", ".join(
+        f'{computed.get(name, f"{of}.{name}")} as "{name}"' for name in model.model_fields
+    )
 
 
-def tables(warehouse: Warehouse, *names: str) -> dict[str, sql.Identifier]:
-    """Return the schema-qualified names of tables, for `sql.SQL.format`."""
-    return {name: sql.Identifier(warehouse.schema, name) for name in names}
+def composed(warehouse: Warehouse, statement: LiteralString) -> sql.Composed:
+    """Return *statement* with the schema's table in place of each {table}."""
+    return sql.SQL(statement).format(
+        **{name: sql.Identifier(warehouse.schema, name) for name in TABLES}
+    )
 
 
-#: To look it up costs a connection. A changed Airflow connection is noticed so much later.
+def fetch(
+    warehouse: Warehouse, rows: RowFactory[T], statement: LiteralString, values: Mapping[str, Any]
+) -> list[T]:
+    """Return the rows of one statement. Raises what `reading` raises."""
+    with reading(warehouse) as connection:
+        cursor = connection.cursor(row_factory=rows)
+        return cursor.execute(composed(warehouse, statement), values).fetchall()
+
+
+#: Looking it up costs a connection. A changed Airflow connection is noticed after this time.
 LOOKED_UP_FOR_S = 60
-#: Of one server process, at the same time; its threads are more.
+#: Of one server process, at the same time; it has more threads than that.
 MAX_CONNECTIONS = 12
 #: Besides those, of answers that are streamed: each takes as long as its caller likes.
 MAX_STREAMS = 4
@@ -116,7 +143,7 @@ def warehouse() -> BoundedWarehouse:
 
 
 def of_streams(of: Annotated[BoundedWarehouse, Depends(warehouse)]) -> Warehouse:
-    """Return the warehouse for streams: however many of them stand still, pages are answered."""
+    """Return the warehouse for streams: pages are answered even if no stream is read on."""
     return replace(of, slots=_streams)
 
 

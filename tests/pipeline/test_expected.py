@@ -9,7 +9,7 @@ from include.pipeline.extract_deals import extract_deals
 from include.pipeline.validate_token import validate_token
 from include.warehouse.connection import Warehouse
 from include.warehouse.scans import CancelledRun, ScanLog, cancel
-from include.web.queries.tenants import tenant_statuses
+from include.web.tenants import tenant_statuses
 from tests.conftest import Serve
 from tests.hubspot_simulator import Portal, portals
 from tests.support.scans import BARE, object_row, run, scan, scan_row
@@ -77,9 +77,9 @@ def test_when_the_figures_were_written_is_known_and_what_is_left_of_the_quota(
     row = scan_row(warehouse, first)
     assert row["extraction_started_at"] < row["figures_at"] <= row["finished_at"]
     assert row["quota_resets_at"] > row["figures_at"]
-    quota = tenant_statuses(warehouse, ["acme"])["acme"]["quota"]
+    quota = tenant_statuses(warehouse, ["acme"])["acme"].quota
     assert quota is not None
-    assert quota["used_today"] == row["quota_limit"] - row["quota_remaining"]
+    assert quota.used_today == row["quota_limit"] - row["quota_remaining"]
 
 
 def test_a_scan_that_was_cancelled_is_not_begun_again_by_a_late_task(

@@ -6,8 +6,8 @@ import pytest
 
 from include.errors import WarehouseUnavailableError
 from include.warehouse.connection import Warehouse
-from include.web.queries.cursor import InvalidCursorError
-from include.web.queries.deals import deals_page, deals_stream
+from include.web.cursor import InvalidCursorError
+from include.web.deals import deals_page, deals_stream
 from tests.support.scans import query
 from tests.support.status_rows import add_deals, add_scan, run_of
 from tests.support.waiting import until
@@ -27,7 +27,7 @@ def test_pages_join_to_all_deals_of_the_scan(filled: Warehouse) -> None:
     ids, cursor = [], None
     while True:
         page = deals_page(filled, SCAN, 500, cursor)
-        ids += [deal.deal_id for deal in page.deals]
+        ids += [deal["deal_id"] for deal in page.deals]
         cursor = page.next_cursor
         if cursor is None:
             break
@@ -41,7 +41,7 @@ def test_the_last_page_says_so_even_if_it_is_full(filled: Warehouse) -> None:
 
 
 def test_the_stream_is_all_deals_in_order(filled: Warehouse) -> None:
-    ids = [deal.deal_id for deals in deals_stream(filled, SCAN) for deal in deals]
+    ids = [deal["deal_id"] for deals in deals_stream(filled, SCAN) for deal in deals]
 
     assert ids == list(range(1, 1_235))
 

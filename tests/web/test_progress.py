@@ -1,15 +1,16 @@
 from datetime import UTC, datetime, timedelta
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
-from include.web.queries.scans import Scan, progress_of
+from include.web.models import ScanObject
+from include.web.scans import Scan, progress_of
 
 STARTED = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def scan(state: str = "extracting", **columns: Any) -> Scan:
-    row = {
+    known = {
         "state": state,
         "pages": 30,
         "requests": 40,
@@ -20,22 +21,26 @@ def scan(state: str = "extracting", **columns: Any) -> Scan:
         "objects": [part()],
         **columns,
     }
-    return cast("Scan", row)
+    return Scan.model_construct(**known)
 
 
-def part(name: str = "deals", received: int = 3_000, expected: int | None = 12_000) -> Any:
-    mode = "skipped" if expected == 0 else "full"
-    return {"object": name, "mode": mode, "records_received": received, "expected": expected}
+def part(name: str = "deals", received: int = 3_000, expected: int | None = 12_000) -> ScanObject:
+    return ScanObject.model_construct(
+        object=name,
+        mode="skipped" if expected == 0 else "full",
+        records_received=received,
+        expected=expected,
+    )
 
 
 def test_rates_and_time_left_come_from_what_was_counted() -> None:
     progress = progress_of(scan(), ["deals"])
 
-    assert progress["fraction"] == 0.25
-    assert progress["records_per_s"] == 200.0
-    assert progress["requests_per_s"] == 2.0
-    assert progress["time_left_s"] == 45.0
-    assert progress["updated_at"] == STARTED + timedelta(seconds=20)
+    assert progress.fraction == 0.25
+    assert progress.records_per_s == 200.0
+    assert progress.requests_per_s == 2.0
+    assert progress.time_left_s == 45.0
+    assert progress.updated_at == STARTED + timedelta(seconds=20)
 
 
 @pytest.mark.parametrize(
@@ -50,7 +55,7 @@ def test_rates_and_time_left_come_from_what_was_counted() -> None:
 def test_nothing_is_estimated_where_nothing_is_known(columns: dict[str, Any]) -> None:
     progress = progress_of(scan(**columns), ["deals"])
 
-    assert (progress["expected"], progress["fraction"], progress["time_left_s"]) == (
+    assert (progress.expected, progress.fraction, progress.time_left_s) == (
         None,
         None,
         None,
@@ -58,24 +63,24 @@ def test_nothing_is_estimated_where_nothing_is_known(columns: dict[str, Any]) ->
 
 
 def test_an_object_that_waits_its_turn_makes_the_whole_unknown() -> None:
-    assert progress_of(scan(), ["deals", "contacts"])["fraction"] is None
+    assert progress_of(scan(), ["deals", "contacts"]).fraction is None
 
 
 def test_an_object_that_can_not_be_read_is_not_waited_for() -> None:
     parts = [part(), part("contacts", 0, 0)]
 
-    assert progress_of(scan(objects=parts), ["deals", "contacts"])["fraction"] == 0.25
+    assert progress_of(scan(objects=parts), ["deals", "contacts"]).fraction == 0.25
 
 
 def test_more_than_was_expected_is_no_more_than_everything() -> None:
     progress = progress_of(scan(objects=[part(received=13_000)]), ["deals"])
 
-    assert (progress["fraction"], progress["time_left_s"]) == (1.0, 0.0)
+    assert (progress.fraction, progress.time_left_s) == (1.0, 0.0)
 
 
 @pytest.mark.parametrize("state", ["waiting", "failed", "cancelled", "validating"])
 def test_there_is_a_time_left_only_while_records_come(state: str) -> None:
-    assert progress_of(scan(state), ["deals"])["time_left_s"] is None
+    assert progress_of(scan(state), ["deals"]).time_left_s is None
 
 
 def test_before_the_first_checkpoint_there_is_no_rate() -> None:
@@ -83,4 +88,4 @@ def test_before_the_first_checkpoint_there_is_no_rate() -> None:
         scan(figures_at=None, received_lately=None, took_s=None, requests=0), ["deals"]
     )
 
-    assert (progress["records_per_s"], progress["requests_per_s"]) == (None, None)
+    assert (progress.records_per_s, progress.requests_per_s) == (None, None)

@@ -2,14 +2,15 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from include.warehouse.connection import Warehouse
-from include.web.queries.tenants import NOTHING_KNOWN, tenant_history, tenant_statuses
+from include.web.models import DailyQuota, Incident, Quality, TenantStatus
+from include.web.tenants import tenant_history, tenant_statuses
 from tests.support.status_rows import add_check, add_scan, insert, run_of
 
 COUNTED = {"warehouse_live": 100, "portal_live": 100, "records_archived": 4}
 
 
 def test_a_tenant_that_was_never_scanned_is_there_with_nothing_known(warehouse: Warehouse) -> None:
-    assert tenant_statuses(warehouse, ["acme"]) == {"acme": NOTHING_KNOWN}
+    assert tenant_statuses(warehouse, ["acme"]) == {"acme": TenantStatus()}
 
 
 def test_every_tenant_asked_for_has_its_own_figures(warehouse: Warehouse) -> None:
@@ -19,12 +20,12 @@ def test_every_tenant_asked_for_has_its_own_figures(warehouse: Warehouse) -> Non
 
     statuses = tenant_statuses(warehouse, ["acme", "globex", "initech"])
 
-    assert {name: status["deals_live"] for name, status in statuses.items()} == {
+    assert {name: status.deals_live for name, status in statuses.items()} == {
         "acme": 100,
         "globex": 7,
         "initech": None,
     }
-    assert statuses["acme"]["portal_id"] == 17
+    assert statuses["acme"].portal_id == 17
 
 
 def test_what_failed_last_does_not_hide_what_succeeded_before(warehouse: Warehouse) -> None:
@@ -33,26 +34,26 @@ def test_what_failed_last_does_not_hide_what_succeeded_before(warehouse: Warehou
 
     status = tenant_statuses(warehouse, ["acme"])["acme"]
 
-    assert status["last_scan"] is not None
-    assert status["last_scan"]["run_id"] == "manual__2"
-    assert status["last_ended_state"] == "failed"
-    assert (status["deals_live"], status["deals_archived"]) == (100, 4)
-    assert status["freshness_s"] is not None
-    assert 17_990 < status["freshness_s"] < 18_060
+    assert status.last_scan is not None
+    assert status.last_scan.run_id == "manual__2"
+    assert status.last_ended_state == "failed"
+    assert (status.deals_live, status.deals_archived) == (100, 4)
+    assert status.freshness_s is not None
+    assert 17_990 < status.freshness_s < 18_060
 
 
 def test_a_cancelled_scan_neither_fails_nor_succeeds(warehouse: Warehouse) -> None:
     add_scan(warehouse, "acme", 1, age=timedelta(hours=5))
     add_scan(warehouse, "acme", 2, age=timedelta(hours=1), state="cancelled")
 
-    assert tenant_statuses(warehouse, ["acme"])["acme"]["last_ended_state"] == "succeeded"
+    assert tenant_statuses(warehouse, ["acme"])["acme"].last_ended_state == "succeeded"
 
 
 def test_a_window_counted_nothing_and_is_passed_over(warehouse: Warehouse) -> None:
     add_scan(warehouse, "acme", 1, age=timedelta(hours=5), deals=COUNTED)
     add_scan(warehouse, "acme", 2, deals={"mode": "window", "records_archived": 1})
 
-    assert tenant_statuses(warehouse, ["acme"])["acme"]["deals_live"] == 100
+    assert tenant_statuses(warehouse, ["acme"])["acme"].deals_live == 100
 
 
 def test_quality_is_of_the_last_scan_that_was_checked(warehouse: Warehouse) -> None:
@@ -62,9 +63,9 @@ def test_quality_is_of_the_last_scan_that_was_checked(warehouse: Warehouse) -> N
         add_check(warehouse, "acme", number, "two", "no_rows")
     add_scan(warehouse, "acme", 3, state="extracting", age=timedelta(minutes=1))
 
-    quality = tenant_statuses(warehouse, ["acme"])["acme"]["quality"]
+    quality = tenant_statuses(warehouse, ["acme"])["acme"].quality
 
-    assert quality == {"passed": 1, "warned": 0, "failed": 0, "no_rows": 1}
+    assert quality == Quality(passed=1, warned=0, failed=0, no_rows=1)
 
 
 def test_the_quota_used_is_forgotten_when_its_day_ends(warehouse: Warehouse) -> None:
@@ -76,9 +77,9 @@ def test_the_quota_used_is_forgotten_when_its_day_ends(warehouse: Warehouse) -> 
 
     statuses = tenant_statuses(warehouse, ["acme", "globex", "initech"])
 
-    assert [statuses[name]["quota"] for name in ("acme", "globex", "initech")] == [
-        {"used_today": 100, "daily_limit": 1_000},
-        {"used_today": None, "daily_limit": 1_000},
+    assert [statuses[name].quota for name in ("acme", "globex", "initech")] == [
+        DailyQuota(used_today=100, daily_limit=1_000),
+        DailyQuota(used_today=None, daily_limit=1_000),
         None,
     ]
 
@@ -101,11 +102,9 @@ def test_the_incident_that_is_open_is_shown_and_a_failure_before_a_warning(
         row = {"kind": kind, "error_type": error_type, "opened_at": opened, "closed_at": closed_at}
         insert(warehouse, "incidents", {**common, **row})
 
-    assert tenant_statuses(warehouse, ["acme"])["acme"]["incident"] == {
-        "kind": "failure",
-        "since": opened,
-        "error_type": "TokenRejectedError",
-    }
+    assert tenant_statuses(warehouse, ["acme"])["acme"].incident == Incident(
+        kind="failure", since=opened, error_type="TokenRejectedError"
+    )
 
 
 def test_a_history_ends_with_the_newest_and_tells_how_deals_were_read(
@@ -117,6 +116,6 @@ def test_a_history_ends_with_the_newest_and_tells_how_deals_were_read(
     history = tenant_history(warehouse, "acme")
 
     assert len(history) == 60
-    assert history[-1]["scan_id"] == run_of("acme", 64)[0]
-    assert history[0]["started_at"] < history[-1]["started_at"]
-    assert {entry["mode"] for entry in history} == {"full"}
+    assert history[-1].scan_id == run_of("acme", 64)[0]
+    assert history[0].started_at < history[-1].started_at
+    assert {entry.mode for entry in history} == {"full"}

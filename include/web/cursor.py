@@ -1,0 +1,62 @@
+"""Cursors: where the next page of a list begins, opaque to the client."""
+
+import base64
+import hashlib
+from typing import TypeVar
+
+from pydantic import TypeAdapter
+from pydantic_core import to_json
+
+from include.web.problems import Code, Problem
+
+_CHECK_BYTES = 9
+_MAX_LENGTH = 2_000
+T = TypeVar("T")
+
+
+class InvalidCursorError(Problem):
+    """A cursor was changed, or belongs to another list or other filters."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            Code.INVALID_CURSOR,
+            "This cursor was not made by this list, or for other parameters.",
+            remedy="Begin again without a cursor.",
+        )
+
+
+def cursor_of(what: str, position: object) -> str:
+    """Return the cursor of *position* in *what*: the list's name and everything it is filtered by.
+
+    A cursor holds nothing secret; for each page it is decided anew what its bearer may see.
+    """
+    body = to_json(position)
+    return _text(_check(what, body) + body)
+
+
+def position_of(what: str, cursor: str | None, shape: TypeAdapter[T], first: T) -> T:
+    """Return the position of *cursor* in *what*, or *first* without one.
+
+    :param shape: of the position: a client can make up a cursor. Raises InvalidCursorError.
+    """
+    if cursor is None:
+        return first
+    if len(cursor) > _MAX_LENGTH:
+        raise InvalidCursorError
+    try:
+        whole = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
+        check, body = whole[:_CHECK_BYTES], whole[_CHECK_BYTES:]
+        # the last character has bits without a meaning: a change of them must be noticed, too
+        if check == _check(what, body) and _text(whole) == cursor:
+            return shape.validate_json(body)
+    except ValueError:  # of base64, too, and of the shape
+        pass
+    raise InvalidCursorError
+
+
+def _text(whole: bytes) -> str:
+    return base64.urlsafe_b64encode(whole).decode().rstrip("=")
+
+
+def _check(what: str, body: bytes) -> bytes:
+    return hashlib.blake2b(what.encode() + b"\0" + body, digest_size=_CHECK_BYTES).digest()
