@@ -180,5 +180,5 @@ def settle(warehouse: Warehouse, dag_ids: Collection[str]) -> None:
     Raises what `include.web.warehouse.reading` does.
     """
     with reading(warehouse) as connection:
-        scans = open_scans(connection, warehouse.schema, dag_ids)
+        scans = open_scans(connection, dag_ids)
     end_scans_of_ended_runs(warehouse, scans, ended_runs)

@@ -7,12 +7,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Annotated
 
-import psycopg
 from fastapi import Depends
 from psycopg import sql
 
 from include.errors import WarehouseConfigError, WarehouseUnavailableError
-from include.warehouse.connection import Warehouse, open_warehouse
+from include.warehouse.connection import Warehouse, WarehouseConnection, open_warehouse
 from include.warehouse.errors import UNDEFINED
 
 #: A page that takes longer is of no use to the one who waits for it.
@@ -30,7 +29,7 @@ class WarehouseNotReadyError(Exception):
 
 
 @contextmanager
-def reading(warehouse: Warehouse) -> Iterator[psycopg.Connection]:
+def reading(warehouse: Warehouse) -> Iterator[WarehouseConnection]:
     """Yield a connection in a read-only transaction.
 
     Raises what `Warehouse.connect` raises, and WarehouseNotReadyError.
@@ -84,7 +83,7 @@ class BoundedWarehouse(Warehouse):
     @contextmanager
     def connect(
         self, tenant_id: str | None = None, *, autocommit: bool = False
-    ) -> Iterator[psycopg.Connection]:
+    ) -> Iterator[WarehouseConnection]:
         if not self.slots.acquire(timeout=WAIT_S):
             raise WarehouseUnavailableError(
                 "all connections of the API server are in use.",

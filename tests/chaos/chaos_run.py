@@ -148,7 +148,7 @@ class ChaosRun:
         """Do what the DAG's callback does once there is no retry left."""
         error = ScanKilledError("Airflow has given it up.", tenant_id=self._tenant.id)
         with self._warehouse.connect() as connection:
-            assert end_scan(connection, self._warehouse.schema, event_log.scan_id, error)
+            assert end_scan(connection, event_log.scan_id, error)
 
     def _moment(self, event_log: EventLog) -> Moment | None:
         if event_log.strikes_left <= 0:
