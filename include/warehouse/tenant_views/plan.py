@@ -49,11 +49,12 @@ FIXED_VIEWS = frozenset(
 
 @dataclass(frozen=True)
 class PropertyDefinition:
-    """Of a HubSpot property, what decides its column."""
+    """Of a HubSpot property, what decides its column. ``comment``: its label and description."""
 
     name: str
     property_type: str | None
     field_type: str | None
+    comment: str | None = None
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,7 @@ class PropertyColumn:
     hubspot_property: str
     base_column: str | None
     conversion: str | None
+    comment: str | None = None
 
 
 @dataclass(frozen=True)
@@ -135,6 +137,7 @@ def property_columns(
             definition.name,
             typed_columns.get(definition.name),
             conversion(definition),
+            definition.comment,
         )
         for definition in kept
     ]
@@ -199,7 +202,7 @@ class View:
     """A view to be made. ``columns``: name → expression over ``source``.
 
     ``reads``: the view that is its barrier; None: it is one itself. ``texts``: of columns that show
-    a property, the expression that yields its text.
+    a property, the expression that yields its text. ``comments``: of columns.
     """
 
     name: str
@@ -207,6 +210,7 @@ class View:
     source: sql.Composable
     reads: str | None = None
     texts: Mapping[str, sql.Composable] = field(default_factory=dict)
+    comments: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def is_barrier(self) -> bool:
@@ -287,13 +291,14 @@ class ViewPlan:
 
     def _of_table(self, name: str, table: str, only: Mapping[str, str]) -> View:
         """A view of the rows where the columns of *only* have these values, and of the others."""
-        columns = self._connection.execute(_COLUMNS, [self._connection.schema, table])
-        shown = {column: sql.Identifier(column) for (column,) in columns if column not in only}
+        columns = dict(self._connection.execute(_COLUMNS, [self._connection.schema, table]))
+        shown = {column: sql.Identifier(column) for column in columns if column not in only}
+        comments = {name: text for name, text in columns.items() if text and name in shown}
         conditions = [sql.SQL("{} = {}").format(sql.Identifier(k), v) for k, v in only.items()]
         source = sql.SQL("from {} where {}").format(
             sql.Identifier(self._connection.schema, table), sql.SQL(" and ").join(conditions)
         )
-        return View(name, shown, source)
+        return View(name, shown, source, comments=comments)
 
     def _of_records(
         self, crm_object: str, names: ObjectViews, typed_columns: Mapping[str, str]
@@ -305,15 +310,18 @@ class ViewPlan:
         definitions = self._definitions(crm_object)
         columns: dict[str, sql.Composable] = {column: sql.Identifier(column) for column in meta}
         texts: dict[str, sql.Composable] = {}
+        barrier = self._of_table(f"_{crm_object}", f"{kind}s", only)
+        comments = {name: text for name, text in barrier.comments.items() if name in meta}
         for column in property_columns(definitions, meta, typed_columns):
             columns[column.name] = self._value(column)
             texts[column.name] = text_of(column.hubspot_property)
-        barrier = self._of_table(f"_{crm_object}", f"{kind}s", only)
+            if column.comment:
+                comments[column.name] = column.comment
         yield barrier
-        source = sql.SQL("from {}").format(sql.Identifier(self._schema, barrier.name))
+        source = sql.SQL(_UNPACKED).format(sql.Identifier(self._schema, barrier.name))
         live = sql.SQL(_LIVE).format(sql.Identifier(f"merged_into_{kind}_id"))
-        yield View(names.live, columns, source + live, barrier.name, texts)
-        yield View(names.all, columns, source, barrier.name, texts)
+        yield View(names.live, columns, source + live, barrier.name, texts, comments)
+        yield View(names.all, columns, source, barrier.name, texts, comments)
 
     def _definitions(self, crm_object: str) -> list[PropertyDefinition]:
         rows = self._connection.run(_DEFINITIONS, [self._tenant_id, crm_object]).fetchall()
@@ -337,7 +345,7 @@ def _meta_columns(crm_object: str) -> list[str]:
 
 
 def text_of(hubspot_property: str) -> sql.Composed:
-    return sql.SQL("properties ->> {}").format(hubspot_property)
+    return sql.SQL("unpacked ->> {}").format(hubspot_property)
 
 
 def converted(dataset: str, text: sql.Composable, conversion: str | None) -> sql.Composed:
@@ -360,14 +368,27 @@ _PRESENT_TYPES = """
     where nspname = %s and relname = any(%s) and attnum > 0
     group by attname
 """
+# A row's properties are decompressed once, not once for each column that reads them. `group by ()`
+# makes one row: the planner does not merge the subquery into the query, which would decompress for
+# each column again, and leaves the join out if no column needs it.
+_UNPACKED = """
+    from {} as record
+    left join lateral (select record.properties || '{{}}' as unpacked group by ()) as json on true
+"""
 _LIVE = " where not archived and vanished_at is null and {} is null"
 # where not all fit: those in use first, and of these the ones that analysts have known longest
 _DEFINITIONS = """
-    select name, property_type, field_type from {property_definitions}
+    select name, property_type, field_type,
+           nullif(concat_ws(': ', label, nullif(definition ->> 'description', '')), '')
+    from {property_definitions}
     where _tenant_id = %s and object = %s
     order by archived or not listed, first_seen_at, name collate "C"
 """
 _COLUMNS = """
-    select column_name from information_schema.columns
-    where table_schema = %s and table_name = %s order by ordinal_position
+    select attname::text, col_description(attrelid, attnum)
+    from pg_catalog.pg_attribute
+    join pg_catalog.pg_class relation on relation.oid = attrelid
+    join pg_catalog.pg_namespace namespace on namespace.oid = relation.relnamespace
+    where nspname = %s and relname = %s and attnum > 0 and not attisdropped
+    order by attnum
 """

@@ -139,13 +139,13 @@ class _TenantViews:
                 # views on ours and grants survive as long as columns are only added, at the end
                 self._execute_all(
                     self._create(view, present.columns if present else ()),
-                    self._comment(view.name, mark),
+                    *self._comments(view, mark),
                 )
             elif dependents := self._dependents(view.name):
                 yield from self._build_beside_old_types(view, present, changed, dependents)
             else:
                 self._execute_all(
-                    *self._recreate(view), self._comment(view.name, mark), *self._given_to(view)
+                    *self._recreate(view), *self._given_to(view), *self._comments(view, mark)
                 )
         except psycopg.errors.DependentObjectsStillExist as exc:
             # made since we looked
@@ -168,10 +168,11 @@ class _TenantViews:
             columns[name] = converted(self._connection.schema, text, conversion)
         ordered = dict.fromkeys([*present.columns, *columns])
         shown = {name: columns[name] for name in list(ordered)[:MAX_COLUMNS]}
-        create = self._create(replace(view, columns=shown), present.columns)
+        built = replace(view, columns=shown)
+        create = self._create(built, present.columns)
         mark = f"{self._mark}{_hash(create.as_string(self._connection))}"
         if present.comment != mark:
-            self._execute_all(create, self._comment(view.name, mark))
+            self._execute_all(create, *self._comments(built, mark))
         kept = [f"{name} ({present.columns[name]})" for name in changed]
         missing = len(ordered) - len(shown)
         yield (
@@ -259,8 +260,22 @@ class _TenantViews:
             for name, expression in columns.items()
         )
 
-    def _comment(self, name: str, mark: str) -> sql.Composed:
-        return sql.SQL("comment on view {} is {}").format(self._named(name), mark)
+    def _comments(self, view: View, mark: str) -> Iterator[sql.Composed]:
+        """Yield the comment that marks the view as ours, and HubSpot's words on its columns.
+
+        A comment that an administrator made stays where HubSpot has none.
+        """
+        yield sql.SQL("comment on view {} is {}").format(self._named(view.name), mark)
+        comments = [
+            sql.SQL("comment on column {} is {}").format(
+                sql.Identifier(self._schema, view.name, column), text
+            )
+            for column, text in view.comments.items()
+            if column in view.columns
+        ]
+        # one round trip for all: a view has up to 1,600 columns
+        if comments:
+            yield sql.SQL("; ").join(comments)
 
     def _drop(self, name: str) -> sql.Composed:
         return sql.SQL("drop view {} restrict").format(self._named(name))
@@ -269,7 +284,8 @@ class _TenantViews:
         return sql.Identifier(self._schema, name)
 
     def _digest(self, view: View) -> str:
-        return _hash(self._create(view).as_string(self._connection))
+        create = self._create(view).as_string(self._connection)
+        return _hash(f"{create} {sorted(view.comments.items())}")
 
     def _is_ours(self, relation: _Relation) -> bool:
         return (relation.comment or "").startswith(self._mark)
