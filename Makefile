@@ -75,6 +75,10 @@ unit: WORKERS := 2
 unit: venv ## The fast tests only: no Airflow process, no browser (SEED=7: in random order)
 	$(PYTEST) -m "not e2e and not slow"
 
+.PHONY: reference
+reference: venv ## Write the tables of docs/database-schema.md from the migrations' comments
+	$(PYTHON) -m tests.support.reference
+
 .PHONY: bench
 bench: venv ## Benchmarks against their targets, about 15 minutes (QUICK=1: 5; NAME="cpu idle": these only)
 	$(PYTHON) -m tests.bench $(NAME) $(if $(QUICK),--quick)

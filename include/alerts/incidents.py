@@ -37,7 +37,7 @@ from include.errors import (
     ScanCancelledError,
 )
 from include.tenants import AlertSettings, Tenant
-from include.warehouse.connection import Warehouse, open_warehouse
+from include.warehouse.connection import Warehouse, WarehouseConnection, open_warehouse
 from include.warehouse.migrations import migrate
 from include.warehouse.scans import end_scan
 
@@ -208,7 +208,7 @@ _NO_NEWS = (OutdatedAttemptError, ScanCancelledError)
 class AlertTransaction:
     """One transaction: the scan's row and the tenant's incidents."""
 
-    connection: psycopg.Connection
+    connection: WarehouseConnection
     warehouse: Warehouse
     incidents: Incidents
     row: ScanRow | None
@@ -292,8 +292,8 @@ class AlertDispatcher:
                 )
         elif not row.is_over:
             # false: another callback was faster, and sends the alert
-            schema, ended_at = transaction.warehouse.schema, self.run.ended_at
-            if end_scan(transaction.connection, schema, self.run.scan_id, error, ended_at=ended_at):
+            scan_id, ended_at = self.run.scan_id, self.run.ended_at
+            if end_scan(transaction.connection, scan_id, error, ended_at=ended_at):
                 self._record(transaction, event_from_exception(error))
         elif row.state == "failed" and not transaction.incidents.knows(self.run.scan_id):
             failed, said = row.checks.get("failed", ()), row.error or ""

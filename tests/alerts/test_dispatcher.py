@@ -168,7 +168,7 @@ def test_a_killed_task_is_alerted_though_the_rest_api_has_noticed_its_end_first(
     scan = begun(warehouse)
     noticed = ScanKilledError("Airflow has ended the run (failed).", tenant_id="acme")
     with warehouse.connect() as connection:
-        end_scan(connection, warehouse.schema, scan.id, noticed)
+        end_scan(connection, scan.id, noticed)
 
     dispatcher(run(reason="timed_out")).run_failed()
     dispatcher(run(reason="timed_out")).run_failed()

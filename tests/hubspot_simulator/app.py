@@ -132,7 +132,7 @@ def _fault(portal: Portal, call: Call) -> Fault | None:
     endpoint = call.endpoint(portal)
     with portal.lock:
         for fault in portal.faults:
-            if fault.strikes(call.path, call.query, endpoint):
+            if fault.applies(call.path, call.query, endpoint):
                 portal.statistics.faults[fault.kind] += 1
                 return fault
     return None

@@ -74,7 +74,7 @@ class Fault:
         while (left := started + self.seconds - time.monotonic()) > 0:
             await asyncio.sleep(min(0.1, left))
 
-    def strikes(self, path: str, query: str = "", endpoint: str = "") -> bool:
+    def applies(self, path: str, query: str = "", endpoint: str = "") -> bool:
         """Count a request, and tell whether it goes wrong."""
         if self.count is not None and self._done >= self.count:
             return False

@@ -159,7 +159,7 @@ class Portal:
         return token.kind == "oauth" and states == {"uninstalled"}
 
     def add_fault(self, fault: Fault) -> Fault:
-        """Put a fault into the queue: of those that match a request, the first one strikes."""
+        """Put a fault into the queue: of those that match a request, the first one applies."""
         with self.lock:
             self.faults.append(fault)
         return fault

@@ -415,7 +415,7 @@ def test_a_scan_whose_chunks_are_gone_begins_anew(warehouse: Warehouse, small: P
         extract_deals(broken_off, 2, killed_at(1))
     killed = ScanKilledError("it was killed.", tenant_id="acme", remedy="Clear it.")
     with warehouse.connect() as connection:
-        end_scan(connection, warehouse.schema, broken_off.id, killed)
+        end_scan(connection, broken_off.id, killed)
     run(scan("2", objects=BARE))
 
     extracted = extract(broken_off)

@@ -65,7 +65,7 @@ def test_scans_that_are_killed_end_with_what_the_accounts_hold(
 ) -> None:
     """Two tenants at once, full and incremental; orphans beside their successors."""
     with sessions_seen(database_url, names="hubspot_deals/%") as seen:
-        tally = run_chaos(
+        result = run_chaos(
             pooler.warehouse(warehouse.schema),
             tmp_path / "chaos",
             Budget(seed=3, kills=2),
@@ -73,8 +73,8 @@ def test_scans_that_are_killed_end_with_what_the_accounts_hold(
             deals=1_500,
         )
 
-    print(tally, f"at most {seen.most} sessions", sep="\n")
-    assert tally.kills == 2 * 2
+    print(result, f"at most {seen.most} sessions", sep="\n")
+    assert result.kills == 2 * 2
     assert seen.most <= POOL_SIZE
 
 
@@ -86,7 +86,7 @@ def test_many_scans_at_once_share_the_few_sessions_of_the_pool(
     pooled = pooler.warehouse(warehouse.schema)
     with (
         HubSpotSimulator(portal for _, portal in accounts) as simulator,
-        WorkerPool(environment_of(pooled, simulator, entries), tmp_path / "nursery") as worker_pool,
+        WorkerPool(environment_of(pooled, simulator, entries), tmp_path / "workers") as worker_pool,
         sessions_seen(database_url) as seen,
     ):
         worker_pool.wait()

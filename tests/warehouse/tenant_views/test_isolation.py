@@ -75,11 +75,10 @@ def test_another_tenants_role_can_not_be_taken(ours: psycopg.Connection) -> None
 @pytest.mark.parametrize(
     "statement",
     [
-        "insert into deals_all (deal_id, archived) values (9, false)",
         "insert into deal_stages (pipeline_id) values ('x')",
-        "update deals set url = 'x'",
-        "delete from deals",
-        "merge into deals using (select 1 as id) s on deal_id = id when matched then delete",
+        "update deal_stages set stage_label = 'x'",
+        "delete from owners",
+        "merge into owners using (select '1' as id) s on owner_id = id when matched then delete",
         "select * from deals for update",
         "comment on view deals is 'mine'",
         "alter view deals reset (security_barrier)",
@@ -91,6 +90,20 @@ def test_another_tenants_role_can_not_be_taken(ours: psycopg.Connection) -> None
 )
 def test_nothing_is_written_or_changed(ours: psycopg.Connection, statement: str) -> None:
     refused(ours, statement)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "insert into deals_all (deal_id, archived) values (9, false)",
+        "update deals set url = 'x'",
+        "delete from deals",
+        "merge into deals using (select 1 as id) s on deal_id = id when matched then delete",
+    ],
+)
+def test_no_view_of_records_takes_a_write(ours: psycopg.Connection, statement: str) -> None:
+    with pytest.raises(psycopg.errors.ObjectNotInPrerequisiteState, match="view"):
+        ours.execute(statement)
 
 
 def test_nobody_is_let_in(ours: psycopg.Connection) -> None:
