@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from include.alerts.callbacks import Callbacks, deadline_missed
-from include.alerts.delivery import DeliveryBudget, Message, NotTakenError
+from include.alerts.delivery import DeliveryBudget, DeliveryError, Message
 from include.alerts.events import Run
 from include.alerts.incidents import DELIVERY_BUDGET, AlertDispatcher
 from include.errors import (
@@ -47,7 +47,7 @@ class Sent:
 
     def __call__(self, channel: Channel, message: Message) -> None:
         if self.down:
-            raise NotTakenError("ConnectionRefusedError")
+            raise DeliveryError("ConnectionRefusedError")
         self.messages.append(message)
 
     @property

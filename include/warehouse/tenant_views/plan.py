@@ -12,7 +12,7 @@ from psycopg import sql
 
 from include.warehouse.connection import WarehouseConnection
 
-#: PostgreSQL cuts longer names without a word.
+#: PostgreSQL cuts longer names silently.
 MAX_NAME_BYTES = 63
 _HASH_DIGITS = 8
 #: PostgreSQL allows a view so many, and a query that selects from it 1,664.
