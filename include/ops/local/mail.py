@@ -3,13 +3,12 @@
 `python -m include.ops.local.mail DIRECTORY READY_FILE` runs it; `start_mailbox` starts that.
 """
 
-import argparse
 import html
 import json
 import re
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from email import message_from_bytes, policy
 from email.message import EmailMessage
@@ -19,30 +18,32 @@ from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
 from include.files import write_file
-from include.ops.local.processes import Programs, free_port, python
-from include.ops.local.report import Report
+from include.ops.local.processes import Programs, free_port
 
+#: Below the state directory.
+FOLDER = "mail"
+SENDER = "airflow@example.com"
+READY_TIMEOUT_S = 30
+CONNECTION = "AIRFLOW_CONN_SMTP_DEFAULT"
 HEADERS = ("Date", "From", "To", "Subject")
 _TAG = re.compile(r"<[^>]+>")
 
 
-def print_mails(state_dir: Path, report: Report, newest: int) -> None:
+def print_mails(state_dir: Path, newest: int) -> None:
     """Print the newest mails, the newest last: headers that matter, then the text."""
     files = sorted((state_dir / FOLDER).glob("*.eml"))
     if not files:
-        report.line("No mail. Alerts of `make demo` come here; docs/alerts.md says when.")
+        print("No mail. Alerts of `make demo` come here; docs/alerts.md says when.")
         return
     for path in files[-newest:]:
         mail = message_from_bytes(path.read_bytes(), policy=policy.default)
-        report.line("-" * 79)
-        for name in HEADERS:
-            report.line(f"{name}: {mail[name]}")
-        report.line(f"\n{text_of(mail)}")
+        print("-" * 79, *(f"{name}: {mail[name]}" for name in HEADERS), "", sep="\n")
+        print(_text_of(mail))
     if len(files) > newest:
-        report.line(f"Older ones, {len(files) - newest} in number, are in {state_dir / FOLDER}.")
+        print(f"Older ones, {len(files) - newest} in number, are in {state_dir / FOLDER}.")
 
 
-def text_of(mail: EmailMessage) -> str:
+def _text_of(mail: EmailMessage) -> str:
     """Return a mail's text without its markup."""
     body = mail.get_body(("plain", "html"))
     if body is None:
@@ -51,14 +52,6 @@ def text_of(mail: EmailMessage) -> str:
     if body.get_content_type() == "text/html":
         content = html.unescape(_TAG.sub("", content))
     return content.strip() + "\n"
-
-
-NAME = "mailbox"
-#: Below the state directory.
-FOLDER = "mail"
-SENDER = "airflow@example.com"
-READY_TIMEOUT_S = 30
-CONNECTION = "AIRFLOW_CONN_SMTP_DEFAULT"
 
 
 class MailSink:
@@ -70,40 +63,31 @@ class MailSink:
 
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:
         content = envelope.original_content or b""
-        path = self.folder / f"{datetime.now(UTC):%Y%m%dT%H%M%S.%f}.eml"
-        write_file(path, content)
+        write_file(self.folder / f"{datetime.now(UTC):%Y%m%dT%H%M%S.%f}.eml", content)
         return "250 kept"
 
 
-def start_mailbox(programs: Programs, state_dir: Path, env: Mapping[str, str]) -> dict[str, str]:
+def start_mailbox(programs: Programs, state_dir: Path, env: Mapping[str, str]) -> str:
     """Start it; return Airflow's SMTP connection to it once it listens. Raises LocalError."""
     ready_file = state_dir / "mailbox-ready.json"
-    command = python("-m", __name__, str(state_dir / FOLDER), str(ready_file))
-    ready = programs.start_until_ready(NAME, command, env, ready_file, READY_TIMEOUT_S)
-    return {CONNECTION: smtp_connection(ready["port"])}
-
-
-def smtp_connection(port: int) -> str:
-    """Return the connection to a mail server on this machine that asks for nothing."""
+    command = [sys.executable, "-m", __name__, str(state_dir / FOLDER), str(ready_file)]
+    ready = programs.start_until_ready("mailbox", command, env, ready_file, READY_TIMEOUT_S)
     extra = {"disable_tls": True, "disable_ssl": True, "from_email": SENDER, "timeout": 10}
-    return json.dumps({"conn_type": "smtp", "host": "127.0.0.1", "port": port, "extra": extra})
+    return json.dumps(
+        {"conn_type": "smtp", "host": "127.0.0.1", "port": ready["port"], "extra": extra}
+    )
 
 
-def main(arguments: Sequence[str]) -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("directory", type=Path)
-    parser.add_argument("ready_file", type=Path)
-    options = parser.parse_args(arguments)
+def main(folder: str, ready_file: str) -> None:
+    """Run the server until a signal comes."""
     port = free_port()
-    server = Controller(MailSink(options.directory), hostname="127.0.0.1", port=port)
+    server = Controller(MailSink(Path(folder)), hostname="127.0.0.1", port=port)
     server.start()
-    unfinished = options.ready_file.with_suffix(".part")
-    unfinished.write_text(json.dumps({"port": port}))
-    unfinished.replace(options.ready_file)
+    write_file(Path(ready_file), json.dumps({"port": port}).encode())
     signal.sigwait([signal.SIGTERM, signal.SIGINT])
     server.stop()
 
 
 if __name__ == "__main__":
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM, signal.SIGINT])
-    main(sys.argv[1:])
+    main(*sys.argv[1:])

@@ -1,14 +1,14 @@
 """The simulated HubSpot of the demo: starting it, and connections to its accounts."""
 
 import json
+import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from include.ops.local.processes import PROJECT_ROOT, Programs, python
+from include.ops.local.processes import PROJECT_ROOT, Programs
 
-NAME = "simulator"
 DEMO_TENANTS_FILE = PROJECT_ROOT / "tests" / "hubspot_simulator" / "demo_tenants.yaml"
 #: Tenant → its token in the simulator's demo portals. They open nothing but the simulator.
 DEMO_TOKENS = {
@@ -22,11 +22,10 @@ READY_TIMEOUT_S = 60
 def start_simulator(programs: Programs, state_dir: Path, env: Mapping[str, str]) -> str:
     """Start it on a free port; return its base URL once it answers. Raises LocalError."""
     ready_file = state_dir / "simulator-ready.json"
-    arguments = ["--demo", "--port", "0", "--ready-file", str(ready_file)]
-    command = python("-m", "tests.hubspot_simulator", *arguments)
-    ready = programs.start_until_ready(NAME, command, env, ready_file, READY_TIMEOUT_S)
-    base_url: str = ready["base_url"]
-    return base_url
+    command = [sys.executable, "-m", "tests.hubspot_simulator", "--demo"]
+    command += ["--port", "0", "--ready-file", str(ready_file)]
+    ready = programs.start_until_ready("simulator", command, env, ready_file, READY_TIMEOUT_S)
+    return str(ready["base_url"])
 
 
 def connections(

@@ -8,11 +8,12 @@ import compileall
 import json
 import os
 import subprocess
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from include.ops.local.processes import PROJECT_ROOT, free_port, python
+from include.ops.local.processes import PROJECT_ROOT, free_port
 from include.ops.local.stack import LocalStack
 from tests.ops.compose.dockerfile import copy_image
 from tests.ops.compose.places import HOME
@@ -85,7 +86,7 @@ class PodStack(LocalStack):
         copy_image("runtime", self.image)
         _mount(self._home / "tenants", {f"{name}.json": entry for name, entry in tenants.items()})
         subprocess.run(
-            python("-m", "include.tenants", "shards", str(shards)),
+            [sys.executable, "-m", "include.tenants", "shards", str(shards)],
             env={**self.env, **environment_of_image(self.image)},
             cwd=self._home,
             check=True,
