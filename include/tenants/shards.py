@@ -52,7 +52,6 @@ class Shard:
 
 
 ALL: Final = Shard()
-NOBODY: Final = Shard(0, 1)
 
 
 def part_of(tenant_id: str, of: int) -> int:
