@@ -206,8 +206,7 @@ def _add_file(folder: Path, entry: Mapping[str, Any]) -> Path:
 def _with_lines(path: Path, before: bytes, entry: Mapping[str, Any]) -> bytes:
     """Return the YAML with some lines more, below the last entry. All other bytes stay.
 
-    Not by the round trip of ruamel.yaml: it rewrites indentation, line breaks, and lists over
-    several lines.
+    Not by the round trip of ruamel.yaml: docs/adr/0011-editing-the-tenants-file.md.
     """
     try:
         text = before.decode()

@@ -307,7 +307,7 @@ def _read_directory(folder: Path, wanted: _Wanted) -> _Source:
         if not isinstance(document, dict | None) or "tenants" in (document or ()):
             raise TenantsFileError(
                 f"{file}: expected the keys 'defaults' and 'pools' only.",
-                remedy="Each tenant has a file of its own beside it.",
+                remedy="Each tenant has its own file beside it.",
             )
         top = _top_level(file, document or {})
     names = _names(folder, wanted)

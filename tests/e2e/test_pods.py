@@ -39,7 +39,7 @@ def pods(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PodStack]:
     env = without_user_settings(os.environ)
     pods = PodStack(folder, env, dict.fromkeys(ACCOUNTS, entry), shards=2)
     try:
-        pods.simulator_url = start_simulator(Programs(folder), folder, env)
+        pods.simulator_url = start_simulator(Programs(folder), env)
         tokens = {tenant: DEMO_TOKENS[account] for tenant, account in ACCOUNTS.items()}
         pods.env.update(connections(pods.simulator_url, ACCOUNTS, tokens))
         with pods:

@@ -113,7 +113,7 @@ def test_a_tenant_is_added_with_the_account_that_its_token_opens(
         pytest.param(["--set", "portal_id=5"], "--set says 5", id="another account"),
     ],
 )
-def test_a_wrong_wish_is_refused_and_nothing_is_written(
+def test_a_wrong_setting_is_refused_and_nothing_is_written(
     add: Callable[..., int],
     file: Path,
     capsys: pytest.CaptureFixture[str],
@@ -129,7 +129,7 @@ def test_a_wrong_wish_is_refused_and_nothing_is_written(
 
 
 @pytest.mark.parametrize("tenant_id", ["../x", "a/b", "ACME", "acme\n", "_defaults", ""])
-def test_what_is_no_id_is_refused_before_anybody_is_asked(
+def test_what_is_no_id_is_refused_before_hubspot_is_asked(
     file: Path, portal: Portal, capsys: pytest.CaptureFixture[str], tenant_id: str
 ) -> None:
     assert main(["add", tenant_id, "--token-stdin"]) == 1

@@ -54,7 +54,7 @@ def demo(
         stack = LocalStack(state_dir, port, env)
         stack.require_free_port()
         with report.step("HubSpot simulator"):
-            base_url = start_simulator(stack.programs, state_dir, env)
+            base_url = start_simulator(stack.programs, env)
         if mail := environ.get(CONNECTION):
             stack.env[CONNECTION] = mail
         else:

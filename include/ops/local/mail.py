@@ -1,6 +1,6 @@
 """A mail server that keeps what it gets as files, and printing those.
 
-`python -m include.ops.local.mail DIRECTORY READY_FILE` runs it; `start_mailbox` starts that.
+`python -m include.ops.local.mail DIRECTORY PORT` runs it; `start_mailbox` starts that.
 """
 
 import html
@@ -18,12 +18,11 @@ from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
 from include.files import write_file
-from include.ops.local.processes import Programs, free_port
+from include.ops.local.processes import LOOPBACK, Programs
 
 #: Below the state directory.
 FOLDER = "mail"
 SENDER = "airflow@example.com"
-READY_TIMEOUT_S = 30
 CONNECTION = "AIRFLOW_CONN_SMTP_DEFAULT"
 HEADERS = ("Date", "From", "To", "Subject")
 _TAG = re.compile(r"<[^>]+>")
@@ -55,7 +54,7 @@ def _text_of(mail: EmailMessage) -> str:
 
 
 class MailSink:
-    """Writes each mail to a file of its own, named after the moment it came."""
+    """Writes each mail to a new file, named after the moment it came."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -69,21 +68,15 @@ class MailSink:
 
 def start_mailbox(programs: Programs, state_dir: Path, env: Mapping[str, str]) -> str:
     """Start it; return Airflow's SMTP connection to it once it listens. Raises LocalError."""
-    ready_file = state_dir / "mailbox-ready.json"
-    command = [sys.executable, "-m", __name__, str(state_dir / FOLDER), str(ready_file)]
-    ready = programs.start_until_ready("mailbox", command, env, ready_file, READY_TIMEOUT_S)
+    port = programs.start_server("mailbox", [__name__, str(state_dir / FOLDER)], env)
     extra = {"disable_tls": True, "disable_ssl": True, "from_email": SENDER, "timeout": 10}
-    return json.dumps(
-        {"conn_type": "smtp", "host": "127.0.0.1", "port": ready["port"], "extra": extra}
-    )
+    return json.dumps({"conn_type": "smtp", "host": LOOPBACK, "port": port, "extra": extra})
 
 
-def main(folder: str, ready_file: str) -> None:
+def main(folder: str, port: str) -> None:
     """Run the server until a signal comes."""
-    port = free_port()
-    server = Controller(MailSink(Path(folder)), hostname="127.0.0.1", port=port)
+    server = Controller(MailSink(Path(folder)), hostname=LOOPBACK, port=int(port))
     server.start()
-    write_file(Path(ready_file), json.dumps({"port": port}).encode())
     signal.sigwait([signal.SIGTERM, signal.SIGINT])
     server.stop()
 

@@ -188,7 +188,7 @@ class EmbeddedPostgres(Started):
                     f"{self._home} belongs to another user.", "Remove it, or find out whose it is."
                 )
             (self._home / "belongs-to").write_text(str(self._state))
-        self._account.own(self._home)
+        self._account.chown(self._home)
         if not self._programs.exists():
             # The shared libraries lie beside the package on Linux (<package>.libs), in it on macOS.
             package = self._installed.parents[1]
@@ -210,7 +210,7 @@ class EmbeddedPostgres(Started):
         # initdb runs as another user when we are root, so it gets a copy that it can read.
         password = self._home / "initdb-password"
         write_private(password, self.password)
-        self._account.own(password)
+        self._account.chown(password)
         options = ["--auth=scram-sha-256", f"--pwfile={password}", f"--username={USER}"]
         options += ["--encoding=UTF8", "--locale=C", "--locale-provider=builtin"]
         options += ["--builtin-locale=C.UTF-8", "--no-sync", "--no-instructions"]

@@ -12,6 +12,7 @@ import random
 import shutil
 import socket
 import subprocess
+import sys
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -37,6 +38,7 @@ LOOPBACK = "127.0.0.1"
 FREE_PORTS = (20_000, 32_000)
 FREE_PORT_TRIES = 100
 CONNECT_TIMEOUT_S = 1
+LISTENING_TIMEOUT_S = 60
 
 
 def free_port() -> int:
@@ -54,10 +56,8 @@ def free_port() -> int:
 def is_free(port: int) -> bool:
     """Say whether a server could listen on *port* of 127.0.0.1 now."""
     # macOS lets two servers bind one port, one to all addresses and one to this address.
-    with socket.socket() as probe:
-        probe.settimeout(CONNECT_TIMEOUT_S)
-        if probe.connect_ex((LOOPBACK, port)) == 0:
-            return False
+    if _listens(port):
+        return False
     with socket.socket() as probe:
         # As servers do: connections of a server that has just ended don't count.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -66,6 +66,12 @@ def is_free(port: int) -> bool:
         except OSError:
             return False
         return True
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.settimeout(CONNECT_TIMEOUT_S)
+        return probe.connect_ex((LOOPBACK, port)) == 0
 
 
 #: Holds the state directory of the stack that a process belongs to.
@@ -136,30 +142,21 @@ class Programs:
     def running(self) -> list[Program]:
         return [program for program in self.on_record() if program.process]
 
-    def start_until_ready(
-        self,
-        name: str,
-        command: Sequence[str],
-        env: Mapping[str, str],
-        ready_file: Path,
-        timeout_s: float,
-    ) -> Any:
-        """Start a program of this checkout that writes *ready_file* once it is ready.
+    def start_server(self, name: str, module: Sequence[str], env: Mapping[str, str]) -> int:
+        """Run `python -m *module* PORT` of this checkout on a free port.
 
-        Returns the file's JSON. Raises LocalError.
+        Returns the port once it listens. Raises LocalError.
         """
-        ready_file.unlink(missing_ok=True)
+        port = free_port()
+        command = [sys.executable, "-m", *module, str(port)]
         self.start(name, command, {**env, "PYTHONPATH": str(PROJECT_ROOT)}, PROJECT_ROOT)
-        deadline = time.monotonic() + timeout_s
-        while not (ready_file.exists() and (text := ready_file.read_text())):
+        deadline = time.monotonic() + LISTENING_TIMEOUT_S
+        while not _listens(port):
             self.require_alive()
             if time.monotonic() > deadline:
-                raise LocalError(
-                    f"The {name} is not ready after {timeout_s:.0f} s.",
-                    f"Its log is {self.log_of(name)}.",
-                )
+                raise self.failure(name, f"{name} does not listen after {LISTENING_TIMEOUT_S} s")
             time.sleep(0.05)
-        return json.loads(text)
+        return port
 
     def require_alive(self) -> None:
         """Raise LocalError, with the end of its log, when a program on record has ended."""
@@ -250,7 +247,7 @@ class Account:
             return {}
         return {"user": self.uid, "group": self.gid, "extra_groups": []}
 
-    def own(self, path: Path) -> None:
+    def chown(self, path: Path) -> None:
         """Make this user the owner of *path*."""
         if self.uid is not None and self.gid is not None:
             os.chown(path, self.uid, self.gid)

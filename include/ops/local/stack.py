@@ -47,8 +47,7 @@ DEFAULTS = {
     # Arrow then starts no thread when it is imported: threads don't survive the fork of a task.
     "JE_ARROW_MALLOC_CONF": "background_thread:false",
 }
-#: Not `airflow standalone`: it migrates at each start, does not notice that a component has ended,
-#: leaves all of them running at SIGTERM, and its log servers take fixed ports.
+#: Not `airflow standalone`: docs/adr/0010-local-stack.md.
 COMPONENTS: Mapping[str, tuple[str, ...]] = {
     "api-server": ("api-server",),
     # The api-server reads the logs from the same directory: no servers for them are needed.
@@ -194,21 +193,16 @@ class LocalStack(Started):
             self._run("pools", problem, "include.tenants", "pools")
 
     def wait_until_healthy(self) -> None:
-        missing: list[str] = []
+        def problem() -> str:
+            return next((f"Airflow's {name} is not healthy" for name in self.api.unhealthy()), "")
 
-        def healthy() -> bool:
-            missing[:] = self.api.unhealthy()
-            return not missing
-
-        self._wait_until(
-            healthy, HEALTHY_TIMEOUT_S, lambda: f"Airflow's {missing[0]} is not healthy"
-        )
+        self._wait_while(problem, HEALTHY_TIMEOUT_S)
 
     def wait_for_dags(self, dag_ids: Collection[str], timeout_s: float = DAGS_TIMEOUT_S) -> None:
         """Wait until every DAG has been parsed since this start. Raises LocalError."""
         waited_for = list(dag_ids)
 
-        def known() -> bool:
+        def problem() -> str:
             errors = [
                 error
                 for error in self.api.import_errors()
@@ -219,9 +213,9 @@ class LocalStack(Started):
             if errors and before == len(waited_for):
                 text = "\n".join(error["stack_trace"] for error in errors)
                 raise LocalError(f"Airflow can't import {errors[0]['filename']}:\n{text}")
-            return not waited_for
+            return f"DAG {waited_for[0]} does not appear" if waited_for else ""
 
-        self._wait_until(known, timeout_s, lambda: f"DAG {waited_for[0]} does not appear")
+        self._wait_while(problem, timeout_s)
 
     def fail_interrupted_runs(self) -> None:
         """Fail the runs that an earlier stop cut short.
@@ -240,32 +234,30 @@ class LocalStack(Started):
 
     def wait(self, dag_id: str, run_id: str, timeout_s: float) -> str:
         """Wait for the end of a run and return its state: success or failed."""
-        states: list[str] = [""]
+        state = ""
 
-        def ended() -> bool:
-            states[0] = self.api.run(dag_id, run_id)["state"]
-            return states[0] in FINAL_RUN_STATES
+        def problem() -> str:
+            nonlocal state
+            state = self.api.run(dag_id, run_id)["state"]
+            return "" if state in FINAL_RUN_STATES else f"Run {run_id} of {dag_id} is {state}"
 
-        self._wait_until(ended, timeout_s, lambda: f"Run {run_id} of {dag_id} is {states[0]}")
-        return states[0]
+        self._wait_while(problem, timeout_s)
+        return state
 
-    def _wait_until(
-        self, reached: Callable[[], bool], timeout_s: float, problem: Callable[[], str]
-    ) -> None:
-        """Raise LocalError if it takes too long, or if one of the programs ends meanwhile."""
+    def _wait_while(self, problem: Callable[[], str], timeout_s: float) -> None:
+        """Wait until there is no *problem*. Raises LocalError, at once if a program has ended."""
         deadline = time.monotonic() + timeout_s
         while True:
             self.programs.require_alive()
             try:
-                if reached():
-                    return
+                what = problem()
             except requests.RequestException as exc:
-                if time.monotonic() > deadline:
-                    raise LocalError(f"Airflow's API fails: {exc}.") from exc
+                what = f"Airflow's API fails ({exc})"
+            if not what:
+                return
             if time.monotonic() > deadline:
                 raise LocalError(
-                    f"{problem()} after {timeout_s:.0f} s.",
-                    f"The logs are in {self.programs.logs}.",
+                    f"{what} after {timeout_s:.0f} s.", f"The logs are in {self.programs.logs}."
                 )
             time.sleep(POLL_S)
 

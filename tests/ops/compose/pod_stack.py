@@ -80,7 +80,7 @@ class PodStack(LocalStack):
 
     def wait_until(self, reached: Callable[[], bool], what: str, timeout_s: float = 180) -> None:
         """Raises LocalError if it is not so in time, or a component has ended."""
-        self._wait_until(reached, timeout_s, lambda: f"Not so: {what}")
+        self._wait_while(lambda: "" if reached() else f"Not so: {what}", timeout_s)
 
     def _build_image(self, tenants: Mapping[str, Any], shards: int) -> None:
         copy_image("runtime", self.image)

@@ -8,7 +8,7 @@ import pytest
 
 from include.ops.local.processes import MARKER, LocalError, Program, Programs
 
-#: A program with a child in a session of its own, as Airflow's tasks are. Prints the child's pid.
+#: A program with a child in another session, as Airflow's tasks are. Prints the child's pid.
 PARENT = """
 import subprocess, sys
 wait = "import signal; signal.pause()"

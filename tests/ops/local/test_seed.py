@@ -15,7 +15,7 @@ TOKEN = "pat-na1-generated"
 
 @pytest.fixture
 def portal() -> Portal:
-    """A developer test account with 150 deals of its own, and a token that may write."""
+    """A developer test account with 150 deals, and a token that may write."""
     portal = portals.generated(deals=150)
     portal.account_type = "DEVELOPER_TEST"
     portal.tokens[0].scopes = (*ALL_SCOPES, DEALS_WRITE)
@@ -61,7 +61,7 @@ def test_only_what_is_missing_is_created(portal: Portal) -> None:
     assert portal.deals[int(created)].properties["dealname"] == "Regional licence"
 
 
-def test_somebody_elses_deal_of_the_same_name_is_not_taken_for_one(portal: Portal) -> None:
+def test_another_deal_of_the_same_name_is_not_taken_for_one(portal: Portal) -> None:
     portal.create(dealname="Team rollout")
 
     assert len(seed(portal)) == 5
@@ -76,7 +76,7 @@ def test_a_token_that_may_not_write_is_refused_before_anything_is_written(portal
     assert portal.requests["batch_create"] == 0
 
 
-def test_a_kind_of_token_that_tells_no_scopes_is_refused_by_hubspot(portal: Portal) -> None:
+def test_a_kind_of_token_without_known_scopes_is_refused_by_hubspot(portal: Portal) -> None:
     portal.tokens[0].scopes, portal.tokens[0].kind = ALL_SCOPES, "oauth"
 
     with pytest.raises(LocalError, match=r"lacks the scope crm\.objects\.deals\.write"):
