@@ -71,10 +71,8 @@ def add_tenant(
     portal_id = identity.account.portal_id
     _require_account(portal_id, tenant.portal_id, tenants, force=force)
     if token and save_connection:
-        fields = {"conn_type": "hubspot", "password": token}
-        if base_url:
-            fields["host"] = base_url
-        if not airflow_db.save_connection(conn_id, fields, replace=force):
+        fields = {"password": token, **({"host": base_url} if base_url else {})}
+        if not airflow_db.save_connection(conn_id, hook.conn_type, fields, replace=force):
             raise TenantCommandError(
                 f"the connection {conn_id} is there already.",
                 remedy="Leave out --save-connection to use it, or replace it with --force.",

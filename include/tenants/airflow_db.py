@@ -34,11 +34,14 @@ def make_pools(pools: Mapping[str, int]) -> Iterator[str]:
             yield f"pool {name}: {changed if before != slots else f'has {slots} slots'}"
 
 
-def save_connection(conn_id: str, fields: Mapping[str, Any], *, replace: bool) -> bool:
+def save_connection(
+    conn_id: str, conn_type: str, fields: Mapping[str, Any], *, replace: bool
+) -> bool:
     """Store a connection, encrypted; False: one is there, and was left as it is.
 
     Raises TenantCommandError; nothing is stored then.
 
+    :param conn_type: of a new one.
     :param fields: attributes of Airflow's model. Of one that is there, the others stay.
     :param replace: change one that is there.
     """
@@ -51,7 +54,7 @@ def save_connection(conn_id: str, fields: Mapping[str, Any], *, replace: bool) -
         connection = session.scalar(select(Connection).where(Connection.conn_id == conn_id))
         if connection is not None and not replace:
             return False
-        connection = connection or Connection(conn_id=conn_id)
+        connection = connection or Connection(conn_id=conn_id, conn_type=conn_type)
         try:
             for name, value in fields.items():
                 setattr(connection, name, value)

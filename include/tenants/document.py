@@ -9,7 +9,9 @@ import json
 import os
 import stat
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import yaml
@@ -26,13 +28,9 @@ DEEPEST = 100
 class Doubled(dict[Any, Any]):
     """A mapping in which a key stands twice. ``problem`` names it and its lines."""
 
-    problem = ""
-
-    @classmethod
-    def because(cls, problem: str) -> "Doubled":
-        doubled = cls()
-        doubled.problem = problem
-        return doubled
+    def __init__(self, problem: str, content: Mapping[Any, Any] = MappingProxyType({})) -> None:
+        super().__init__(content)
+        self.problem = problem
 
 
 def read_document(path: Path, most_bytes: int | None = None) -> Any:
@@ -125,7 +123,7 @@ class _Loader(yaml.CSafeLoader):
     def mapping(self, node: yaml.MappingNode) -> Any:
         self.flatten_mapping(node)
         problem = self._problems[id(node)]
-        made = Doubled.because(problem) if problem else {}
+        made = Doubled(problem) if problem else {}
         yield made
         made.update(BaseConstructor.construct_mapping(self, node))
 
@@ -166,9 +164,7 @@ def _parsed_json(content: bytes) -> Any:
             return found
         doubled = True
         (key, _), *_ = Counter(key for key, _ in pairs).most_common(1)
-        marked = Doubled.because(f"key {key!r} stands twice")
-        marked.update(found)
-        return marked
+        return Doubled(f"key {key!r} stands twice", found)
 
     document = json.loads(content, object_pairs_hook=made)
     if doubled:

@@ -32,7 +32,7 @@ def test_airflow_shows_how_far_an_extraction_is(
 ) -> None:
     path = f"dags/{dag_of('globex')}/dagRuns/{first_runs['globex']}/taskInstances/extract_deals"
 
-    entries = pipeline.stack.api._get(f"{path}/state-store")["task_state_store"]
+    entries = pipeline.stack.api.call("GET", f"{path}/state-store")["task_state_store"]
 
     (checkpoint,) = [entry["value"] for entry in entries if entry["key"] == "checkpoint"]
     checkpoint = json.loads(checkpoint) if isinstance(checkpoint, str) else checkpoint

@@ -219,7 +219,7 @@ def test_a_saved_connection_is_encrypted_and_taken_by_the_hook(
 def test_a_stored_connection_is_replaced_by_force_only(
     add: Callable[..., int], file: Path, session: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    session.add(Connection(conn_id="hubspot_acme", conn_type="hubspot", password="old"))
+    session.add(Connection(conn_id="hubspot_acme", conn_type="http", password="old", extra="{}"))
     session.commit()
 
     assert add("--save-connection") == 1
@@ -229,7 +229,7 @@ def test_a_stored_connection_is_replaced_by_force_only(
 
     session.expire_all()
     found = session.scalar(select(Connection).where(Connection.conn_id == "hubspot_acme"))
-    assert found.password == TOKEN
+    assert (found.password, found.conn_type) == (TOKEN, "http")
 
 
 def test_no_token_is_stored_where_it_could_not_be_encrypted(

@@ -180,9 +180,9 @@ def _airflow_objects(
     yield "user admin has the password admin_password"
     warehouse = Connection(uri=files.read("warehouse_url"))
     names = ("host", "port", "login", "password", "schema")
-    fields = {"conn_type": "postgres", **{name: getattr(warehouse, name) for name in names}}
+    fields = {name: getattr(warehouse, name) for name in names}
     fields["extra"] = json.dumps(warehouse.extra_dejson)
-    save_connection("warehouse", fields, replace=True)
+    save_connection("warehouse", "postgres", fields, replace=True)
     yield "connection warehouse"
     if environ.get("DEPLOYMENT") == "demo":
         for tenant_id, token in DEMO_TOKENS.items():
@@ -190,7 +190,7 @@ def _airflow_objects(
             # inside the private network of the containers
             fields["extra"] = '{"allow_plain_http": true}'
             # one that was changed in the UI stays
-            save_connection(f"hubspot_{tenant_id}", fields, replace=False)
+            save_connection(f"hubspot_{tenant_id}", "hubspot", fields, replace=False)
         yield f"connections to the simulator: {', '.join(DEMO_TOKENS)}"
     yield from make_pools(pools)
     yield "pools are up to date"

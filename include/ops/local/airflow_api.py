@@ -48,14 +48,9 @@ class AirflowApi:
         return str(answer.json()["access_token"])
 
     def unhealthy(self) -> list[str]:
-        """Return the components that are not healthy; all of them while there is no answer."""
-        try:
-            answer = self._session.get(f"{self._base_url}/api/v2/monitor/health", timeout=TIMEOUT_S)
-        except requests.ConnectionError:
-            return ["api-server"]
-        if not answer.ok:
-            return ["api-server"]
-        return [name for name, of in answer.json().items() if of["status"] not in ("healthy", None)]
+        """Return the components that are not healthy."""
+        components = self.call("GET", "monitor/health").items()
+        return [name for name, of in components if of["status"] not in ("healthy", None)]
 
     def dag(self, dag_id: str) -> dict[str, Any] | None:
         """Return what Airflow knows of a DAG, None if nothing."""

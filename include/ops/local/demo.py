@@ -60,7 +60,7 @@ def demo(
         else:
             with report.step("mail server"):
                 stack.env[CONNECTION] = start_mailbox(stack.programs, state_dir, env)
-        start(stack, report)
+        stack.start(report.step)
         # In Airflow's own store, so that they can be changed in its UI.
         for tenant in tenants:
             connection = connection_to(base_url, DEMO_TOKENS[tenant.id])
@@ -97,7 +97,7 @@ def run(
             raise LocalError(
                 f"No tenant has a HubSpot token (tenants: {names}).", NOTHING_TO_SCAN_REMEDY
             )
-        start(stack, report)
+        stack.start(report.step)
         scan_and_show(stack, ready, report, afterwards)
 
 
@@ -142,16 +142,6 @@ def _stored_connections(stack: LocalStack) -> set[str]:
             return {conn_id for (conn_id,) in connection.execute("select conn_id from connection")}
         except psycopg.errors.UndefinedTable:  # the first start
             return set()
-
-
-def start(stack: LocalStack, report: Report) -> None:
-    """Start PostgreSQL and Airflow, step by step. Raises LocalError."""
-    with report.step("PostgreSQL"):
-        stack.postgres.start()
-    with report.step("Airflow's tables"):
-        stack.migrate()
-    with report.step("Airflow (scheduler, DAG processor, triggerer, API)"):
-        stack.start_airflow()
 
 
 def scan_and_show(

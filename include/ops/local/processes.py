@@ -142,13 +142,11 @@ class Programs:
     def running(self) -> list[Program]:
         return [program for program in self.on_record() if program.process]
 
-    def start_server(self, name: str, module: Sequence[str], env: Mapping[str, str]) -> int:
-        """Run `python -m *module* PORT` of this checkout on a free port.
-
-        Returns the port once it listens. Raises LocalError.
-        """
-        port = free_port()
-        command = [sys.executable, "-m", *module, str(port)]
+    def start_server(
+        self, name: str, module: Sequence[str], env: Mapping[str, str], port: int
+    ) -> None:
+        """Run `python -m *module*` in this checkout until it listens. Raises LocalError."""
+        command = [sys.executable, "-m", *module]
         self.start(name, command, {**env, "PYTHONPATH": str(PROJECT_ROOT)}, PROJECT_ROOT)
         deadline = time.monotonic() + LISTENING_TIMEOUT_S
         while not _listens(port):
@@ -156,7 +154,6 @@ class Programs:
             if time.monotonic() > deadline:
                 raise self.failure(name, f"{name} does not listen after {LISTENING_TIMEOUT_S} s")
             time.sleep(0.05)
-        return port
 
     def require_alive(self) -> None:
         """Raise LocalError, with the end of its log, when a program on record has ended."""

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from include.ops.local.processes import PROJECT_ROOT, Programs
+from include.ops.local.processes import LOOPBACK, PROJECT_ROOT, Programs, free_port
 
 DEMO_TENANTS_FILE = PROJECT_ROOT / "tests" / "hubspot_simulator" / "demo_tenants.yaml"
 #: Tenant → its token in the simulator's demo portals. They open nothing but the simulator.
@@ -18,8 +18,10 @@ DEMO_TOKENS = {
 
 def start_simulator(programs: Programs, env: Mapping[str, str]) -> str:
     """Start it on a free port; return its base URL once it listens. Raises LocalError."""
-    module = ["tests.hubspot_simulator", "--demo", "--port"]
-    return f"http://127.0.0.1:{programs.start_server('simulator', module, env)}"
+    port = free_port()
+    module = ["tests.hubspot_simulator", "--demo", "--port", str(port)]
+    programs.start_server("simulator", module, env, port)
+    return f"http://{LOOPBACK}:{port}"
 
 
 def connections(

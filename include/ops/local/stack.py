@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Collection, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from types import MappingProxyType
@@ -60,6 +61,9 @@ DAGS_TIMEOUT_S = 120
 POLL_S = 0.5
 
 
+Step = Callable[[str], AbstractContextManager[object]]
+
+
 class LocalStack(Started):
     """Airflow on *airflow_port* with all state below *state_dir*.
 
@@ -91,12 +95,18 @@ class LocalStack(Started):
         self.env = dict(env)
         self._started_at = datetime.now(UTC)
 
-    def start(self) -> None:
-        """Start everything and wait until Airflow is healthy. Raises LocalError."""
+    def start(self, step: Step = nullcontext) -> None:
+        """Start everything and wait until Airflow is healthy. Raises LocalError.
+
+        :param step: is entered with what is being started.
+        """
         self.require_free_port()
-        self.postgres.start()
-        self.migrate()
-        self.start_airflow()
+        with step("PostgreSQL"):
+            self.postgres.start()
+        with step("Airflow's tables"):
+            self.migrate()
+        with step("Airflow (scheduler, DAG processor, triggerer, API)"):
+            self.start_airflow()
 
     def stop(self) -> None:
         """Stop everything, the database last."""

@@ -67,7 +67,7 @@ class Stack:
 
     def require_free_port(self) -> None: ...
 
-    def start(self) -> None: ...
+    def start(self, *_: object) -> None: ...
 
 
 @pytest.fixture
@@ -78,7 +78,6 @@ def scanned(project: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, .
     monkeypatch.setattr(demo, "LocalStack", Stack)
     monkeypatch.setattr(demo, "orderly_end", lambda *_, detach: nullcontext())
     monkeypatch.setattr(demo, "_stored_connections", lambda _: set())
-    monkeypatch.setattr(demo, "start", lambda *_: None)
     monkeypatch.setattr(
         demo, "scan_and_show", lambda stack, tenants, *_: scans.append((stack.env, tenants))
     )

@@ -1,19 +1,19 @@
+import json
+import os
 import smtplib
 from email.message import EmailMessage
 from pathlib import Path
 
 import pytest
-from aiosmtpd.controller import Controller
 
-from include.ops.local.mail import FOLDER, MailSink, print_mails
-from include.ops.local.processes import free_port
+from include.ops.local.mail import print_mails, start_mailbox
+from include.ops.local.processes import Programs
 
 
 def deliver(state_dir: Path, *subjects: str) -> None:
-    port = free_port()
-    server = Controller(MailSink(state_dir / FOLDER), hostname="127.0.0.1", port=port)
-    server.start()
+    programs = Programs(state_dir)
     try:
+        port = json.loads(start_mailbox(programs, state_dir, os.environ))["port"]
         with smtplib.SMTP("127.0.0.1", port) as client:
             for subject in subjects:
                 mail = EmailMessage()
@@ -21,7 +21,7 @@ def deliver(state_dir: Path, *subjects: str) -> None:
                 mail.set_content("<pre>Tenant &lt;acme&gt;</pre>", subtype="html")
                 client.send_message(mail)
     finally:
-        server.stop()
+        programs.stop()
 
 
 def printed(capsys: pytest.CaptureFixture[str], state_dir: Path, newest: int = 3) -> str:
