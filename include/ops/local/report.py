@@ -123,8 +123,14 @@ class Report(Console):
         self._started_at = time.monotonic()
 
     def on_broken_pipe(self) -> None:
-        """Go on without output: what was asked for is still to be done."""
+        """Go on without output: the stack is still to be used, or stopped."""
         os.dup2(os.open(os.devnull, os.O_WRONLY), self.file.fileno())
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        try:
+            super().print(*objects, **options)
+        except OSError:  # the terminal is gone
+            self.on_broken_pipe()
 
     @contextmanager
     def step(self, what: str) -> Iterator[None]:

@@ -8,7 +8,6 @@ with LocalStack(Path(".run"), airflow_port=5200, env=os.environ) as stack:
 import hashlib
 import json
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Collection, Mapping
@@ -178,8 +177,9 @@ class LocalStack(Started):
                 " where datname = current_database()"
             ).fetchone()
             if made_by != (packages,):
-                self._run(
-                    "db-migrate", "Airflow could not create its tables", "airflow", "db", "migrate"
+                problem = "Airflow could not create its tables"
+                self.programs.run(
+                    "db-migrate", ["airflow", "db", "migrate"], self.environment, problem
                 )
                 connection.execute(f"comment on database airflow is '{packages}'".encode())
 
@@ -200,7 +200,7 @@ class LocalStack(Started):
             return
         if pools:
             problem = "Airflow could not make the pools of the tenants file"
-            self._run("pools", problem, "include.tenants", "pools")
+            self.programs.run("pools", ["include.tenants", "pools"], self.environment, problem)
 
     def wait_until_healthy(self) -> None:
         def problem() -> str:
@@ -276,20 +276,3 @@ class LocalStack(Started):
         if dag is None or dag["is_stale"] or not dag["last_parsed_time"]:
             return False
         return datetime.fromisoformat(dag["last_parsed_time"]) > self._started_at
-
-    def _run(self, name: str, problem: str, *module: str) -> None:
-        """Run a Python module to its end, its output in the log *name*. Raises LocalError."""
-        log = self.programs.log_of(name)
-        log.parent.mkdir(parents=True, exist_ok=True)
-        with log.open("w") as output:
-            done = subprocess.run(
-                [sys.executable, "-m", *module],
-                env=self.environment,
-                cwd=PROJECT_ROOT,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                check=False,
-            )
-        if done.returncode:
-            raise self.programs.failure(name, problem)

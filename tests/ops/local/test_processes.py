@@ -111,3 +111,10 @@ def test_records_of_before_a_power_failure_can_be_forgotten(programs: Programs) 
 
     programs.require_alive()
     assert programs.on_record() == []
+
+
+def test_a_command_that_fails_shows_the_end_of_its_log(programs: Programs) -> None:
+    with pytest.raises(LocalError, match=r"(?s)no tables.*No module named nowhere.*migrate\.log"):
+        programs.run("migrate", ["nowhere"], os.environ, "no tables")
+
+    assert programs.on_record() == []

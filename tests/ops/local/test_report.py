@@ -73,3 +73,16 @@ def test_a_closed_pipe_does_not_end_the_work() -> None:
 
         report.print("to no reader")
         report.print("once more")
+
+
+def test_a_terminal_that_is_gone_does_not_keep_the_stack_from_being_stopped() -> None:
+    terminal, writer = os.openpty()
+    stopped = []
+    with open(writer, "w") as out:  # noqa: PTH123 - a file descriptor has no path
+        report = Report(out)
+        os.close(terminal)
+
+        with report.step("stopped"):
+            stopped.append(True)
+
+    assert stopped == [True]
