@@ -9,7 +9,7 @@ import pytest
 
 from include.ops.local.processes import MARKER, LocalError, Program, Programs
 
-#: A program with a child in a session of its own, as Airflow's tasks are. Prints the child's pid.
+#: A program with a child in another session, as Airflow's tasks are. Prints the child's pid.
 PARENT = """
 import subprocess, sys
 wait = "import signal; signal.pause()"
@@ -117,4 +117,11 @@ def test_records_of_before_a_power_failure_can_be_forgotten(programs: Programs) 
     programs.forget()
 
     programs.require_alive()
+    assert programs.on_record() == []
+
+
+def test_a_command_that_fails_shows_the_end_of_its_log(programs: Programs) -> None:
+    with pytest.raises(LocalError, match=r"(?s)no tables.*No module named nowhere.*migrate\.log"):
+        programs.run("migrate", ["nowhere"], os.environ, "no tables")
+
     assert programs.on_record() == []
