@@ -85,9 +85,9 @@ def test_a_refusal_is_noticed_and_logged_without_the_address(
 def test_a_channel_that_is_not_there_is_noticed(
     channel: Channel, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    nobody = free_port()
-    monkeypatch.setenv("AIRFLOW_CONN_SMTP_DEFAULT", smtp_connection(nobody))
-    for name, value in http_connections(f"http://127.0.0.1:{nobody}").items():
+    closed_port = free_port()
+    monkeypatch.setenv("AIRFLOW_CONN_SMTP_DEFAULT", smtp_connection(closed_port))
+    for name, value in http_connections(f"http://127.0.0.1:{closed_port}").items():
         monkeypatch.setenv(name, value)
 
     with pytest.raises(DeliveryError) as caught:

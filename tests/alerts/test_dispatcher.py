@@ -446,7 +446,7 @@ def test_no_token_and_no_property_value_gets_into_a_message(
     assert not [value for value in values if value in stored]
 
 
-#: What may happen to a tenant: a run's end, as its callbacks tell it, or a wait within a run.
+#: What may happen to a tenant: a run's end, as its callbacks see it, or a wait within a run.
 EVENTS = st.lists(
     st.sampled_from(["success", "rejected", "quality", "kill", "quota", "duplicate"]), max_size=14
 )

@@ -22,7 +22,7 @@ SETTINGS = AlertSettings.model_validate(
 )
 
 
-def told(incident: Incident) -> Message:
+def alert(incident: Incident) -> Message:
     return message(event=incident.kind, round=incident.rounds, runs=incident.runs)
 
 
@@ -34,7 +34,7 @@ def record(
 ) -> Incident:
     with warehouse.connect() as connection:
         incidents = Incidents(connection, "acme", settings)
-        return incidents.record(event, scan_id, told)
+        return incidents.record(event, scan_id, alert)
 
 
 def recover(

@@ -91,7 +91,7 @@ class ForkServer:
         return bool(received)
 
     def _signal(self, number: int, which: int) -> None:
-        # One that has ended is reaped by nobody else: its pid can't be another process's.
+        # One that has ended is reaped only here, so its pid is not reused.
         if child := self._children.get(number):
             os.kill(child.pid, which)
 

@@ -85,7 +85,7 @@ class SimulatorApp:
             portal.statistics.in_flight -= 1
 
     def _by_form(self, body: bytes) -> tuple[Portal | None, Token]:
-        """Whoever asks for a token has none: the endpoint itself judges the form."""
+        """A request for a token carries none: the endpoint checks the form."""
         return oauth_api.owner_of(self._portals, body), Token("", kind="oauth")
 
     def _owner_of(self, bearer: str) -> tuple[Portal | None, Token | None]:

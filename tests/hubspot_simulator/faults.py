@@ -75,7 +75,7 @@ class Fault:
             await asyncio.sleep(min(0.1, left))
 
     def applies(self, path: str, query: str = "", endpoint: str = "") -> bool:
-        """Count a request, and tell whether it goes wrong."""
+        """Count a request, and return whether it fails."""
         if self.count is not None and self._done >= self.count:
             return False
         if self.endpoint not in ("", endpoint):

@@ -157,7 +157,7 @@ def test_a_rate_limit_is_kept_by_all(warehouse: Warehouse, pooler: PgBouncer) ->
     with ThreadPoolExecutor(8) as executor:
         slots = [slot for slots in executor.map(reserve, range(8)) for slot in slots]
 
-    # what remains after the first burst is handed out one by one, to whoever asks
+    # what remains after the first burst is handed out one by one, to each caller
     assert max(slots) - min(slots) >= (8 * 20 - 100) * 10 / 100
     (limiter,) = query(warehouse, "select revision, granted from rate_limits")
     assert limiter["revision"] == sum(limiter["granted"]) == 8 * 20

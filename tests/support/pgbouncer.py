@@ -25,7 +25,7 @@ needs_pgbouncer = pytest.mark.skipif(
     PROGRAM is None, reason="there is no pgbouncer: apt-get install pgbouncer"
 )
 
-#: What docs/deploy.md asks for, and little patience: who waits for ever is to be seen.
+#: What docs/deploy.md asks for, and short time-outs, so that endless waits are seen.
 _SETTINGS = """\
 [databases]
 {dbname} = host={host} port={port} dbname={dbname}

@@ -34,8 +34,8 @@ log = logging.getLogger(__name__)
 
 #: Raise it to have every tenant's views built again.
 VERSION = 1
-#: How long to wait for an analyst's query before a view is left to the next scan. Whoever queries
-#: the view in the meantime queues behind us.
+#: How long to wait for an analyst's query before a view is left to the next scan. Queries of the
+#: view that come meanwhile queue behind this one.
 VIEW_LOCK_TIMEOUT = "5s"
 #: The PostgreSQL from which on a member of a role need not be allowed to become it.
 SET_OPTION_SINCE = 160_000

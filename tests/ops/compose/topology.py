@@ -114,8 +114,8 @@ class Topology(Started):
         process = program.process
         if process is None:
             raise RuntimeError(f"{instance} does not run")
-        for victim in [process, *process.children(recursive=True)]:
-            victim.send_signal(signal.SIGKILL)
+        for member in [process, *process.children(recursive=True)]:
+            member.send_signal(signal.SIGKILL)
         (self.folder / "pids" / f"{instance}.json").unlink()
 
     @property

@@ -106,7 +106,7 @@ def test_no_view_of_records_takes_a_write(ours: psycopg.Connection, statement: s
         ours.execute(statement)
 
 
-def test_nobody_is_let_in(ours: psycopg.Connection) -> None:
+def test_an_analyst_can_not_grant_access(ours: psycopg.Connection) -> None:
     rights = "select relacl from pg_class where oid = 'deals'::regclass"
     before = ours.execute(rights).fetchall()
 
@@ -136,12 +136,12 @@ def test_nothing_is_created(warehouse: Warehouse, ours: psycopg.Connection, stat
 
 
 def seen_by(connection: psycopg.Connection, query: str) -> set[str]:
-    """Return what a function that tells all it is given was given in *query*."""
-    told: list[str] = []
+    """Return what a function that reveals its arguments was given in *query*."""
+    noticed: list[str] = []
     connection.execute("set client_min_messages to notice")
-    connection.add_notice_handler(lambda notice: told.append(notice.message_primary or ""))
+    connection.add_notice_handler(lambda notice: noticed.append(notice.message_primary or ""))
     connection.execute(query)
-    return set(told)
+    return set(noticed)
 
 
 LEAK = """
@@ -183,19 +183,19 @@ def test_a_cheap_function_that_tells_all_sees_own_rows_only(
     publish(warehouse)
     ours.execute(LEAK)
 
-    told = seen_by(ours, query)
+    noticed = seen_by(ours, query)
 
-    assert not any("secret" in text for text in told)
+    assert not any("secret" in text for text in noticed)
     if seen is not None:
-        assert told == seen
+        assert noticed == seen
 
 
 def test_a_cheap_operator_that_tells_all_sees_own_rows_only(ours: psycopg.Connection) -> None:
     ours.execute(LEAK_OPERATOR)
 
-    told = seen_by(ours, "select * from deals where note operator(pg_temp.<<<) 'x'")
+    noticed = seen_by(ours, "select * from deals where note operator(pg_temp.<<<) 'x'")
 
-    assert told == {"own"}
+    assert noticed == {"own"}
 
 
 def test_an_error_made_from_a_value_tells_nothing_of_others(ours: psycopg.Connection) -> None:

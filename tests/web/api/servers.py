@@ -121,7 +121,7 @@ def seed(env: Mapping[str, str], warehouse_url: str) -> None:
 
 @contextmanager
 def serving(folder: Path, env: Mapping[str, str]) -> Iterator[Server]:
-    """Start a server; whoever uses it waits until it is up."""
+    """Start a server; its user waits until it is up."""
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     command = ["-m", "uvicorn", "airflow.api_fastapi.main:app", "--port", str(port)]

@@ -1,6 +1,6 @@
 """Airflow as far as the page needs it: its API server, real DAGs of a few tenants, and a warehouse.
 
-There is no scheduler: runs that are started stay queued, and nothing changes by itself.
+There is no scheduler: runs that are started stay queued, and nothing changes.
 """
 
 import json
@@ -70,7 +70,7 @@ class PageStack(LocalStack):
                 " where dag_id = %s",
                 [list(tenants), dag_of(REAL_TENANTS[0])],
             )
-            # nobody is there to do so
+            # no scheduler does so
             connection.execute(
                 "update dag set is_paused = dag_id = %s, next_dagrun_create_after ="
                 " date_trunc('day', now()) + interval '27 hours'",
