@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from include.errors import AccessDeniedError, ContractError, ScopeMissingError
-from include.hubspot.client import HubSpotClient, Identity
+from include.hubspot.client import HubSpotClient
 from include.hubspot.json_repair import Repairs
 from include.pipeline.read.ranges import Position
 from include.scan import Scan
@@ -107,7 +107,6 @@ class ScanContext:
     scan: Scan
     warehouse: Warehouse
     client: HubSpotClient
-    identity: Identity
     lock: TenantLock
     resources: ExitStack
     scan_log: ScanLog
@@ -164,13 +163,13 @@ class ScanContext:
 
     def progress_columns(self) -> dict[str, Any]:
         """Return the columns of the scan's row that show how far it is."""
-        quota = self.client.daily_quota
+        quota = self.client.transport.daily_quota
         return {
-            **self.totals.columns(self.client.requests, self.client.throttled),
+            **self.totals.columns(self.client.transport.requests, self.client.transport.throttled),
             "figures_at": self.clock(),
             "quota_limit": quota.limit if quota else None,
             "quota_remaining": quota.remaining if quota else None,
-            "quota_resets_at": self.client.quota_resets_at if quota else None,
+            "quota_resets_at": self.client.transport.quota_resets_at if quota else None,
         }
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TypedDict
 
-from include.hubspot.client import HubSpotClient, Identity
+from include.hubspot.client import HubSpotClient
 from include.hubspot.hook import HubSpotHook
 from include.metrics import count
 from include.pipeline.context import Checkpoint, ScanContext, ScanTotals
@@ -92,9 +92,9 @@ def _extract(
             daily_quota_share=tenant.daily_quota_share,
         )
         resources.callback(_count_requests, scan, client)
-        identity = Identity(client)
-        require_same_portal(warehouse, scan, identity.account.portal_id)
-        extraction = _start(scan_log, client, identity, lock, resources, checkpoint_pages)
+        portal_id = client.account().portal_id
+        require_same_portal(warehouse, scan, portal_id)
+        extraction = _start(scan_log, client, portal_id, lock, resources, checkpoint_pages)
         extraction.on_checkpoint = on_checkpoint
         _read_surroundings(extraction)
         deals, *others = tenant.crm_objects
@@ -105,14 +105,14 @@ def _extract(
         # Also those that could not be read now: their rows are still there.
         _publish(extraction, [crm_object.name for crm_object in tenant.crm_objects])
         scan_log.set(**extraction.progress_columns(), extraction_finished_at=extraction.clock())
-    report_lineage(hook, warehouse, tenant.id, identity.account.portal_id)
+    report_lineage(hook, warehouse, tenant.id, portal_id)
     return _handed_on(extraction, scanned, names)
 
 
 def _start(
     scan_log: ScanLog,
     client: HubSpotClient,
-    identity: Identity,
+    portal_id: int,
     lock: TenantLock,
     resources: ExitStack,
     checkpoint_pages: int,
@@ -132,7 +132,7 @@ def _start(
         # From here on rows are written, so from here on the tenant's rows are this account's.
         scan_log.set(
             **totals.columns(0, 0),
-            portal_id=identity.account.portal_id,
+            portal_id=portal_id,
             extraction_started_at=started_at,
             hubspot_started_at=hubspot_now,
             extraction_finished_at=None,
@@ -141,7 +141,6 @@ def _start(
         scan=scan,
         warehouse=warehouse,
         client=client,
-        identity=identity,
         lock=lock,
         resources=resources,
         scan_log=scan_log,
@@ -167,7 +166,7 @@ def _by_hubspots_clock(client: HubSpotClient, now: datetime) -> datetime:
 
     HubSpot states whole seconds: less than that, and the answer's way to us, is no difference.
     """
-    server_time = client.server_time
+    server_time = client.transport.server_time
     if server_time is None or now - server_time < CLOCK_RESOLUTION:
         return now
     return server_time
@@ -207,8 +206,8 @@ def _read_pipelines(extraction: ScanContext) -> None:
 
 def _count_requests(scan: Scan, client: HubSpotClient) -> None:
     tags = {"tenant": scan.tenant.id, "mode": scan.mode}
-    count("requests", client.requests, **tags)
-    count("requests_throttled", client.throttled, **tags)
+    count("requests", client.transport.requests, **tags)
+    count("requests_throttled", client.transport.throttled, **tags)
 
 
 def _publish(extraction: ScanContext, object_names: list[str]) -> None:
@@ -234,8 +233,8 @@ def _handed_on(extraction: ScanContext, deals: ObjectScanned, names: list[str]) 
         "deals_written": deals.written,
         "objects": names,
         "warnings": len(extraction.totals.warnings),
-        "requests": extraction.totals.requests + extraction.client.requests,
-        "throttled": extraction.totals.throttled + extraction.client.throttled,
+        "requests": extraction.totals.requests + extraction.client.transport.requests,
+        "throttled": extraction.totals.throttled + extraction.client.transport.throttled,
         "attempt": extraction.scan_log.attempt or 0,
         "went_on": extraction.goes_on,
     }

@@ -146,7 +146,9 @@ def _plan(
     if extraction.scan.mode != "auto" or modified <= SEARCH_PAGE_SIZE:
         return plan
     total = search.count(client, object_type, [])
-    plan = cheaper_plan(plan, total, client.requests_per_s, requests_a_page=requests_a_page(names))
+    plan = cheaper_plan(
+        plan, total, client.transport.limiter.requests_per_s, requests_a_page=requests_a_page(names)
+    )
     return replace(plan, expected=_sum(total, archived)) if plan.mode == "full" else plan
 
 
@@ -266,5 +268,5 @@ def _read_definitions(extraction: ScanContext, crm_object: CrmObject) -> Definit
 
 
 def _asked_definitions(extraction: ScanContext, crm_object: CrmObject) -> Definitions:
-    sensitivities = extraction.identity.readable_sensitivities(crm_object.object_type)
+    sensitivities = extraction.client.readable_sensitivities(crm_object.object_type)
     return read_definitions(extraction.client, crm_object, sensitivities)

@@ -5,7 +5,6 @@ from collections.abc import Collection
 from contextlib import closing
 from typing import Any, TypedDict
 
-from include.hubspot.client import Identity
 from include.hubspot.hook import HubSpotHook
 from include.scan import Scan
 from include.warehouse.binding import require_same_portal
@@ -61,8 +60,7 @@ def _validate(warehouse: Warehouse, scan: Scan) -> Validated:
             SharedTokens(warehouse, scan.tenant.id),
             daily_quota_share=scan.tenant.daily_quota_share,
         )
-        identity = Identity(client)
-        account, scopes = identity.account, identity.scopes
+        account, scopes = client.account(), client.scopes
         require_same_portal(warehouse, scan, account.portal_id)
         log.info(
             "tenant %s: HubSpot account %s, time zone %s, %d scopes, scan %s",

@@ -18,7 +18,6 @@ from airflow.sdk import Connection
 
 from include.errors import TenantCommandError, TenantsFileError, TokenMissingError
 from include.files import write_file
-from include.hubspot.client import Identity
 from include.hubspot.hook import TEST_RETRY_TIMEOUT_S, TEST_TIMEOUT_S, HubSpotHook, description_of
 from include.secret_text import pasted
 from include.tenants.airflow_db import save_connection
@@ -287,5 +286,4 @@ def account_of_connection(tenant_id: str) -> Account:
 
 def _asked(hook: HubSpotHook) -> Account:
     client = hook.get_conn(retry_timeout_s=TEST_RETRY_TIMEOUT_S, timeout_s=TEST_TIMEOUT_S)
-    identity = Identity(client)
-    return Account(identity.account.portal_id, identity.scopes, description_of(client))
+    return Account(client.account().portal_id, client.scopes, description_of(client))

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from include.errors import QualityError
-from include.hubspot.client import HubSpotClient
+from include.hubspot.http import Transport
 from include.pipeline.check_quality import check_quality
 from include.pipeline.extract_deals import extract_deals
 from include.pipeline.load.dlt_loader import Loader
@@ -257,7 +257,7 @@ def test_a_clock_ahead_of_hubspots_does_not_move_the_watermark_past_unread_chang
     warehouse: Warehouse, portal: Portal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     an_hour_behind = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=1)
-    monkeypatch.setattr(HubSpotClient, "server_time", an_hour_behind)
+    monkeypatch.setattr(Transport, "server_time", an_hour_behind)
 
     run(scan("1", search_lag_s=60, objects=BARE))
 

@@ -141,8 +141,8 @@ class ChunkWriter:
             self._table.object_name,
             progress.pages,
             extraction.totals.records,
-            extraction.client.requests,
-            extraction.client.throttled,
+            extraction.client.transport.requests,
+            extraction.client.transport.throttled,
         )
         if extraction.on_checkpoint:
             extraction.on_checkpoint(

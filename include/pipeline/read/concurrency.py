@@ -21,9 +21,10 @@ PAGES_PER_S = 200.0
 RESERVE = 1.5
 
 
-def readers_wanted(latency_s: float, requests_per_s: float) -> int:
-    """Return how many readers, each waiting *latency_s* for every answer, use up a limit."""
-    busy = latency_s * min(requests_per_s, PAGES_PER_S) * RESERVE
+def readers_wanted(client: HubSpotClient) -> int:
+    """Return how many readers, each waiting for every answer, use up a client's rate limit."""
+    requests_per_s = min(client.transport.limiter.requests_per_s, PAGES_PER_S)
+    busy = client.transport.latency_s * requests_per_s * RESERVE
     return max(1, min(MAX_READERS, math.ceil(busy) + 1))
 
 
@@ -36,7 +37,7 @@ def in_order(
     try:
         for item in items:
             pending.append(executor.submit(ask, item))
-            while len(pending) > readers_wanted(client.latency_s, client.requests_per_s):
+            while len(pending) > readers_wanted(client):
                 yield pending.popleft().result()
         while pending:
             yield pending.popleft().result()

@@ -124,9 +124,7 @@ class ListReader:
                 if came.page is not None:
                     yield came.page
             if self._ranges is not None:
-                self._start_readers(
-                    readers_wanted(self._client.latency_s, self._client.requests_per_s)
-                )
+                self._start_readers(readers_wanted(self._client))
 
     def _move(self, read: ListRead) -> None:
         if read.covers is not None:

@@ -10,7 +10,12 @@ from include.pipeline.read.concurrency import MAX_READERS, in_order, readers_wan
 
 def client(latency_s: float = 0.25, requests_per_s: float = 19.0) -> HubSpotClient:
     return cast(
-        "HubSpotClient", SimpleNamespace(latency_s=latency_s, requests_per_s=requests_per_s)
+        "HubSpotClient",
+        SimpleNamespace(
+            transport=SimpleNamespace(
+                latency_s=latency_s, limiter=SimpleNamespace(requests_per_s=requests_per_s)
+            )
+        ),
     )
 
 
@@ -29,7 +34,7 @@ def client(latency_s: float = 0.25, requests_per_s: float = 19.0) -> HubSpotClie
 def test_there_are_as_many_readers_as_latency_and_limit_need(
     latency_s: float, requests_per_s: float, readers: int
 ) -> None:
-    assert readers_wanted(latency_s, requests_per_s) == readers
+    assert readers_wanted(client(latency_s, requests_per_s)) == readers
 
 
 def test_answers_come_in_the_order_of_what_was_asked() -> None:
@@ -58,7 +63,7 @@ def test_no_more_is_asked_ahead_than_there_are_readers() -> None:
 
     next(answers)
 
-    assert asked == readers_wanted(0.25, 19.0) + 1
+    assert asked == readers_wanted(client()) + 1
     answers.close()
 
 
