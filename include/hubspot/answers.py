@@ -1,7 +1,7 @@
 """The shapes of HubSpot's answers that this package reads, decoded with msgspec.
 
 Only what is used is declared; everything else in an answer is skipped without becoming a Python
-object. A record's `properties` stay JSON text (`msgspec.Raw`): HubSpot's own bytes.
+object. A record's `properties` stay JSON text (`msgspec.Raw`): the bytes that HubSpot sent.
 
 HubSpot's specification calls nearly every field optional. A field has a default here if its absence
 loses nothing; it has none if its absence could be taken for "there is nothing". Nulls and numbers
@@ -472,7 +472,7 @@ class CursorGuard:
         return after
 
     def note(self, records: int) -> None:
-        """Count a page whose cursor is not followed: readers of id ranges make their own."""
+        """Count a page whose cursor is not followed: readers of id ranges make cursors themselves."""
         with self._lock:
             self._note(records)
 

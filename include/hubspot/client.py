@@ -178,7 +178,7 @@ class HubSpotClient:
         return self._get(endpoints.pipelines_path(self.api_version, object_type), Pipelines).results
 
     def owners(self, *, archived: bool) -> Iterator[Owner]:
-        """Yield the users that records can belong to; archived ones have a list of their own."""
+        """Yield the users that records can belong to; archived ones are listed apart."""
         after: str | None = None
         path = endpoints.owners_path(self.api_version)
         guard = CursorGuard(path, self.tenant_id)
@@ -430,7 +430,7 @@ class _Merged(msgspec.Struct):
 
 
 def _found_by(asked: Sequence[str], page: Page) -> set[str]:
-    """Return the ids that a batch's results answer: their own, and those merged into them."""
+    """Return the ids that a batch's results answer: the records' ids, and those merged into them."""
     found = {record.id for record in page.results}
     if found.issuperset(asked):
         return found

@@ -79,7 +79,7 @@ class HubSpotHook(BaseHook):
 
     Connection: password = token, or extras ``client_id``, ``client_secret`` and ``refresh_token``
     of an installed OAuth app; host = base URL (default https://api.hubapi.com); extra
-    ``requests_per_10_s`` (own cap below HubSpot's limit), ``rate_limit_share`` (of that limit),
+    ``requests_per_10_s`` (a cap below HubSpot's limit), ``rate_limit_share`` (of that limit),
     ``api_version`` (default 2026-03) and ``allow_plain_http`` (default false).
     The tenant `default` may do with HUBSPOT_ACCESS_TOKEN and HUBSPOT_API_BASE_URL instead.
     """

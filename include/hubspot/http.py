@@ -14,14 +14,13 @@ from datetime import UTC, datetime
 from functools import partial
 from http.cookiejar import DefaultCookiePolicy
 from typing import TypeVar
-from urllib.parse import unquote, urlencode, urlsplit
+from urllib.parse import unquote, urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 import requests
 import urllib3
 from requests.adapters import HTTPAdapter
-from requests.structures import CaseInsensitiveDict
 from requests.utils import default_headers, get_environ_proxies
 
 from include.errors import (
@@ -173,29 +172,21 @@ def prepared(
 ) -> requests.PreparedRequest:
     """Return a request as it goes over the line. *url* is quoted already; a form is in the body.
 
-    `requests` would parse the URL again and merge settings and cookies there are none of: that
-    costs more than all the rest of a request. .netrc has no chance to replace the token.
-    Raises TokenMalformedError.
+    Not by a session, which costs more, and lets .netrc replace the token. Raises
+    TokenMalformedError.
     """
     if flaw := flaw_of(token):
         # http.client would show the header in its exception
         raise TokenMalformedError(
             f"the token can't be sent: {flaw}.", remedy="Put it into its connection again."
         )
-    request = requests.PreparedRequest()
-    request.method, request.url = method, url
-    request.headers = CaseInsensitiveDict(_HEADERS)
+    headers = dict(_HEADERS)
     if token:
-        request.headers["Authorization"] = f"Bearer {token}"
-    if form is not None:
-        request.body = urlencode(form).encode()
-        request.headers["Content-Type"] = "application/x-www-form-urlencoded"
-    elif json is not None:
-        request.body = msgspec.json.encode(json)
-        request.headers["Content-Type"] = "application/json"
-    if method != "GET":
-        request.headers["Content-Length"] = str(len(request.body or b""))
-    return request
+        headers["Authorization"] = f"Bearer {token}"
+    body: bytes | None = None
+    if json is not None:
+        body, headers["Content-Type"] = msgspec.json.encode(json), "application/json"
+    return requests.Request(method, url, headers=headers, data=form or body).prepare()
 
 
 def is_untrusted(exc: Exception) -> bool:
@@ -226,12 +217,21 @@ class Http:
         self._timeout_s = timeout_s
         self._session = new_session(self.base_url)
 
-    def send(self, request: requests.PreparedRequest) -> Answer:
+    def send(
+        self,
+        method: str,
+        path: str,
+        token: str = "",
+        *,
+        json: object = None,
+        form: Mapping[str, str] | None = None,
+    ) -> Answer:
         """Send a request and read its whole answer, whatever its status."""
-        url = str(request.url)
+        url = self.base_url + path
         # a query can hold hundreds of names
-        name = f"{request.method} {url.removeprefix(self.base_url).partition('?')[0]}"
+        name = f"{method} {path.partition('?')[0]}"
         try:
+            request = prepared(method, url, token, json=json, form=form)
             # Not by the session: it would follow redirects, which take the token to another host,
             # and keep cookies. HubSpot's API has neither.
             response = self._session.get_adapter(url).send(
@@ -248,7 +248,7 @@ class Http:
                     f"the certificate of {self.base_url} can't be trusted at {name}; the token was "
                     "not sent.",
                     tenant_id=self.tenant_id,
-                    remedy="Behind a proxy that uses certificates of its own, set "
+                    remedy="Behind a proxy that uses private certificates, set "
                     "REQUESTS_CA_BUNDLE to its authority's file. Otherwise another server answers "
                     "for HubSpot.",
                 )
@@ -299,7 +299,7 @@ def _body_of(response: requests.Response) -> bytes:
 
 
 class Transport(Http):
-    """Sends requests and decodes their answers, waiting and retrying as HubSpot wishes.
+    """Sends requests and decodes their answers, waiting and retrying as HubSpot asks.
 
     :param limiter: the limit that every request is subject to.
     :param daily_share: of the account's daily quota: once the rest is all that is left, no more
@@ -369,14 +369,13 @@ class Transport(Http):
 
         :param also: a further limit that this request is subject to.
         """
-        url = self.base_url + path
 
         def try_once() -> _T:
             token = self._token.text
-            answer = self._paced(prepared(method, url, token, json=json), also)
+            answer = self._paced(method, path, token, json, also)
             if answer.status == 401 and self._token.replaced(token):
                 log.info("tenant %s: going on with another token", self.tenant_id)
-                answer = self._paced(prepared(method, url, self._token.text, json=json), also)
+                answer = self._paced(method, path, self._token.text, json, also)
             if answer.status not in (200, 201, 207):
                 raise self._failed(answer, also)
             return self.decoded(answer, decode)
@@ -385,7 +384,9 @@ class Transport(Http):
             try_once, self._retry_timeout_s, tenant_id=self.tenant_id, sleep=self.sleep
         )
 
-    def _paced(self, request: requests.PreparedRequest, also: RateLimiter | None) -> Answer:
+    def _paced(
+        self, method: str, path: str, token: str, json: object, also: RateLimiter | None
+    ) -> Answer:
         """Send a request when the limits allow it, and learn from its answer's headers."""
         self._leave_quota_to_others()
         if also:
@@ -395,7 +396,7 @@ class Transport(Http):
         with self._counting:
             self.requests += 1
         sent_at = time.monotonic()
-        answer = self.send(request)
+        answer = self.send(method, path, token, json=json)
         took_s = time.monotonic() - sent_at
         self.limiter.learn(answer.headers, sent_at)
         with self._counting:

@@ -26,7 +26,7 @@ from include.errors import OAuthAppError, TransientError
 from include.hubspot import endpoints
 from include.hubspot.answers import TokenInfo, decoder_of
 from include.hubspot.endpoints import OAUTH_REFRESH_AHEAD_S
-from include.hubspot.http import Http, Token, prepared
+from include.hubspot.http import Http, Token
 from include.hubspot.retry import (
     RetryableError,
     as_error,
@@ -177,7 +177,7 @@ def _post(
     http: Http, path: str, app: OAuthApp, form: Mapping[str, str], decode: Callable[[bytes], _T]
 ) -> _T:
     client = {"client_id": app.client_id, "client_secret": app.client_secret}
-    answer = http.send(prepared("POST", http.base_url + path, form={**form, **client}))
+    answer = http.send("POST", path, form={**form, **client})
     if answer.status == 200:
         return http.decoded(answer, decode)
     # the names that HubSpot gives to what went wrong, the most precise one first

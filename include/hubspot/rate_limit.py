@@ -387,10 +387,10 @@ class RateLimiter:
 
 
 def app_key(limited_as: str) -> str:
-    """Return the limiter of an app: by its token, as far as can be known, or by itself and account.
+    """Return the limiter of an app: known by its token, or, of an OAuth app, by app and account.
 
-    A token is too long and random to be found by trying, so its digest gives nothing away; with a
-    key of its own it matches no digest made elsewhere either.
+    A token is too long and random to be found by trying, so its digest gives nothing away. The
+    digest's key keeps it from matching digests made elsewhere.
     """
     return f"app:{_digest(limited_as)}"
 

@@ -1,9 +1,8 @@
 """The third task of a scan: does PostgreSQL hold what HubSpot sent, and does it make sense?"""
 
 import logging
-from dataclasses import dataclass
 from decimal import Decimal
-from typing import TypedDict
+from typing import Any, NamedTuple, TypedDict
 
 import psycopg
 from psycopg import sql
@@ -18,9 +17,17 @@ from include.warehouse.checkpoints import forget_proofs
 from include.warehouse.connection import Warehouse, open_warehouse
 from include.warehouse.records import OF_THIS_SCAN, count_misfits, received_records
 from include.warehouse.scans import ScanFacts, ScanLog, scan_facts
-from include.warehouse.tenant_views.plan import Conversion, ViewPlan, tenant_schema
+from include.warehouse.tenant_views.plan import ViewPlan, tenant_schema
 
 log = logging.getLogger(__name__)
+
+_LEVELS = {
+    "passed": logging.INFO,
+    # ordinary for an incremental scan: nothing has changed
+    "no_rows": logging.INFO,
+    "warned": logging.WARNING,
+    "failed": logging.ERROR,
+}
 
 
 class Checked(TypedDict):
@@ -39,8 +46,7 @@ class Checked(TypedDict):
     scan: ScanFacts
 
 
-@dataclass(frozen=True)
-class CheckResult:
+class CheckResult(NamedTuple):
     """What one rule found. ``status``: passed, warned, failed or no_rows."""
 
     rule: Rule
@@ -66,189 +72,147 @@ def check_quality(scan: Scan) -> Checked:
     A scan that passes binds the tenant to its HubSpot account, and moves its watermark. Raises
     QualityError, with the figures, when a blocking rule fails.
     """
-    with open_warehouse(scan.tenant.id).keeping_connections() as warehouse:
-        results, facts = _check(warehouse, scan)
-    _count_success(scan, facts)
-    return {
-        "scan_id": scan.id,
-        "passed": True,
-        "checks": len(results),
-        "failed": 0,
-        "warned": sum(result.status == "warned" for result in results),
-        "no_rows": sum(result.status == "no_rows" for result in results),
-        "scan": facts,
-    }
-
-
-def _check(warehouse: Warehouse, scan: Scan) -> tuple[list[CheckResult], ScanFacts]:
-    scan_log = ScanLog(warehouse, scan)
-    with scan_log.step("checking"):
-        results = _run(warehouse, scan)
-        for result in results:
-            log.log(_LEVELS[result.status], "%s: %s", result.status, result)
-        _count(scan, results)
-        _raise_if_blocked(scan, results)
-        bind(warehouse, scan)
-        scan_log.succeed()
-        forget_proofs(warehouse, scan)
-    return results, scan_facts(warehouse, scan)
-
-
-_LEVELS = {
-    "passed": logging.INFO,
-    # ordinary for an incremental scan: nothing has changed
-    "no_rows": logging.INFO,
-    "warned": logging.WARNING,
-    "failed": logging.ERROR,
-}
-
-
-def _run(warehouse: Warehouse, scan: Scan) -> list[CheckResult]:
-    with warehouse.connect(scan.tenant.id) as connection:
-        has_rows = received_records(connection, warehouse.schema, scan.id)["deals"] > 0
-        _count_misfits(connection, warehouse, scan)
-        results = []
-        for rule in RULES:
-            observed = _figure(connection, warehouse, scan, rule.sql)
-            status = status_of(rule, observed, has_rows=has_rows)
-            results.append(CheckResult(rule, status, observed))
-        _store(connection, warehouse, scan, results)
-    return results
-
-
-def _count_misfits(connection: psycopg.Connection, warehouse: Warehouse, scan: Scan) -> None:
-    """Add to the scan's misfits those of the views' columns, which the extraction does not see."""
-    scans = sql.Identifier(warehouse.schema, "scans")
-    row = connection.execute(
-        sql.SQL("select misfits from {} where scan_id = %s").format(scans), [scan.id]
-    ).fetchone()
-    misfits: dict[str, int] = {
-        name: n for name, n in (row[0] if row else {}).items() if not _is_of_a_view(name)
-    }
-    changed, received = _conversions(connection, warehouse, scan)
-    for conversions, only_received in ((changed, False), (received - changed, True)):
-        misfits |= count_misfits(
-            connection,
-            warehouse.schema,
-            scan.tenant.id,
-            conversions,
-            only_received=only_received,
-        )
-    if misfits:
-        shown = [f"{name} ({count})" for name, count in sorted(misfits.items())]
-        log.warning("tenant %s: values do not fit: %s", scan.tenant.id, ", ".join(shown))
-    connection.execute(
-        sql.SQL("update {} set misfits = %s where scan_id = %s").format(scans),
-        [Jsonb(misfits), scan.id],
-    )
-
-
-def _conversions(
-    connection: psycopg.Connection, warehouse: Warehouse, scan: Scan
-) -> tuple[set[Conversion], set[Conversion]]:
-    """Return the conversions that this scan found changed, and those of what it asked for.
-
-    When a property gets another type, its values are converted in a new way in all rows. What was
-    not asked for is not in the rows that came.
-    """
-    from include.pipeline.load.typed_columns import COLUMNS_BY_PROPERTY
-
-    schema = tenant_schema(warehouse.schema, scan.tenant.id)
-    plan = ViewPlan(connection, warehouse.schema, scan.tenant.id, schema)
-    objects = [crm_object.name for crm_object in scan.tenant.crm_objects]
-    rows = connection.execute(
-        sql.SQL(
-            "select read.object, read.properties_asked, scan.schema_drift -> read.object"
-            " -> 'retyped' from {} as read join {} as scan using (scan_id) where scan_id = %s"
-        ).format(
-            sql.Identifier(warehouse.schema, "scan_objects"),
-            sql.Identifier(warehouse.schema, "scans"),
-        ),
-        [scan.id],
-    ).fetchall()
-    asked = {(crm_object, name) for crm_object, names, _ in rows for name in names}
-    retyped = {(crm_object, name) for crm_object, _, names in rows for name in names or ()}
-    conversions = set(plan.conversions(objects, COLUMNS_BY_PROPERTY))
-    return (
-        {c for c in conversions if (c.crm_object, c.hubspot_property) in retyped},
-        {c for c in conversions if (c.crm_object, c.hubspot_property) in asked},
-    )
-
-
-def _is_of_a_view(name: str) -> bool:
-    """Return whether an earlier check of the scan counted the column, not the extraction."""
-    _, dot, column = name.partition(".")
-    return bool(dot) and column not in ("created_at", "updated_at", "archived_at")
-
-
-def _figure(
-    connection: psycopg.Connection, warehouse: Warehouse, scan: Scan, statement: str
-) -> Decimal | None:
-    row = connection.execute(
-        sql.SQL(statement).format(
-            of_this_scan=OF_THIS_SCAN,
-            deals=sql.Identifier(warehouse.schema, "deals"),
-            records=sql.Identifier(warehouse.schema, "records"),
-            scan_objects=sql.Identifier(warehouse.schema, "scan_objects"),
-            scans=sql.Identifier(warehouse.schema, "scans"),
-            stages=sql.Identifier(warehouse.schema, "deal_stages"),
-        ),
-        {"tenant_id": scan.tenant.id, "scan_id": scan.id},
-    ).fetchone()
-    return None if row is None or row[0] is None else Decimal(row[0])
-
-
-def _store(
-    connection: psycopg.Connection, warehouse: Warehouse, scan: Scan, results: list[CheckResult]
-) -> None:
-    table = sql.Identifier(warehouse.schema, "quality_results")
-    connection.execute(sql.SQL("delete from {} where scan_id = %s").format(table), [scan.id])
-    with connection.cursor() as cursor:
-        cursor.executemany(
-            sql.SQL(
-                """
-                insert into {} (scan_id, tenant_id, check_name, status, severity,
-                                observed, at_most, why)
-                values (%s, %s, %s, %s, %s, %s, %s, %s)
-                """
-            ).format(table),
-            [
-                (
-                    scan.id,
-                    scan.tenant.id,
-                    result.rule.name,
-                    result.status,
-                    result.rule.severity,
-                    result.observed,
-                    result.rule.at_most,
-                    result.rule.why,
-                )
-                for result in results
-            ],
-        )
-
-
-def _count(scan: Scan, results: list[CheckResult]) -> None:
-    for status in ("failed", "warned"):
-        found = sum(result.status == status for result in results)
-        count(f"quality_{status}", found, tenant=scan.tenant.id, mode=scan.mode)
-
-
-def _count_success(scan: Scan, facts: ScanFacts) -> None:
     tags = {"tenant": scan.tenant.id, "mode": scan.mode}
+    with open_warehouse(scan.tenant.id).keeping_connections() as warehouse:
+        scan_log = ScanLog(warehouse, scan)
+        with scan_log.step("checking"):
+            results = _run(warehouse, scan)
+            for result in results:
+                log.log(_LEVELS[result.status], "%s: %s", result.status, result)
+            failed = [result for result in results if result.status == "failed"]
+            warned = sum(result.status == "warned" for result in results)
+            count("quality_failed", len(failed), **tags)
+            count("quality_warned", warned, **tags)
+            if failed:
+                raise QualityError(
+                    f"{len(failed)} of {len(results)} quality checks failed in scan {scan.id}: "
+                    f"{'; '.join(map(str, failed))}.",
+                    tenant_id=scan.tenant.id,
+                    remedy="The rows stay for you to look at; the scan does not count as "
+                    "successful.",
+                )
+            bind(warehouse, scan)
+            scan_log.succeed()
+            forget_proofs(warehouse, scan)
+        facts = scan_facts(warehouse, scan)
     count("scans_succeeded", 1, **tags)
     timed("scan_duration", facts["seconds"], **tags)
     gauge("freshness_s", facts["freshness_s"], tenant=scan.tenant.id)
     if facts["deals_live"] is not None:
         gauge("deals_live", facts["deals_live"], tenant=scan.tenant.id)
+    return {
+        "scan_id": scan.id,
+        "passed": True,
+        "checks": len(results),
+        "failed": 0,
+        "warned": warned,
+        "no_rows": sum(result.status == "no_rows" for result in results),
+        "scan": facts,
+    }
 
 
-def _raise_if_blocked(scan: Scan, results: list[CheckResult]) -> None:
-    failed = [result for result in results if result.status == "failed"]
-    if failed:
-        raise QualityError(
-            f"{len(failed)} of {len(results)} quality checks failed in scan {scan.id}: "
-            f"{'; '.join(map(str, failed))}.",
-            tenant_id=scan.tenant.id,
-            remedy="The rows stay for you to look at; the scan does not count as successful.",
+def _run(warehouse: Warehouse, scan: Scan) -> list[CheckResult]:
+    """Let every rule look at the scan's rows, and store what each found."""
+    with warehouse.connect(scan.tenant.id) as connection:
+        has_rows = received_records(connection, warehouse.schema, scan.id)["deals"] > 0
+        _count_misfits(connection, warehouse, scan)
+        results = []
+        for rule in RULES:
+            row = _execute(connection, warehouse, scan, rule.sql).fetchone()
+            observed = None if row is None or row[0] is None else Decimal(row[0])
+            status = status_of(rule, observed, has_rows=has_rows)
+            results.append(CheckResult(rule, status, observed))
+        _execute(connection, warehouse, scan, "delete from {results} where scan_id = %(scan_id)s")
+        for rule, status, observed in results:
+            _execute(
+                connection,
+                warehouse,
+                scan,
+                """
+                insert into {results} (scan_id, tenant_id, check_name, status, severity,
+                                       observed, at_most, why)
+                values (%(scan_id)s, %(tenant_id)s, %(name)s, %(status)s, %(severity)s,
+                        %(observed)s, %(at_most)s, %(why)s)
+                """,
+                name=rule.name,
+                status=status,
+                severity=rule.severity,
+                observed=observed,
+                at_most=rule.at_most,
+                why=rule.why,
+            )
+    return results
+
+
+def _execute(
+    connection: psycopg.Connection,
+    warehouse: Warehouse,
+    scan: Scan,
+    statement: str,
+    **parameters: Any,
+) -> psycopg.Cursor[tuple[Any, ...]]:
+    """Execute a statement that names tables as a rule does, and `{results}`."""
+    tables = {
+        "deals": "deals",
+        "records": "records",
+        "scan_objects": "scan_objects",
+        "scans": "scans",
+        "stages": "deal_stages",
+        "results": "quality_results",
+    }
+    return connection.execute(
+        sql.SQL(statement).format(
+            of_this_scan=OF_THIS_SCAN,
+            **{name: sql.Identifier(warehouse.schema, table) for name, table in tables.items()},
+        ),
+        {"tenant_id": scan.tenant.id, "scan_id": scan.id, **parameters},
+    )
+
+
+def _count_misfits(connection: psycopg.Connection, warehouse: Warehouse, scan: Scan) -> None:
+    """Add to the scan's misfits those of the views' columns, which the extraction does not see.
+
+    When a property gets another type, its values are converted in a new way in all rows. Other
+    conversions are looked at in the rows that came, and only where the scan asked for the property:
+    what was not asked for is not in these rows.
+    """
+    from include.pipeline.load.typed_columns import COLUMNS_BY_PROPERTY
+
+    (row,) = _execute(
+        connection, warehouse, scan, "select misfits from {scans} where scan_id = %(scan_id)s"
+    )
+    # what an earlier check of the scan counted is counted anew
+    misfits = {name: n for name, n in row[0].items() if not _is_of_a_view(name)}
+    rows = _execute(
+        connection,
+        warehouse,
+        scan,
+        "select read.object, read.properties_asked, scan.schema_drift -> read.object -> 'retyped'"
+        " from {scan_objects} as read join {scans} as scan using (scan_id)"
+        " where scan_id = %(scan_id)s",
+    ).fetchall()
+    asked = {(crm_object, name) for crm_object, names, _ in rows for name in names}
+    retyped = {(crm_object, name) for crm_object, _, names in rows for name in names or ()}
+    schema = tenant_schema(warehouse.schema, scan.tenant.id)
+    plan = ViewPlan(connection, warehouse.schema, scan.tenant.id, schema)
+    objects = [crm_object.name for crm_object in scan.tenant.crm_objects]
+    conversions = set(plan.conversions(objects, COLUMNS_BY_PROPERTY))
+    for properties, only_received in ((retyped, False), (asked - retyped, True)):
+        misfits |= count_misfits(
+            connection,
+            warehouse.schema,
+            scan.tenant.id,
+            {c for c in conversions if (c.crm_object, c.hubspot_property) in properties},
+            only_received=only_received,
         )
+    if misfits:
+        shown = [f"{name} ({count})" for name, count in sorted(misfits.items())]
+        log.warning("tenant %s: values do not fit: %s", scan.tenant.id, ", ".join(shown))
+    statement = "update {scans} set misfits = %(misfits)s where scan_id = %(scan_id)s"
+    _execute(connection, warehouse, scan, statement, misfits=Jsonb(misfits))
+
+
+def _is_of_a_view(name: str) -> bool:
+    """Return whether a check counted the column, not the extraction."""
+    _, dot, column = name.partition(".")
+    return bool(dot) and column not in ("created_at", "updated_at", "archived_at")

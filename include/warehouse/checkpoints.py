@@ -71,17 +71,6 @@ class ScanObjects:
         )
         return known[0] if known else (None, None)
 
-    def begun(self) -> dict[str, Any] | None:
-        """Return what an earlier try of this scan wrote about the object, or None."""
-        with self.warehouse.connect(self.scan.tenant.id) as connection:
-            cursor = connection.cursor(row_factory=dict_row)
-            return cursor.execute(
-                sql.SQL("select * from {} where scan_id = %s and object = %s").format(
-                    self._table("scan_objects")
-                ),
-                [self.scan.id, self.object_name],
-            ).fetchone()
-
     def open(self, **columns: Any) -> None:
         """Begin anew: whatever an earlier try of this scan wrote about the object goes."""
         names = list(columns)
@@ -185,6 +174,19 @@ class ScanObjects:
         with self.warehouse.connect(self.scan.tenant.id) as connection:
             cursor = connection.execute(composed, {**own, **parameters})
             return cursor.fetchall() if fetch else []
+
+
+def begun_objects(warehouse: Warehouse, scan: Scan) -> dict[str, dict[str, Any]]:
+    """Return what earlier tries of a scan wrote about each object that they read: its row."""
+    with warehouse.connect(scan.tenant.id) as connection:
+        cursor = connection.cursor(row_factory=dict_row)
+        rows = cursor.execute(
+            sql.SQL("select * from {} where scan_id = %s and mode <> 'skipped'").format(
+                sql.Identifier(warehouse.schema, "scan_objects")
+            ),
+            [scan.id],
+        ).fetchall()
+    return {row["object"]: row for row in rows}
 
 
 def forget_objects(warehouse: Warehouse, scan: Scan) -> None:

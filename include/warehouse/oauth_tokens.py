@@ -34,7 +34,7 @@ class SharedTokens:
     @contextmanager
     def exclusively(self, key: str) -> Iterator[tuple[Kept | None, Callable[[Kept], None]]]:
         # The lock ends with the transaction, so it works behind a pooler too, and no crash leaves
-        # it. Take it in its own statement, so that the next one sees rows committed meanwhile.
+        # it. Take it in a separate statement, so that the next one sees rows committed meanwhile.
         with self._warehouse.connect(self._tenant_id) as connection:
             lock(connection, self._warehouse.schema, f"oauth_tokens:{key}")
 

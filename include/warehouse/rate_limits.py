@@ -91,7 +91,7 @@ class SharedLimits:
 
 
 def _columns(column: str, moment: str) -> str:
-    """Return a list of the state's columns; moments have a form of their own."""
+    """Return a list of the state's columns; moments are written differently."""
     return ", ".join(
         (moment if name in TIMES else column).format(name)
         for name in (field.name for field in fields(State))
@@ -103,7 +103,7 @@ _READ = f"""
            {_columns("{0}", "extract(epoch from {0})::double precision as {0}")}
     from {{table}} where limiter = %s
 """  # noqa: S608 - the names of State's fields
-#: `set_config` holds for the statement's own transaction: no request waits for the disk. After a
+#: `set_config` holds for this statement's transaction: no request waits for the disk. After a
 #: crash of the server the last half second is lost, which is shorter than the crash.
 _WRITE = f"""
     update {{table}}

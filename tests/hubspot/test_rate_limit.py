@@ -129,7 +129,7 @@ def test_slots_are_evenly_spaced_once_the_window_is_full() -> None:
     ("rule", "allowed"),
     [
         pytest.param(Rule(share=0.5), 95, id="share"),
-        pytest.param(Rule(cap=50), 50, id="own cap"),
+        pytest.param(Rule(cap=50), 50, id="cap"),
         pytest.param(Rule(cap=500), 190, id="a cap above the limit"),
         pytest.param(Rule(share=0.001), 1, id="never nothing"),
     ],

@@ -77,8 +77,8 @@ PostgresCredentials.to_native_representation = _url  # type: ignore[method-assig
 class Loader:
     """Loads batches of one tenant's records; each `load` is one dlt load package.
 
-    A context manager: dlt's working directory is this loader's own and goes with it. One that a
-    killed load left behind would be taken up again half done.
+    A context manager: dlt's working directory is made for it and deleted with it. dlt would
+    go on with the half done load of a directory that a killed process left.
 
     :param lock: the tenant's lock, which also gives out staging slots.
     """

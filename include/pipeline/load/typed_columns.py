@@ -1,6 +1,6 @@
 """The typed columns of `deals`: which HubSpot property each comes from, and of which kind it is.
 
-One list for everybody: the property request, the conversion, dlt's hints, the views. A test holds
+The only list: for the property request, the conversion, dlt's hints, the views. A test holds
 it against the migrations.
 """
 
@@ -18,10 +18,6 @@ DECIMAL_PRECISION = 38
 _QUANTUM = Decimal(1).scaleb(-DECIMAL_SCALE)
 #: Wide enough for the longest number that can round into the column.
 _ROUNDING = Context(prec=DECIMAL_PRECISION, rounding=ROUND_HALF_EVEN)
-
-
-def to_text(value: str) -> str:
-    return value
 
 
 def to_key(value: str) -> str:
@@ -64,7 +60,7 @@ class Kind(Enum):
 
 
 _CONVERTERS: dict[Kind, Callable[[str], Any]] = {
-    Kind.TEXT: to_text,
+    Kind.TEXT: str,
     Kind.KEY: to_key,
     Kind.NUMBER: to_decimal,
     Kind.TIMESTAMP: to_timestamp,

@@ -28,7 +28,7 @@ def readers_wanted(client: HubSpotClient) -> int:
     return max(1, min(MAX_READERS, math.ceil(busy) + 1))
 
 
-def in_order(
+def map_concurrently(
     client: HubSpotClient, ask: Callable[[_Item], _Result], items: Iterable[_Item]
 ) -> Iterator[_Result]:
     """Yield ``ask(item)`` for every item, in their order; the next ones are asked meanwhile."""
@@ -52,7 +52,7 @@ class PageBudget:
         self._pages = self._free = pages
         self._changed = threading.Condition()
 
-    def take(self, given_up: Callable[[], bool]) -> bool:
+    def acquire(self, given_up: Callable[[], bool]) -> bool:
         """Wait until one more page may be read; False when it is given up before that."""
         with self._changed:
             self._changed.wait_for(lambda: self._free > 0 or given_up())

@@ -5,7 +5,7 @@ from typing import Any, cast
 import pytest
 
 from include.hubspot.client import HubSpotClient
-from include.pipeline.read.concurrency import MAX_READERS, in_order, readers_wanted
+from include.pipeline.read.concurrency import MAX_READERS, map_concurrently, readers_wanted
 
 
 def client(latency_s: float = 0.25, requests_per_s: float = 19.0) -> HubSpotClient:
@@ -47,7 +47,7 @@ def test_answers_come_in_the_order_of_what_was_asked() -> None:
             assert second_was_asked.wait(10), "asked one after the other"
         return number
 
-    assert list(in_order(client(), ask, range(2))) == [0, 1]
+    assert list(map_concurrently(client(), ask, range(2))) == [0, 1]
 
 
 def test_no_more_is_asked_ahead_than_there_are_readers() -> None:
@@ -59,7 +59,7 @@ def test_no_more_is_asked_ahead_than_there_are_readers() -> None:
             asked += 1
             yield number
 
-    answers = in_order(client(), lambda number: number, items())
+    answers = map_concurrently(client(), lambda number: number, items())
 
     next(answers)
 
@@ -73,7 +73,7 @@ def test_what_goes_wrong_with_one_reaches_whoever_asked() -> None:
             raise ValueError("the third")
         return number
 
-    answers = in_order(client(), ask, range(10))
+    answers = map_concurrently(client(), ask, range(10))
 
     assert [next(answers) for _ in range(3)] == [0, 1, 2]
     with pytest.raises(ValueError, match="the third"):
