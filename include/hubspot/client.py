@@ -430,7 +430,7 @@ class _Merged(msgspec.Struct):
 
 
 def _found_by(asked: Sequence[str], page: Page) -> set[str]:
-    """Return the ids that a batch's results answer: the records' ids, and those merged into them."""
+    """Return the ids that a batch's results answer: of records, and of those merged into them."""
     found = {record.id for record in page.results}
     if found.issuperset(asked):
         return found

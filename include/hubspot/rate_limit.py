@@ -14,7 +14,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from hashlib import blake2b
 from typing import NamedTuple, Protocol
 
@@ -93,14 +93,7 @@ class State:
 
 
 #: Those of a state's fields that are moments.
-TIMES = (
-    "updated_at",
-    "last_slot_at",
-    "held_until",
-    "others_until",
-    "eased_until",
-    "corrected_at",
-)
+TIMES = [f.name for f in fields(State) if f.name.endswith(("_at", "_until"))]
 
 
 class HeaderSnapshot(NamedTuple):

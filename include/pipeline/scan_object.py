@@ -26,7 +26,7 @@ from include.pipeline.read.reader import RecordReader
 from include.pipeline.reconcile import reconcile
 from include.warehouse.checkpoints import ScanObjects
 from include.warehouse.property_history import forget_history_reads
-from include.warehouse.records import RecordTable
+from include.warehouse.records import Counts, RecordTable
 
 if TYPE_CHECKING:
     from include.pipeline.load.dlt_loader import Loader
@@ -38,16 +38,14 @@ log = logging.getLogger(__name__)
 class ObjectScanned:
     """What came of it.
 
-    ``held``: rows in PostgreSQL of the records received; ``live``: of all, None: not counted.
+    ``counts``: of the rows of the records received; ``live``: of all, None: not counted.
     """
 
     plan: Plan
     pages: int
     received: int
-    held: int
+    counts: Counts
     live: int | None
-    archived: int
-    written: int
 
 
 def is_scanned(
@@ -131,9 +129,7 @@ def scan_object(
     count("records_written", counts.written, **tags)
     # in a window `live` says nothing, and to count takes a look at every row of the tenant
     live = table.count_live(None) if plan.mode != "window" else None
-    return ObjectScanned(
-        plan, progress.pages, received, counts.held, live, counts.archived, counts.written
-    )
+    return ObjectScanned(plan, progress.pages, received, counts, live)
 
 
 def _decide(

@@ -86,7 +86,7 @@ def searching(warehouse: Warehouse, small: Portal) -> Scan:
 def killed_at(checkpoint: int) -> Callable[[dict[str, Any]], None]:
     seen = 0
 
-    def on_checkpoint(seen: dict[str, Any]) -> None:
+    def on_checkpoint(shown: dict[str, Any]) -> None:
         nonlocal seen
         seen += 1
         if seen == checkpoint:
@@ -96,8 +96,8 @@ def killed_at(checkpoint: int) -> Callable[[dict[str, Any]], None]:
 
 
 def killed_at_object(name: str) -> Callable[[dict[str, Any]], None]:
-    def on_checkpoint(seen: dict[str, Any]) -> None:
-        if seen["object"] == name:
+    def on_checkpoint(shown: dict[str, Any]) -> None:
+        if shown["object"] == name:
             raise Killed
 
     return on_checkpoint
@@ -160,26 +160,26 @@ def test_the_figures_are_those_of_all_tries_together(warehouse: Warehouse, porta
 
 
 def test_a_checkpoint_tells_how_far_the_scan_is(warehouse: Warehouse, portal: Portal) -> None:
-    what, seen = scan(objects=BARE), []
+    what, shown = scan(objects=BARE), []
     validate_token(what)
 
-    extract(what, seen.append)
+    extract(what, shown.append)
 
-    assert [one["object"] for one in seen] == ["deals"] * len(seen)
-    assert seen[-1]["pages"] == object_row(warehouse, what)["pages"]
-    assert seen[-1]["position"]["live"]["remaining"] == []
+    assert [one["object"] for one in shown] == ["deals"] * len(shown)
+    assert shown[-1]["pages"] == object_row(warehouse, what)["pages"]
+    assert shown[-1]["position"]["live"]["remaining"] == []
 
 
 def test_what_comes_slowly_is_stored_before_a_chunk_is_full(
     warehouse: Warehouse, portal: Portal
 ) -> None:
     portal.latency_s = 0.05
-    what, seen = scan(objects=BARE), []
+    what, shown = scan(objects=BARE), []
     validate_token(what)
 
-    extract(what, seen.append)
+    extract(what, shown.append)
 
-    assert seen[0]["pages"] < CHECKPOINT_PAGES // 2
+    assert shown[0]["pages"] < CHECKPOINT_PAGES // 2
 
 
 def small_portal(serve: Serve, deals: int) -> Portal:
@@ -197,9 +197,9 @@ def test_pages_that_turn_out_to_be_large_make_chunks_smaller(
     what, pages = scan(objects=BARE), []
     validate_token(what)
 
-    def note(seen: dict[str, Any]) -> None:
-        pages.append(seen["pages"])
-        if seen["pages"] >= 7:
+    def note(shown: dict[str, Any]) -> None:
+        pages.append(shown["pages"])
+        if shown["pages"] >= 7:
             raise Killed
 
     with pytest.raises(Killed):
@@ -299,7 +299,7 @@ def test_an_outdated_try_writes_nothing_more(warehouse: Warehouse, portal: Porta
     what = scan(objects=BARE)
     validate_token(what)
 
-    def be_overtaken(seen: dict[str, Any]) -> None:
+    def be_overtaken(shown: dict[str, Any]) -> None:
         if not query(warehouse, "select from scans where attempt > 2"):
             ScanLog(warehouse, what).next_attempt()
 

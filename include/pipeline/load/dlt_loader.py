@@ -9,7 +9,6 @@ import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
 
 import adbc_driver_manager
 import psycopg2
@@ -96,12 +95,7 @@ class Loader:
         gc.freeze()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *raised: object) -> None:
         gc.unfreeze()
         self._working_directory.cleanup()
 

@@ -11,7 +11,6 @@ import queue
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from types import TracebackType
 from typing import NamedTuple
 
 from include.errors import ContractError, HubSpotDealsError
@@ -82,12 +81,7 @@ class ListReader:
     def __enter__(self) -> Iterator[Page]:
         return self._pages()
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *raised: object) -> None:
         self._stopped.set()
         self._read_ahead.wake()
         self._executor.shutdown(wait=True)
