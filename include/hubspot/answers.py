@@ -449,9 +449,9 @@ class CursorGuard:
         Raises ContractError for a cursor that was followed before, for EMPTY_PAGES_MAX empty pages
         in a row, for pages that repeat earlier ones, and for more records than there are.
         """
+        if after is None:
+            return None
         with self._lock:
-            if after is None:
-                return None
             if after in self._followed:
                 raise self._refuse("leads back to a page that was read before")
             self._followed.add(after)
@@ -460,25 +460,22 @@ class CursorGuard:
             self._seen.add(page)
             if self._repeated > REPEATED_PAGES_MAX:
                 raise self._refuse("brings the same pages again and again")
-            self._note(len(ids))
+        self.note(len(ids))
         return after
 
     def note(self, records: int) -> None:
         """Count a page whose cursor is not followed: readers of id ranges make cursors."""
         with self._lock:
-            self._note(records)
-
-    def _note(self, records: int) -> None:
-        self._empty = 0 if records else self._empty + 1
-        if self._empty > EMPTY_PAGES_MAX:
-            raise self._refuse(f"goes on after {EMPTY_PAGES_MAX} empty pages")
-        self._records += records
-        if self._count is not None and self._records > self._allowed:
-            self._allowed = 2 * self._count() + UNCOUNTED_RECORDS
-            if self._records > self._allowed:
-                raise self._refuse(
-                    f"has brought {self._records} records, which is more than HubSpot counts"
-                )
+            self._empty = 0 if records else self._empty + 1
+            if self._empty > EMPTY_PAGES_MAX:
+                raise self._refuse(f"goes on after {EMPTY_PAGES_MAX} empty pages")
+            self._records += records
+            if self._count is not None and self._records > self._allowed:
+                self._allowed = 2 * self._count() + UNCOUNTED_RECORDS
+                if self._records > self._allowed:
+                    raise self._refuse(
+                        f"has brought {self._records} records, which is more than HubSpot counts"
+                    )
 
     def _refuse(self, what: str) -> ContractError:
         return ContractError(

@@ -56,14 +56,14 @@ def description_of(client: HubSpotClient) -> str:
 
 def _of_scopes(scopes: frozenset[str]) -> str:
     if not scopes:
-        return "Deals can be read; HubSpot does not tell the scopes of this kind of token."
+        return "Deals can be read; HubSpot does not state the scopes of this kind of token."
     missing = [any_of[0] for any_of in USEFUL_SCOPES if scopes.isdisjoint(any_of)]
     if not missing:
         return "Deals, owners and associations can be read."
     return f"Deals can be read. Scans will do without what these scopes open: {', '.join(missing)}."
 
 
-#: A person waits for the answer, and with him a thread of the API server.
+#: A person and a thread of the API server wait for the answer.
 TEST_RETRY_TIMEOUT_S = 10.0
 TEST_TIMEOUT_S = (5.0, 10.0)
 #: Of the token endpoint: meanwhile a transaction is open in the warehouse, and others may wait.

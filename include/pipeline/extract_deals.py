@@ -29,7 +29,7 @@ from include.warehouse.tenant_views.plan import tenant_schema
 from include.warehouse.tenant_views.views import publish_views
 
 if TYPE_CHECKING:
-    from include.pipeline.load.dlt_loader import Loader
+    from include.pipeline.load.dlt_loader import DltLoader
 
 log = logging.getLogger(__name__)
 
@@ -101,10 +101,11 @@ def _extract(
         require_same_portal(warehouse, scan, portal_id)
 
         @cache
-        def loader() -> "Loader":
-            from include.pipeline.load.dlt_loader import Loader
+        def loader() -> "DltLoader":
+            # not before it is needed: see ChunkWriter
+            from include.pipeline.load.dlt_loader import DltLoader
 
-            return resources.enter_context(Loader(warehouse, tenant.id, lock))
+            return resources.enter_context(DltLoader(warehouse, tenant.id, lock))
 
         context = _start(scan_log, client, portal_id)
         _read_reference_data(context)

@@ -29,7 +29,7 @@ from include.warehouse.property_history import forget_history_reads
 from include.warehouse.records import Counts, RecordTable
 
 if TYPE_CHECKING:
-    from include.pipeline.load.dlt_loader import Loader
+    from include.pipeline.load.dlt_loader import DltLoader
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +71,7 @@ def is_scanned(
 def scan_object(
     context: ScanContext,
     crm_object: CrmObject,
-    loader: Callable[[], "Loader"],
+    loader: Callable[[], "DltLoader"],
     checkpoint_pages: int,
     on_checkpoint: OnCheckpoint | None,
 ) -> ObjectScanned:

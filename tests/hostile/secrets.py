@@ -576,7 +576,7 @@ def _database_case(situation: str) -> Callable[[World, str], None]:
     def plant(world: World, secret: str) -> None:
         from include.alerts.events import Run
         from include.alerts.incidents import AlertDispatcher
-        from include.pipeline.load.dlt_loader import Loader  # noqa: F401 - dlt, as in a task
+        from include.pipeline.load.dlt_loader import DltLoader  # noqa: F401 - dlt, as in a task
         from include.pipeline.validate_token import validate_token
         from include.tenants import Tenant
         from include.warehouse.connection import open_warehouse

@@ -69,7 +69,7 @@ def hook(monkeypatch: pytest.MonkeyPatch, host: str, **extra: object) -> HubSpot
     return HubSpotHook("hubspot_acme")
 
 
-def test_a_certificate_that_nobody_signed_is_refused_at_once_and_gets_no_token(
+def test_a_self_signed_certificate_is_refused_at_once_and_gets_no_token(
     impostor: Impostor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client = hook(monkeypatch, impostor.url).get_conn()
@@ -84,7 +84,7 @@ def test_a_certificate_that_nobody_signed_is_refused_at_once_and_gets_no_token(
     assert TOKEN not in str(caught.value)
 
 
-def test_an_authority_of_ones_own_is_trusted_if_it_is_named(
+def test_a_private_authority_is_trusted_if_it_is_named(
     impostor: Impostor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(impostor.certificate))

@@ -13,7 +13,7 @@ from include.pipeline import associations, history
 from include.pipeline.check_quality import check_quality
 from include.pipeline.extract_deals import Extracted, extract_deals
 from include.pipeline.load import chunk_writer
-from include.pipeline.load.dlt_loader import Loader
+from include.pipeline.load.dlt_loader import DltLoader
 from include.pipeline.read.concurrency import PageBudget
 from include.pipeline.validate_token import validate_token
 from include.scan import Scan
@@ -192,7 +192,7 @@ def test_pages_that_turn_out_to_be_large_make_chunks_smaller(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(chunk_writer, "CHUNK_BYTES", 1)
-    monkeypatch.setattr(Loader, "load", lambda *_: None)
+    monkeypatch.setattr(DltLoader, "load", lambda *_: None)
     small_portal(serve, deals=1_000)
     what, pages = scan(objects=BARE), []
     validate_token(what)
@@ -212,7 +212,7 @@ def test_readers_get_less_far_ahead_of_pages_that_turn_out_to_be_large(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(chunk_writer, "CHUNK_BYTES", 1)
-    monkeypatch.setattr(Loader, "load", lambda *_: None)
+    monkeypatch.setattr(DltLoader, "load", lambda *_: None)
     allowed: list[int] = []
     monkeypatch.setattr(PageBudget, "resize", lambda _, pages: allowed.append(pages))
     small_portal(serve, deals=500)
@@ -365,7 +365,7 @@ def test_what_was_loaded_before_its_checkpoint_was_written_is_not_sent_again(
     warehouse: Warehouse, small: Portal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     what, chunks, sent = scan(objects=BARE), 0, 0
-    checkpoint, load = ScanObjects.checkpoint, Loader.load
+    checkpoint, load = ScanObjects.checkpoint, DltLoader.load
 
     def kill(self: ScanObjects, log: ScanLog, chunk: Chunk | None, *figures: Any) -> None:
         nonlocal chunks
@@ -374,7 +374,7 @@ def test_what_was_loaded_before_its_checkpoint_was_written_is_not_sent_again(
             raise Killed
         checkpoint(self, log, chunk, *figures)
 
-    def count(self: Loader, table: pa.Table, *arguments: Any, **options: Any) -> None:
+    def count(self: DltLoader, table: pa.Table, *arguments: Any, **options: Any) -> None:
         nonlocal sent
         sent += table.num_rows
         load(self, table, *arguments, **options)
@@ -384,7 +384,7 @@ def test_what_was_loaded_before_its_checkpoint_was_written_is_not_sent_again(
         patched.setattr(ScanObjects, "checkpoint", kill)
         with pytest.raises(Killed):
             extract_deals(what, 2)
-    monkeypatch.setattr(Loader, "load", count)
+    monkeypatch.setattr(DltLoader, "load", count)
 
     extract_deals(what, 2)
 

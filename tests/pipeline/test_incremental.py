@@ -12,7 +12,7 @@ from include.errors import QualityError
 from include.hubspot.http import Transport
 from include.pipeline.check_quality import check_quality
 from include.pipeline.extract_deals import extract_deals
-from include.pipeline.load.dlt_loader import Loader
+from include.pipeline.load.dlt_loader import DltLoader
 from include.pipeline.validate_token import validate_token
 from include.scan import Window
 from include.warehouse.connection import Warehouse
@@ -389,13 +389,13 @@ def test_only_records_that_changed_are_sent_to_postgresql(
 ) -> None:
     run(scan("1", objects=BARE))
     portal.drift(live(portal), amount_in_home_currency="123.45")
-    sent, load = [], Loader.load
+    sent, load = [], DltLoader.load
 
-    def recorded(loader: Loader, table: pa.Table, *rest: Any, **settings: Any) -> None:
+    def recorded(loader: DltLoader, table: pa.Table, *rest: Any, **settings: Any) -> None:
         sent.append(table.num_rows)
         load(loader, table, *rest, **settings)
 
-    monkeypatch.setattr(Loader, "load", recorded)
+    monkeypatch.setattr(DltLoader, "load", recorded)
 
     run(scan("2", mode="full", objects=BARE))
 

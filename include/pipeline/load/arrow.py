@@ -36,11 +36,11 @@ TIMESTAMP = pa.timestamp("us", tz="UTC")
 BOOL = pa.bool_()
 
 _TYPES: dict[Kind, pa.DataType] = {
-    Kind.TEXT: TEXT,
-    Kind.KEY: TEXT,
-    Kind.NUMBER: pa.decimal128(DECIMAL_PRECISION, DECIMAL_SCALE),
-    Kind.TIMESTAMP: TIMESTAMP,
-    Kind.BOOL: BOOL,
+    "text": TEXT,
+    "key": TEXT,
+    "number": pa.decimal128(DECIMAL_PRECISION, DECIMAL_SCALE),
+    "timestamp": TIMESTAMP,
+    "bool": BOOL,
 }
 
 #: What every record has, besides its key.

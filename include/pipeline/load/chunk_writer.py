@@ -13,7 +13,7 @@ from include.warehouse.records import RecordTable
 
 if TYPE_CHECKING:
     from include.pipeline.load.arrow import Batch
-    from include.pipeline.load.dlt_loader import Loader
+    from include.pipeline.load.dlt_loader import DltLoader
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +45,7 @@ class ChunkWriter:
         table: RecordTable,
         object_log: ScanObjects,
         progress: Progress,
-        loader: Callable[[], "Loader"],
+        loader: Callable[[], "DltLoader"],
         checkpoint_pages: int,
         on_checkpoint: OnCheckpoint | None = None,
     ) -> None:

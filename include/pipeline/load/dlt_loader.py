@@ -73,7 +73,7 @@ def _url(self: PostgresCredentials) -> str:
 PostgresCredentials.to_native_representation = _url  # type: ignore[method-assign,assignment]
 
 
-class Loader:
+class DltLoader:
     """Loads batches of one tenant's records; each `load` is one dlt load package.
 
     A context manager: dlt's working directory is made for it and deleted with it. dlt would
@@ -89,7 +89,7 @@ class Loader:
         self._working_directory = tempfile.TemporaryDirectory(prefix="hubspot_deals_dlt_")
         self._pipelines: dict[int, dlt.Pipeline] = {}
 
-    def __enter__(self) -> "Loader":
+    def __enter__(self) -> "DltLoader":
         # A quarter of a million objects that imports made and that stay: not to be looked through
         # again each time garbage is collected
         gc.freeze()
