@@ -315,7 +315,7 @@ def test_the_limits_of_alerts_are_those_of_the_code() -> None:
             id="leases",
         ),
         pytest.param(
-            "Retries", [f"tried again for up to {http.RETRY_TIMEOUT_S:.0f} s"], id="patience"
+            "Retries", [f"tried again for up to {http.RETRY_TIMEOUT_S:.0f} s"], id="retry time-out"
         ),
     ],
 )

@@ -1,7 +1,7 @@
 """The shapes of HubSpot's answers that this package reads, decoded with msgspec.
 
 Only what is used is declared; everything else in an answer is skipped without becoming a Python
-object. A record's `properties` stay JSON text (`msgspec.Raw`): HubSpot's own bytes.
+object. A record's `properties` stay JSON text (`msgspec.Raw`): the bytes that HubSpot sent.
 
 HubSpot's specification calls nearly every field optional. A field has a default here if its absence
 loses nothing; it has none if its absence could be taken for "there is nothing". Nulls and numbers
@@ -344,32 +344,33 @@ def _read_leniently(document: msgspec.Raw | bytes, wanted: Any) -> Any:
     msgspec.ValidationError for everything else: what is not understood must not be taken for
     nothing.
     """
-    if wanted is Any:
-        return msgspec.json.decode(document)
+    kind = get_origin(wanted)
     if wanted is msgspec.Raw:
         return msgspec.Raw(document).copy()
-    if get_origin(wanted) is Annotated:
+    if kind is Annotated:
         return msgspec.convert(_read_leniently(document, get_args(wanted)[0]), wanted)
-    if get_origin(wanted) in (Union, types.UnionType):
+    if kind in (Union, types.UnionType):
         return _read_one_of(document, get_args(wanted))
-    if get_origin(wanted) is list:
+    if kind is list:
         (item,) = get_args(wanted)
         documents = msgspec.json.decode(document, type=list[msgspec.Raw])
         return [_read_leniently(each, item) for each in documents]
-    if get_origin(wanted) is dict:
+    if kind is dict:
         _, item = get_args(wanted)
         by_key = msgspec.json.decode(document, type=dict[str, msgspec.Raw])
         return {key: _read_leniently(each, item) for key, each in by_key.items()}
     if isinstance(wanted, type) and issubclass(wanted, msgspec.Struct):
         return _read_struct(document, wanted)
-    return _read_scalar(document, wanted)
+    value = msgspec.json.decode(document)
+    if wanted is str and isinstance(value, int | float):
+        # as it is written: an id of 19 digits is no float
+        return bytes(document).decode().strip()
+    return msgspec.convert(value, wanted, strict=False)
 
 
 def _read_one_of(document: msgspec.Raw | bytes, options: tuple[Any, ...]) -> Any:
-    if _is_null(document):
-        if types.NoneType in options:
-            return None
-        raise msgspec.ValidationError("Expected a value, got `null`")
+    if types.NoneType in options and _is_null(document):
+        return None
     (*others, last) = (option for option in options if option is not types.NoneType)
     for option in others:
         try:
@@ -381,30 +382,21 @@ def _read_one_of(document: msgspec.Raw | bytes, options: tuple[Any, ...]) -> Any
 
 def _read_struct(document: msgspec.Raw | bytes, wanted: type[msgspec.Struct]) -> msgspec.Struct:
     try:
-        fields = msgspec.json.decode(document, type=dict[str, msgspec.Raw])
+        given = msgspec.json.decode(document, type=dict[str, msgspec.Raw])
         values = {}
         for field in msgspec.structs.fields(wanted):
-            given = fields.get(field.encode_name)
-            if given is None or (_is_null(given) and not field.required):
-                if field.required:
-                    raise msgspec.ValidationError(
-                        f"Object missing required field `{field.encode_name}`"
-                    )
-                continue
-            values[field.name] = _read_leniently(given, field.type)
+            value = given.get(field.encode_name)
+            if field.required and value is None:
+                raise msgspec.ValidationError(
+                    f"Object missing required field `{field.encode_name}`"
+                )
+            if value is not None and (field.required or not _is_null(value)):
+                values[field.name] = _read_leniently(value, field.type)
         return wanted(**values)
     except msgspec.ValidationError:
         if getattr(wanted, "any_shape", False):
             return wanted()
         raise
-
-
-def _read_scalar(document: msgspec.Raw | bytes, wanted: Any) -> Any:
-    value = msgspec.json.decode(document)
-    if wanted is str and isinstance(value, int | float):
-        # as it is written: an id of 19 digits is no float
-        return bytes(document).decode().strip()
-    return msgspec.convert(value, wanted, strict=False)
 
 
 def _is_null(document: msgspec.Raw | bytes) -> bool:
@@ -457,9 +449,9 @@ class CursorGuard:
         Raises ContractError for a cursor that was followed before, for EMPTY_PAGES_MAX empty pages
         in a row, for pages that repeat earlier ones, and for more records than there are.
         """
+        if after is None:
+            return None
         with self._lock:
-            if after is None:
-                return None
             if after in self._followed:
                 raise self._refuse("leads back to a page that was read before")
             self._followed.add(after)
@@ -468,25 +460,22 @@ class CursorGuard:
             self._seen.add(page)
             if self._repeated > REPEATED_PAGES_MAX:
                 raise self._refuse("brings the same pages again and again")
-            self._note(len(ids))
+        self.note(len(ids))
         return after
 
     def note(self, records: int) -> None:
-        """Count a page whose cursor is not followed: readers of id ranges make their own."""
+        """Count a page whose cursor is not followed: readers of id ranges make cursors."""
         with self._lock:
-            self._note(records)
-
-    def _note(self, records: int) -> None:
-        self._empty = 0 if records else self._empty + 1
-        if self._empty > EMPTY_PAGES_MAX:
-            raise self._refuse(f"goes on after {EMPTY_PAGES_MAX} empty pages")
-        self._records += records
-        if self._count is not None and self._records > self._allowed:
-            self._allowed = 2 * self._count() + UNCOUNTED_RECORDS
-            if self._records > self._allowed:
-                raise self._refuse(
-                    f"has brought {self._records} records, which is more than HubSpot counts"
-                )
+            self._empty = 0 if records else self._empty + 1
+            if self._empty > EMPTY_PAGES_MAX:
+                raise self._refuse(f"goes on after {EMPTY_PAGES_MAX} empty pages")
+            self._records += records
+            if self._count is not None and self._records > self._allowed:
+                self._allowed = 2 * self._count() + UNCOUNTED_RECORDS
+                if self._records > self._allowed:
+                    raise self._refuse(
+                        f"has brought {self._records} records, which is more than HubSpot counts"
+                    )
 
     def _refuse(self, what: str) -> ContractError:
         return ContractError(

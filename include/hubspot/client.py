@@ -4,7 +4,6 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from datetime import datetime
 from functools import cached_property, partial
 from itertools import islice
 from typing import Any, TypeVar
@@ -24,7 +23,6 @@ from include.hubspot.answers import (
     Account,
     AssociationPage,
     AssociationResult,
-    BatchProblem,
     CursorGuard,
     HistoryPage,
     ListedPage,
@@ -43,11 +41,10 @@ from include.hubspot.answers import (
     unexplained,
 )
 from include.hubspot.endpoints import DEALS_READ_SCOPE, SENSITIVITIES, sensitive_scopes
-from include.hubspot.http import RETRY_TIMEOUT_S, TIMEOUT_S, AnyToken, Token, Transport
+from include.hubspot.http import RETRY_TIMEOUT_S, TIMEOUT_S, Token, Transport
 from include.hubspot.oauth import OAuthToken
 from include.hubspot.rate_limit import (
     DEFAULT_SHARE,
-    DailyQuota,
     Limits,
     LocalLimits,
     RateLimiter,
@@ -58,7 +55,13 @@ from include.hubspot.rate_limit import (
 )
 from include.hubspot.retry import backoff_s
 
+log = logging.getLogger(__name__)
+
 _T = TypeVar("_T")
+_BatchPage = TypeVar("_BatchPage", Page, HistoryPage)
+
+#: How often a batch is asked for what its answer left out without saying why.
+BATCH_TRIES = 4
 
 
 def batches(items: Iterable[_T], size: int) -> Iterator[list[_T]]:
@@ -68,25 +71,14 @@ def batches(items: Iterable[_T], size: int) -> Iterator[list[_T]]:
         yield batch
 
 
-log = logging.getLogger(__name__)
-
-_BatchPage = TypeVar("_BatchPage", Page, HistoryPage)
-
-#: How often a batch is asked for what its answer left out without saying why.
-BATCH_TRIES = 4
-
-
 class HubSpotClient:
     """Reads one HubSpot account. ``object_type`` is a name or an id, as in HubSpot's paths.
 
-    Any number of threads may use it at once.
+    Any number of threads may use it at once. ``transport`` sends its requests and counts them.
 
-    :param token: an OAuth app's, or the text of one that lasts.
     :param limits: where the account's rate limits are kept; None: in this process alone.
     :param rule: what this client does with its app's rate limit.
     :param daily_quota_share: of the account's daily quota; beyond it DailyLimitError is raised.
-    :param read_token: reads a token's text again after HubSpot refused it: it may have been
-        rotated.
 
     Errors: every method raises the classes of `include.errors`.
     """
@@ -94,26 +86,22 @@ class HubSpotClient:
     def __init__(
         self,
         base_url: str,
-        token: str | Token | OAuthToken,
+        token: str | Token,
         *,
         tenant_id: str | None = None,
         api_version: str = endpoints.DEFAULT_API_VERSION,
         limits: Limits | None = None,
         rule: Rule | None = None,
         daily_quota_share: float = DEFAULT_SHARE,
-        read_token: Callable[[], str] | None = None,
         retry_timeout_s: float = RETRY_TIMEOUT_S,
         timeout_s: tuple[float, float] = TIMEOUT_S,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self.tenant_id = tenant_id
-        if isinstance(token, str):
-            token = Token(token, read_token, self._require_same_portal)
-        elif isinstance(token, OAuthToken):
-            token.accept = self._require_same_portal
-        self._token: AnyToken = token
+        self.api_version = api_version
+        self._token = token if isinstance(token, Token) else Token(token)
+        self._token.accept = self._require_same_portal
         self._portal_id: int | None = None
-        self._version = api_version
         self._limits = limits or LocalLimits()
         limiter = partial(RateLimiter, self._limits, sleep=sleep)
         self.transport = Transport(
@@ -130,52 +118,9 @@ class HubSpotClient:
             lambda: search_key(self._token.limited_as, self._portal_id), search_rule()
         )
 
-    @property
-    def api_version(self) -> str:
-        return self._version
-
-    @property
-    def base_url(self) -> str:
-        return self.transport.base_url
-
-    @property
-    def server_time(self) -> datetime | None:
-        """What HubSpot's clock said with the last answer; None: it did not say."""
-        return self.transport.server_time
-
-    @property
-    def requests(self) -> int:
-        """Requests sent so far."""
-        return self.transport.requests
-
-    @property
-    def throttled(self) -> int:
-        """Of these, how many were answered with 429."""
-        return self.transport.throttled
-
-    @property
-    def latency_s(self) -> float:
-        """How long answers took lately, on average, without the wait for one's turn."""
-        return self.transport.latency_s
-
-    @property
-    def requests_per_s(self) -> float:
-        """How many requests the rate limit lets through, as far as is known."""
-        return self.transport.requests_per_s
-
-    @property
-    def daily_quota(self) -> DailyQuota | None:
-        """The account's, as the last answer stated it; None: it was not stated."""
-        return self.transport.daily_quota
-
-    @property
-    def quota_resets_at(self) -> datetime | None:
-        """When the day of the quota ends; None: the account's time zone is not known."""
-        return self.transport.quota_resets_at
-
     def account(self) -> Account:
         """Ask whose token this is: GET /account-info/…/details."""
-        account = self._get(endpoints.account_path(self._version), Account)
+        account = self._get(endpoints.account_path(self.api_version), Account)
         self._portal_id = account.portal_id
         self.transport.set_time_zone(account.time_zone)
         return account
@@ -196,9 +141,26 @@ class HubSpotClient:
             log.info("tenant %s: HubSpot does not introspect this kind of token", self.tenant_id)
             return None
 
-    def probe_deals(self) -> None:
-        """Read one deal, to find out whether the token may. Raises ScopeMissingError if not."""
-        self.transport.call("GET", f"{self._records_path('deals')}?limit=1", decode_page)
+    @cached_property
+    def scopes(self) -> frozenset[str]:
+        """What the token may do; empty when HubSpot does not say. Asked for once.
+
+        Raises ScopeMissingError when the token can't read deals.
+        """
+        info = self.token_info()
+        if info is None:
+            # Not a private-app token: the only way to learn whether it may read is to read.
+            self.transport.call("GET", f"{self._records_path('deals')}?limit=1", decode_page)
+            return frozenset()
+        if DEALS_READ_SCOPE not in info.scopes:
+            raise ScopeMissingError([DEALS_READ_SCOPE], tenant_id=self.tenant_id)
+        return frozenset(info.scopes)
+
+    def readable_sensitivities(self, object_type: str) -> list[str]:
+        """Which kinds of sensitive properties the token may read, besides the usual ones."""
+        return [
+            kind for kind in SENSITIVITIES if self.scopes & set(sensitive_scopes(object_type, kind))
+        ]
 
     # What records are made of
 
@@ -209,16 +171,16 @@ class HubSpotClient:
         query = {"archived": "true"} if archived else {}
         if data_sensitivity:
             query["dataSensitivity"] = data_sensitivity
-        path = endpoints.properties_path(self._version, object_type) + _query(query)
+        path = endpoints.properties_path(self.api_version, object_type) + _query(query)
         return self.transport.call("GET", path, decode_definitions)
 
     def pipelines(self, object_type: str) -> list[Pipeline]:
-        return self._get(endpoints.pipelines_path(self._version, object_type), Pipelines).results
+        return self._get(endpoints.pipelines_path(self.api_version, object_type), Pipelines).results
 
     def owners(self, *, archived: bool) -> Iterator[Owner]:
-        """Yield the users that records can belong to; archived ones have a list of their own."""
+        """Yield the users that records can belong to; archived ones are listed apart."""
         after: str | None = None
-        path = endpoints.owners_path(self._version)
+        path = endpoints.owners_path(self.api_version)
         guard = CursorGuard(path, self.tenant_id)
         while True:
             query = {"limit": "100", "archived": str(archived).lower()}
@@ -240,9 +202,15 @@ class HubSpotClient:
         Many properties overflow a URL: then the page is listed without them and read again by id,
         two requests instead of one. docs/api-integration.md#many-properties
         """
-        names = ",".join(properties)
         by_id = requests_a_page(properties) > 1
-        page = self._list_page(object_type, "" if by_id else names, after, archived=archived)
+        # By hand: requests would write each comma as %2C and make the URL a third longer.
+        query = f"limit={endpoints.LIST_PAGE_SIZE}&archived={str(archived).lower()}"
+        if properties and not by_id:
+            query += f"&properties={quote(','.join(properties), safe=',')}"
+        if after is not None:
+            query += f"&after={quote(after, safe='')}"
+        path = f"{self._records_path(object_type)}?{query}"
+        page = self.transport.call("GET", path, decode_page)
         ids, following = [record.id for record in page.results], page.after
         if by_id and ids:
             page = self.read_batch(object_type, ids, properties, archived=archived)
@@ -267,7 +235,17 @@ class HubSpotClient:
             archived=archived,
         )
         if lacking:
-            raise self._left_out(object_type, len(lacking), len(ids), page.errors)
+            reasons = [
+                f"saying {problem.category or 'an error'} {problem.message[:200]!r}"
+                for problem in page.errors
+                if not problem.is_not_found
+            ]
+            raise HubSpotUnavailableError(
+                f"HubSpot left out {len(lacking)} of {len(ids)} {object_type} of a batch, "
+                f"{reasons[0] if reasons else 'without a reason'}.",
+                tenant_id=self.tenant_id,
+                remedy="The task is retried; if it goes on, look at HubSpot's status page.",
+            )
         self._complete(page, object_type, properties, archived=archived)
         return page
 
@@ -333,21 +311,6 @@ class HubSpotClient:
         )
         self.transport.sleep(pause_s)
 
-    def _left_out(
-        self, object_type: str, lacking: int, asked: int, problems: Sequence[BatchProblem]
-    ) -> HubSpotUnavailableError:
-        reasons = [
-            f"{problem.category or 'an error'} {problem.message[:200]!r}"
-            for problem in problems
-            if not problem.is_not_found
-        ]
-        return HubSpotUnavailableError(
-            f"HubSpot left out {lacking} of {asked} {object_type} of a batch, "
-            f"{'saying ' + reasons[0] if reasons else 'without a reason'}.",
-            tenant_id=self.tenant_id,
-            remedy="The task is retried; if it goes on, look at HubSpot's status page.",
-        )
-
     def _complete(
         self, page: Page, object_type: str, properties: Sequence[str], *, archived: bool
     ) -> None:
@@ -409,7 +372,7 @@ class HubSpotClient:
         A record with many associations is in several results. One that HubSpot says has none is in
         none. One about which HubSpot says nothing at all is returned as not answered.
         """
-        path = endpoints.associations_path(self._version, from_type, to_type)
+        path = endpoints.associations_path(self.api_version, from_type, to_type)
         guard = CursorGuard(path, self.tenant_id)
         results: list[AssociationResult] = []
         inputs: list[dict[str, str]] = [{"id": record_id} for record_id in ids]
@@ -436,25 +399,14 @@ class HubSpotClient:
                     inputs.append({"id": source, "after": cursor})
         return results, set()
 
-    def _list_page(
-        self, object_type: str, names: str, after: str | None, *, archived: bool
-    ) -> Page:
-        # Built by hand: requests would write each comma as %2C and make the URL a third longer.
-        query = f"limit={endpoints.LIST_PAGE_SIZE}&archived={str(archived).lower()}"
-        if names:
-            query += f"&properties={quote(names, safe=',')}"
-        if after is not None:
-            query += f"&after={quote(after, safe='')}"
-        return self.transport.call("GET", f"{self._records_path(object_type)}?{query}", decode_page)
-
     def _require_same_portal(self, token: str) -> None:
         """Refuse a new token of another account: rows of two would be mixed."""
         asking = HubSpotClient(
-            self.base_url,
+            self.transport.base_url,
             # An OAuth app's next token counts for the same limit.
             Token(token, limited_as=self._token.limited_as if self._token.oauth else None),
             tenant_id=self.tenant_id,
-            api_version=self._version,
+            api_version=self.api_version,
             limits=self._limits,
         )
         found = asking.account().portal_id
@@ -467,7 +419,7 @@ class HubSpotClient:
             )
 
     def _records_path(self, object_type: str) -> str:
-        return endpoints.records_path(self._version, object_type)
+        return endpoints.records_path(self.api_version, object_type)
 
     def _get(self, path: str, shape: type[_T]) -> _T:
         return self.transport.call("GET", path, decoder_of(shape))
@@ -478,7 +430,7 @@ class _Merged(msgspec.Struct):
 
 
 def _found_by(asked: Sequence[str], page: Page) -> set[str]:
-    """Return the ids that a batch's results answer: their own, and those merged into them."""
+    """Return the ids that a batch's results answer: of records, and of those merged into them."""
     found = {record.id for record in page.results}
     if found.issuperset(asked):
         return found
@@ -508,35 +460,3 @@ def _query(parameters: dict[str, str]) -> str:
     if not parameters:
         return ""
     return "?" + "&".join(f"{name}={quote(value, safe='')}" for name, value in parameters.items())
-
-
-class Identity:
-    """What a client's token stands for: the account is asked for at once, scopes when needed.
-
-    Raises TokenRejectedError for a wrong, expired or revoked token.
-    """
-
-    def __init__(self, client: HubSpotClient) -> None:
-        self._client = client
-        self.account = client.account()
-
-    @cached_property
-    def scopes(self) -> frozenset[str]:
-        """What the token may do; empty when HubSpot does not say.
-
-        Raises ScopeMissingError when it can't read deals.
-        """
-        info = self._client.token_info()
-        if info is None:
-            # Not a private-app token: the only way to learn whether it may read is to read.
-            self._client.probe_deals()
-            return frozenset()
-        if DEALS_READ_SCOPE not in info.scopes:
-            raise ScopeMissingError([DEALS_READ_SCOPE], tenant_id=self._client.tenant_id)
-        return frozenset(info.scopes)
-
-    def readable_sensitivities(self, object_type: str) -> list[str]:
-        """Which kinds of sensitive properties the token may read, besides the usual ones."""
-        return [
-            kind for kind in SENSITIVITIES if self.scopes & set(sensitive_scopes(object_type, kind))
-        ]

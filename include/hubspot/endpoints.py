@@ -25,7 +25,7 @@ URL_PROPERTIES_MAX_CHARS: Final = 7_000
 DEFAULT_REQUESTS_PER_WINDOW: Final = 100
 RATE_WINDOW_S: Final = 10.0
 
-#: Searches have a limit of their own, for all apps of an account together, and their answers carry
+#: Searches have a separate limit, for all apps of an account together, and their answers carry
 #: no rate headers. docs/api-integration.md#search
 SEARCHES_PER_S: Final = 5
 #: Records per page of a search. No query yields more than 10,000: we never page, but ask again for

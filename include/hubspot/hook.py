@@ -7,9 +7,10 @@ include/airflow_provider adds to Airflow's form; any other type, such as `http`,
 """
 
 import json
+import math
 import os
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 from urllib.parse import quote, urlsplit
 
 from airflow.sdk import BaseHook, Connection
@@ -26,14 +27,16 @@ from include.errors import (
     TokenMissingError,
 )
 from include.hubspot import endpoints
-from include.hubspot.client import HubSpotClient, Identity
+from include.hubspot.client import HubSpotClient
 from include.hubspot.endpoints import USEFUL_SCOPES
-from include.hubspot.http import RETRY_TIMEOUT_S, TIMEOUT_S
-from include.hubspot.oauth import OAuthApp, OAuthToken, TokenEndpoint, TokenStore
+from include.hubspot.http import RETRY_TIMEOUT_S, TIMEOUT_S, Http, Token
+from include.hubspot.oauth import OAuthApp, OAuthToken, TokenStore
 from include.hubspot.rate_limit import DEFAULT_SHARE, Limits, Rule
 from include.hubspot.retry import token_place
 from include.loopback import is_loopback
 from include.secret_text import flaw_of, keep_out_of_messages, pasted
+
+_N = TypeVar("_N", int, float)
 
 
 def description_of(client: HubSpotClient) -> str:
@@ -41,11 +44,10 @@ def description_of(client: HubSpotClient) -> str:
 
     Raises what a scan would: TokenRejectedError, ScopeMissingError …
     """
-    identity = Identity(client)
-    scopes = identity.scopes
+    account = client.account()
     sentences = [
-        f"HubSpot account {identity.account.portal_id}, time zone {identity.account.time_zone}.",
-        _of_scopes(scopes),
+        f"HubSpot account {account.portal_id}, time zone {account.time_zone}.",
+        _of_scopes(client.scopes),
     ]
     if quota := client.transport.daily_quota:
         sentences.append(f"{quota.remaining:,} of {quota.limit:,} API requests are left today.")
@@ -54,14 +56,14 @@ def description_of(client: HubSpotClient) -> str:
 
 def _of_scopes(scopes: frozenset[str]) -> str:
     if not scopes:
-        return "Deals can be read; HubSpot does not tell the scopes of this kind of token."
+        return "Deals can be read; HubSpot does not state the scopes of this kind of token."
     missing = [any_of[0] for any_of in USEFUL_SCOPES if scopes.isdisjoint(any_of)]
     if not missing:
         return "Deals, owners and associations can be read."
     return f"Deals can be read. Scans will do without what these scopes open: {', '.join(missing)}."
 
 
-#: A person waits for the answer, and with him a thread of the API server.
+#: A person and a thread of the API server wait for the answer.
 TEST_RETRY_TIMEOUT_S = 10.0
 TEST_TIMEOUT_S = (5.0, 10.0)
 #: Of the token endpoint: meanwhile a transaction is open in the warehouse, and others may wait.
@@ -77,7 +79,7 @@ class HubSpotHook(BaseHook):
 
     Connection: password = token, or extras ``client_id``, ``client_secret`` and ``refresh_token``
     of an installed OAuth app; host = base URL (default https://api.hubapi.com); extra
-    ``requests_per_10_s`` (own cap below HubSpot's limit), ``rate_limit_share`` (of that limit),
+    ``requests_per_10_s`` (a cap below HubSpot's limit), ``rate_limit_share`` (of that limit),
     ``api_version`` (default 2026-03) and ``allow_plain_http`` (default false).
     The tenant `default` may do with HUBSPOT_ACCESS_TOKEN and HUBSPOT_API_BASE_URL instead.
     """
@@ -114,35 +116,29 @@ class HubSpotHook(BaseHook):
         extra = connection.extra_dejson
         self._require_encryption(connection)
         api_version = str(extra.get("api_version") or endpoints.DEFAULT_API_VERSION)
-        token: str | OAuthToken
+        token: Token
         if app := self._app_of(connection):
             token = OAuthToken(
                 app,
-                TokenEndpoint(
-                    base_url(connection),
-                    api_version,
-                    tenant_id=self.tenant_id,
-                    timeout_s=TOKEN_TIMEOUT_S,
-                ),
+                Http(base_url(connection), tenant_id=self.tenant_id, timeout_s=TOKEN_TIMEOUT_S),
+                api_version,
                 tokens,
-                read_again=lambda: self._app_of(self._connection()),
+                app_again=lambda: self._app_of(self._connection()),
                 on_secret=mask,
-                tenant_id=self.tenant_id,
                 retry_timeout_s=retry_timeout_s,
             )
         else:
-            token = self._token_of(connection)
+            token = Token(self._token_of(connection), lambda: self._token_of(self._connection()))
         return HubSpotClient(
             base_url(connection),
             token,
             tenant_id=self.tenant_id,
             api_version=api_version,
             limits=limits,
-            rule=Rule(cap=self._own_cap(extra), share=self._share(extra)),
+            rule=self._rule(extra),
             daily_quota_share=daily_quota_share,
             retry_timeout_s=retry_timeout_s,
             timeout_s=timeout_s,
-            read_token=lambda: self._token_of(self._connection()),
         )
 
     def test_connection(self) -> tuple[bool, str]:
@@ -155,16 +151,12 @@ class HubSpotHook(BaseHook):
             # The remedy speaks of a task that failed: here none did.
             return False, f"{exc.what} See {RUNBOOK}#{exc.runbook_heading}"
 
-    @property
-    def _may_use_environment(self) -> bool:
-        return self.hubspot_conn_id == self.default_conn_name
-
     def _connection(self) -> Connection:
         try:
             return self.get_connection(self.hubspot_conn_id)
         except AirflowNotFoundException:
-            token = os.environ.get("HUBSPOT_ACCESS_TOKEN") if self._may_use_environment else None
-            if not token:
+            token = os.environ.get("HUBSPOT_ACCESS_TOKEN")
+            if not token or self.hubspot_conn_id != self.default_conn_name:
                 raise self._token_missing() from None
             mask(token)
             return Connection(
@@ -237,37 +229,38 @@ class HubSpotHook(BaseHook):
             remedy="Put one there, or an OAuth app into its extras, then clear the task.",
         )
 
-    def _own_cap(self, extra: Mapping[str, Any]) -> int | None:
-        value = extra.get("requests_per_10_s")
+    def _rule(self, extra: Mapping[str, Any]) -> Rule:
+        return Rule(
+            cap=self._number(extra, "requests_per_10_s", int, "a whole number of at least 1"),
+            share=self._number(
+                extra, "rate_limit_share", float, "a number above 0, and 1 at most", 1
+            )
+            or 1.0,
+        )
+
+    def _number(
+        self,
+        extra: Mapping[str, Any],
+        name: str,
+        convert: Callable[[Any], _N],
+        allowed: str,
+        at_most: float = math.inf,
+    ) -> _N | None:
+        """Return the positive number that an extra holds; None: it is not filled in."""
+        value = extra.get(name)
         if value in _NOT_FILLED_IN:
             return None
         try:
-            cap = int(value)
-        except (TypeError, ValueError):
-            cap = 0
-        if cap < 1:
+            number = convert(value)
+        except (TypeError, ValueError, OverflowError):
+            number = None
+        if number is None or not 0 < number <= at_most:
             raise ConfigError(
-                f"connection {self.hubspot_conn_id}: extra requests_per_10_s is {value!r}.",
+                f"connection {self.hubspot_conn_id}: extra {name} is {value!r}.",
                 tenant_id=self.tenant_id,
-                remedy="It must be a whole number of at least 1.",
+                remedy=f"It must be {allowed}.",
             )
-        return cap
-
-    def _share(self, extra: Mapping[str, Any]) -> float:
-        value = extra.get("rate_limit_share")
-        if value in _NOT_FILLED_IN:
-            return 1.0
-        try:
-            share = float(value)
-        except (TypeError, ValueError):
-            share = 0.0
-        if not 0 < share <= 1:
-            raise ConfigError(
-                f"connection {self.hubspot_conn_id}: extra rate_limit_share is {value!r}.",
-                tenant_id=self.tenant_id,
-                remedy="It must be a number above 0, and 1 at most.",
-            )
-        return share
+        return number
 
 
 def mask(secret: str) -> str:

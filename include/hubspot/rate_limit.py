@@ -1,13 +1,12 @@
 """Deciding when requests may be sent, so that no rolling window holds more than HubSpot allows.
 
-Pure: a limiter's state, what is asked of it, and the moments ("slots") that are granted. Where the
-state is kept, and so who shares it, is up to a `Limits`. All times are seconds of one clock, that
-of the process or server that keeps the state.
+The decision is pure: a limiter's state, what is asked of it, and the moments ("slots") that are
+granted. A `Limits` keeps the state, and so decides who shares it. All times are seconds of one
+clock, that of the process or server that keeps the state.
 docs/api-integration.md#rate-limits, docs/adr/0002-shared-rate-limit.md
 
-Slots are evenly spaced, the limit's number of them in a window plus a margin. HubSpot counts
-arrivals: as long as the ways of two requests differ by less than the margin, those that arrive in
-one window had their slots in a window plus the margin.
+`limit` slots are spread evenly over window + margin. HubSpot counts arrivals, so while network
+jitter stays below the margin, at most `limit` requests arrive in any window.
 """
 
 import math
@@ -15,9 +14,9 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from hashlib import blake2b
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from include.hubspot import endpoints
 
@@ -25,8 +24,8 @@ from include.hubspot import endpoints
 LATE_S = 0.15
 #: After a window without requests, this share of the limit is granted quickly, and the rest of that
 #: window more slowly: a short scan does not wait, and a window never holds more.
-START_SHARE = 0.25
-START_HURRY = 4
+BURST_SHARE = 0.25
+BURST_SPEED = 4
 #: A clock that is set back by less has not been set back: moments are kept in whole microseconds.
 CLOCK_NOISE_S = 0.001
 #: Never let HubSpot's `Remaining` fall below this share; what others use below it is noise.
@@ -36,6 +35,17 @@ RESERVE_SHARE = 0.02
 #: be granted ahead by as much as is not needed for looking back.
 BUCKETS_PER_WINDOW = 40
 BUCKETS = 100
+
+#: Above 1 / AHEAD_S requests a second, up to AHEAD_MAX slots are reserved per round trip: one round
+#: trip each would cost more than the requests, and unused slots are negligible at that rate.
+AHEAD_S = 0.02
+AHEAD_MAX = 64
+#: Far above every limit that HubSpot sells: what is higher is no limit.
+MAX_LIMIT = 10_000_000
+#: HubSpot documents intervals of 1 and of 10 seconds; a longer one would stop everything.
+MAX_INTERVAL_MS = 60_000
+#: A request that needs slots of two limiters at one moment may miss it, but not for ever.
+_TRIES_FOR_BOTH = 5
 
 
 @dataclass(frozen=True)
@@ -83,18 +93,10 @@ class State:
 
 
 #: Those of a state's fields that are moments.
-TIMES = (
-    "updated_at",
-    "last_slot_at",
-    "held_until",
-    "others_until",
-    "eased_until",
-    "corrected_at",
-)
+TIMES = [f.name for f in fields(State) if f.name.endswith(("_at", "_until"))]
 
 
-@dataclass(frozen=True)
-class HeaderSnapshot:
+class HeaderSnapshot(NamedTuple):
     """What an answer's headers said, and how long ago it was asked for and came."""
 
     requests_per_window: int
@@ -104,8 +106,7 @@ class HeaderSnapshot:
     came_ago_s: float
 
 
-@dataclass(frozen=True)
-class Reservation:
+class Reservation(NamedTuple):
     """Slots that are wanted now, and what has been learned meanwhile.
 
     :param key: of the limiter.
@@ -117,74 +118,64 @@ class Reservation:
     rule: Rule
     permits: int
     not_before_s: float = 0.0
-    news: HeaderSnapshot | None = None
+    headers: HeaderSnapshot | None = None
     hold_s: float | None = None
 
 
 class Limits(Protocol):
     """Keeps the states of limiters."""
 
-    def reserve(self, demand: Reservation) -> list[float]:
+    def reserve(self, wanted: Reservation) -> list[float]:
         """Return the slots granted, ascending, as seconds from now; they may lie ahead."""
 
 
-@dataclass(frozen=True)
-class Pace:
-    """How far apart slots are, in seconds."""
+class Schedule(NamedTuple):
+    """``allowed`` slots in each ``span_s`` seconds."""
 
     span_s: float
     allowed: int
 
     @classmethod
-    def of(cls, state: State, rule: Rule, now: float) -> "Pace":
+    def of(cls, state: State, rule: Rule, now: float) -> "Schedule":
         limit = state.requests_per_window or rule.requests
         others = state.used_by_others if now < state.others_until else 0
         allowed = min(math.floor(limit * rule.share), limit - others, rule.cap or limit)
         return cls((state.window_s or rule.window_s) + rule.margin_s, max(1, allowed))
 
     @property
-    def start_permits(self) -> int:
-        return math.floor(self.allowed * START_SHARE)
-
-    @property
-    def hurried_s(self) -> float:
-        return self.even_s / START_HURRY
-
-    @property
-    def even_s(self) -> float:
+    def interval_s(self) -> float:
         return self.span_s / self.allowed
 
     @property
-    def eased_s(self) -> float:
-        """While quick slots are in the window, they and these together make the limit."""
-        return self.span_s / (self.allowed - self.start_permits)
+    def burst(self) -> int:
+        """How many slots are granted quickly after a window without requests."""
+        return math.floor(self.allowed * BURST_SHARE)
 
 
-def decide(state: State, now: float, demand: Reservation) -> tuple[State, list[float]]:
-    """Return the state after *demand*, and the slots granted, ascending."""
-    state = _informed(_by_this_clock(state, now), now, demand)
-    pace = Pace.of(state, demand.rule, now)
-    earliest = max(now + demand.not_before_s, state.held_until)
+def decide(state: State, now: float, wanted: Reservation) -> tuple[State, list[float]]:
+    """Return the state after a reservation, and the slots granted, ascending."""
+    state = _informed(_by_this_clock(state, now), now, wanted)
+    schedule = Schedule.of(state, wanted.rule, now)
+    earliest = max(now + wanted.not_before_s, state.held_until)
     last, eased_until = state.last_slot_at, state.eased_until
-    starts = min(state.start_permits, pace.start_permits)
-    if demand.permits and earliest - last >= pace.span_s:
-        starts, eased_until = pace.start_permits, earliest + pace.span_s
+    quick = min(state.start_permits, schedule.burst)
+    if wanted.permits and earliest - last >= schedule.span_s:
+        quick, eased_until = schedule.burst, earliest + schedule.span_s
     slots = []
-    for _ in range(demand.permits):
-        if starts:
-            last = max(earliest, last + pace.hurried_s)
-            starts, eased_until = starts - 1, last + pace.span_s
+    for _ in range(wanted.permits):
+        if quick:
+            last = max(earliest, last + schedule.interval_s / BURST_SPEED)
+            quick, eased_until = quick - 1, last + schedule.span_s
+        elif last < eased_until:
+            # while quick slots are in the window, they and these together make the limit
+            last = max(earliest, last + schedule.span_s / (schedule.allowed - schedule.burst))
         else:
-            last = max(earliest, last + (pace.eased_s if last < eased_until else pace.even_s))
+            last = max(earliest, last + schedule.interval_s)
         slots.append(last)
     state = replace(
-        state,
-        updated_at=now,
-        last_slot_at=last,
-        start_permits=starts,
-        eased_until=eased_until,
+        state, updated_at=now, last_slot_at=last, start_permits=quick, eased_until=eased_until
     )
-    return _counted(state, slots, demand.rule), slots
+    return _counted(state, slots, wanted.rule), slots
 
 
 def _by_this_clock(state: State, now: float) -> State:
@@ -196,47 +187,41 @@ def _by_this_clock(state: State, now: float) -> State:
     return replace(state, **times, granted=[], newest_bucket=-1)
 
 
-def _informed(state: State, now: float, demand: Reservation) -> State:
-    if demand.hold_s is not None:
-        until = max(state.held_until, now + demand.hold_s)
-        # No quick start after it: `last_slot_at` is what makes one.
-        state = replace(
-            state,
-            held_until=until,
-            last_slot_at=max(state.last_slot_at, until),
-            start_permits=0,
-        )
-    if demand.news is None:
+def _informed(state: State, now: float, wanted: Reservation) -> State:
+    if wanted.hold_s is not None:
+        until = max(state.held_until, now + wanted.hold_s)
+        # `last_slot_at` moves too, or the pause would be taken for a window without requests
+        last = max(state.last_slot_at, until)
+        state = replace(state, held_until=until, last_slot_at=last, start_permits=0)
+    if wanted.headers is None:
         return state
-    if state.requests_per_window != demand.news.requests_per_window:
-        state = replace(state, requests_per_window=demand.news.requests_per_window)
-    window_s = demand.news.window_s
-    if window_s and window_s != (state.window_s or demand.rule.window_s):
+    limit, window_s, remaining, *_ = wanted.headers
+    state = replace(state, requests_per_window=limit)
+    if window_s and window_s != (state.window_s or wanted.rule.window_s):
         # The buckets were of another length.
         state = replace(state, window_s=window_s, granted=[], newest_bucket=-1)
-    if demand.news.remaining is None:
+    if remaining is None:
         return state
-    return _with_room_for_others(state, now, demand.rule, demand.news, demand.news.remaining)
+    return _with_room_for_others(state, now, wanted.rule, wanted.headers, remaining)
 
 
 def _with_room_for_others(
-    state: State, now: float, rule: Rule, news: HeaderSnapshot, remaining: int
+    state: State, now: float, rule: Rule, headers: HeaderSnapshot, remaining: int
 ) -> State:
-    limit, window_s = news.requests_per_window, state.window_s or rule.window_s
+    limit, window_s = headers.requests_per_window, state.window_s or rule.window_s
+    sent_at, came_at = now - headers.sent_ago_s, now - headers.came_ago_s
     reserve = math.floor(limit * RESERVE_SHARE)
     # Rather too many of ours than too few: what seems to be others' slows us down.
-    ours = _granted_between(
-        state, now - news.sent_ago_s - window_s - LATE_S, now - news.came_ago_s, window_s
-    )
+    ours = _granted_between(state, sent_at - window_s - LATE_S, came_at, window_s)
     if ours is not None:
         others = limit - remaining - ours
         state = replace(
             state,
             used_by_others=others if others > reserve else 0,
-            others_until=now - news.came_ago_s + window_s + rule.margin_s,
+            others_until=came_at + window_s + rule.margin_s,
         )
-    if remaining < reserve and now - news.sent_ago_s >= state.corrected_at:
-        pause_s = (reserve - remaining) * Pace.of(state, rule, now).even_s
+    if remaining < reserve and sent_at >= state.corrected_at:
+        pause_s = (reserve - remaining) * Schedule.of(state, rule, now).interval_s
         last = max(state.last_slot_at, now) + pause_s
         state = replace(state, last_slot_at=last, corrected_at=last, start_permits=0)
     return state
@@ -253,30 +238,15 @@ def _granted_between(state: State, start: float, end: float, window_s: float) ->
 
 
 def _counted(state: State, slots: list[float], rule: Rule) -> State:
-    if not slots:
-        return state
     width_s = (state.window_s or rule.window_s) / BUCKETS_PER_WINDOW
     granted, newest = list(state.granted), state.newest_bucket
     for slot in slots:
         bucket = math.floor(slot / width_s)
-        skipped = min(bucket - newest, BUCKETS)
-        if skipped > 0:
-            granted = (granted + [0] * skipped)[-BUCKETS:]
+        if bucket > newest:
+            granted = (granted + [0] * min(bucket - newest, BUCKETS))[-BUCKETS:]
             newest = bucket
         granted[bucket - newest - 1] += 1
     return replace(state, granted=granted, newest_bucket=newest)
-
-
-#: Slots are reserved ahead only if so many of them come in so short a time that nobody misses
-#: those that are not used: asking for each would cost more than the request.
-AHEAD_S = 0.02
-AHEAD_MAX = 64
-#: Far above every limit that HubSpot sells: what is higher is no limit.
-MAX_LIMIT = 10_000_000
-#: HubSpot documents intervals of 1 and of 10 seconds.
-MAX_INTERVAL_MS = 60_000
-#: A request that needs two limiters' slots at one moment may miss it, but not for ever.
-_TRIES_FOR_BOTH = 5
 
 
 class LocalLimits:
@@ -287,11 +257,11 @@ class LocalLimits:
         self._lock = threading.Lock()
         self._states: dict[str, State] = {}
 
-    def reserve(self, demand: Reservation) -> list[float]:
+    def reserve(self, wanted: Reservation) -> list[float]:
         with self._lock:
             now = self._clock()
-            state = self._states.get(demand.key, State())
-            self._states[demand.key], slots = decide(state, now, demand)
+            state = self._states.get(wanted.key, State())
+            self._states[wanted.key], slots = decide(state, now, wanted)
         return [slot - now for slot in slots]
 
 
@@ -319,13 +289,14 @@ class RateLimiter:
         self._lock = threading.Lock()
         self._slots: deque[float] = deque()
         self._held_until = 0.0
-        self._pace = Pace.of(State(), rule, 0.0)
-        self._news: tuple[HeaderSnapshot, float, float] | None = None
+        self._schedule = Schedule.of(State(), rule, 0.0)
+        #: What the newest answer's headers said, by the moment at which that is asked for.
+        self._learned: Callable[[float], HeaderSnapshot] | None = None
 
     @property
-    def per_s(self) -> float:
+    def requests_per_s(self) -> float:
         """How many requests a second the limit allows, as far as it is known."""
-        return 1 / self._pace.even_s
+        return 1 / self._schedule.interval_s
 
     def wait(self) -> float:
         """Return when one request may be sent, and the slot it has, by the clock."""
@@ -336,12 +307,12 @@ class RateLimiter:
     def wait_with(self, also: "RateLimiter") -> None:
         """Return when one request may be sent that takes a slot of *also* as well."""
         for _ in range(_TRIES_FOR_BOTH):
-            rare = also.wait()
-            slot = self.take()
-            if slot - rare > LATE_S:
+            theirs = also.wait()
+            ours = self.take()
+            if ours - theirs > LATE_S:
                 # The queue here is long: by then the other slot will be too old.
-                rare = also.take(not_before=slot)
-            if rare - slot <= LATE_S and self.wait_until(max(rare, slot)):
+                theirs = also.take(not_before=ours)
+            if theirs - ours <= LATE_S and self.wait_until(max(theirs, ours)):
                 return
         # Both are crowded. Requests that used the other limit meanwhile did not use this one.
         self.wait()
@@ -352,19 +323,19 @@ class RateLimiter:
         # Late: this process was suspended, or the machine is busy.
         return self._clock() - slot <= LATE_S and slot >= self._held_until
 
-    def take(self, not_before: float | None = None) -> float:
+    def take(self, not_before: float = 0.0) -> float:
         """Return the next slot of this process, by the clock; reserve one if there is none."""
         with self._counter:
             self._waiting += 1
         with self._lock:
             with self._counter:
                 self._waiting -= 1
-            earliest = max(self._clock() - LATE_S, not_before or 0.0)
+            earliest = max(self._clock() - LATE_S, not_before)
             while self._slots and self._slots[0] < earliest:
                 self._slots.popleft()
             if not self._slots:
                 # One for each thread that waits at the lock: they find theirs there.
-                ahead = min(AHEAD_MAX, int(AHEAD_S / self._pace.even_s))
+                ahead = min(AHEAD_MAX, int(AHEAD_S / self._schedule.interval_s))
                 self._reserve(1 + max(self._waiting, ahead), not_before)
             return self._slots.popleft()
 
@@ -377,54 +348,42 @@ class RateLimiter:
 
     def learn(self, headers: Mapping[str, str], sent_at: float) -> None:
         """Keep what an answer's headers state, if they do, for the next reservation."""
-        limit = _int(headers.get("X-HubSpot-RateLimit-Max"))
-        if not limit or limit > MAX_LIMIT:
+        limit = _number(headers.get("X-HubSpot-RateLimit-Max"), MAX_LIMIT)
+        if not limit:
             return
-        interval_ms = _int(headers.get("X-HubSpot-RateLimit-Interval-Milliseconds"))
-        remaining = _int(headers.get("X-HubSpot-RateLimit-Remaining"))
-        if remaining is not None and remaining > MAX_LIMIT:
-            remaining = None
-        # an interval beyond the documented ones would stop everything that shares the limit
-        known = interval_ms is not None and 0 < interval_ms <= MAX_INTERVAL_MS
-        window_s = interval_ms / 1000 if interval_ms and known else None
-        self._news = (HeaderSnapshot(limit, window_s, remaining, 0.0, 0.0), sent_at, self._clock())
-        self._pace = Pace.of(State(limit, window_s), self._rule, 0.0)
+        interval_ms = _number(
+            headers.get("X-HubSpot-RateLimit-Interval-Milliseconds"), MAX_INTERVAL_MS
+        )
+        window_s = interval_ms / 1000 if interval_ms else None
+        remaining = _number(headers.get("X-HubSpot-RateLimit-Remaining"), MAX_LIMIT)
+        came_at = self._clock()
+        self._learned = lambda now: HeaderSnapshot(
+            limit, window_s, remaining, now - sent_at, now - came_at
+        )
+        self._schedule = Schedule.of(State(limit, window_s), self._rule, 0.0)
 
-    def _reserve(self, permits: int, not_before: float | None) -> None:
-        news = self._fresh_news()
-        asked_at = self._clock()
+    def _reserve(self, permits: int, not_before: float) -> None:
+        learned, self._learned = self._learned, None
+        now = self._clock()
         slots = self._limits.reserve(
             Reservation(
                 self._key(),
                 self._rule,
                 permits,
-                not_before_s=max(0.0, (not_before or 0.0) - asked_at),
-                news=news,
+                not_before_s=max(0.0, not_before - now),
+                headers=learned(now) if learned else None,
             )
         )
         # From when the answer came: a slot may be met late by the answer's way, never early.
         now = self._clock()
         self._slots.extend(now + slot for slot in slots)
 
-    def _fresh_news(self) -> HeaderSnapshot | None:
-        if self._news is None:
-            return None
-        (news, sent_at, came_at), self._news = self._news, None
-        now = self._clock()
-        return HeaderSnapshot(
-            news.requests_per_window,
-            news.window_s,
-            news.remaining,
-            sent_ago_s=now - sent_at,
-            came_ago_s=now - came_at,
-        )
-
 
 def app_key(limited_as: str) -> str:
-    """Return the limiter of an app: by its token, as far as can be known, or by itself and account.
+    """Return the limiter of an app: known by its token, or, of an OAuth app, by app and account.
 
-    A token is too long and random to be found by trying, so its digest gives nothing away; with a
-    key of its own it matches no digest made elsewhere either.
+    A token is too long and random to be found by trying, so its digest gives nothing away. The
+    digest's key keeps it from matching digests made elsewhere.
     """
     return f"app:{_digest(limited_as)}"
 
@@ -440,8 +399,9 @@ def _digest(limited_as: str) -> str:
     ).hexdigest()
 
 
-def _int(text: str | None) -> int | None:
-    return int(text) if text and text.isascii() and text.isdigit() else None
+def _number(text: str | None, at_most: int) -> int | None:
+    number = int(text) if text and text.isascii() and text.isdigit() else None
+    return number if number is not None and number <= at_most else None
 
 
 #: What scans may use up of a day's quota, together with everything else, before they stop.
@@ -450,8 +410,7 @@ DEFAULT_SHARE = 0.9
 MAX_DAILY_LIMIT = 10**12
 
 
-@dataclass(frozen=True)
-class DailyQuota:
+class DailyQuota(NamedTuple):
     """As an answer's headers stated it; tokens of OAuth apps get no such headers."""
 
     limit: int

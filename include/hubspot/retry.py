@@ -6,6 +6,7 @@ Status codes and bodies: docs/api-integration.md#errors
 import itertools
 import json
 import logging
+import math
 import random
 import time
 from collections.abc import Callable, Mapping
@@ -30,6 +31,10 @@ from include.errors import (
 )
 from include.secret_text import without_secrets
 
+log = logging.getLogger(__name__)
+
+_T = TypeVar("_T")
+
 #: How long HubSpot asks to leave a locked record alone.
 LOCKED_WAIT_S = 2.0
 #: First pause after a 5xx or a broken connection; doubled each time.
@@ -48,17 +53,23 @@ RATE_PAUSE_MAX_S = 300.0
 EDGE_STATUSES = (400, 401, 403, 405, 409)
 #: HubSpot's clock may be behind ours, and other integrations start at midnight too.
 MIDNIGHT_JITTER_S = (60.0, 300.0)
+#: Tries of one request, however short the pauses are that HubSpot asks for.
+TRIES_MAX = 20
+#: The pause of a failure that no retry heals.
+NO_RETRY = math.inf
 _MESSAGE_MAX_CHARS = 300
 
 
 @dataclass(frozen=True)
-class Failure:
-    """One unsuccessful answer. ``body`` is read for its error fields only, never logged."""
+class Answer:
+    """A whole answer. The body of an unsuccessful one is read for its error fields, never logged.
+
+    ``request``: "GET /crm/…", without the query.
+    """
 
     status: int
     headers: Mapping[str, str]
     body: bytes
-    #: "GET /crm/…", without the query.
     request: str
 
     @cached_property
@@ -81,36 +92,72 @@ class Failure:
         """HubSpot's own sentence with its correlation id, for an operator."""
         # before it is cut: half of a secret is not recognised
         text = without_secrets(str(self.fields.get("message") or "no message"))
-        text = text[:_MESSAGE_MAX_CHARS]
         correlation_id = self.headers.get("X-HubSpot-Correlation-Id")
-        return f"{text!r}" + (f" (correlation id {correlation_id})" if correlation_id else "")
+        suffix = f" (correlation id {correlation_id})" if correlation_id else ""
+        return f"{text[:_MESSAGE_MAX_CHARS]!r}{suffix}"
+
+
+class RetryableError(Exception):
+    """One try failed. ``pause_s``: number of the try → seconds to wait before the next one."""
+
+    def __init__(self, error: HubSpotDealsError, pause_s: Callable[[int], float]) -> None:
+        super().__init__(str(error))
+        self.error = error
+        self.pause_s = pause_s
+
+
+def retry_call(
+    try_once: Callable[[], _T],
+    retry_timeout_s: float,
+    *,
+    tenant_id: str | None = None,
+    sleep: Callable[[float], None] = time.sleep,
+) -> _T:
+    """Return what *try_once* returns, trying again after each `RetryableError`.
+
+    Raises the error of the last try once the next pause would go beyond *retry_timeout_s*, or after
+    TRIES_MAX tries.
+    """
+    spent_s = 0.0
+    for attempt in itertools.count(1):
+        started = time.monotonic()
+        try:
+            return try_once()
+        except RetryableError as failed:
+            pause_s = failed.pause_s(attempt)
+            spent_s += time.monotonic() - started + pause_s
+            if spent_s > retry_timeout_s or attempt == TRIES_MAX:
+                raise failed.error from None
+            log.warning(
+                "tenant %s: %s Trying again in %.1f s.", tenant_id, failed.error.what, pause_s
+            )
+            sleep(pause_s)
+    raise AssertionError("itertools.count does not end")
 
 
 def seconds_to_wait(
-    failure: Failure, attempt: int, uniform: Callable[[float, float], float] = random.uniform
-) -> float | None:
-    """Return how long to pause before try *attempt* + 1, in seconds; None: trying again is no use.
+    answer: Answer, attempt: int, uniform: Callable[[float, float], float] = random.uniform
+) -> float:
+    """Return how long to pause before try *attempt* + 1, in seconds, or NO_RETRY.
 
     *attempt* counts from 1. A stated Retry-After wins, otherwise the policy's pause grows with
     each attempt; jitter keeps parallel tasks from coming back together.
     """
-    if failure.status == 423:
+    if answer.status == 423:
         return LOCKED_WAIT_S * attempt
-    if failure.status == 429:
-        if rate_policy(failure) == "DAILY":
-            return None
-        return rate_pause_s(failure, attempt) + uniform(0.0, 1.0)
-    if failure.status >= 500 or failure.status in (408, 409) or failure.is_of_the_edge:
+    if answer.status == 429 and rate_policy(answer) != "DAILY":
+        return rate_pause_s(answer, attempt) + uniform(0.0, 1.0)
+    if answer.status >= 500 or answer.status in (408, 409) or answer.is_of_the_edge:
         return backoff_s(attempt, uniform)
-    return None
+    return NO_RETRY
 
 
-def rate_pause_s(failure: Failure, attempt: int = 1) -> float:
+def rate_pause_s(answer: Answer, attempt: int = 1) -> float:
     """Return how long a 429 that is not of the day asks for: by Retry-After, else by policy."""
-    asked_s = retry_after_s(failure.headers)
+    asked_s = retry_after_s(answer.headers)
     if asked_s is not None:
         return asked_s
-    return RATE_POLICY_WAIT_S.get(rate_policy(failure), 10.0) * attempt
+    return RATE_POLICY_WAIT_S.get(rate_policy(answer), 10.0) * attempt
 
 
 def backoff_s(attempt: int, uniform: Callable[[float, float], float] = random.uniform) -> float:
@@ -119,12 +166,12 @@ def backoff_s(attempt: int, uniform: Callable[[float, float], float] = random.un
     return full * uniform(0.5, 1.0)
 
 
-def rate_policy(failure: Failure) -> str:
+def rate_policy(answer: Answer) -> str:
     """Return DAILY, SECONDLY or TEN_SECONDLY_ROLLING (also when the body does not say)."""
-    policy = str(failure.fields.get("policyName") or "").upper()
+    policy = str(answer.fields.get("policyName") or "").upper()
     if policy:
         return policy
-    message = str(failure.fields.get("message") or "").lower()
+    message = str(answer.fields.get("message") or "").lower()
     if "daily" in message:
         return "DAILY"
     return "SECONDLY" if "limit" in message and " secondly" in message else "TEN_SECONDLY_ROLLING"
@@ -132,20 +179,21 @@ def rate_policy(failure: Failure) -> str:
 
 def retry_after_s(headers: Mapping[str, str], now: datetime | None = None) -> float | None:
     """Return the Retry-After header in seconds; it may be a number or an HTTP date."""
-    text = headers.get("Retry-After")
-    if not text:
-        return None
+    text = headers.get("Retry-After") or ""
     try:
         return max(0.0, float(text))
     except ValueError:
-        pass
+        moment = http_date(text)
+    return max(0.0, (moment - (now or datetime.now(UTC))).total_seconds()) if moment else None
+
+
+def http_date(text: str) -> datetime | None:
+    """Return the moment that a header states, in whole seconds; None: it states none."""
     try:
         moment = parsedate_to_datetime(text)
     except ValueError:
         return None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    return max(0.0, (moment - (now or datetime.now(UTC))).total_seconds())
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
 
 
 def next_midnight(
@@ -167,7 +215,7 @@ def midnight_after(now: datetime, zone: ZoneInfo) -> datetime:
 
 
 def as_error(
-    failure: Failure,
+    answer: Answer,
     tenant_id: str | None,
     zone: ZoneInfo | None = None,
     *,
@@ -178,43 +226,42 @@ def as_error(
     :param zone: the account's; its midnight ends the day of the daily limit.
     :param oauth: the token was an OAuth app's: it is in no connection.
     """
-    if failure.is_of_the_edge:
+    if answer.is_of_the_edge:
         return HubSpotUnavailableError(
-            f"a proxy or the edge of HubSpot's network answered {failure.status} to "
-            f"{failure.request}, not HubSpot's API.",
+            f"a proxy or the edge of HubSpot's network answered {answer.status} to "
+            f"{answer.request}, not HubSpot's API.",
             tenant_id=tenant_id,
             remedy="The task is retried; if it goes on, look for a proxy or a firewall between "
             "Airflow and HubSpot, and check the connection's host.",
         )
-    if failure.status == 401:
-        return _token_rejected(failure, tenant_id, oauth=oauth)
-    if failure.status == 403:
-        return _access_denied(failure, tenant_id)
-    if failure.status == 429:
-        return _out_of_quota(failure, tenant_id, zone)
-    if failure.status == 477:
-        return _migrating(failure, tenant_id)
-    if failure.status in (408, 409, 423) or failure.status >= 500:
+    if answer.status == 401:
+        return _token_rejected(answer, tenant_id, oauth=oauth)
+    if answer.status == 403:
+        return _access_denied(answer, tenant_id)
+    if answer.status == 429:
+        return _out_of_quota(answer, tenant_id, zone)
+    if answer.status == 477:
+        return _migrating(answer, tenant_id)
+    if answer.status in (408, 409, 423) or answer.status >= 500:
         return HubSpotUnavailableError(
-            f"HubSpot kept answering {failure.status} to {failure.request}: {failure.message}.",
+            f"HubSpot kept answering {answer.status} to {answer.request}: {answer.message}.",
             tenant_id=tenant_id,
             remedy="The task is retried; if it goes on, look at HubSpot's status page.",
         )
     error = ContractError(
-        f"HubSpot answered {failure.status} to {failure.request}: {failure.message}.",
+        f"HubSpot answered {answer.status} to {answer.request}: {answer.message}.",
         tenant_id=tenant_id,
         remedy="Report it with the correlation id.",
     )
-    error.status = failure.status
+    error.status = answer.status
     return error
 
 
 def missing_scopes(fields: dict[str, Any]) -> list[str]:
     """Return the scopes a 403 names: they sit in ``errors[].context``, under one of two keys."""
     errors = fields.get("errors")
-    listed = errors if isinstance(errors, list) else []
-    contexts = [fields.get("context")]
-    contexts += [error.get("context") for error in listed if isinstance(error, dict)]
+    places = [fields, *(errors if isinstance(errors, list) else [])]
+    contexts = [place.get("context") for place in places if isinstance(place, dict)]
     named: dict[str, None] = {}
     for context in contexts:
         for key in ("requiredGranularScopes", "requiredScopes"):
@@ -223,22 +270,22 @@ def missing_scopes(fields: dict[str, Any]) -> list[str]:
     return list(named)
 
 
-def _access_denied(failure: Failure, tenant_id: str | None) -> AccessDeniedError:
-    scopes = missing_scopes(failure.fields)
-    if scopes or str(failure.fields.get("category")).upper() == "MISSING_SCOPES":
+def _access_denied(answer: Answer, tenant_id: str | None) -> AccessDeniedError:
+    scopes = missing_scopes(answer.fields)
+    if scopes or str(answer.fields.get("category")).upper() == "MISSING_SCOPES":
         return ScopeMissingError(scopes, tenant_id=tenant_id)
     return AccessDeniedError(
-        f"HubSpot denies access to {failure.request} (403): {failure.message}.",
+        f"HubSpot denies access to {answer.request} (403): {answer.message}.",
         tenant_id=tenant_id,
         remedy="Do in HubSpot what this sentence asks for, then clear the task.",
     )
 
 
-def _token_rejected(failure: Failure, tenant_id: str | None, *, oauth: bool) -> TokenRejectedError:
-    expired = failure.fields.get("category") == "EXPIRED_AUTHENTICATION"
+def _token_rejected(answer: Answer, tenant_id: str | None, *, oauth: bool) -> TokenRejectedError:
+    expired = answer.fields.get("category") == "EXPIRED_AUTHENTICATION"
     state = "has expired" if expired else "is wrong, or was revoked or rotated"
     return TokenRejectedError(
-        f"HubSpot refused the token (401): it {state}. HubSpot says {failure.message}.",
+        f"HubSpot refused the token (401): it {state}. HubSpot says {answer.message}.",
         tenant_id=tenant_id,
         remedy="It is one that the OAuth app had just been given: check that the app is still "
         "installed in the account, then clear the task."
@@ -253,8 +300,8 @@ def token_place(tenant_id: str | None) -> str:
     return f"{connection} or HUBSPOT_ACCESS_TOKEN" if tenant_id == "default" else connection
 
 
-def _migrating(failure: Failure, tenant_id: str | None) -> PortalMigratingError:
-    asked_s = min(retry_after_s(failure.headers) or COME_BACK_S, MIGRATION_MAX_S)
+def _migrating(answer: Answer, tenant_id: str | None) -> PortalMigratingError:
+    asked_s = min(retry_after_s(answer.headers) or COME_BACK_S, MIGRATION_MAX_S)
     return PortalMigratingError(
         "HubSpot is moving this account to another data region (477) and asks to come back in "
         f"{asked_s:.0f} s.",
@@ -264,9 +311,9 @@ def _migrating(failure: Failure, tenant_id: str | None) -> PortalMigratingError:
 
 
 def _out_of_quota(
-    failure: Failure, tenant_id: str | None, zone: ZoneInfo | None
+    answer: Answer, tenant_id: str | None, zone: ZoneInfo | None
 ) -> HubSpotDealsError:
-    if rate_policy(failure) == "DAILY":
+    if rate_policy(answer) == "DAILY":
         return DailyLimitError(
             "the HubSpot account's daily API limit is used up (429 DAILY); it is refilled at "
             "midnight in the account's time zone.",
@@ -274,59 +321,7 @@ def _out_of_quota(
             tenant_id=tenant_id,
         )
     return RateLimitedError(
-        f"HubSpot kept answering 429 ({rate_policy(failure)}) to {failure.request}.",
+        f"HubSpot kept answering 429 ({rate_policy(answer)}) to {answer.request}.",
         tenant_id=tenant_id,
         remedy="Another integration may be using this app's quota; the task is retried.",
     )
-
-
-log = logging.getLogger(__name__)
-
-_T = TypeVar("_T")
-
-
-#: However short the pauses are that HubSpot asks for.
-TRIES_MAX = 20
-
-
-class RetryableError(Exception):
-    """One try failed. ``pause_s`` of the attempt: how long to wait before the next, if at all."""
-
-    def __init__(self, pause_s: Callable[[int], float | None], error: HubSpotDealsError) -> None:
-        self.pause_s = pause_s
-        self.error = error
-        super().__init__(str(error))
-
-
-def no_retry(attempt: int) -> None:
-    """Don't try again."""
-
-
-def retry_call(
-    attempt_once: Callable[[], _T],
-    retry_timeout_s: float,
-    *,
-    tenant_id: str | None = None,
-    sleep: Callable[[float], None] = time.sleep,
-) -> _T:
-    """Return what *attempt_once* returns, trying again after each `RetryableError`.
-
-    Raises the error of the last try once the next pause would go beyond *retry_timeout_s*, or after
-    TRIES_MAX tries.
-    """
-    spent_s = 0.0
-    for attempt in itertools.count(1):
-        started = time.monotonic()
-        try:
-            return attempt_once()
-        except RetryableError as failed_try:
-            spent_s += time.monotonic() - started
-            pause_s = failed_try.pause_s(attempt)
-            if pause_s is None or spent_s + pause_s > retry_timeout_s or attempt == TRIES_MAX:
-                raise failed_try.error from None
-            log.warning(
-                "tenant %s: %s Trying again in %.1f s.", tenant_id, failed_try.error.what, pause_s
-            )
-            sleep(pause_s)
-            spent_s += pause_s
-    raise AssertionError("itertools.count does not end")

@@ -74,12 +74,11 @@ def ids_matching(
     Raises ContractError when HubSpot does not answer in ascending order, or finds more than twice
     what it counts, and HubSpotUnavailableError when it keeps finding less than it announces.
     """
-    walk = _Walk(client, object_type, filters)
     if announced is None:
-        announced = walk.total(above)
+        announced = count(client, object_type, _above(filters, above))
     most = 2 * announced + RECORDS_MAY_APPEAR
     while True:
-        page = walk.page(above, announced)
+        page = _whole_page(client, object_type, filters, above, announced)
         if page.ids:
             yield page.ids
         if not page.left:
@@ -92,7 +91,7 @@ def ids_matching(
                 tenant_id=client.tenant_id,
                 remedy="Report it; the next scan searches again.",
             )
-        above, announced = page.last, page.left
+        above, announced = int(page.ids[-1]), page.left
 
 
 class _Page:
@@ -104,66 +103,45 @@ class _Page:
         self.left = self.total - len(self.ids)
 
     @property
-    def last(self) -> int:
-        return int(self.ids[-1])
-
-    @property
     def is_short(self) -> bool:
         return len(self.ids) < min(self.total, SEARCH_PAGE_SIZE)
 
 
-class _Walk:
-    """One search, asked page by page."""
+def _whole_page(
+    client: HubSpotClient, object_type: str, filters: list[Filter], above: int, announced: int
+) -> _Page:
+    """Return the first page of what lies above an id, of which *announced* are known."""
 
-    def __init__(self, client: HubSpotClient, object_type: str, filters: list[Filter]) -> None:
-        self._client = client
-        self._object_type = object_type
-        self._filters = filters
-
-    def total(self, above: int) -> int:
-        return count(self._client, self._object_type, self._filters_above(above))
-
-    def page(self, above: int, announced: int) -> _Page:
-        """Return the first page of what lies above an id, of which *announced* are known."""
-        page = self._ask(above)
-        for attempt in range(1, TRIES):
-            if page.total >= announced and not page.is_short:
-                return page
-            pause_s = backoff_s(attempt)
-            log.warning(
-                "tenant %s: search announced %d %s and now counts %d, %d on this page; asking "
-                "again in %.1f s",
-                self._client.tenant_id,
-                announced,
-                self._object_type,
-                page.total,
-                len(page.ids),
-                pause_s,
-            )
-            self._client.transport.sleep(pause_s)
-            first, page = page, self._ask(above)
-            if _agree(first, page):
-                return page
-        raise HubSpotUnavailableError(
-            f"HubSpot's search of {self._object_type} announces {max(announced, page.total)} "
-            f"records above id {above} and finds {len(page.ids)} of {page.total}.",
-            tenant_id=self._client.tenant_id,
-            remedy="The task is retried; if it goes on, look at HubSpot's status page.",
-        )
-
-    def _ask(self, above: int) -> _Page:
-        page = _Page(
-            self._client.search(
-                self._object_type, self._filters_above(above), limit=SEARCH_PAGE_SIZE
-            )
-        )
-        _require_ascending(page.ids, above, self._client.tenant_id)
+    def ask() -> _Page:
+        page = _Page(client.search(object_type, _above(filters, above), limit=SEARCH_PAGE_SIZE))
+        _require_ascending(page.ids, above, client.tenant_id)
         return page
 
-    def _filters_above(self, above: int) -> list[Filter]:
-        return (
-            [*self._filters, _filter("hs_object_id", "GT", above)] if above >= 0 else self._filters
+    page = ask()
+    for attempt in range(1, TRIES):
+        if page.total >= announced and not page.is_short:
+            return page
+        pause_s = backoff_s(attempt)
+        log.warning(
+            "tenant %s: search announced %d %s and now counts %d, %d on this page; asking again "
+            "in %.1f s",
+            client.tenant_id,
+            announced,
+            object_type,
+            page.total,
+            len(page.ids),
+            pause_s,
         )
+        client.transport.sleep(pause_s)
+        first, page = page, ask()
+        if _agree(first, page):
+            return page
+    raise HubSpotUnavailableError(
+        f"HubSpot's search of {object_type} announces {max(announced, page.total)} records above "
+        f"id {above} and finds {len(page.ids)} of {page.total}.",
+        tenant_id=client.tenant_id,
+        remedy="The task is retried; if it goes on, look at HubSpot's status page.",
+    )
 
 
 def _agree(first: _Page, second: _Page) -> bool:
@@ -173,6 +151,10 @@ def _agree(first: _Page, second: _Page) -> bool:
     reaches_to = int(first.ids[-1]) if first.left and first.ids else math.inf
     within = {record_id for record_id in second.ids if int(record_id) <= reaches_to}
     return within.issubset(first.ids)
+
+
+def _above(filters: list[Filter], record_id: int) -> list[Filter]:
+    return [*filters, _filter("hs_object_id", "GT", record_id)] if record_id >= 0 else filters
 
 
 def _filter(prop: str, operator: str, value: int) -> Filter:
@@ -188,5 +170,5 @@ def _require_ascending(ids: list[str], above: int, tenant_id: str | None) -> Non
         raise ContractError(
             "HubSpot's search did not answer in ascending order of hs_object_id.",
             tenant_id=tenant_id,
-            remedy="Report it; until it is mended, full scans (mode=full) still read everything.",
+            remedy="Report it; until it is fixed, full scans (mode=full) still read everything.",
         )

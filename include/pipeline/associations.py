@@ -1,6 +1,5 @@
 """Reading what records are associated with."""
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 from include.errors import AccessDeniedError, ContractError
@@ -8,7 +7,7 @@ from include.hubspot.crm_objects import CrmObject
 from include.hubspot.endpoints import ASSOCIATIONS_BATCH_SIZE
 from include.pipeline.context import ScanContext, reason_of
 from include.pipeline.load.chunk_writer import ChunkWriter
-from include.pipeline.read.concurrency import in_order
+from include.pipeline.read.concurrency import map_concurrently
 from include.warehouse.associations import (
     Link,
     count_associations,
@@ -36,7 +35,7 @@ class _Answer(NamedTuple):
 
 
 def read_associations(
-    extraction: ScanContext,
+    context: ScanContext,
     crm_object: CrmObject,
     table: RecordTable,
     mode: str,
@@ -51,68 +50,63 @@ def read_associations(
     :param done: object type, with ":all" if all records' are read → the last one's id; moved on.
     """
     for to_type in crm_object.associations:
-        what = f"associations:{crm_object.name}:{to_type}"
-        everything = mode == "full" or (
-            mode == "incremental"
-            and not extraction.is_fresh(what)
-            and table.count_live(None) <= ALL_ASSOCIATIONS_MAX_RECORDS
-        )
-        # of two tries, one may read all and the other not
-        pass_name = f"{to_type}:all" if everything else to_type
-        batches = table.live_id_batches(
-            ASSOCIATIONS_BATCH_SIZE,
-            above=done.get(pass_name, -1),
-            seen_by=None if everything else extraction.scan.id,
-        )
-        unanswered = 0
-        try:
-            for answer in in_order(
-                extraction.client, _asks(extraction, crm_object, to_type), batches
-            ):
-                if answer.misfits:
-                    extraction.warn(
-                        f"{crm_object.name}: associations with {to_type} were left out whose id, "
-                        "category or type does not fit the table"
-                    )
-                # what is not answered is not changed
-                ids = [known for known in answer.asked if known not in answer.unanswered]
-                replace_associations(
-                    extraction.warehouse,
-                    extraction.scan,
-                    crm_object.name,
-                    to_type,
-                    ids,
-                    answer.links,
-                )
-                unanswered += len(answer.unanswered)
-                done[pass_name] = answer.asked[-1]
-                writer.checkpoint()
-        except (AccessDeniedError, ContractError) as exc:
-            extraction.warn(
-                f"{crm_object.name}: associations with {to_type} were not read: "
-                f"{reason_of(exc, 'a scope')}."
-            )
-        else:
-            if everything and not unanswered:
-                extraction.freshness.note(what)
-        if unanswered:
-            extraction.warn(
-                f"{crm_object.name}: HubSpot says nothing about the associations of {unanswered} "
-                f"records with {to_type}: they stay as they are."
-            )
+        _read(context, crm_object, table, to_type, mode, writer, done)
     drop_associations_of_the_gone(table)
-    return count_associations(extraction.warehouse, extraction.scan, crm_object.name)
+    return count_associations(context.warehouse, context.scan, crm_object.name)
 
 
-def _asks(
-    extraction: ScanContext, crm_object: CrmObject, to_type: str
-) -> Callable[[list[int]], _Answer]:
+def _read(
+    context: ScanContext,
+    crm_object: CrmObject,
+    table: RecordTable,
+    to_type: str,
+    mode: str,
+    writer: ChunkWriter,
+    done: dict[str, int],
+) -> None:
     def ask(ids: list[int]) -> _Answer:
-        results, unanswered = extraction.client.associations(
+        results, unanswered = context.client.associations(
             crm_object.object_type, to_type, [str(record_id) for record_id in ids]
         )
         left_out = set(map(int, unanswered))
         links, misfits = links_of(results, of=set(ids) - left_out)
         return _Answer(ids, links, left_out, misfits)
 
-    return ask
+    name, what = crm_object.name, f"associations:{crm_object.name}:{to_type}"
+    everything = mode == "full" or (
+        mode == "incremental"
+        and not context.is_fresh(what)
+        and table.count_live(None) <= ALL_ASSOCIATIONS_MAX_RECORDS
+    )
+    # of two tries, one may read all and the other not
+    pass_name = f"{to_type}:all" if everything else to_type
+    batches = table.live_id_batches(
+        ASSOCIATIONS_BATCH_SIZE,
+        above=done.get(pass_name, -1),
+        seen_by=None if everything else context.scan.id,
+    )
+    unanswered = 0
+    try:
+        for answer in map_concurrently(context.client, ask, batches):
+            if answer.misfits:
+                context.warn(
+                    f"{name}: associations with {to_type} were left out whose id, category or type "
+                    "does not fit the table"
+                )
+            # what is not answered is not changed
+            ids = [known for known in answer.asked if known not in answer.unanswered]
+            replace_associations(context.warehouse, context.scan, name, to_type, ids, answer.links)
+            unanswered += len(answer.unanswered)
+            done[pass_name] = answer.asked[-1]
+            writer.checkpoint()
+    except (AccessDeniedError, ContractError) as exc:
+        reason = reason_of(exc, "a scope")
+        context.warn(f"{name}: associations with {to_type} were not read: {reason}.")
+    else:
+        if everything and not unanswered:
+            context.freshness.note(what)
+    if unanswered:
+        context.warn(
+            f"{name}: HubSpot says nothing about the associations of {unanswered} records with "
+            f"{to_type}: they stay as they are."
+        )

@@ -1,9 +1,8 @@
 """The third task of a scan: does PostgreSQL hold what HubSpot sent, and does it make sense?"""
 
 import logging
-from dataclasses import dataclass
 from decimal import Decimal
-from typing import TypedDict
+from typing import NamedTuple, TypedDict
 
 from psycopg.types.json import Jsonb
 
@@ -16,9 +15,17 @@ from include.warehouse.checkpoints import forget_proofs
 from include.warehouse.connection import Warehouse, WarehouseConnection, open_warehouse
 from include.warehouse.records import OF_THIS_SCAN, count_misfits, received_records
 from include.warehouse.scans import ScanFacts, ScanLog, scan_facts
-from include.warehouse.tenant_views.plan import Conversion, ViewPlan
+from include.warehouse.tenant_views.plan import ViewPlan
 
 log = logging.getLogger(__name__)
+
+_LEVELS = {
+    "passed": logging.INFO,
+    # ordinary for an incremental scan: nothing has changed
+    "no_rows": logging.INFO,
+    "warned": logging.WARNING,
+    "failed": logging.ERROR,
+}
 
 
 class Checked(TypedDict):
@@ -37,8 +44,7 @@ class Checked(TypedDict):
     scan: ScanFacts
 
 
-@dataclass(frozen=True)
-class CheckResult:
+class CheckResult(NamedTuple):
     """What one rule found. ``status``: passed, warned, failed or no_rows."""
 
     rule: Rule
@@ -64,86 +70,92 @@ def check_quality(scan: Scan) -> Checked:
     A scan that passes binds the tenant to its HubSpot account, and moves its watermark. Raises
     QualityError, with the figures, when a blocking rule fails.
     """
+    tags = {"tenant": scan.tenant.id, "mode": scan.mode}
     with open_warehouse(scan.tenant.id).keeping_connections() as warehouse:
-        results, facts = _check(warehouse, scan)
-    _count_success(scan, facts)
+        scan_log = ScanLog(warehouse, scan)
+        with scan_log.step("checking"):
+            results = _run(warehouse, scan)
+            for result in results:
+                log.log(_LEVELS[result.status], "%s: %s", result.status, result)
+            failed = [result for result in results if result.status == "failed"]
+            warned = sum(result.status == "warned" for result in results)
+            count("quality_failed", len(failed), **tags)
+            count("quality_warned", warned, **tags)
+            if failed:
+                raise QualityError(
+                    f"{len(failed)} of {len(results)} quality checks failed in scan {scan.id}: "
+                    f"{'; '.join(map(str, failed))}.",
+                    tenant_id=scan.tenant.id,
+                    remedy="The rows stay for you to look at; the scan does not count as "
+                    "successful.",
+                )
+            bind(warehouse, scan)
+            scan_log.succeed()
+            forget_proofs(warehouse, scan)
+        facts = scan_facts(warehouse, scan)
+    count("scans_succeeded", 1, **tags)
+    timed("scan_duration", facts["seconds"], **tags)
+    gauge("freshness_s", facts["freshness_s"], tenant=scan.tenant.id)
+    if facts["deals_live"] is not None:
+        gauge("deals_live", facts["deals_live"], tenant=scan.tenant.id)
     return {
         "scan_id": scan.id,
         "passed": True,
         "checks": len(results),
         "failed": 0,
-        "warned": sum(result.status == "warned" for result in results),
+        "warned": warned,
         "no_rows": sum(result.status == "no_rows" for result in results),
         "scan": facts,
     }
 
 
-def _check(warehouse: Warehouse, scan: Scan) -> tuple[list[CheckResult], ScanFacts]:
-    scan_log = ScanLog(warehouse, scan)
-    with scan_log.step("checking"):
-        results = _run(warehouse, scan)
-        for result in results:
-            log.log(_LEVELS[result.status], "%s: %s", result.status, result)
-        _count(scan, results)
-        _raise_if_blocked(scan, results)
-        bind(warehouse, scan)
-        scan_log.succeed()
-        forget_proofs(warehouse, scan)
-    return results, scan_facts(warehouse, scan)
-
-
-_LEVELS = {
-    "passed": logging.INFO,
-    # ordinary for an incremental scan: nothing has changed
-    "no_rows": logging.INFO,
-    "warned": logging.WARNING,
-    "failed": logging.ERROR,
-}
-
-
 def _run(warehouse: Warehouse, scan: Scan) -> list[CheckResult]:
+    """Run every rule on the scan's rows, and store what each found."""
+    of_scan = {"scan_id": scan.id, "tenant_id": scan.tenant.id}
     with warehouse.connect(scan.tenant.id) as connection:
         has_rows = received_records(connection, scan.id)["deals"] > 0
         _count_misfits(connection, scan)
         results = []
         for rule in RULES:
-            observed = _figure(connection, scan, rule.sql)
+            row = connection.run(rule.sql, of_scan, {"of_this_scan": OF_THIS_SCAN}).fetchone()
+            observed = None if row is None or row[0] is None else Decimal(row[0])
             status = status_of(rule, observed, has_rows=has_rows)
             results.append(CheckResult(rule, status, observed))
-        _store(connection, scan, results)
+        connection.run("delete from {quality_results} where scan_id = %(scan_id)s", of_scan)
+        for rule, status, observed in results:
+            connection.run(
+                """
+                insert into {quality_results} (scan_id, tenant_id, check_name, status, severity,
+                                               observed, at_most, why)
+                values (%(scan_id)s, %(tenant_id)s, %(name)s, %(status)s, %(severity)s,
+                        %(observed)s, %(at_most)s, %(why)s)
+                """,
+                {
+                    **of_scan,
+                    "name": rule.name,
+                    "status": status,
+                    "severity": rule.severity,
+                    "observed": observed,
+                    "at_most": rule.at_most,
+                    "why": rule.why,
+                },
+            )
     return results
 
 
 def _count_misfits(connection: WarehouseConnection, scan: Scan) -> None:
-    """Add to the scan's misfits those of the views' columns, which the extraction does not see."""
-    statement = "select misfits from {scans} where scan_id = %s"
-    row = connection.run(statement, [scan.id]).fetchone()
-    misfits: dict[str, int] = {
-        name: n for name, n in (row[0] if row else {}).items() if not _is_of_a_view(name)
-    }
-    changed, received = _conversions(connection, scan)
-    for conversions, only_received in ((changed, False), (received - changed, True)):
-        misfits |= count_misfits(
-            connection, scan.tenant.id, conversions, only_received=only_received
-        )
-    if misfits:
-        shown = [f"{name} ({count})" for name, count in sorted(misfits.items())]
-        log.warning("tenant %s: values do not fit: %s", scan.tenant.id, ", ".join(shown))
-    connection.run("update {scans} set misfits = %s where scan_id = %s", [Jsonb(misfits), scan.id])
+    """Add to the scan's misfits those of the views' columns, which the extraction does not see.
 
-
-def _conversions(
-    connection: WarehouseConnection, scan: Scan
-) -> tuple[set[Conversion], set[Conversion]]:
-    """Return the conversions that this scan found changed, and those of what it asked for.
-
-    When a property gets another type, its values are converted in a new way in all rows. What was
-    not asked for is not in the rows that were received.
+    When a property gets another type, its values are converted in a new way in all rows. For other
+    properties, only the rows that were received are read, and only if the scan asked for the
+    property: otherwise these rows do not have it.
     """
     from include.pipeline.load.typed_columns import COLUMNS_BY_PROPERTY
 
-    plan = ViewPlan(connection, scan.tenant.id)
-    objects = [crm_object.name for crm_object in scan.tenant.crm_objects]
+    statement = "select misfits from {scans} where scan_id = %s"
+    ((misfits,),) = connection.run(statement, [scan.id]).fetchall()
+    # what an earlier check of the scan counted is counted anew
+    misfits = {name: n for name, n in misfits.items() if not _is_of_a_view(name)}
     rows = connection.run(
         "select read.object, read.properties_asked, scan.schema_drift -> read.object -> 'retyped'"
         " from {scan_objects} as read join {scans} as scan using (scan_id) where scan_id = %s",
@@ -151,73 +163,24 @@ def _conversions(
     ).fetchall()
     asked = {(crm_object, name) for crm_object, names, _ in rows for name in names}
     retyped = {(crm_object, name) for crm_object, _, names in rows for name in names or ()}
-    conversions = set(plan.conversions(objects, COLUMNS_BY_PROPERTY))
-    return (
-        {c for c in conversions if (c.crm_object, c.hubspot_property) in retyped},
-        {c for c in conversions if (c.crm_object, c.hubspot_property) in asked},
+    objects = [crm_object.name for crm_object in scan.tenant.crm_objects]
+    conversions = set(
+        ViewPlan(connection, scan.tenant.id).conversions(objects, COLUMNS_BY_PROPERTY)
     )
+    for properties, only_received in ((retyped, False), (asked - retyped, True)):
+        misfits |= count_misfits(
+            connection,
+            scan.tenant.id,
+            {c for c in conversions if (c.crm_object, c.hubspot_property) in properties},
+            only_received=only_received,
+        )
+    if misfits:
+        shown = [f"{name} ({count})" for name, count in sorted(misfits.items())]
+        log.warning("tenant %s: values do not fit: %s", scan.tenant.id, ", ".join(shown))
+    connection.run("update {scans} set misfits = %s where scan_id = %s", [Jsonb(misfits), scan.id])
 
 
 def _is_of_a_view(name: str) -> bool:
-    """Return whether an earlier check of the scan counted the column, not the extraction."""
+    """Return whether a check counted the column, not the extraction."""
     _, dot, column = name.partition(".")
     return bool(dot) and column not in ("created_at", "updated_at", "archived_at")
-
-
-def _figure(connection: WarehouseConnection, scan: Scan, statement: str) -> Decimal | None:
-    row = connection.run(
-        statement,
-        {"tenant_id": scan.tenant.id, "scan_id": scan.id},
-        {"of_this_scan": OF_THIS_SCAN},
-    ).fetchone()
-    return None if row is None or row[0] is None else Decimal(row[0])
-
-
-def _store(connection: WarehouseConnection, scan: Scan, results: list[CheckResult]) -> None:
-    connection.run("delete from {quality_results} where scan_id = %s", [scan.id])
-    with connection.cursor() as cursor:
-        cursor.executemany(
-            connection.composed(
-                "insert into {quality_results} (scan_id, tenant_id, check_name, status, severity,"
-                " observed, at_most, why) values (%s, %s, %s, %s, %s, %s, %s, %s)"
-            ),
-            [
-                (
-                    scan.id,
-                    scan.tenant.id,
-                    result.rule.name,
-                    result.status,
-                    result.rule.severity,
-                    result.observed,
-                    result.rule.at_most,
-                    result.rule.why,
-                )
-                for result in results
-            ],
-        )
-
-
-def _count(scan: Scan, results: list[CheckResult]) -> None:
-    for status in ("failed", "warned"):
-        found = sum(result.status == status for result in results)
-        count(f"quality_{status}", found, tenant=scan.tenant.id, mode=scan.mode)
-
-
-def _count_success(scan: Scan, facts: ScanFacts) -> None:
-    tags = {"tenant": scan.tenant.id, "mode": scan.mode}
-    count("scans_succeeded", 1, **tags)
-    timed("scan_duration", facts["seconds"], **tags)
-    gauge("freshness_s", facts["freshness_s"], tenant=scan.tenant.id)
-    if facts["deals_live"] is not None:
-        gauge("deals_live", facts["deals_live"], tenant=scan.tenant.id)
-
-
-def _raise_if_blocked(scan: Scan, results: list[CheckResult]) -> None:
-    failed = [result for result in results if result.status == "failed"]
-    if failed:
-        raise QualityError(
-            f"{len(failed)} of {len(results)} quality checks failed in scan {scan.id}: "
-            f"{'; '.join(map(str, failed))}.",
-            tenant_id=scan.tenant.id,
-            remedy="The rows stay for you to look at; the scan does not count as successful.",
-        )

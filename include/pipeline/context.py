@@ -1,31 +1,28 @@
-"""What all parts of a scan's extraction share: the client, the warehouse, the counters."""
+"""What the steps of a scan share: the client, the warehouse, the clocks and the counters."""
 
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime
-from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from include.errors import AccessDeniedError, ContractError, ScopeMissingError
-from include.hubspot.client import HubSpotClient, Identity
+from include.hubspot.client import HubSpotClient
 from include.hubspot.json_repair import Repairs
 from include.pipeline.read.ranges import Position
 from include.scan import Scan
 from include.tenants import Tenant
 from include.warehouse.connection import Warehouse
-from include.warehouse.fencing import TenantLease
 from include.warehouse.scans import Freshness, ScanLog
 
-if TYPE_CHECKING:
-    from include.pipeline.load.dlt_loader import Loader
+log = logging.getLogger(__name__)
 
 
 @dataclass
-class ObjectProgress:
-    """Counts, named as the columns of `scan_objects`, and how far the object is read."""
+class Progress:
+    """How far one object is read, and counts, named as the columns of `scan_objects`."""
 
     pages: int = 0
     #: One that came twice counts twice, until the object is done.
@@ -37,7 +34,7 @@ class ObjectProgress:
     position: Position = field(default_factory=Position)
 
     @classmethod
-    def of_row(cls, row: Mapping[str, Any]) -> "ObjectProgress":
+    def of_row(cls, row: Mapping[str, Any]) -> "Progress":
         """Take up what earlier tries left: a row of `scan_objects`."""
         counts = {f.name: row[f.name] for f in fields(cls) if f.name != "position"}
         return cls(**counts, position=Position.from_json(row["position"]))
@@ -47,93 +44,59 @@ class ObjectProgress:
 
 
 @dataclass
-class ScanTotals:
-    """Grows page by page and chunk by chunk. ``misfits``: by column, "contacts.updated_at".
-
-    ``requests`` and ``throttled`` are those of earlier tries: the client counts its own.
-    """
-
-    pages: int = 0
-    records: int = 0
-    requests: int = 0
-    throttled: int = 0
-    misfits: Counter[str] = field(default_factory=Counter)
-    repairs: Repairs = field(default_factory=Repairs)
-    warnings: list[str] = field(default_factory=list)
-    drift: dict[str, Any] = field(default_factory=dict)
-
-    @classmethod
-    def of_row(cls, scan_row: Mapping[str, Any]) -> "ScanTotals":
-        """Take up what earlier tries counted: a row of `scans`."""
-        return cls(
-            pages=scan_row["pages"],
-            requests=scan_row["requests"],
-            throttled=scan_row["throttled"],
-            misfits=Counter(scan_row["misfits"]),
-            repairs=Repairs(**scan_row["repairs"]),
-            warnings=list(scan_row["warnings"]),
-            drift=dict(scan_row["schema_drift"]),
-        )
-
-    def columns(self, requests: int, throttled: int) -> dict[str, Any]:
-        """Return the columns of `scans` that show it, with what this try's client counted."""
-        return {
-            "pages": self.pages,
-            "requests": self.requests + requests,
-            "throttled": self.throttled + throttled,
-            "repairs": asdict(self.repairs),
-            "misfits": dict(self.misfits),
-            "warnings": self.warnings,
-            "schema_drift": self.drift,
-        }
-
-
-log = logging.getLogger(__name__)
-
-#: What a checkpoint states: {"object": …, "pages": …, "position": …}; JSON.
-Checkpoint = dict[str, Any]
-
-
-@dataclass
 class ScanContext:
     """One try of a scan.
 
     ``clock`` goes with PostgreSQL's. ``started_at`` is read from it, when the extraction began
     anew; ``hubspot_now`` is the same moment by HubSpot's clock if that is behind: modification
-    times are HubSpot's. ``goes_on``: an earlier try left a checkpoint. ``resources`` are given
-    back when the try ends.
+    times are HubSpot's. ``resumed``: an earlier try left a checkpoint; ``begun`` are the rows of
+    `scan_objects` that it left, by object.
+
+    The rest is counted, beginning with what earlier tries counted: ``progress`` by object,
+    ``misfits`` by column ("contacts.updated_at"). ``requests_before`` and ``throttled_before`` are
+    those of earlier tries; the client counts this one's.
     """
 
-    scan: Scan
-    warehouse: Warehouse
-    client: HubSpotClient
-    identity: Identity
-    lock: TenantLease
-    resources: ExitStack
     scan_log: ScanLog
-    freshness: Freshness
+    client: HubSpotClient
     clock: Callable[[], datetime]
     started_at: datetime
     hubspot_now: datetime
-    checkpoint_pages: int
-    goes_on: bool = False
-    totals: ScanTotals = field(default_factory=ScanTotals)
-    on_checkpoint: Callable[[Checkpoint], None] | None = None
+    resumed: bool = False
+    begun: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    progress: dict[str, Progress] = field(default_factory=dict)
+    requests_before: int = 0
+    throttled_before: int = 0
+    misfits: Counter[str] = field(default_factory=Counter)
+    repairs: Repairs = field(default_factory=Repairs)
+    warnings: list[str] = field(default_factory=list)
+    schema_drift: dict[str, Any] = field(default_factory=dict)
 
-    @cached_property
-    def loader(self) -> "Loader":
-        """One for the whole try. dlt and Arrow cost a second of CPU to import: a scan that finds
-        nothing does without them.
-        """
-        from include.pipeline.load.dlt_loader import Loader
-
-        return self.resources.enter_context(Loader(self.warehouse, self.tenant.id, self.lock))
+    @property
+    def scan(self) -> Scan:
+        return self.scan_log.scan
 
     @property
     def tenant(self) -> Tenant:
-        return self.scan.tenant
+        return self.scan_log.scan.tenant
 
-    def is_fresh(self, what: str, at_most_s: int | None = None) -> bool:
+    @property
+    def warehouse(self) -> Warehouse:
+        return self.scan_log.warehouse
+
+    @property
+    def freshness(self) -> Freshness:
+        return Freshness(self.warehouse, self.tenant.id)
+
+    @property
+    def requests(self) -> int:
+        return self.requests_before + self.client.transport.requests
+
+    @property
+    def throttled(self) -> int:
+        return self.throttled_before + self.client.transport.throttled
+
+    def is_fresh(self, what: str, at_most_s: float = float("inf")) -> bool:
         """Return whether something was read so recently that this scan may do without it.
 
         A scan that was asked to read everything does read everything.
@@ -141,15 +104,13 @@ class ScanContext:
         :param at_most_s: an age that is too old in any case.
         """
         max_age_s = 0 if self.scan.mode == "full" else self.tenant.refresh_after_s
-        if at_most_s is not None:
-            max_age_s = min(max_age_s, at_most_s)
-        return self.freshness.is_fresh(what, max_age_s)
+        return self.freshness.is_fresh(what, min(max_age_s, at_most_s))
 
     def warn(self, sentence: str) -> None:
         """Note what an operator should know though the scan goes on."""
         log.warning("tenant %s: %s", self.tenant.id, sentence)
-        if sentence not in self.totals.warnings:
-            self.totals.warnings.append(sentence)
+        if sentence not in self.warnings:
+            self.warnings.append(sentence)
 
     @contextmanager
     def optional(self, what: str, scope: str = "a scope") -> Iterator[None]:
@@ -162,15 +123,28 @@ class ScanContext:
         except (AccessDeniedError, ContractError) as exc:
             self.warn(f"{what} were not read: {reason_of(exc, scope)}")
 
-    def progress_columns(self) -> dict[str, Any]:
-        """Return the columns of the scan's row that show how far it is."""
-        quota = self.client.daily_quota
+    def counts(self) -> dict[str, Any]:
+        """Return the columns of the scan's row that hold what is counted."""
         return {
-            **self.totals.columns(self.client.requests, self.client.throttled),
+            "pages": sum(progress.pages for progress in self.progress.values()),
+            "requests": self.requests,
+            "throttled": self.throttled,
+            "repairs": asdict(self.repairs),
+            "misfits": dict(self.misfits),
+            "warnings": self.warnings,
+            "schema_drift": self.schema_drift,
+        }
+
+    def columns(self) -> dict[str, Any]:
+        """Return the columns of the scan's row that show how far it is."""
+        transport = self.client.transport
+        quota = transport.daily_quota
+        return {
+            **self.counts(),
             "figures_at": self.clock(),
             "quota_limit": quota.limit if quota else None,
             "quota_remaining": quota.remaining if quota else None,
-            "quota_resets_at": self.client.quota_resets_at if quota else None,
+            "quota_resets_at": transport.quota_resets_at if quota else None,
         }
 
 

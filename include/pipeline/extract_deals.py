@@ -1,32 +1,39 @@
 """The second task of a scan: bring the tenant's rows up to date with its portal."""
 
 import logging
-from collections.abc import Callable
+from collections import Counter
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import TypedDict
+from functools import cache, partial
+from typing import TYPE_CHECKING, TypedDict
 
-from include.hubspot.client import HubSpotClient, Identity
+from include.hubspot.client import HubSpotClient
 from include.hubspot.hook import HubSpotHook
+from include.hubspot.json_repair import Repairs
 from include.metrics import count
-from include.pipeline.context import Checkpoint, ScanContext, ScanTotals
+from include.pipeline.context import Progress, ScanContext
+from include.pipeline.load.chunk_writer import OnCheckpoint
 from include.pipeline.load.typed_columns import COLUMNS_BY_PROPERTY
-from include.pipeline.scan_object import ObjectScanned, scan_object, scan_optional_object
+from include.pipeline.scan_object import ObjectScanned, is_scanned, scan_object
 from include.scan import Scan
 from include.warehouse.binding import require_same_portal
-from include.warehouse.checkpoints import forget_objects
+from include.warehouse.checkpoints import begun_objects, forget_objects
 from include.warehouse.connection import Warehouse, open_warehouse
-from include.warehouse.fencing import TenantLease, tenant_lease
+from include.warehouse.fencing import tenant_lease
 from include.warehouse.oauth_tokens import SharedTokens
 from include.warehouse.rate_limits import SharedLimits
 from include.warehouse.reference_data import add_unlisted_stages, save_owners, save_pipelines
-from include.warehouse.scans import Freshness, ScanLog
+from include.warehouse.scans import ScanLog
 from include.warehouse.tenant_views.plan import tenant_schema
 from include.warehouse.tenant_views.views import publish_views
 
+if TYPE_CHECKING:
+    from include.pipeline.load.dlt_loader import DltLoader
+
 log = logging.getLogger(__name__)
 
+DEFAULT_PORT = 5432
 CLOCK_RESOLUTION = timedelta(seconds=3)
 CLOCK_SKEW_WORTH_A_WARNING_S = 60
 
@@ -56,7 +63,7 @@ class Extracted(TypedDict):
 def extract_deals(
     scan: Scan,
     checkpoint_pages: int,
-    on_checkpoint: Callable[[Checkpoint], None] | None = None,
+    on_checkpoint: OnCheckpoint | None = None,
 ) -> Extracted:
     """Read deals, what lies around them, and the tenant's other objects.
 
@@ -75,9 +82,7 @@ def extract_deals(
 
 
 def _extract(
-    scan_log: ScanLog,
-    checkpoint_pages: int,
-    on_checkpoint: Callable[[Checkpoint], None] | None,
+    scan_log: ScanLog, checkpoint_pages: int, on_checkpoint: OnCheckpoint | None
 ) -> Extracted:
     scan, warehouse, tenant = scan_log.scan, scan_log.warehouse, scan_log.scan.tenant
     with (
@@ -92,74 +97,85 @@ def _extract(
             daily_quota_share=tenant.daily_quota_share,
         )
         resources.callback(_count_requests, scan, client)
-        identity = Identity(client)
-        require_same_portal(warehouse, scan, identity.account.portal_id)
-        extraction = _start(scan_log, client, identity, lock, resources, checkpoint_pages)
-        extraction.on_checkpoint = on_checkpoint
-        _read_surroundings(extraction)
+        portal_id = client.account().portal_id
+        require_same_portal(warehouse, scan, portal_id)
+
+        @cache
+        def loader() -> "DltLoader":
+            # not before it is needed: see ChunkWriter
+            from include.pipeline.load.dlt_loader import DltLoader
+
+            return resources.enter_context(DltLoader(warehouse, tenant.id, lock))
+
+        context = _start(scan_log, client, portal_id)
+        _read_reference_data(context)
         deals, *others = tenant.crm_objects
-        scanned = scan_object(extraction, deals)
-        names = [deals.name, *(o.name for o in others if scan_optional_object(extraction, o))]
+        scan_one = partial(
+            scan_object,
+            context,
+            loader=loader,
+            checkpoint_pages=checkpoint_pages,
+            on_checkpoint=on_checkpoint,
+        )
+        scanned = scan_one(deals)
+        names = [deals.name, *(o.name for o in others if is_scanned(context, o, scan_one))]
         if tenant.objects.deal_pipelines:
             add_unlisted_stages(warehouse, scan)
         # Also those that could not be read now: their rows are still there.
-        _publish(extraction, [crm_object.name for crm_object in tenant.crm_objects])
-        scan_log.set(**extraction.progress_columns(), extraction_finished_at=extraction.clock())
-    report_lineage(hook, warehouse, tenant.id, identity.account.portal_id)
-    return _handed_on(extraction, scanned, names)
+        every = [crm_object.name for crm_object in tenant.crm_objects]
+        for warning in publish_views(warehouse, tenant.id, every, COLUMNS_BY_PROPERTY):
+            context.warn(warning)
+        scan_log.set(**context.columns(), extraction_finished_at=context.clock())
+    report_lineage(hook, warehouse, tenant.id, portal_id)
+    return _extracted(context, scanned, names)
 
 
-def _start(
-    scan_log: ScanLog,
-    client: HubSpotClient,
-    identity: Identity,
-    lock: TenantLease,
-    resources: ExitStack,
-    checkpoint_pages: int,
-) -> ScanContext:
+def _start(scan_log: ScanLog, client: HubSpotClient, portal_id: int) -> ScanContext:
+    """Take up the extraction that an earlier try began and did not end, or begin anew."""
     scan, warehouse = scan_log.scan, scan_log.warehouse
     clock = warehouse.clock(scan.tenant.id)
-    begun = scan_log.begun()
-    scan_log.number_extraction(begins=begun is None)
-    if begun:
-        started_at, hubspot_now = begun["extraction_started_at"], begun["hubspot_started_at"]
-        totals = ScanTotals.of_row(begun)
+    row = scan_log.begun()
+    scan_log.number_extraction(begins=row is None)
+    if row:
         log.info("tenant %s: going on from the checkpoint of an earlier try", scan.tenant.id)
+        begun = begun_objects(warehouse, scan)
+        context = ScanContext(
+            scan_log,
+            client,
+            clock,
+            started_at=row["extraction_started_at"],
+            hubspot_now=row["hubspot_started_at"],
+            resumed=True,
+            begun=begun,
+            progress={name: Progress.of_row(begun[name]) for name in begun},
+            requests_before=row["requests"],
+            throttled_before=row["throttled"],
+            misfits=Counter(row["misfits"]),
+            repairs=Repairs(**row["repairs"]),
+            warnings=row["warnings"],
+            schema_drift=row["schema_drift"],
+        )
     else:
-        started_at, totals = clock(), ScanTotals()
-        hubspot_now = _by_hubspots_clock(client, started_at)
+        started_at = clock()
+        context = ScanContext(
+            scan_log, client, clock, started_at, _by_hubspots_clock(client, started_at)
+        )
         forget_objects(warehouse, scan)
         # From here on rows are written, so from here on the tenant's rows are this account's.
         scan_log.set(
-            **totals.columns(0, 0),
-            portal_id=identity.account.portal_id,
+            **context.counts(),
+            portal_id=portal_id,
             extraction_started_at=started_at,
-            hubspot_started_at=hubspot_now,
+            hubspot_started_at=context.hubspot_now,
             extraction_finished_at=None,
         )
-    extraction = ScanContext(
-        scan=scan,
-        warehouse=warehouse,
-        client=client,
-        identity=identity,
-        lock=lock,
-        resources=resources,
-        scan_log=scan_log,
-        freshness=Freshness(warehouse, scan.tenant.id),
-        clock=clock,
-        started_at=started_at,
-        hubspot_now=hubspot_now,
-        checkpoint_pages=checkpoint_pages,
-        goes_on=begun is not None,
-        totals=totals,
-    )
-    ahead_s = (started_at - hubspot_now).total_seconds()
+    ahead_s = (context.started_at - context.hubspot_now).total_seconds()
     if ahead_s > CLOCK_SKEW_WORTH_A_WARNING_S:
-        extraction.warn(
+        context.warn(
             f"PostgreSQL's clock is {ahead_s:.0f} s ahead of HubSpot's. Nothing is lost by it; "
             "set the clock of the database server."
         )
-    return extraction
+    return context
 
 
 def _by_hubspots_clock(client: HubSpotClient, now: datetime) -> datetime:
@@ -167,39 +183,39 @@ def _by_hubspots_clock(client: HubSpotClient, now: datetime) -> datetime:
 
     HubSpot states whole seconds: less than that, and the answer's way to us, is no difference.
     """
-    server_time = client.server_time
+    server_time = client.transport.server_time
     if server_time is None or now - server_time < CLOCK_RESOLUTION:
         return now
     return server_time
 
 
-def _read_surroundings(extraction: ScanContext) -> None:
+def _read_reference_data(context: ScanContext) -> None:
     """Read what deals point to by id: pipelines, stages, owners."""
-    wanted = extraction.tenant.objects
-    if wanted.deal_pipelines and not extraction.is_fresh("pipelines:deals"):
-        with extraction.optional("pipelines and stages of deals", "crm.objects.deals.read"):
-            _read_pipelines(extraction)
-    if wanted.owners and not extraction.is_fresh("owners"):
-        with extraction.optional("owners", "crm.objects.owners.read"):
+    wanted = context.tenant.objects
+    if wanted.deal_pipelines and not context.is_fresh("pipelines:deals"):
+        with context.optional("pipelines and stages of deals", "crm.objects.deals.read"):
+            _read_pipelines(context)
+    if wanted.owners and not context.is_fresh("owners"):
+        with context.optional("owners", "crm.objects.owners.read"):
             owners = [
                 owner
                 for archived in (False, True)
-                for owner in extraction.client.owners(archived=archived)
+                for owner in context.client.owners(archived=archived)
             ]
-            for warning in save_owners(extraction.warehouse, extraction.scan, owners):
-                extraction.warn(warning)
-            extraction.freshness.note("owners")
+            for warning in save_owners(context.warehouse, context.scan, owners):
+                context.warn(warning)
+            context.freshness.note("owners")
 
 
-def _read_pipelines(extraction: ScanContext) -> None:
-    # asked twice: every account has a pipeline, and to believe an empty list unlists all of them
-    pipelines = extraction.client.pipelines("deals") or extraction.client.pipelines("deals")
+def _read_pipelines(context: ScanContext) -> None:
+    # Asked twice: every account has a pipeline, and an empty list would mark all as not listed.
+    pipelines = context.client.pipelines("deals") or context.client.pipelines("deals")
     if pipelines:
-        for warning in save_pipelines(extraction.warehouse, extraction.scan, pipelines):
-            extraction.warn(warning)
-        extraction.freshness.note("pipelines:deals")
+        for warning in save_pipelines(context.warehouse, context.scan, pipelines):
+            context.warn(warning)
+        context.freshness.note("pipelines:deals")
     else:
-        extraction.warn(
+        context.warn(
             "HubSpot lists no pipeline of deals, and every account has one; those that are known "
             "stay as they are"
         )
@@ -207,41 +223,31 @@ def _read_pipelines(extraction: ScanContext) -> None:
 
 def _count_requests(scan: Scan, client: HubSpotClient) -> None:
     tags = {"tenant": scan.tenant.id, "mode": scan.mode}
-    count("requests", client.requests, **tags)
-    count("requests_throttled", client.throttled, **tags)
+    count("requests", client.transport.requests, **tags)
+    count("requests_throttled", client.transport.throttled, **tags)
 
 
-def _publish(extraction: ScanContext, object_names: list[str]) -> None:
-    for warning in publish_views(
-        extraction.warehouse, extraction.tenant.id, object_names, COLUMNS_BY_PROPERTY
-    ):
-        extraction.warn(warning)
-
-
-def _handed_on(extraction: ScanContext, deals: ObjectScanned, names: list[str]) -> Extracted:
+def _extracted(context: ScanContext, deals: ObjectScanned, names: list[str]) -> Extracted:
     start, end = deals.plan.window_start, deals.plan.window_end
     return {
-        "scan_id": extraction.scan.id,
+        "scan_id": context.scan.id,
         "mode": deals.plan.mode,
         "reason": deals.plan.reason,
         "window_start": start.isoformat() if start else None,
         "window_end": end.isoformat() if end else None,
         "pages": deals.pages,
         "deals_extracted": deals.received,
-        "deals_loaded": deals.held,
+        "deals_loaded": deals.counts.held,
         "deals_live": deals.live,
-        "deals_archived": deals.archived,
-        "deals_written": deals.written,
+        "deals_archived": deals.counts.archived,
+        "deals_written": deals.counts.written,
         "objects": names,
-        "warnings": len(extraction.totals.warnings),
-        "requests": extraction.totals.requests + extraction.client.requests,
-        "throttled": extraction.totals.throttled + extraction.client.throttled,
-        "attempt": extraction.scan_log.attempt or 0,
-        "went_on": extraction.goes_on,
+        "warnings": len(context.warnings),
+        "requests": context.requests,
+        "throttled": context.throttled,
+        "attempt": context.scan_log.attempt or 0,
+        "went_on": context.resumed,
     }
-
-
-DEFAULT_PORT = "5432"
 
 
 def report_lineage(hook: HubSpotHook, warehouse: Warehouse, tenant_id: str, portal_id: int) -> None:
@@ -253,22 +259,12 @@ def report_lineage(hook: HubSpotHook, warehouse: Warehouse, tenant_id: str, port
         return
     collector = get_hook_lineage_collector()
     collector.add_input_asset(hook, uri=f"hubspot://{portal_id}/deals")
-    for schema, table in (
-        (warehouse.schema, "deals"),
-        (tenant_schema(warehouse.schema, tenant_id), "deals"),
-    ):
+    server = {
+        "host": str(warehouse.parameters.get("host") or "localhost"),
+        "port": int(warehouse.parameters.get("port") or DEFAULT_PORT),
+        "database": str(warehouse.parameters.get("dbname") or "postgres"),
+    }
+    for schema in (warehouse.schema, tenant_schema(warehouse.schema, tenant_id)):
         collector.add_output_asset(
-            hook,
-            scheme="postgres",
-            asset_kwargs={
-                "host": _of(warehouse, "host", "localhost"),
-                "port": int(_of(warehouse, "port", DEFAULT_PORT)),
-                "database": _of(warehouse, "dbname", "postgres"),
-                "schema": schema,
-                "table": table,
-            },
+            hook, scheme="postgres", asset_kwargs={**server, "schema": schema, "table": "deals"}
         )
-
-
-def _of(warehouse: Warehouse, parameter: str, default: str) -> str:
-    return str(warehouse.parameters.get(parameter) or default)

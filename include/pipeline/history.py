@@ -7,13 +7,13 @@ from include.hubspot.answers import HistoryPage
 from include.hubspot.crm_objects import CrmObject
 from include.hubspot.endpoints import HISTORY_BATCH_SIZE
 from include.pipeline.context import ScanContext
-from include.pipeline.read.concurrency import in_order
+from include.pipeline.read.concurrency import map_concurrently
 from include.warehouse.property_history import Unread, save_histories, unread_histories
 from include.warehouse.records import RecordTable
 
 
 def read_histories(
-    extraction: ScanContext, crm_object: CrmObject, table: RecordTable, defined: Collection[str]
+    context: ScanContext, crm_object: CrmObject, table: RecordTable, defined: Collection[str]
 ) -> None:
     """Read the histories of the records that changed since theirs were read last.
 
@@ -21,13 +21,13 @@ def read_histories(
     """
     wanted = sorted(crm_object.property_history)
     names = [name for name in wanted if name in defined]
-    with extraction.optional(f"{crm_object.name}: histories of properties"):
-        if names and not _read(extraction, crm_object, table, names):
-            names = [name for name in names if _is_accepted(extraction, crm_object, table, name)]
-            if names and not _read(extraction, crm_object, table, names):
+    with context.optional(f"{crm_object.name}: histories of properties"):
+        if names and not _read(context, crm_object, table, names):
+            names = [name for name in names if _is_accepted(context, crm_object, table, name)]
+            if names and not _read(context, crm_object, table, names):
                 names = []
         if refused := [name for name in wanted if name not in names]:
-            extraction.warn(
+            context.warn(
                 f"{crm_object.name}: HubSpot gives no history of {', '.join(refused)}: the account "
                 "has no such property, or HubSpot refuses its history. Correct the names in the "
                 "tenants file."
@@ -35,24 +35,24 @@ def read_histories(
 
 
 def _read(
-    extraction: ScanContext, crm_object: CrmObject, table: RecordTable, names: Sequence[str]
+    context: ScanContext, crm_object: CrmObject, table: RecordTable, names: Sequence[str]
 ) -> bool:
     """Read the histories of *names*, and return whether HubSpot accepts all of them."""
 
     def ask(unread: list[Unread]) -> tuple[list[Unread], HistoryPage]:
         ids = [str(record_id) for record_id, _ in unread]
-        return unread, extraction.client.read_history(crm_object.object_type, ids, names)
+        return unread, context.client.read_history(crm_object.object_type, ids, names)
 
     asked, unanswered, untimed = ",".join(names), 0, 0
     every = unread_histories(table, asked, HISTORY_BATCH_SIZE)
     try:
-        for unread, page in in_order(extraction.client, ask, every):
-            extraction.totals.repairs.add(page.repairs)
+        for unread, page in map_concurrently(context.client, ask, every):
+            context.repairs.add(page.repairs)
             left_out = set(map(int, page.unanswered))
             answered = [entry for entry in unread if entry[0] not in left_out]
             untimed += save_histories(
-                extraction.warehouse,
-                extraction.scan,
+                context.warehouse,
+                context.scan,
                 crm_object.name,
                 asked,
                 answered,
@@ -64,12 +64,12 @@ def _read(
             raise
         return False
     if unanswered:
-        extraction.warn(
+        context.warn(
             f"{crm_object.name}: HubSpot says nothing about the histories of {unanswered} records: "
             "they are asked for again by the next scan."
         )
     if untimed:
-        extraction.warn(
+        context.warn(
             f"{crm_object.name}: HubSpot does not say when {untimed} values of the histories were "
             "set: they are not stored, and are asked for again by the next scan."
         )
@@ -77,12 +77,12 @@ def _read(
 
 
 def _is_accepted(
-    extraction: ScanContext, crm_object: CrmObject, table: RecordTable, name: str
+    context: ScanContext, crm_object: CrmObject, table: RecordTable, name: str
 ) -> bool:
     """Return whether HubSpot gives the history of one property, by asking for one record's."""
     for ((record_id, _),) in unread_histories(table, name, 1):
         try:
-            extraction.client.read_history(crm_object.object_type, [str(record_id)], [name])
+            context.client.read_history(crm_object.object_type, [str(record_id)], [name])
         except ContractError as exc:
             if exc.status != 400:
                 raise

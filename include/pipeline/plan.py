@@ -1,6 +1,6 @@
 """What a scan reads of an object, and why: everything, or what was modified in a window.
 
-Also which properties it asks for. Decisions only, no I/O.
+Decisions only, no I/O.
 docs/how-scans-work.md#which-scan-reads-what
 """
 
@@ -12,79 +12,15 @@ from typing import Any, Literal
 
 from croniter import croniter
 
-from include.errors import ContractError
 from include.hubspot.answers import PropertyDefinition
-from include.hubspot.client import HubSpotClient
-from include.hubspot.crm_objects import CrmObject
 from include.hubspot.endpoints import (
     LIST_PAGE_SIZE,
     READ_BATCH_SIZE,
     SEARCH_PAGE_SIZE,
     SEARCHES_PER_S,
 )
-from include.pipeline.load.typed_columns import TYPED_COLUMNS
 from include.scan import Scan
 from include.warehouse.values import to_timestamp
-
-#: Always read of deals: the typed columns.
-_DEAL_PROPERTIES = tuple(column.hubspot_property for column in TYPED_COLUMNS)
-#: Always read of any object: what identifies a record, and its merges.
-_COMMON_PROPERTIES = ("hs_merged_object_ids", "hs_object_id")
-
-
-@dataclass(frozen=True)
-class Definitions:
-    """What a portal defines for one object; ``live`` ones can be asked for.
-
-    ``stored``: as it was known to the warehouse, which may be a little old.
-    """
-
-    live: Sequence[PropertyDefinition]
-    archived: Sequence[PropertyDefinition]
-    stored: bool = False
-
-    @classmethod
-    def of_stored(cls, definitions: Sequence[PropertyDefinition]) -> "Definitions":
-        return cls(
-            live=[definition for definition in definitions if not definition.archived],
-            archived=[definition for definition in definitions if definition.archived],
-            stored=True,
-        )
-
-    @property
-    def names(self) -> set[str]:
-        return {definition.name for definition in self.live}
-
-
-def read_definitions(
-    client: HubSpotClient, crm_object: CrmObject, readable_sensitivities: Sequence[str]
-) -> Definitions:
-    """List an object's properties.
-
-    HubSpot lists sensitive properties only when asked for, and only to tokens that may read them.
-    Raises ContractError if it lists none at all: every object has properties.
-    """
-    live = client.property_definitions(crm_object.object_type)
-    if not live:
-        raise ContractError(
-            f"HubSpot lists no property of {crm_object.object_type}.",
-            tenant_id=client.tenant_id,
-            remedy="Report it.",
-        )
-    for sensitivity in readable_sensitivities:
-        live += client.property_definitions(crm_object.object_type, sensitivity)
-    archived = client.property_definitions(crm_object.object_type, archived=True)
-    return Definitions(live, archived)
-
-
-def property_names(crm_object: CrmObject, definitions: Definitions) -> list[str]:
-    """Return the sorted internal names to request: all that the portal defines, or the tenant's."""
-    wanted = definitions.names if crm_object.properties == "all" else set(crm_object.properties)
-    always = {*_COMMON_PROPERTIES, crm_object.modified_property, crm_object.created_property}
-    if crm_object.name == "deals":
-        always.update(_DEAL_PROPERTIES)
-    return sorted(wanted | always)
-
 
 _NAMES_SHOWN = 5
 
@@ -170,7 +106,7 @@ def cheaper_plan(
 ) -> Plan:
     """Read all *total* records instead of the modified ones, if that takes less time.
 
-    A search finds 200 records and has a limit of its own; each 100 are a request more to read. A
+    A search finds 200 records and has a separate limit; each 100 are a request more to read. A
     list brings 100 in *requests_a_page*.
     """
     modified = plan.modified or 0

@@ -5,7 +5,6 @@ from collections.abc import Collection
 from contextlib import closing
 from typing import Any, TypedDict
 
-from include.hubspot.client import Identity
 from include.hubspot.hook import HubSpotHook
 from include.scan import Scan
 from include.warehouse.binding import require_same_portal
@@ -44,34 +43,30 @@ def validate_token(scan: Scan) -> Validated:
     # what dlt can't take is refused before anything is read
     _ = warehouse.url
     migrate(warehouse, scan.tenant.id)
-    with warehouse.keeping_connections() as kept:
-        return _validate(kept, scan)
-
-
-def _validate(warehouse: Warehouse, scan: Scan) -> Validated:
-    scan_log = ScanLog(warehouse, scan)
-    scan_log.open()
-    end_abandoned_scans(warehouse, scan)
-    with (
-        scan_log.step("validating"),
-        closing(SharedLimits(warehouse, scan.tenant.id)) as limits,
-    ):
-        client = HubSpotHook(scan.tenant.connection_id).get_conn(
-            limits,
-            SharedTokens(warehouse, scan.tenant.id),
-            daily_quota_share=scan.tenant.daily_quota_share,
-        )
-        identity = Identity(client)
-        account, scopes = identity.account, identity.scopes
-        require_same_portal(warehouse, scan, account.portal_id)
-        log.info(
-            "tenant %s: HubSpot account %s, time zone %s, %d scopes, scan %s",
-            scan.tenant.id,
-            account.portal_id,
-            account.time_zone,
-            len(scopes),
-            scan.id,
-        )
+    with warehouse.keeping_connections() as warehouse:
+        scan_log = ScanLog(warehouse, scan)
+        scan_log.open()
+        end_abandoned_scans(warehouse, scan)
+        with (
+            scan_log.step("validating"),
+            closing(SharedLimits(warehouse, scan.tenant.id)) as limits,
+        ):
+            client = HubSpotHook(scan.tenant.connection_id).get_conn(
+                limits,
+                SharedTokens(warehouse, scan.tenant.id),
+                daily_quota_share=scan.tenant.daily_quota_share,
+            )
+            account = client.account()
+            scopes = client.scopes
+            require_same_portal(warehouse, scan, account.portal_id)
+    log.info(
+        "tenant %s: HubSpot account %s, time zone %s, %d scopes, scan %s",
+        scan.tenant.id,
+        account.portal_id,
+        account.time_zone,
+        len(scopes),
+        scan.id,
+    )
     return {"scan_id": scan.id, "portal_id": account.portal_id}
 
 
@@ -90,7 +85,7 @@ def ended_runs(runs: Collection[tuple[str, str]]) -> dict[tuple[str, str], Ended
         try:
             run = supervisor.send(GetDagRun(dag_id=dag_id, run_id=run_id))
         except Exception as exc:  # noqa: BLE001 - the API's errors; this scan goes on without it
-            log.warning("Airflow does not tell about run %s: %s", run_id, type(exc).__name__)
+            log.warning("Airflow does not report run %s: %s", run_id, type(exc).__name__)
             continue
         if isinstance(run, DagRunResult) and run.state.value in ("success", "failed"):
             found[dag_id, run_id] = EndedRun(run.state.value, run.end_date)

@@ -17,7 +17,6 @@ from airflow.sdk import Connection
 
 from include.errors import TenantCommandError, TenantsFileError, TokenMissingError
 from include.files import write_file
-from include.hubspot.client import Identity
 from include.hubspot.hook import TEST_RETRY_TIMEOUT_S, TEST_TIMEOUT_S, HubSpotHook, description_of
 from include.secret_text import pasted
 from include.tenants import airflow_db
@@ -65,10 +64,9 @@ def add_tenant(
     else:
         print(f"Using the Airflow connection {conn_id}.")
     client = hook.get_conn(retry_timeout_s=TEST_RETRY_TIMEOUT_S, timeout_s=TEST_TIMEOUT_S)
-    identity = Identity(client)
     print(description_of(client))
-    print(f"Scopes: {', '.join(sorted(identity.scopes)) or 'HubSpot does not say'}.")
-    portal_id = identity.account.portal_id
+    print(f"Scopes: {', '.join(sorted(client.scopes)) or 'HubSpot does not say'}.")
+    portal_id = client.account().portal_id
     _require_account(portal_id, tenant.portal_id, tenants, force=force)
     if token and save_connection:
         fields = {"password": token, **({"host": base_url} if base_url else {})}

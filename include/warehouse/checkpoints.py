@@ -82,14 +82,6 @@ class ScanObjects:
         )
         return known[0] if known else (None, None)
 
-    def begun(self) -> dict[str, Any] | None:
-        """Return what an earlier try of this scan wrote about the object, or None."""
-        rows = self._rows(
-            "select * from {scan_objects} where scan_id = %(scan_id)s and object = %(object)s",
-            row_factory=dict_row,
-        )
-        return rows[0] if rows else None
-
     def open(self, **columns: Any) -> None:
         """Insert the row; delete what an earlier try of this scan wrote about the object."""
         row = {**self._key, **columns}
@@ -163,6 +155,17 @@ class ScanObjects:
 _UPDATE = (
     "update {scan_objects} set {assignments} where scan_id = %(scan_id)s and object = %(object)s"
 )
+
+
+def begun_objects(warehouse: Warehouse, scan: Scan) -> dict[str, dict[str, Any]]:
+    """Return what earlier tries of a scan wrote about each object that they read: its row."""
+    rows = warehouse.rows(
+        "select * from {scan_objects} where scan_id = %s and mode <> 'skipped'",
+        [scan.id],
+        tenant_id=scan.tenant.id,
+        row_factory=dict_row,
+    )
+    return {row["object"]: row for row in rows}
 
 
 def forget_objects(warehouse: Warehouse, scan: Scan) -> None:

@@ -4,14 +4,11 @@ What is kept is sealed before it gets here, with a key that is not in the wareho
 docs/database-schema.md#oauth_tokens
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-import psycopg
-from psycopg import sql
-
-from include.hubspot.oauth import Kept, TokenRow
-from include.warehouse.connection import Warehouse
+from include.hubspot.oauth import Kept
+from include.warehouse.connection import Warehouse, WarehouseConnection
 from include.warehouse.fencing import lock
 
 
@@ -25,46 +22,35 @@ class SharedTokens:
     def __init__(self, warehouse: Warehouse, tenant_id: str | None = None) -> None:
         self._warehouse = warehouse
         self._tenant_id = tenant_id
-        self._table = sql.Identifier(warehouse.schema, "oauth_tokens")
 
     def read(self, key: str) -> Kept | None:
         with self._warehouse.connect(self._tenant_id) as connection:
-            return self._row(connection, key).kept
+            return self._kept(connection, key)
 
     @contextmanager
-    def exclusively(self, key: str) -> Iterator[TokenRow]:
+    def exclusively(self, key: str) -> Iterator[tuple[Kept | None, Callable[[Kept], None]]]:
         # The lock ends with the transaction, so it works behind a pooler too, and no crash leaves
-        # it. Its own statement: what was read before waiting must not answer for after it.
+        # it. Take it in a separate statement, so that the next one sees rows committed meanwhile.
         with self._warehouse.connect(self._tenant_id) as connection:
             lock(connection, f"oauth_tokens:{key}")
-            yield self._row(connection, key)
 
-    def _row(self, connection: psycopg.Connection, key: str) -> "_Row":
-        found = connection.execute(sql.SQL(_READ).format(table=self._table), [key]).fetchone()
-        return _Row(connection, self._table, key, Kept(*found) if found else None)
+            def keep(kept: Kept) -> None:
+                connection.run(_WRITE, {"key": key, **kept._asdict()})
 
+            yield self._kept(connection, key), keep
 
-class _Row:
-    def __init__(
-        self, connection: psycopg.Connection, table: sql.Identifier, key: str, kept: Kept | None
-    ) -> None:
-        self._connection, self._table, self._key = connection, table, key
-        self.kept = kept
-
-    def keep(self, sealed: str, left_s: float) -> None:
-        self._connection.execute(
-            sql.SQL(_WRITE).format(table=self._table),
-            {"key": self._key, "sealed": sealed, "left_s": left_s},
-        )
+    def _kept(self, connection: WarehouseConnection, key: str) -> Kept | None:
+        row = connection.run(_READ, [key]).fetchone()
+        return Kept(*row) if row else None
 
 
 _READ = """
     select sealed,
            (extract(epoch from expires_at) - extract(epoch from clock_timestamp()))::float8
-    from {table} where installation = %s
+    from {oauth_tokens} where installation = %s
 """
 _WRITE = """
-    insert into {table} (installation, sealed, expires_at, refreshed_at)
+    insert into {oauth_tokens} (installation, sealed, expires_at, refreshed_at)
     values (
         %(key)s, %(sealed)s,
         clock_timestamp() + make_interval(secs => %(left_s)s), clock_timestamp()

@@ -22,7 +22,6 @@ _FAILURES = (
     psycopg.errors.InsufficientPrivilege,
     psycopg.errors.UndefinedTable,
 )
-_NAMES = [field.name for field in fields(State)]
 
 
 class SharedLimits:
@@ -40,19 +39,20 @@ class SharedLimits:
         self._opened = ExitStack()
         weakref.finalize(self, self._opened.close)
         table = sql.Identifier(warehouse.schema, "rate_limits")
-        self._read = sql.SQL(_READ).format(table=table).as_string()
-        self._add = sql.SQL(_ADD).format(table=table).as_string()
-        self._write = sql.SQL(_WRITE).format(table=table).as_string()
+        self._read, self._add, self._write = (
+            sql.SQL(statement).format(table=table).as_string()
+            for statement in (_READ, _ADD, _WRITE)
+        )
 
-    def reserve(self, demand: Reservation) -> list[float]:
+    def reserve(self, wanted: Reservation) -> list[float]:
         with self._lock:
             try:
-                return self._reserve(demand)
+                return self._reserve(wanted)
             except _FAILURES:
                 # The server was restarted, or closed the connection: what was kept is still there.
                 self._drop()
             try:
-                return self._reserve(demand)
+                return self._reserve(wanted)
             except _FAILURES as exc:
                 self._drop()
                 raise as_warehouse_error(exc, self._tenant_id) from exc
@@ -60,65 +60,56 @@ class SharedLimits:
     def close(self) -> None:
         """Give the connection back now. A later reservation opens another."""
         with self._lock:
-            self._give_back()
+            self._connection = None
+            self._opened.close()
 
-    def _reserve(self, demand: Reservation) -> list[float]:
-        connection = self._connected()
-        cursor = connection.cursor(row_factory=dict_row)
-        while True:
-            row = cursor.execute(self._read, [demand.key]).fetchone()
-            if row is None:
-                cursor.execute(self._add, {"key": demand.key, "forgotten": FORGOTTEN_AFTER})
-                continue
-            now, revision = row.pop("now"), row.pop("revision")
-            state, slots = decide(State(**row), now, demand)
-            values = {name: getattr(state, name) for name in _NAMES}
-            # Written only if no other did meanwhile, instead of locking the row: a process that
-            # is stopped between the two statements blocks no other.
-            cursor.execute(self._write, {**values, "key": demand.key, "revision": revision})
-            if cursor.rowcount:
-                return [slot - now for slot in slots]
-
-    def _connected(self) -> psycopg.Connection:
+    def _reserve(self, wanted: Reservation) -> list[float]:
         if self._connection is None:
             self._connection = self._opened.enter_context(
                 self._warehouse.connect(self._tenant_id, autocommit=True)
             )
-        return self._connection
+        cursor = self._connection.cursor(row_factory=dict_row)
+        while True:
+            row = cursor.execute(self._read, [wanted.key]).fetchone()
+            if row is None:
+                cursor.execute(self._add, {"key": wanted.key, "forgotten": FORGOTTEN_AFTER})
+                continue
+            now, revision = row.pop("now"), row.pop("revision")
+            state, slots = decide(State(**row), now, wanted)
+            # Written only if no other did meanwhile, instead of locking the row: a process that
+            # is stopped between the two statements blocks no other.
+            cursor.execute(self._write, {**vars(state), "key": wanted.key, "revision": revision})
+            if cursor.rowcount:
+                return [slot - now for slot in slots]
 
     def _drop(self) -> None:
         """Close a connection that met an error: it must not be used again."""
         if self._connection is not None:
             self._connection.close()
-        self._give_back()
-
-    def _give_back(self) -> None:
         self._connection = None
         self._opened.close()
 
 
-def _read_column(name: str) -> str:
-    return f"extract(epoch from {name})::double precision as {name}" if name in TIMES else name
-
-
-def _written_value(name: str) -> str:
-    return f"to_timestamp(%({name})s)" if name in TIMES else f"%({name})s"
+def _columns(column: str, moment: str) -> str:
+    """Return a list of the state's columns; moments are written differently."""
+    return ", ".join(
+        (moment if name in TIMES else column).format(name)
+        for name in (field.name for field in fields(State))
+    )
 
 
 _READ = f"""
     select extract(epoch from clock_timestamp())::double precision as now, revision,
-           {", ".join(map(_read_column, _NAMES))}
+           {_columns("{0}", "extract(epoch from {0})::double precision as {0}")}
     from {{table}} where limiter = %s
 """  # noqa: S608 - the names of State's fields
-#: Holds for the statement's own transaction. After a crash of the server the last half second is
-#: lost, which is shorter than the crash; and a request would wait for the disk each time.
-_NO_WAIT_FOR_THE_DISK = "set_config('synchronous_commit', 'off', true) = 'off'"
+#: `set_config` holds for this statement's transaction: no request waits for the disk. After a
+#: crash of the server the last half second is lost, which is shorter than the crash.
 _WRITE = f"""
     update {{table}}
-    set revision = revision + 1,
-        {", ".join(f"{name} = {_written_value(name)}" for name in _NAMES)}
+    set revision = revision + 1, {_columns("{0} = %({0})s", "{0} = to_timestamp(%({0})s)")}
     where limiter = %(key)s and revision = %(revision)s
-      and {_NO_WAIT_FOR_THE_DISK}
+      and set_config('synchronous_commit', 'off', true) = 'off'
 """  # noqa: S608 - the same
 _ADD = """
     with forgotten as (

@@ -325,7 +325,6 @@ def _use_hubspot(world: World) -> None:
     """Do what a scan's first task does, with as few retries as possible, and alert of it."""
     from include.alerts.events import Run
     from include.alerts.incidents import AlertDispatcher
-    from include.hubspot.client import Identity
     from include.hubspot.hook import HubSpotHook
     from include.scan import Scan
     from include.tenants import Tenant
@@ -344,8 +343,7 @@ def _use_hubspot(world: World) -> None:
                 None, SharedTokens(world.warehouse, TENANT), retry_timeout_s=0, timeout_s=(2, 2)
             )
             world.saw("repr", f"{client!r} {vars(client)!r} {vars(client.transport)!r}")
-            identity = Identity(client)
-            world.saw("result", f"{identity.account!r} {identity.scopes!r}")
+            world.saw("result", f"{client.account()!r} {client.scopes!r}")
             world.saw("result", repr(client.record_page("deals", ["dealname"], archived=False)))
     except Exception as exc:  # noqa: BLE001 - that is what is looked at
         saw_exception(world, exc)
@@ -584,7 +582,7 @@ def _database_case(situation: str) -> Callable[[World, str], None]:
     def plant(world: World, secret: str) -> None:
         from include.alerts.events import Run
         from include.alerts.incidents import AlertDispatcher
-        from include.pipeline.load.dlt_loader import Loader  # noqa: F401 - dlt, as in a task
+        from include.pipeline.load.dlt_loader import DltLoader  # noqa: F401 - dlt, as in a task
         from include.pipeline.validate_token import validate_token
         from include.tenants import Tenant
         from include.warehouse.connection import open_warehouse

@@ -2,6 +2,7 @@
 
 import json
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -14,6 +15,7 @@ from include.errors import (
     PortalMismatchError,
     TokenRejectedError,
 )
+from include.hubspot import http
 from include.hubspot.client import HubSpotClient
 from include.hubspot.hook import HubSpotHook
 from include.hubspot.rate_limit import LocalLimits, Reservation, Rule
@@ -28,9 +30,9 @@ class Recorded(LocalLimits):
         super().__init__()
         self.demands: list[Reservation] = []
 
-    def reserve(self, demand: Reservation) -> list[float]:
-        self.demands.append(demand)
-        return super().reserve(demand)
+    def reserve(self, wanted: Reservation) -> list[float]:
+        self.demands.append(wanted)
+        return super().reserve(wanted)
 
 
 @pytest.fixture
@@ -44,8 +46,11 @@ def simulator(empty_simulator: HubSpotSimulator, portal: Portal) -> HubSpotSimul
     return empty_simulator
 
 
-def client_of(simulator: HubSpotSimulator, **more: object) -> HubSpotClient:
-    return HubSpotClient(simulator.base_url, OLD, tenant_id="acme", **more)  # type: ignore[arg-type]
+def client_of(
+    simulator: HubSpotSimulator, read_again: Callable[[], str] | None = None, **more: object
+) -> HubSpotClient:
+    token = http.Token(OLD, read_again)
+    return HubSpotClient(simulator.base_url, token, tenant_id="acme", **more)  # type: ignore[arg-type]
 
 
 def set_token(monkeypatch: pytest.MonkeyPatch, simulator: HubSpotSimulator, token: str) -> None:
@@ -82,7 +87,7 @@ def test_threads_that_meet_a_401_together_read_the_token_once(
         read.append(NEW)
         return NEW
 
-    client = client_of(simulator, read_token=read_token)
+    client = client_of(simulator, read_again=read_token)
     client.account()
     rotate(portal)
     together = threading.Barrier(20)
@@ -101,19 +106,19 @@ def test_threads_that_meet_a_401_together_read_the_token_once(
 def test_a_token_that_was_not_replaced_fails_as_rejected(
     simulator: HubSpotSimulator, portal: Portal
 ) -> None:
-    client = client_of(simulator, read_token=lambda: OLD)
+    client = client_of(simulator, read_again=lambda: OLD)
     portal.tokens[0].state = "revoked"
 
     with pytest.raises(TokenRejectedError, match="is wrong, or was revoked or rotated"):
         client.account()
 
-    assert client.requests == 1
+    assert client.transport.requests == 1
 
 
 def test_a_new_token_that_is_refused_too_fails_as_rejected(
     simulator: HubSpotSimulator, portal: Portal
 ) -> None:
-    client = client_of(simulator, read_token=lambda: "pat-na1-unknown")
+    client = client_of(simulator, read_again=lambda: "pat-na1-unknown")
     portal.tokens[0].state = "revoked"
 
     with pytest.raises(TokenRejectedError):
@@ -124,7 +129,7 @@ def test_a_new_token_of_another_account_is_never_used(
     simulator: HubSpotSimulator, portal: Portal
 ) -> None:
     other = simulator.add(portals.generated(9, NEW, deals=5))
-    client = client_of(simulator, read_token=lambda: NEW)
+    client = client_of(simulator, read_again=lambda: NEW)
     client.account()
     portal.tokens[0].state = "revoked"
 
@@ -225,7 +230,7 @@ def test_a_429_makes_all_who_share_the_limit_hold_back(
     client.account()
 
     assert [demand.hold_s for demand in limits.demands] == [None, 0.0, None]
-    assert client.throttled == 1
+    assert client.transport.throttled == 1
 
 
 def test_a_429_of_search_holds_back_searches_only(
@@ -267,8 +272,8 @@ def test_an_app_that_gets_no_limit_is_paced_all_the_same(
     client.account()
     client.account()
 
-    assert all(demand.news is None for demand in limits.demands)
-    assert client.requests_per_s == pytest.approx(100 / 10.3)
+    assert all(demand.headers is None for demand in limits.demands)
+    assert client.transport.limiter.requests_per_s == pytest.approx(100 / 10.3)
 
 
 def test_threads_count_every_request_and_keep_no_cookie(simulator: HubSpotSimulator) -> None:
@@ -278,8 +283,8 @@ def test_threads_count_every_request_and_keep_no_cookie(simulator: HubSpotSimula
     with ThreadPoolExecutor(20) as executor:
         list(executor.map(lambda _: client.account(), range(200)))
 
-    assert client.requests == 201
-    assert 0 < client.latency_s < 5
+    assert client.transport.requests == 201
+    assert 0 < client.transport.latency_s < 5
 
 
 def test_a_history_under_another_id_is_not_taken_for_that_of_a_record_that_was_asked_for(

@@ -39,7 +39,7 @@ def test_the_connection_says_where_hubspot_is(
 ) -> None:
     set_connection(monkeypatch, **fields)
 
-    assert HubSpotHook("hubspot_acme").get_conn().base_url == base_url
+    assert HubSpotHook("hubspot_acme").get_conn().transport.base_url == base_url
 
 
 def test_no_connection_is_a_missing_token_and_names_where_to_put_it() -> None:
@@ -61,7 +61,7 @@ def test_the_environments_token_is_for_the_tenant_default_only(
 ) -> None:
     monkeypatch.setenv("HUBSPOT_ACCESS_TOKEN", "pat-na1-x")
 
-    assert HubSpotHook("hubspot_default").get_conn().base_url == "https://api.hubapi.com"
+    assert HubSpotHook("hubspot_default").get_conn().transport.base_url == "https://api.hubapi.com"
     with pytest.raises(TokenMissingError):
         HubSpotHook("hubspot_nobody").get_conn()
 
@@ -91,9 +91,9 @@ def test_a_senseless_share_of_the_limit_is_refused(
 
 def test_the_connections_extras_slow_a_client_down(monkeypatch: pytest.MonkeyPatch) -> None:
     set_connection(monkeypatch, extra={"rate_limit_share": 0.5})
-    half = HubSpotHook("hubspot_acme").get_conn().requests_per_s
+    half = HubSpotHook("hubspot_acme").get_conn().transport.limiter.requests_per_s
     set_connection(monkeypatch, extra={"rate_limit_share": 0.5, "requests_per_10_s": 20})
-    capped = HubSpotHook("hubspot_acme").get_conn().requests_per_s
+    capped = HubSpotHook("hubspot_acme").get_conn().transport.limiter.requests_per_s
 
     assert half == pytest.approx(50 / 10.3)
     assert capped == pytest.approx(20 / 10.3)
@@ -192,7 +192,7 @@ def test_half_an_oauth_app_or_one_beside_a_token_is_refused(
 def test_an_oauth_app_that_was_not_filled_in_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     set_connection(monkeypatch, extra=dict.fromkeys(APP, ""))
 
-    assert HubSpotHook("hubspot_acme").get_conn().base_url == "https://api.hubapi.com"
+    assert HubSpotHook("hubspot_acme").get_conn().transport.base_url == "https://api.hubapi.com"
 
 
 def test_neither_a_token_nor_an_oauth_app_is_a_missing_token(
@@ -365,7 +365,7 @@ def test_a_host_that_is_no_base_url_is_refused_without_being_shown(
     set_connection(monkeypatch, host=host)
 
     if said is None:
-        assert HubSpotHook("hubspot_acme").get_conn().base_url == host.strip()
+        assert HubSpotHook("hubspot_acme").get_conn().transport.base_url == host.strip()
         return
     with pytest.raises(ConfigError) as caught:
         HubSpotHook("hubspot_acme").get_conn()

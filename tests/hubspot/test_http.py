@@ -6,9 +6,10 @@ from collections.abc import Iterator
 import pytest
 import requests
 
-from include.errors import TokenMalformedError
+from include.errors import HubSpotUnavailableError, TokenMalformedError
 from include.hubspot import http
-from include.hubspot.http import answer_to, new_session, prepared, prepared_form
+from include.hubspot.http import Http, new_session, prepared
+from include.hubspot.retry import RetryableError
 
 
 def test_proxies_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -26,14 +27,14 @@ def test_a_bundle_of_certificates_comes_from_the_environment(
         monkeypatch.delenv(name, raising=False)
     assert new_session("https://api.hubapi.com").verify is True
 
-    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/etc/own.pem")
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/etc/private.pem")
 
-    assert new_session("https://api.hubapi.com").verify == "/etc/own.pem"
+    assert new_session("https://api.hubapi.com").verify == "/etc/private.pem"
 
 
 def test_a_request_is_what_requests_itself_would_send() -> None:
     url = "https://api.hubapi.com/crm/objects/2026-03/deals/search?a=b%2Cc"
-    ours = prepared("POST", url, "token", {"limit": 1})
+    ours = prepared("POST", url, "token", json={"limit": 1})
     theirs = requests.Session().prepare_request(
         requests.Request("POST", url, json={"limit": 1}, headers={"Authorization": "Bearer token"})
     )
@@ -46,9 +47,11 @@ def test_a_request_is_what_requests_itself_would_send() -> None:
 
 
 def test_a_form_is_in_the_body_and_in_nothing_else() -> None:
-    request = prepared_form("https://example.com/oauth", {"refresh_token": "a&b=ü", "x": "y"})
+    request = prepared(
+        "POST", "https://example.com/oauth", form={"refresh_token": "a&b=ü", "x": "y"}
+    )
 
-    assert request.body == b"refresh_token=a%26b%3D%C3%BC&x=y"
+    assert request.body == "refresh_token=a%26b%3D%C3%BC&x=y"
     assert (request.method, request.url) == ("POST", "https://example.com/oauth")
     assert request.headers["Content-Length"] == str(len(request.body))
     assert "Authorization" not in request.headers
@@ -86,8 +89,11 @@ def test_an_answer_that_does_not_end_is_given_up(
 ) -> None:
     monkeypatch.setattr(http, limit, 0.1)
 
-    with pytest.raises(requests.ReadTimeout, match="did not end"):
-        answer_to(prepared("GET", f"{endless}/", "token"), new_session(endless), (5.0, 5.0))
+    with pytest.raises(RetryableError) as caught:
+        Http(endless, timeout_s=(5.0, 5.0)).send("GET", "/", "token")
+
+    assert isinstance(caught.value.error, HubSpotUnavailableError)
+    assert "did not end" in str(caught.value.__cause__)
 
 
 @pytest.mark.parametrize(

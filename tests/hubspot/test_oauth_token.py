@@ -1,7 +1,7 @@
 """When an access token is replaced, and by whom, by real HTTP."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
@@ -14,8 +14,8 @@ from include.errors import (
     TokenRejectedError,
     WarehouseUnavailableError,
 )
-from include.hubspot.client import HubSpotClient, Identity
-from include.hubspot.oauth import Kept, OAuthApp, TokenRow
+from include.hubspot.client import HubSpotClient
+from include.hubspot.oauth import Kept, OAuthApp
 from include.hubspot.rate_limit import app_key
 from tests import hubspot_simulator
 from tests.hubspot.test_client import Recorded
@@ -39,14 +39,14 @@ class Store:
         return self.kept
 
     @contextmanager
-    def exclusively(self, key: str) -> Iterator[TokenRow]:
-        yield self
+    def exclusively(self, key: str) -> Iterator[tuple[Kept | None, Callable[[Kept], None]]]:
+        yield self.kept, self.keep
 
-    def keep(self, sealed: str, left_s: float) -> None:
+    def keep(self, kept: Kept) -> None:
         if self.down:
             self.down -= 1
             raise WarehouseUnavailableError("PostgreSQL broke off.")
-        self.kept = Kept(sealed, left_s)
+        self.kept = kept
 
 
 # Before it expires
@@ -204,7 +204,7 @@ def test_an_app_that_was_installed_again_meanwhile_is_taken_from_the_connection(
     simulator: HubSpotSimulator, portal: Portal, app: OAuthApp
 ) -> None:
     again = seen_from_here(install(portal, refresh_token="refresh-token-2"))
-    token = token_of(simulator, app, read_again=lambda: again)
+    token = token_of(simulator, app, app_again=lambda: again)
     client = HubSpotClient(simulator.base_url, token, tenant_id="acme")
     client.account()
     portal.oauth_apps[0].state = "revoked"
@@ -219,7 +219,7 @@ def test_a_new_token_of_another_account_is_never_used(
 ) -> None:
     other = simulator.add(portals.generated(9, deals=5))
     theirs = seen_from_here(install(other, refresh_token="of-another-account"))
-    token = token_of(simulator, app, read_again=lambda: theirs)
+    token = token_of(simulator, app, app_again=lambda: theirs)
     client = HubSpotClient(simulator.base_url, token, tenant_id="acme")
     client.account()
     portal.oauth_apps[0].state = "revoked"
@@ -323,10 +323,10 @@ def test_account_and_scopes_come_with_the_token(
 ) -> None:
     client = HubSpotClient(simulator.base_url, token_of(simulator, app), tenant_id="acme")
 
-    identity = Identity(client)
+    account, scopes = client.account(), client.scopes
 
-    assert identity.account.portal_id == portal.portal_id
-    assert "crm.objects.owners.read" in identity.scopes
+    assert account.portal_id == portal.portal_id
+    assert "crm.objects.owners.read" in scopes
     assert set(portal.requests) == {"oauth_token", "account"}
 
 
@@ -336,7 +336,7 @@ def test_scopes_that_do_not_come_with_the_token_are_asked_for(
     portal.oauth_apps[0].states_account = False
     client = HubSpotClient(simulator.base_url, token_of(simulator, app), tenant_id="acme")
 
-    assert "crm.objects.owners.read" in Identity(client).scopes
+    assert "crm.objects.owners.read" in client.scopes
     assert portal.requests["oauth_introspection"] == 1
 
 
@@ -347,7 +347,7 @@ def test_scopes_that_hubspot_does_not_state_leave_only_to_try(
     portal.add_fault(Fault("404", endpoint="oauth_introspection"))
     client = HubSpotClient(simulator.base_url, token_of(simulator, app), tenant_id="acme")
 
-    assert Identity(client).scopes == frozenset()
+    assert client.scopes == frozenset()
     assert portal.requests["list"] == 1
 
 
@@ -370,10 +370,10 @@ def test_every_token_of_an_app_counts_for_the_same_limit(
 def test_every_token_that_comes_reaches_the_masker(
     simulator: HubSpotSimulator, portal: Portal, app: OAuthApp
 ) -> None:
-    masked: list[str] = []
+    shown: list[str] = []
     store = Store()
 
-    text = token_of(simulator, app, store, on_secret=masked.append).text
-    _ = token_of(simulator, app, store, on_secret=masked.append).text
+    text = token_of(simulator, app, store, on_secret=shown.append).text
+    _ = token_of(simulator, app, store, on_secret=shown.append).text
 
-    assert masked == [text, app.refresh_token] * 2
+    assert shown == [text, app.refresh_token] * 2

@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from include.hubspot.rate_limit import (
     LATE_S,
     HeaderSnapshot,
-    Pace,
     Reservation,
     Rule,
+    Schedule,
     State,
     decide,
     search_rule,
@@ -29,7 +29,7 @@ def demand(permits: int = 1, rule: Rule = RULE, **more: object) -> Reservation:
     return Reservation("app", rule, permits, **more)  # type: ignore[arg-type]
 
 
-def news(limit: int = 190, remaining: int | None = None, ago_s: float = 0.0) -> HeaderSnapshot:
+def headers(limit: int = 190, remaining: int | None = None, ago_s: float = 0.0) -> HeaderSnapshot:
     return HeaderSnapshot(limit, 10.0, remaining, sent_ago_s=ago_s, came_ago_s=ago_s)
 
 
@@ -94,14 +94,16 @@ def test_under_demand_95_percent_of_the_limit_are_used(limit: int) -> None:
     assert used / 5 >= 0.95 * limit
 
 
-@given(news_after=st.lists(st.integers(0, 3), min_size=5, max_size=50))
-def test_headers_of_an_app_that_is_ours_alone_cost_nothing(news_after: list[int]) -> None:
+@given(headers_after=st.lists(st.integers(0, 3), min_size=5, max_size=50))
+def test_headers_of_an_app_that_is_ours_alone_cost_nothing(headers_after: list[int]) -> None:
     state, now = State(), NOW
     slots: list[float] = []
     while now < NOW + 40:
         arrived = sum(now - 10 < slot <= now for slot in slots)
-        said = news(remaining=190 - arrived, ago_s=0.02 * news_after[len(slots) % len(news_after)])
-        state, got = decide(state, now, demand(4, news=said))
+        said = headers(
+            remaining=190 - arrived, ago_s=0.02 * headers_after[len(slots) % len(headers_after)]
+        )
+        state, got = decide(state, now, demand(4, headers=said))
         slots += got
         now = max(now, got[0])
 
@@ -127,7 +129,7 @@ def test_slots_are_evenly_spaced_once_the_window_is_full() -> None:
     ("rule", "allowed"),
     [
         pytest.param(Rule(share=0.5), 95, id="share"),
-        pytest.param(Rule(cap=50), 50, id="own cap"),
+        pytest.param(Rule(cap=50), 50, id="cap"),
         pytest.param(Rule(cap=500), 190, id="a cap above the limit"),
         pytest.param(Rule(share=0.001), 1, id="never nothing"),
     ],
@@ -135,15 +137,15 @@ def test_slots_are_evenly_spaced_once_the_window_is_full() -> None:
 def test_the_settings_of_a_connection_stay_below_what_hubspot_allows(
     rule: Rule, allowed: int
 ) -> None:
-    state, _ = decide(State(), NOW, demand(rule=rule, news=news(190)))
+    state, _ = decide(State(), NOW, demand(rule=rule, headers=headers(190)))
 
-    assert Pace.of(state, rule, NOW).allowed == allowed
+    assert Schedule.of(state, rule, NOW).allowed == allowed
 
 
 def test_what_was_learned_holds_for_the_next_process() -> None:
-    learned, _ = decide(State(), NOW, demand(news=news(250)))
+    learned, _ = decide(State(), NOW, demand(headers=headers(250)))
 
-    assert Pace.of(learned, Rule(), NOW).allowed == 250
+    assert Schedule.of(learned, Rule(), NOW).allowed == 250
 
 
 def test_what_others_use_is_left_to_them() -> None:
@@ -151,10 +153,10 @@ def test_what_others_use_is_left_to_them() -> None:
     now = slots[-1]
     ours = sum(now - 10 < slot <= now for slot in slots)
 
-    state, _ = decide(state, now, demand(news=news(remaining=190 - ours - 5)))
-    slightly = Pace.of(state, RULE, now).allowed
-    state, _ = decide(State(190, 10.0), now, demand(news=news(remaining=190 - 60)))
-    much = Pace.of(state, RULE, now).allowed
+    state, _ = decide(state, now, demand(headers=headers(remaining=190 - ours - 5)))
+    slightly = Schedule.of(state, RULE, now).allowed
+    state, _ = decide(State(190, 10.0), now, demand(headers=headers(remaining=190 - 60)))
+    much = Schedule.of(state, RULE, now).allowed
 
     assert (slightly, much) == (190, 130)
 
@@ -162,25 +164,25 @@ def test_what_others_use_is_left_to_them() -> None:
 def test_others_take_from_their_share_first() -> None:
     rule = Rule(190, share=0.5)
 
-    state, _ = decide(State(), NOW, demand(rule=rule, news=news(remaining=190 - 90)))
+    state, _ = decide(State(), NOW, demand(rule=rule, headers=headers(remaining=190 - 90)))
 
-    assert Pace.of(state, rule, NOW).allowed == 95
+    assert Schedule.of(state, rule, NOW).allowed == 95
 
 
-def test_the_pace_recovers_when_the_others_have_ended() -> None:
-    state, _ = decide(State(), NOW, demand(news=news(remaining=100)))
-    assert Pace.of(state, RULE, NOW).allowed == 100
+def test_the_rate_recovers_when_the_others_have_ended() -> None:
+    state, _ = decide(State(), NOW, demand(headers=headers(remaining=100)))
+    assert Schedule.of(state, RULE, NOW).allowed == 100
 
-    told, _ = decide(state, NOW + 1, demand(news=news(remaining=188)))
+    learned, _ = decide(state, NOW + 1, demand(headers=headers(remaining=188)))
 
-    assert Pace.of(told, RULE, NOW + 1).allowed == 190
-    assert Pace.of(state, RULE, NOW + 11).allowed == 190, "nobody told anything for a window"
+    assert Schedule.of(learned, RULE, NOW + 1).allowed == 190
+    assert Schedule.of(state, RULE, NOW + 11).allowed == 190, "no header said anything for a window"
 
 
 def test_others_are_not_guessed_when_slots_lie_too_far_ahead() -> None:
     state, _ = decide(State(), NOW, demand(500))
 
-    state, _ = decide(state, NOW + 1, demand(news=news(remaining=100)))
+    state, _ = decide(state, NOW + 1, demand(headers=headers(remaining=100)))
 
     assert state.used_by_others == 0
 
@@ -189,8 +191,8 @@ def test_a_window_that_is_nearly_full_is_answered_by_one_pause() -> None:
     state, slots = saturated(20)
     now = slots[-1]
 
-    state, (first,) = decide(state, now, demand(news=news(remaining=0)))
-    state, (second,) = decide(state, now + 0.01, demand(news=news(remaining=0)))
+    state, (first,) = decide(state, now, demand(headers=headers(remaining=0)))
+    state, (second,) = decide(state, now + 0.01, demand(headers=headers(remaining=0)))
 
     assert first - now == pytest.approx(4 * 10.3 / 190, abs=0.001)
     assert second - first == pytest.approx(10.3 / 190, abs=0.001)

@@ -22,7 +22,7 @@ HEADERS = {
 
 
 class Clock:
-    """Time that passes only by sleeping, or when told."""
+    """Time that passes only by sleeping, or when it is set."""
 
     def __init__(self) -> None:
         self.now_s = 1000.0
@@ -40,9 +40,9 @@ class Recorded(LocalLimits):
         super().__init__(clock)
         self.demands: list[Reservation] = []
 
-    def reserve(self, demand: Reservation) -> list[float]:
-        self.demands.append(demand)
-        return super().reserve(demand)
+    def reserve(self, wanted: Reservation) -> list[float]:
+        self.demands.append(wanted)
+        return super().reserve(wanted)
 
 
 def limiter_of(
@@ -92,13 +92,13 @@ def test_what_headers_say_goes_along_with_the_next_reservation() -> None:
     limiter.wait()
     limiter.wait()
 
-    first, second, third = (demand.news for demand in limits.demands)
+    first, second, third = (demand.headers for demand in limits.demands)
     assert (first, third) == (None, None)
     assert second is not None
     assert (second.requests_per_window, second.window_s, second.remaining) == (190, 10.0, 150)
     assert second.sent_ago_s == pytest.approx(1.2)
     assert second.came_ago_s == pytest.approx(1.0)
-    assert limiter.per_s == pytest.approx(190 / 10.3)
+    assert limiter.requests_per_s == pytest.approx(190 / 10.3)
 
 
 @pytest.mark.parametrize("value", ["", "-1", "0", "many", "١٢", "9" * 20])
@@ -110,7 +110,7 @@ def test_a_senseless_header_changes_nothing(value: str) -> None:
     limiter.learn({"X-HubSpot-RateLimit-Max": value}, clock.now_s)
     limiter.wait()
 
-    assert limits.demands[0].news is None
+    assert limits.demands[0].headers is None
 
 
 @pytest.mark.parametrize("value", ["0", "-5", "9" * 20, "61000"])
@@ -123,8 +123,8 @@ def test_an_interval_that_would_stop_everything_is_not_believed(value: str) -> N
     limiter.learn({**headers, "X-HubSpot-RateLimit-Interval-Milliseconds": value}, clock.now_s)
     limiter.wait()
 
-    assert limits.demands[0].news is not None
-    assert limits.demands[0].news.window_s is None
+    assert limits.demands[0].headers is not None
+    assert limits.demands[0].headers.window_s is None
 
 
 def test_a_limit_far_above_our_pace_is_asked_for_once_for_many_requests() -> None:
@@ -196,11 +196,11 @@ def test_threads_that_wait_reserve_together_and_each_gets_a_slot_of_its_own() ->
     permits: list[int] = []
 
     class Slow(LocalLimits):
-        def reserve(self, demand: Reservation) -> list[float]:
-            permits.append(demand.permits)
+        def reserve(self, wanted: Reservation) -> list[float]:
+            permits.append(wanted.permits)
             inside.set()
             go_on.wait(10)
-            return super().reserve(demand)
+            return super().reserve(wanted)
 
     limits = Slow()
     limiter = RateLimiter(limits, lambda: "app", Rule(100))

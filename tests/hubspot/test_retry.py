@@ -16,7 +16,8 @@ from include.errors import (
     TokenRejectedError,
 )
 from include.hubspot.retry import (
-    Failure,
+    NO_RETRY,
+    Answer,
     as_error,
     rate_policy,
     retry_after_s,
@@ -28,13 +29,13 @@ def no_jitter(low: float, high: float) -> float:
     return high if high == 1.0 and low == 0.5 else low
 
 
-def failure(status: int, headers: dict[str, str] | None = None, **fields: Any) -> Failure:
-    return Failure(status, headers or {}, json.dumps(fields).encode(), "GET /crm/deals")
+def failure(status: int, headers: dict[str, str] | None = None, **fields: Any) -> Answer:
+    return Answer(status, headers or {}, json.dumps(fields).encode(), "GET /crm/deals")
 
 
-def page(status: int) -> Failure:
+def page(status: int) -> Answer:
     body = b"\n<html><head><title>Forbidden</title></head></html>"
-    return Failure(status, {}, body, "GET /crm/deals")
+    return Answer(status, {}, body, "GET /crm/deals")
 
 
 @pytest.mark.parametrize(
@@ -52,22 +53,20 @@ def page(status: int) -> Failure:
         pytest.param(failure(500), 1, 1.0, id="first 5xx"),
         pytest.param(failure(502), 3, 4.0, id="third 5xx"),
         pytest.param(failure(521), 9, 30.0, id="5xx at its longest"),
-        pytest.param(failure(429, policyName="DAILY"), 1, None, id="daily quota"),
-        pytest.param(failure(477, {"Retry-After": "7200"}), 1, None, id="moving regions"),
-        pytest.param(failure(401), 1, None, id="bad token"),
-        pytest.param(failure(403), 1, None, id="missing scope"),
-        pytest.param(failure(400), 1, None, id="bad request"),
-        pytest.param(failure(414), 1, None, id="URL too long"),
+        pytest.param(failure(429, policyName="DAILY"), 1, NO_RETRY, id="daily quota"),
+        pytest.param(failure(477, {"Retry-After": "7200"}), 1, NO_RETRY, id="moving regions"),
+        pytest.param(failure(401), 1, NO_RETRY, id="bad token"),
+        pytest.param(failure(403), 1, NO_RETRY, id="missing scope"),
+        pytest.param(failure(400), 1, NO_RETRY, id="bad request"),
+        pytest.param(failure(414), 1, NO_RETRY, id="URL too long"),
         pytest.param(failure(409), 1, 1.0, id="conflict"),
         pytest.param(page(403), 1, 1.0, id="a page of the network edge"),
         pytest.param(page(401), 1, 1.0, id="a page of a proxy"),
-        pytest.param(page(404), 1, None, id="a path that is not there"),
+        pytest.param(page(404), 1, NO_RETRY, id="a path that is not there"),
         pytest.param(failure(302), 1, 1.0, id="a redirect to a login page"),
     ],
 )
-def test_waits_only_for_what_waiting_can_heal(
-    answer: Failure, attempt: int, pause_s: float | None
-) -> None:
+def test_waits_only_for_what_waiting_can_heal(answer: Answer, attempt: int, pause_s: float) -> None:
     assert seconds_to_wait(answer, attempt, no_jitter) == pause_s
 
 
@@ -144,7 +143,7 @@ def test_a_migration_is_waited_for_a_day_at_most() -> None:
     ],
 )
 def test_an_answer_becomes_the_error_for_who_must_act(
-    answer: Failure, error: type[Exception], said: str
+    answer: Answer, error: type[Exception], said: str
 ) -> None:
     raised = as_error(answer, "acme")
 
@@ -197,11 +196,11 @@ def test_a_page_of_the_network_edge_is_not_taken_for_hubspots_word(status: int) 
 def test_a_body_nested_without_end_is_no_crash() -> None:
     body = b"[" * 100_000
 
-    assert as_error(Failure(400, {}, body, "GET /crm/deals"), "acme")
+    assert as_error(Answer(400, {}, body, "GET /crm/deals"), "acme")
 
 
 def test_an_html_body_is_an_answer_like_any_other() -> None:
-    raised = as_error(Failure(502, {}, b"<html>Bad gateway</html>", "GET /crm/deals"), "acme")
+    raised = as_error(Answer(502, {}, b"<html>Bad gateway</html>", "GET /crm/deals"), "acme")
 
     assert "no message" in str(raised)
     assert "<html>" not in str(raised)

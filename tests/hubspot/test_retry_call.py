@@ -1,7 +1,7 @@
 import pytest
 
 from include.errors import HubSpotUnavailableError
-from include.hubspot.retry import RetryableError, no_retry, retry_call
+from include.hubspot.retry import NO_RETRY, RetryableError, retry_call
 
 
 class Failing:
@@ -14,7 +14,7 @@ class Failing:
         if self.left:
             self.left -= 1
             raise RetryableError(
-                lambda attempt: 2.0 * attempt, HubSpotUnavailableError("it broke off.")
+                HubSpotUnavailableError("it broke off."), lambda attempt: 2.0 * attempt
             )
         return "answer"
 
@@ -26,7 +26,7 @@ def test_what_fails_is_tried_again_after_the_pause_that_it_asks_for() -> None:
     assert slept == [2.0, 4.0, 6.0]
 
 
-def test_a_pause_that_goes_beyond_the_patience_is_not_begun() -> None:
+def test_a_pause_that_goes_beyond_the_time_out_is_not_begun() -> None:
     slept: list[float] = []
 
     with pytest.raises(HubSpotUnavailableError, match="it broke off"):
@@ -39,7 +39,7 @@ def test_what_can_not_be_healed_is_not_tried_again() -> None:
     slept: list[float] = []
 
     def fail() -> None:
-        raise RetryableError(no_retry, HubSpotUnavailableError("it is hopeless."))
+        raise RetryableError(HubSpotUnavailableError("it is hopeless."), lambda _: NO_RETRY)
 
     with pytest.raises(HubSpotUnavailableError):
         retry_call(fail, 60.0, sleep=slept.append)

@@ -69,7 +69,7 @@ def hook(monkeypatch: pytest.MonkeyPatch, host: str, **extra: object) -> HubSpot
     return HubSpotHook("hubspot_acme")
 
 
-def test_a_certificate_that_nobody_signed_is_refused_at_once_and_gets_no_token(
+def test_a_self_signed_certificate_is_refused_at_once_and_gets_no_token(
     impostor: Impostor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client = hook(monkeypatch, impostor.url).get_conn()
@@ -84,7 +84,7 @@ def test_a_certificate_that_nobody_signed_is_refused_at_once_and_gets_no_token(
     assert TOKEN not in str(caught.value)
 
 
-def test_an_authority_of_ones_own_is_trusted_if_it_is_named(
+def test_a_private_authority_is_trusted_if_it_is_named(
     impostor: Impostor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(impostor.certificate))
@@ -132,14 +132,14 @@ def test_plain_text_over_a_network_is_refused(monkeypatch: pytest.MonkeyPatch, h
 
 @pytest.mark.parametrize("host", ["http://127.0.0.1:8090", "http://localhost", "http://[::1]:1"])
 def test_plain_text_within_the_machine_is_fine(monkeypatch: pytest.MonkeyPatch, host: str) -> None:
-    assert hook(monkeypatch, host).get_conn().base_url == host
+    assert hook(monkeypatch, host).get_conn().transport.base_url == host
 
 
 @pytest.mark.parametrize("value", [True, "true"])
 def test_plain_text_can_be_allowed(monkeypatch: pytest.MonkeyPatch, value: object) -> None:
     client = hook(monkeypatch, "http://simulator:8090", allow_plain_http=value).get_conn()
 
-    assert client.base_url == "http://simulator:8090"
+    assert client.transport.base_url == "http://simulator:8090"
 
 
 @pytest.mark.parametrize("value", [False, "no", "", None, 1])
@@ -156,4 +156,4 @@ def test_without_a_connection_the_environment_allows_it(monkeypatch: pytest.Monk
 
     monkeypatch.setenv("HUBSPOT_ALLOW_PLAIN_HTTP", "true")
 
-    assert HubSpotHook("hubspot_default").get_conn().base_url == "http://simulator:8090"
+    assert HubSpotHook("hubspot_default").get_conn().transport.base_url == "http://simulator:8090"

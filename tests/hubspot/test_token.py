@@ -53,7 +53,8 @@ def test_a_token_that_is_not_accepted_is_not_used() -> None:
     def refuse(text: str) -> None:
         raise PortalMismatchError(f"not {text[:3]}")
 
-    token = Token("old", lambda: "new", refuse)
+    token = Token("old", lambda: "new")
+    token.accept = refuse
 
     with pytest.raises(PortalMismatchError):
         token.replaced("old")

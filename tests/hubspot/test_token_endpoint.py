@@ -13,20 +13,23 @@ from include.errors import (
     PortalMigratingError,
     RateLimitedError,
 )
-from include.hubspot.oauth import OAuthApp, TokenEndpoint
-from include.hubspot.retry import RetryableError
+from include.hubspot.http import Http
+from include.hubspot.oauth import OAuthApp, introspected, refreshed
+from include.hubspot.retry import NO_RETRY, RetryableError
 from tests.hubspot_simulator import Fault, HubSpotSimulator, Portal
 
+VERSION = "2026-03"
 
-def endpoint_of(simulator: HubSpotSimulator, version: str = "2026-03") -> TokenEndpoint:
-    return TokenEndpoint(simulator.base_url, version, tenant_id="acme", timeout_s=(5, 0.5))
+
+def http_of(simulator: HubSpotSimulator) -> Http:
+    return Http(simulator.base_url, tenant_id="acme", timeout_s=(5, 0.5))
 
 
 @pytest.mark.parametrize("version", ["v3", "2026-03", "2026-09"])
 def test_a_refresh_tells_token_account_and_scopes(
     simulator: HubSpotSimulator, portal: Portal, app: OAuthApp, version: str
 ) -> None:
-    grant = endpoint_of(simulator, version).refreshed(app, app.refresh_token)
+    grant = refreshed(http_of(simulator), version, app, app.refresh_token)
 
     assert (grant.hub_id, grant.expires_in) == (portal.portal_id, 1_800)
     assert grant.refresh_token == app.refresh_token
@@ -36,14 +39,14 @@ def test_a_refresh_tells_token_account_and_scopes(
 def test_introspection_tells_account_and_scopes(
     simulator: HubSpotSimulator, portal: Portal, app: OAuthApp
 ) -> None:
-    endpoint = endpoint_of(simulator)
-    token = endpoint.refreshed(app, app.refresh_token).access_token
+    http = http_of(simulator)
+    token = refreshed(http, VERSION, app, app.refresh_token).access_token
 
-    info = endpoint.introspected(app, token)
+    info = introspected(http, VERSION, app, token)
 
     assert info is not None
     assert info.hub_id == portal.portal_id
-    assert endpoint.introspected(app, "unknown") is None
+    assert introspected(http, VERSION, app, "unknown") is None
 
 
 @pytest.mark.parametrize(
@@ -68,7 +71,7 @@ def test_a_refusal_is_for_a_person_and_shows_no_secret(
     app = replace(app, **changed)
 
     with pytest.raises(OAuthAppError) as caught:
-        endpoint_of(simulator).refreshed(app, app.refresh_token)
+        refreshed(http_of(simulator), VERSION, app, app.refresh_token)
 
     message = str(caught.value)
     assert f"(400 {said}" in message
@@ -98,10 +101,10 @@ def test_a_failure_is_as_any_requests(
     portal.add_fault(fault)
 
     with pytest.raises(RetryableError) as caught:
-        endpoint_of(simulator).refreshed(app, app.refresh_token)
+        refreshed(http_of(simulator), VERSION, app, app.refresh_token)
 
     assert type(caught.value.error) is error
-    assert (caught.value.pause_s(1) is not None) == again
+    assert (caught.value.pause_s(1) < NO_RETRY) == again
 
 
 @pytest.mark.parametrize("kind", ["401", "403"])
@@ -111,7 +114,7 @@ def test_a_refusal_without_a_reason_that_is_known_is_for_a_person_too(
     portal.add_fault(Fault(kind))
 
     with pytest.raises(OAuthAppError, match="it does not say why"):
-        endpoint_of(simulator).refreshed(app, app.refresh_token)
+        refreshed(http_of(simulator), VERSION, app, app.refresh_token)
 
 
 def test_an_answer_of_another_shape_is_for_a_developer(
@@ -120,7 +123,7 @@ def test_an_answer_of_another_shape_is_for_a_developer(
     portal.oauth_apps[0].expires_in_s = -1
 
     with pytest.raises(RetryableError) as caught:
-        endpoint_of(simulator).refreshed(app, app.refresh_token)
+        refreshed(http_of(simulator), VERSION, app, app.refresh_token)
 
     assert isinstance(caught.value.error, ContractError)
     assert "access-token" not in str(caught.value.error)

@@ -90,7 +90,7 @@ def take_scan(warehouse: Warehouse, portal: Portal, tenant: str, run_id: str, mo
         portal.faults = []
         return
     portal.faults = []
-    # changed calculated values change no timestamp: finding them takes a full scan
+    # a change of calculated values shows nowhere: finding it takes a full scan
     unseen = "" if done["mode"] == "full" else "amount_in_home_currency"
     assert_equals_the_portal(warehouse, portal, tenant, but=unseen)
     assert associations(warehouse, tenant) == truth_of_associations(portal)

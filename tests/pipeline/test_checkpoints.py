@@ -13,7 +13,7 @@ from include.pipeline import associations, history
 from include.pipeline.check_quality import check_quality
 from include.pipeline.extract_deals import Extracted, extract_deals
 from include.pipeline.load import chunk_writer
-from include.pipeline.load.dlt_loader import Loader
+from include.pipeline.load.dlt_loader import DltLoader
 from include.pipeline.read.concurrency import PageBudget
 from include.pipeline.validate_token import validate_token
 from include.scan import Scan
@@ -86,7 +86,7 @@ def searching(warehouse: Warehouse, small: Portal) -> Scan:
 def killed_at(checkpoint: int) -> Callable[[dict[str, Any]], None]:
     seen = 0
 
-    def on_checkpoint(reported: dict[str, Any]) -> None:
+    def on_checkpoint(shown: dict[str, Any]) -> None:
         nonlocal seen
         seen += 1
         if seen == checkpoint:
@@ -96,8 +96,8 @@ def killed_at(checkpoint: int) -> Callable[[dict[str, Any]], None]:
 
 
 def killed_at_object(name: str) -> Callable[[dict[str, Any]], None]:
-    def on_checkpoint(reported: dict[str, Any]) -> None:
-        if reported["object"] == name:
+    def on_checkpoint(shown: dict[str, Any]) -> None:
+        if shown["object"] == name:
             raise Killed
 
     return on_checkpoint
@@ -154,32 +154,32 @@ def test_the_figures_are_those_of_all_tries_together(warehouse: Warehouse, porta
     row = object_row(warehouse, what)
     assert row["records_received"] == row["rows_written"] == 2_300
     assert row["pages"] >= 23
-    # requests of pages that were read ahead when the kill came are not recorded
+    # requests of pages that were read ahead when the kill came are not counted
     sent = sum(portal.requests.values()) - before
     assert sent - CHECKPOINT_PAGES - 2 <= extracted["requests"] <= sent
 
 
 def test_a_checkpoint_tells_how_far_the_scan_is(warehouse: Warehouse, portal: Portal) -> None:
-    what, reported = scan(objects=BARE), []
+    what, shown = scan(objects=BARE), []
     validate_token(what)
 
-    extract(what, reported.append)
+    extract(what, shown.append)
 
-    assert [one["object"] for one in reported] == ["deals"] * len(reported)
-    assert reported[-1]["pages"] == object_row(warehouse, what)["pages"]
-    assert reported[-1]["position"]["live"]["remaining"] == []
+    assert [one["object"] for one in shown] == ["deals"] * len(shown)
+    assert shown[-1]["pages"] == object_row(warehouse, what)["pages"]
+    assert shown[-1]["position"]["live"]["remaining"] == []
 
 
 def test_what_comes_slowly_is_stored_before_a_chunk_is_full(
     warehouse: Warehouse, portal: Portal
 ) -> None:
     portal.latency_s = 0.05
-    what, reported = scan(objects=BARE), []
+    what, shown = scan(objects=BARE), []
     validate_token(what)
 
-    extract(what, reported.append)
+    extract(what, shown.append)
 
-    assert reported[0]["pages"] < CHECKPOINT_PAGES // 2
+    assert shown[0]["pages"] < CHECKPOINT_PAGES // 2
 
 
 def small_portal(serve: Serve, deals: int) -> Portal:
@@ -192,14 +192,14 @@ def test_pages_that_turn_out_to_be_large_make_chunks_smaller(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(chunk_writer, "CHUNK_BYTES", 1)
-    monkeypatch.setattr(Loader, "load", lambda *_: None)
+    monkeypatch.setattr(DltLoader, "load", lambda *_: None)
     small_portal(serve, deals=1_000)
     what, pages = scan(objects=BARE), []
     validate_token(what)
 
-    def note(reported: dict[str, Any]) -> None:
-        pages.append(reported["pages"])
-        if reported["pages"] >= 7:
+    def note(shown: dict[str, Any]) -> None:
+        pages.append(shown["pages"])
+        if shown["pages"] >= 7:
             raise Killed
 
     with pytest.raises(Killed):
@@ -212,7 +212,7 @@ def test_readers_get_less_far_ahead_of_pages_that_turn_out_to_be_large(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(chunk_writer, "CHUNK_BYTES", 1)
-    monkeypatch.setattr(Loader, "load", lambda *_: None)
+    monkeypatch.setattr(DltLoader, "load", lambda *_: None)
     allowed: list[int] = []
     monkeypatch.setattr(PageBudget, "resize", lambda _, pages: allowed.append(pages))
     small_portal(serve, deals=500)
@@ -299,7 +299,7 @@ def test_an_outdated_try_writes_nothing_more(warehouse: Warehouse, portal: Porta
     what = scan(objects=BARE)
     validate_token(what)
 
-    def be_overtaken(reported: dict[str, Any]) -> None:
+    def be_overtaken(shown: dict[str, Any]) -> None:
         if not query(warehouse, "select from scans where attempt > 2"):
             ScanLog(warehouse, what).next_attempt()
 
@@ -365,7 +365,7 @@ def test_what_was_loaded_before_its_checkpoint_was_written_is_not_sent_again(
     warehouse: Warehouse, small: Portal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     what, chunks, sent = scan(objects=BARE), 0, 0
-    checkpoint, load = ScanObjects.checkpoint, Loader.load
+    checkpoint, load = ScanObjects.checkpoint, DltLoader.load
 
     def kill(self: ScanObjects, log: ScanLog, chunk: Chunk | None, *figures: Any) -> None:
         nonlocal chunks
@@ -374,7 +374,7 @@ def test_what_was_loaded_before_its_checkpoint_was_written_is_not_sent_again(
             raise Killed
         checkpoint(self, log, chunk, *figures)
 
-    def count(self: Loader, table: pa.Table, *arguments: Any, **options: Any) -> None:
+    def count(self: DltLoader, table: pa.Table, *arguments: Any, **options: Any) -> None:
         nonlocal sent
         sent += table.num_rows
         load(self, table, *arguments, **options)
@@ -384,7 +384,7 @@ def test_what_was_loaded_before_its_checkpoint_was_written_is_not_sent_again(
         patched.setattr(ScanObjects, "checkpoint", kill)
         with pytest.raises(Killed):
             extract_deals(what, 2)
-    monkeypatch.setattr(Loader, "load", count)
+    monkeypatch.setattr(DltLoader, "load", count)
 
     extract_deals(what, 2)
 

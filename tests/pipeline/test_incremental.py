@@ -9,10 +9,10 @@ import pyarrow as pa
 import pytest
 
 from include.errors import QualityError
-from include.hubspot.client import HubSpotClient
+from include.hubspot.http import Transport
 from include.pipeline.check_quality import check_quality
 from include.pipeline.extract_deals import extract_deals
-from include.pipeline.load.dlt_loader import Loader
+from include.pipeline.load.dlt_loader import DltLoader
 from include.pipeline.validate_token import validate_token
 from include.scan import Window
 from include.warehouse.connection import Warehouse
@@ -257,7 +257,7 @@ def test_a_clock_ahead_of_hubspots_does_not_move_the_watermark_past_unread_chang
     warehouse: Warehouse, portal: Portal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     an_hour_behind = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=1)
-    monkeypatch.setattr(HubSpotClient, "server_time", an_hour_behind)
+    monkeypatch.setattr(Transport, "server_time", an_hour_behind)
 
     run(scan("1", search_lag_s=60, objects=BARE))
 
@@ -389,13 +389,13 @@ def test_only_records_that_changed_are_sent_to_postgresql(
 ) -> None:
     run(scan("1", objects=BARE))
     portal.drift(live(portal), amount_in_home_currency="123.45")
-    sent, load = [], Loader.load
+    sent, load = [], DltLoader.load
 
-    def recorded(loader: Loader, table: pa.Table, *rest: Any, **settings: Any) -> None:
+    def recorded(loader: DltLoader, table: pa.Table, *rest: Any, **settings: Any) -> None:
         sent.append(table.num_rows)
         load(loader, table, *rest, **settings)
 
-    monkeypatch.setattr(Loader, "load", recorded)
+    monkeypatch.setattr(DltLoader, "load", recorded)
 
     run(scan("2", mode="full", objects=BARE))
 
@@ -412,7 +412,7 @@ def test_changes_during_three_scans_are_there_after_the_next(
     fourth = run(scan("4", search_lag_s=2, objects=BARE))
 
     assert fourth["mode"] == "incremental"
-    # changed calculated values change no timestamp: finding them takes a full scan
+    # a change of calculated values shows nowhere: finding it takes a full scan
     assert_equals_the_portal(warehouse, portal, but="amount_in_home_currency")
     run(scan("5", mode="full", objects=BARE))
     assert_equals_the_portal(warehouse, portal)

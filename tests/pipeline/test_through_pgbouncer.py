@@ -65,7 +65,7 @@ def test_scans_that_are_killed_end_with_what_the_accounts_hold(
 ) -> None:
     """Two tenants at once, full and incremental; orphans beside their successors."""
     with sessions_seen(database_url, names="hubspot_deals/%") as seen:
-        result = run_chaos(
+        chaos_run = run_chaos(
             pooler.warehouse(warehouse.schema),
             tmp_path / "chaos",
             Budget(seed=3, kills=2),
@@ -73,8 +73,8 @@ def test_scans_that_are_killed_end_with_what_the_accounts_hold(
             deals=1_500,
         )
 
-    print(result, f"at most {seen.most} sessions", sep="\n")
-    assert result.kills == 2 * 2
+    print(chaos_run, f"at most {seen.most} sessions", sep="\n")
+    assert chaos_run.kills == 2 * 2
     assert seen.most <= POOL_SIZE
 
 
@@ -157,7 +157,7 @@ def test_a_rate_limit_is_kept_by_all(warehouse: Warehouse, pooler: PgBouncer) ->
     with ThreadPoolExecutor(8) as executor:
         slots = [slot for slots in executor.map(reserve, range(8)) for slot in slots]
 
-    # what remains after the first burst is handed out one by one, to each caller
+    # what remains after the first burst is handed out one by one, to each that asks
     assert max(slots) - min(slots) >= (8 * 20 - 100) * 10 / 100
     (limiter,) = query(warehouse, "select revision, granted from rate_limits")
     assert limiter["revision"] == sum(limiter["granted"]) == 8 * 20

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from include.hubspot.oauth import OAuthApp, OAuthToken, TokenEndpoint, TokenStore
+from include.hubspot.http import Http
+from include.hubspot.oauth import OAuthApp, OAuthToken, TokenStore
 from tests import hubspot_simulator
 from tests.hubspot_simulator import HubSpotSimulator, Portal, portals
 
@@ -65,9 +66,9 @@ def token_of(
     sleep: Callable[[float], None] = lambda _: None,
     **more: Any,
 ) -> OAuthToken:
-    endpoint = TokenEndpoint(simulator.base_url, "2026-03", tenant_id="acme", timeout_s=(5, 5))
+    http = Http(simulator.base_url, tenant_id="acme", timeout_s=(5, 5))
     return OAuthToken(
-        app, endpoint, store, tenant_id="acme", retry_timeout_s=retry_timeout_s, sleep=sleep, **more
+        app, http, "2026-03", store, retry_timeout_s=retry_timeout_s, sleep=sleep, **more
     )
 
 

@@ -10,7 +10,8 @@ import os
 import sys
 
 from include.hubspot.client import HubSpotClient
-from include.hubspot.oauth import OAuthApp, OAuthToken, TokenEndpoint
+from include.hubspot.http import Http
+from include.hubspot.oauth import OAuthApp, OAuthToken
 from include.warehouse.connection import Warehouse
 from include.warehouse.oauth_tokens import SharedTokens
 
@@ -18,7 +19,8 @@ from include.warehouse.oauth_tokens import SharedTokens
 def main(base_url: str, client_id: str, client_secret: str, refresh: str, schema: str) -> None:
     token = OAuthToken(
         OAuthApp(client_id, client_secret, refresh),
-        TokenEndpoint(base_url, "2026-03", timeout_s=(10, 20)),
+        Http(base_url, timeout_s=(10, 20)),
+        "2026-03",
         SharedTokens(Warehouse.from_url(os.environ["DATABASE_URL"], schema)),
         retry_timeout_s=60,
     )

@@ -28,7 +28,7 @@ def main(base_url: str, token: str, seconds: str, threads: str, schema: str) -> 
 
     with ThreadPoolExecutor(int(threads)) as executor:
         list(executor.map(ask_until_the_end, range(int(threads))))
-    figures = {"requests": client.requests, "throttled": client.throttled}
+    figures = {"requests": client.transport.requests, "throttled": client.transport.throttled}
     print(json.dumps({**figures, "cpu_s": time.process_time()}))
 
 

@@ -11,6 +11,7 @@ import pytest
 from psycopg import sql
 
 from include.errors import WarehouseUnavailableError
+from include.hubspot.oauth import Kept
 from include.warehouse import fencing
 from include.warehouse import migrations as migrations_module
 from include.warehouse.connection import Warehouse
@@ -133,9 +134,9 @@ def test_scans_of_all_tenants_get_on(
 def test_a_refresh_of_a_token_gets_on(warehouse: Warehouse, reader: str, database_url: str) -> None:
     with (
         holding_everything(warehouse, database_url, reader),
-        SharedTokens(warehouse).exclusively("key") as row,
+        SharedTokens(warehouse).exclusively("key") as (_, keep),
     ):
-        row.keep("sealed", 60)
+        keep(Kept("sealed", 60))
 
     kept = SharedTokens(warehouse).read("key")
     assert kept is not None

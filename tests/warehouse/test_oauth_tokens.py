@@ -42,9 +42,9 @@ def _table(warehouse: Warehouse) -> sql.Identifier:
 
 def test_what_was_kept_is_read_with_the_time_that_is_left(warehouse: Warehouse) -> None:
     tokens = SharedTokens(warehouse)
-    with tokens.exclusively("k") as row:
-        assert row.kept is None
-        row.keep("sealed", 100.0)
+    with tokens.exclusively("k") as (before, keep):
+        assert before is None
+        keep(Kept("sealed", 100.0))
 
     kept = tokens.read("k")
 
@@ -56,14 +56,14 @@ def test_what_was_kept_is_read_with_the_time_that_is_left(warehouse: Warehouse) 
 
 def test_of_two_who_want_a_row_the_second_finds_what_the_first_kept(warehouse: Warehouse) -> None:
     def second() -> Kept | None:
-        with SharedTokens(warehouse).exclusively("k") as row:
-            return row.kept
+        with SharedTokens(warehouse).exclusively("k") as (kept, _):
+            return kept
 
     with ThreadPoolExecutor(1) as executor:
-        with SharedTokens(warehouse).exclusively("k") as row:
+        with SharedTokens(warehouse).exclusively("k") as (_, keep):
             waiting = executor.submit(second)
             _wait_for_a_waiter(warehouse)
-            row.keep("sealed", 100.0)
+            keep(Kept("sealed", 100.0))
         found = waiting.result(10)
 
     assert found is not None
@@ -74,21 +74,21 @@ def test_rows_of_other_apps_do_not_wait(warehouse: Warehouse) -> None:
     tokens = SharedTokens(warehouse)
 
     with tokens.exclusively("k") as mine, tokens.exclusively("another") as theirs:
-        assert (mine.kept, theirs.kept) == (None, None)
+        assert (mine[0], theirs[0]) == (None, None)
 
 
 def test_who_fails_leaves_the_row_as_it_was_and_free(warehouse: Warehouse) -> None:
     tokens = SharedTokens(warehouse)
 
     def fail() -> None:
-        with tokens.exclusively("k") as row:
-            row.keep("half done", 100.0)
+        with tokens.exclusively("k") as (_, keep):
+            keep(Kept("half done", 100.0))
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
         fail()
-    with tokens.exclusively("k") as row:
-        assert row.kept is None
+    with tokens.exclusively("k") as (kept, _):
+        assert kept is None
 
 
 @pytest.fixture(params=["direct", pytest.param("pgbouncer", marks=needs_pgbouncer)])

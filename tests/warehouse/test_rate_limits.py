@@ -48,7 +48,7 @@ def test_many_at_once_get_slots_in_one_row_without_a_gap(warehouse: Warehouse) -
     def reserve(_: int) -> None:
         limits = SharedLimits(warehouse)
         for _ in range(10):
-            limits.reserve(demand(2, news=HeaderSnapshot(1_000, None, None, 0, 0)))
+            limits.reserve(demand(2, headers=HeaderSnapshot(1_000, None, None, 0, 0)))
 
     with ThreadPoolExecutor(8) as executor:
         list(executor.map(reserve, range(8)))
@@ -65,7 +65,7 @@ def test_apps_do_not_wait_for_each_other(warehouse: Warehouse) -> None:
 
 
 def test_what_a_process_learned_is_known_to_the_next(warehouse: Warehouse) -> None:
-    SharedLimits(warehouse).reserve(demand(news=HeaderSnapshot(1_000, 10.0, 990, 0, 0)))
+    SharedLimits(warehouse).reserve(demand(headers=HeaderSnapshot(1_000, 10.0, 990, 0, 0)))
 
     slots = SharedLimits(warehouse).reserve(demand(300))
 
@@ -91,7 +91,7 @@ def test_a_connection_that_the_server_closed_is_opened_again(warehouse: Warehous
     assert row(warehouse)["revision"] == 2
 
 
-def test_a_process_that_was_stopped_between_its_statements_holds_up_nobody(
+def test_a_process_that_was_stopped_between_its_statements_blocks_no_other(
     warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stopped, go_on = threading.Event(), threading.Event()
@@ -136,7 +136,7 @@ def test_a_role_that_may_not_write_is_told_what_to_grant(
             connection.execute("drop role nobody_here")
 
 
-def test_limiters_that_nobody_uses_any_more_are_forgotten(warehouse: Warehouse) -> None:
+def test_limiters_that_are_not_used_any_more_are_forgotten(warehouse: Warehouse) -> None:
     limits = SharedLimits(warehouse)
     limits.reserve(demand())
     with warehouse.connect() as connection:
@@ -219,7 +219,7 @@ def test_what_another_app_of_the_customer_uses_is_left_to_it(
     assert all(one["requests"] for one in ours)
 
 
-def test_the_cost_of_a_limit_that_nobody_reaches_is_no_matter(
+def test_a_limit_that_is_not_reached_costs_next_to_nothing(
     warehouse: Warehouse,
 ) -> None:
     limiter = RateLimiter(SharedLimits(warehouse), lambda: "app:1", Rule())

@@ -1,4 +1,4 @@
-"""From HubSpot's records to Arrow tables, and from those to chunks that are loaded together.
+"""From HubSpot's records to Arrow tables.
 
 HubSpot sends every value as text. The typed columns are converted, `properties` stays JSON text.
 docs/api-integration.md#values
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
 from itertools import accumulate
+from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -20,7 +21,6 @@ from xxhash import xxh3_64
 
 from include.errors import ContractError
 from include.hubspot.answers import Record
-from include.pipeline.context import ScanContext
 from include.pipeline.load.typed_columns import (
     DECIMAL_PRECISION,
     DECIMAL_SCALE,
@@ -29,7 +29,6 @@ from include.pipeline.load.typed_columns import (
     TypedColumn,
 )
 from include.warehouse.checkpoints import Chunk
-from include.warehouse.records import RecordTable
 from include.warehouse.values import to_json, to_timestamp
 
 TEXT = pa.string()
@@ -37,11 +36,11 @@ TIMESTAMP = pa.timestamp("us", tz="UTC")
 BOOL = pa.bool_()
 
 _TYPES: dict[Kind, pa.DataType] = {
-    Kind.TEXT: TEXT,
-    Kind.KEY: TEXT,
-    Kind.NUMBER: pa.decimal128(DECIMAL_PRECISION, DECIMAL_SCALE),
-    Kind.TIMESTAMP: TIMESTAMP,
-    Kind.BOOL: BOOL,
+    "text": TEXT,
+    "key": TEXT,
+    "number": pa.decimal128(DECIMAL_PRECISION, DECIMAL_SCALE),
+    "timestamp": TIMESTAMP,
+    "bool": BOOL,
 }
 
 #: What every record has, besides its key.
@@ -142,11 +141,15 @@ def to_batch(
         "_tenant_id": pa.repeat(pa.scalar(tenant_id), len(kept)),
         "object": pa.repeat(pa.scalar(object_name), len(kept)),
         shape.id_column: ids,
-        **_typed_columns(typed, shape, misfits),
-        "created_at": _timestamps("created_at", (r.created_at for r in kept), misfits),
-        "updated_at": _timestamps("updated_at", (r.updated_at for r in kept), misfits),
+        **{
+            column.name: _converted(column.name, column.convert, texts, misfits)
+            for column, texts in zip(shape.typed_columns, typed, strict=True)
+        },
+        **{
+            name: _converted(name, to_timestamp, map(attrgetter(name), kept), misfits)
+            for name in ("created_at", "updated_at", "archived_at")
+        },
         "archived": [bool(record.archived) for record in kept],
-        "archived_at": _timestamps("archived_at", (r.archived_at for r in kept), misfits),
         "url": [record.url for record in kept],
         "properties": _as_they_came(kept),
         "_content_hash": hashes,
@@ -174,12 +177,21 @@ def joined(batches: Sequence[Batch], shape: Shape) -> Batch:
     ids = table[shape.id_column].to_pylist()
     twice = len(ids) - len(set(ids))
     if twice:
-        table = table.take(pa.array(_last_per_id(ids)))
+        table = table.take(_last_per_id(ids))
     return Batch(
         table=table,
         misfits=sum((batch.misfits for batch in batches), Counter()),
         merges={gone: into for batch in batches for gone, into in batch.merges.items()},
         duplicates_dropped=twice + sum(batch.duplicates_dropped for batch in batches),
+    )
+
+
+def chunk_of(table: pa.Table, shape: Shape) -> Chunk:
+    """Return what a checkpoint keeps of the records that are loaded together."""
+    return Chunk(
+        ids=table[shape.id_column].to_pylist(),
+        hashes=table["_content_hash"].to_pylist(),
+        modified_us=table["updated_at"].cast(pa.int64()).to_pylist(),
     )
 
 
@@ -198,7 +210,7 @@ def within_bounds(table: pa.Table) -> pa.Table:
 
 
 def _as_they_came(records: Sequence[Record]) -> pa.Array:
-    """Return HubSpot's own bytes as text. They are UTF-8: the answers' decoder saw to it."""
+    """Return the bytes that HubSpot sent as text. The decoder of answers made sure of UTF-8."""
     raws = [record.properties for record in records]
     sizes = (len(JSONB_VERSION) + memoryview(raw).nbytes for raw in raws)
     offsets = array("i", accumulate(sizes, initial=0))
@@ -279,31 +291,16 @@ def _values(
         return tuple(_as_text(document.get(name)) for name in names)
 
 
-def _typed_columns(
-    values: Sequence[Sequence[str | None]], shape: Shape, misfits: Counter[str]
-) -> dict[str, list[Any]]:
-    return {
-        column.name: _convert_all(column.name, texts, column.convert, misfits)
-        for column, texts in zip(shape.typed_columns, values, strict=True)
-    }
-
-
 def _as_text(value: object) -> str | None:
     if value is None or isinstance(value, str):
         return value
     return json.dumps(value)
 
 
-def _timestamps(
-    column: str, texts: Iterable[str | None], misfits: Counter[str]
-) -> list[datetime | None]:
-    return _convert_all(column, texts, to_timestamp, misfits)
-
-
-def _convert_all(
+def _converted(
     column: str,
-    texts: Iterable[str | None],
     convert: Callable[[str], Any],
+    texts: Iterable[str | None],
     misfits: Counter[str],
 ) -> list[Any]:
     """Convert a column: no value and "" become None, and so does what does not fit, counted."""
@@ -315,59 +312,3 @@ def _convert_all(
             values.append(None)
             misfits[column] += 1
     return values
-
-
-@dataclass(frozen=True)
-class Loaded:
-    """``merges``: id of a record that was merged away → the record it went into."""
-
-    chunk: Chunk
-    merges: dict[int, int]
-    duplicates_dropped: int
-
-
-class ArrowBuffer:
-    """Collects records, as Arrow tables: answers and their objects can be forgotten meanwhile."""
-
-    def __init__(self, extraction: ScanContext, table: RecordTable) -> None:
-        self._extraction = extraction
-        self._table = table
-        self._object_name = table.object_name
-        self._shape = shape_of(table.object_name)
-        self._batches: list[Batch] = []
-
-    def add(self, records: Sequence[Record], extracted_at: datetime) -> int:
-        """Take records, and return how many bytes all that was collected has."""
-        batch = to_batch(
-            records,
-            self._shape,
-            tenant_id=self._extraction.tenant.id,
-            object_name=self._object_name,
-            scan_id=self._extraction.scan.id,
-            extracted_at=extracted_at,
-        )
-        prefix = "" if self._object_name == "deals" else f"{self._object_name}."
-        self._extraction.totals.misfits.update({prefix + k: n for k, n in batch.misfits.items()})
-        self._batches.append(batch)
-        return sum(batch.table.nbytes for batch in self._batches)
-
-    def load(self) -> Loaded:
-        """Load what was collected; all of it is in PostgreSQL afterwards, or it raises."""
-        batch, self._batches = joined(self._batches, self._shape), []
-        chunk = Chunk(
-            ids=batch.table[self._shape.id_column].to_pylist(),
-            hashes=batch.table["_content_hash"].to_pylist(),
-            modified_us=batch.table["updated_at"].cast(pa.int64()).to_pylist(),
-        )
-        if self._extraction.scan.rewrite_rows:
-            self._extraction.loader.load(batch.table, self._shape, rewrite=True)
-        # What is held as it came is not sent at all: to look is ten times cheaper than to merge.
-        elif changed := self._table.changed_among(chunk):
-            whole = len(changed) == len(chunk.ids)
-            table = batch.table if whole else batch.table.take(pa.array(changed))
-            self._extraction.loader.load(table, self._shape)
-        return Loaded(
-            chunk=chunk,
-            merges=batch.merges,
-            duplicates_dropped=batch.duplicates_dropped,
-        )

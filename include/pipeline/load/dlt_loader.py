@@ -9,7 +9,6 @@ import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
 
 import adbc_driver_manager
 import psycopg2
@@ -74,11 +73,11 @@ def _url(self: PostgresCredentials) -> str:
 PostgresCredentials.to_native_representation = _url  # type: ignore[method-assign,assignment]
 
 
-class Loader:
+class DltLoader:
     """Loads batches of one tenant's records; each `load` is one dlt load package.
 
-    A context manager: dlt's working directory is this loader's own and goes with it. One that a
-    killed load left behind would be taken up again half done.
+    A context manager: dlt's working directory is made for it and deleted with it. dlt would
+    go on with the half done load of a directory that a killed process left.
 
     :param lock: the tenant's lock, which also gives out staging slots.
     """
@@ -90,18 +89,13 @@ class Loader:
         self._working_directory = tempfile.TemporaryDirectory(prefix="hubspot_deals_dlt_")
         self._pipelines: dict[int, dlt.Pipeline] = {}
 
-    def __enter__(self) -> "Loader":
+    def __enter__(self) -> "DltLoader":
         # A quarter of a million objects that imports made and that stay: not to be looked through
         # again each time garbage is collected
         gc.freeze()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *raised: object) -> None:
         gc.unfreeze()
         self._working_directory.cleanup()
 

@@ -1,14 +1,13 @@
 """The typed columns of `deals`: which HubSpot property each comes from, and of which kind it is.
 
-One list for everybody: the property request, the conversion, dlt's hints, the views. A test holds
+The only list: for the property request, the conversion, dlt's hints, the views. A test holds
 it against the migrations.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import ROUND_HALF_EVEN, Context, Decimal
-from enum import Enum
-from typing import Any
+from typing import Any, Literal
 
 from include.warehouse.values import is_key, number_of, to_timestamp
 
@@ -18,10 +17,6 @@ DECIMAL_PRECISION = 38
 _QUANTUM = Decimal(1).scaleb(-DECIMAL_SCALE)
 #: Wide enough for the longest number that can round into the column.
 _ROUNDING = Context(prec=DECIMAL_PRECISION, rounding=ROUND_HALF_EVEN)
-
-
-def to_text(value: str) -> str:
-    return value
 
 
 def to_key(value: str) -> str:
@@ -52,23 +47,15 @@ def to_bool(value: str) -> bool:
     raise ValueError("neither true nor false")
 
 
-class Kind(Enum):
-    """What the values of a column are."""
-
-    TEXT = "text"
-    #: Text that is part of an index: not every length fits.
-    KEY = "key"
-    NUMBER = "number"
-    TIMESTAMP = "timestamp"
-    BOOL = "bool"
-
+#: What the values of a column are. A "key" is text that is part of an index: not every length fits.
+Kind = Literal["text", "key", "number", "timestamp", "bool"]
 
 _CONVERTERS: dict[Kind, Callable[[str], Any]] = {
-    Kind.TEXT: to_text,
-    Kind.KEY: to_key,
-    Kind.NUMBER: to_decimal,
-    Kind.TIMESTAMP: to_timestamp,
-    Kind.BOOL: to_bool,
+    "text": str,
+    "key": to_key,
+    "number": to_decimal,
+    "timestamp": to_timestamp,
+    "bool": to_bool,
 }
 
 
@@ -87,20 +74,20 @@ class TypedColumn:
 
 #: Internal names of HubSpot's standard deal properties: docs/api-integration.md#standard-properties
 TYPED_COLUMNS = (
-    TypedColumn("deal_name", "dealname", Kind.TEXT),
-    TypedColumn("deal_type", "dealtype", Kind.TEXT),
-    TypedColumn("pipeline_id", "pipeline", Kind.KEY),
-    TypedColumn("stage_id", "dealstage", Kind.KEY),
-    TypedColumn("owner_id", "hubspot_owner_id", Kind.KEY),
-    TypedColumn("amount", "amount", Kind.NUMBER),
-    TypedColumn("amount_in_home_currency", "amount_in_home_currency", Kind.NUMBER),
-    TypedColumn("currency", "deal_currency_code", Kind.TEXT),
-    TypedColumn("probability", "hs_deal_stage_probability", Kind.NUMBER),
-    TypedColumn("forecast_category", "hs_manual_forecast_category", Kind.TEXT),
-    TypedColumn("priority", "hs_priority", Kind.TEXT),
-    TypedColumn("is_closed", "hs_is_closed", Kind.BOOL),
-    TypedColumn("is_won", "hs_is_closed_won", Kind.BOOL),
-    TypedColumn("close_date", "closedate", Kind.TIMESTAMP),
-    TypedColumn("stage_entered_at", "hs_v2_date_entered_current_stage", Kind.TIMESTAMP),
+    TypedColumn("deal_name", "dealname", "text"),
+    TypedColumn("deal_type", "dealtype", "text"),
+    TypedColumn("pipeline_id", "pipeline", "key"),
+    TypedColumn("stage_id", "dealstage", "key"),
+    TypedColumn("owner_id", "hubspot_owner_id", "key"),
+    TypedColumn("amount", "amount", "number"),
+    TypedColumn("amount_in_home_currency", "amount_in_home_currency", "number"),
+    TypedColumn("currency", "deal_currency_code", "text"),
+    TypedColumn("probability", "hs_deal_stage_probability", "number"),
+    TypedColumn("forecast_category", "hs_manual_forecast_category", "text"),
+    TypedColumn("priority", "hs_priority", "text"),
+    TypedColumn("is_closed", "hs_is_closed", "bool"),
+    TypedColumn("is_won", "hs_is_closed_won", "bool"),
+    TypedColumn("close_date", "closedate", "timestamp"),
+    TypedColumn("stage_entered_at", "hs_v2_date_entered_current_stage", "timestamp"),
 )
 COLUMNS_BY_PROPERTY = {column.hubspot_property: column.name for column in TYPED_COLUMNS}

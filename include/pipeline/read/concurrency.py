@@ -21,13 +21,14 @@ PAGES_PER_S = 200.0
 RESERVE = 1.5
 
 
-def readers_wanted(latency_s: float, requests_per_s: float) -> int:
-    """Return how many readers, each waiting *latency_s* for every answer, use up a limit."""
-    busy = latency_s * min(requests_per_s, PAGES_PER_S) * RESERVE
+def readers_wanted(client: HubSpotClient) -> int:
+    """Return how many readers, each waiting for every answer, use up a client's rate limit."""
+    requests_per_s = min(client.transport.limiter.requests_per_s, PAGES_PER_S)
+    busy = client.transport.latency_s * requests_per_s * RESERVE
     return max(1, min(MAX_READERS, math.ceil(busy) + 1))
 
 
-def in_order(
+def map_concurrently(
     client: HubSpotClient, ask: Callable[[_Item], _Result], items: Iterable[_Item]
 ) -> Iterator[_Result]:
     """Yield ``ask(item)`` for every item, in their order; the next ones are asked meanwhile."""
@@ -36,7 +37,7 @@ def in_order(
     try:
         for item in items:
             pending.append(executor.submit(ask, item))
-            while len(pending) > readers_wanted(client.latency_s, client.requests_per_s):
+            while len(pending) > readers_wanted(client):
                 yield pending.popleft().result()
         while pending:
             yield pending.popleft().result()
@@ -51,7 +52,7 @@ class PageBudget:
         self._pages = self._free = pages
         self._changed = threading.Condition()
 
-    def take(self, given_up: Callable[[], bool]) -> bool:
+    def acquire(self, given_up: Callable[[], bool]) -> bool:
         """Wait until one more page may be read; False when it is given up before that."""
         with self._changed:
             self._changed.wait_for(lambda: self._free > 0 or given_up())

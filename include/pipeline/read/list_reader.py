@@ -11,7 +11,6 @@ import queue
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from types import TracebackType
 from typing import NamedTuple
 
 from include.errors import ContractError, HubSpotDealsError
@@ -82,12 +81,7 @@ class ListReader:
     def __enter__(self) -> Iterator[Page]:
         return self._pages()
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *raised: object) -> None:
         self._stopped.set()
         self._read_ahead.wake()
         self._executor.shutdown(wait=True)
@@ -103,8 +97,18 @@ class ListReader:
                 yield from self._rest()
             except _CursorsAreOpaque as exc:
                 if self._restarted:
-                    raise self._broken(exc) from exc
-                log.warning("%s: one reader reads all of it, from the start: %s", self._name, exc)
+                    raise ContractError(
+                        f"HubSpot's list of {self._object_type} was begun twice, and broke off "
+                        f"twice: {exc}.",
+                        tenant_id=self._client.tenant_id,
+                        remedy="Report it; the next scan reads the list again.",
+                    ) from exc
+                log.warning(
+                    "tenant %s: %s: one reader reads all of it, from the start: %s",
+                    self._client.tenant_id,
+                    self._object_type,
+                    exc,
+                )
                 self._drop_what_comes()
                 self._position.restart()
                 self._restarted = True
@@ -120,19 +124,14 @@ class ListReader:
                 self._running -= 1
                 came.result()
             else:
-                self._move(came)
+                if came.covers is not None:
+                    self._position.cover(*came.covers)
+                elif came.after is not None:
+                    self._position.after = came.after
                 if came.page is not None:
                     yield came.page
             if self._ranges is not None:
-                self._start_readers(
-                    readers_wanted(self._client.latency_s, self._client.requests_per_s)
-                )
-
-    def _move(self, read: ListRead) -> None:
-        if read.covers is not None:
-            self._position.cover(*read.covers)
-        elif read.after is not None:
-            self._position.move_to(read.after)
+                self._start_readers(readers_wanted(self._client))
 
     def _drop_what_comes(self) -> None:
         self._stopped.set()
@@ -166,7 +165,7 @@ class ListReader:
         """Read page after page; if the cursors turn out to be ids, let others read too."""
         after, last = self._position.after, -1
         for number in itertools.count(1):
-            listed = self._ask_at(after)
+            listed = self._ask(after)
             if listed is None:
                 return
             ids = _ids(listed)
@@ -187,7 +186,7 @@ class ListReader:
         if len(tail) < 2:
             return None
         try:
-            probe = self._ask(str(tail[0]))
+            probe = self._ask(str(tail[0]), probe=True)
         except ContractError as exc:
             if exc.status not in (400, 404):
                 raise
@@ -195,7 +194,11 @@ class ListReader:
             if probe is None or _follows(_ids(probe), tail):
                 return probe
             self._read_ahead.release()
-        log.info("%s: its cursors are no ids: one reader reads it", self._name)
+        log.info(
+            "tenant %s: %s: its cursors are no ids: one reader reads it",
+            self._client.tenant_id,
+            self._object_type,
+        )
         self._may_split = False
         return None
 
@@ -231,7 +234,7 @@ class ListReader:
             after = _cursor(part) if part else None
 
     def _read_range(self, ranges: IdRanges, part: IdRange, after: str | None) -> None:
-        while (listed := self._ask_at(after)) is not None:
+        while (listed := self._ask(after)) is not None:
             if self._deliver(ranges, part, listed):
                 return
             after = listed.after
@@ -251,27 +254,25 @@ class ListReader:
         self._came.put(ListRead(_within(listed.page, *covers), covers, None))
         return ended
 
-    def _ask(self, after: str | None) -> ListedPage | None:
-        """Read one page; None when nothing is wanted any more."""
-        if not self._read_ahead.take(self._stopped.is_set):
+    def _ask(self, after: str | None, *, probe: bool = False) -> ListedPage | None:
+        """Read one page; None when nothing is wanted any more.
+
+        :param probe: whether *after* leads anywhere is to be found out. Otherwise it was good once,
+            or should be if cursors are ids.
+        """
+        if not self._read_ahead.acquire(self._stopped.is_set):
             return None
         try:
             return self._client.record_page(
                 self._object_type, self._properties, after, archived=self._archived
             )
-        except HubSpotDealsError:
+        except HubSpotDealsError as exc:
             # no page came: another reader may ask for one
             self._read_ahead.release()
+            is_refused = isinstance(exc, ContractError) and exc.status == 400
+            if is_refused and after is not None and not probe:
+                raise _CursorsAreOpaque(str(exc)) from exc
             raise
-
-    def _ask_at(self, after: str | None) -> ListedPage | None:
-        """Read a page at a cursor that was good once, or should be if cursors are ids."""
-        try:
-            return self._ask(after)
-        except ContractError as exc:
-            if after is None or exc.status != 400:
-                raise
-            raise _CursorsAreOpaque(str(exc)) from exc
 
     def _new_guard(self) -> CursorGuard:
         kind = "archived " if self._archived else ""
@@ -279,26 +280,12 @@ class ListReader:
             f"of {kind}{self._object_type}",
             self._client.tenant_id,
             # search knows nothing of archived records
-            None if self._archived else self._count,
+            None if self._archived else lambda: search.count(self._client, self._object_type, []),
             announced=self._announced,
-        )
-
-    def _count(self) -> int:
-        return search.count(self._client, self._object_type, [])
-
-    def _broken(self, exc: _CursorsAreOpaque) -> ContractError:
-        return ContractError(
-            f"HubSpot's list of {self._object_type} was begun twice, and broke off twice: {exc}.",
-            tenant_id=self._client.tenant_id,
-            remedy="Report it; the next scan reads the list again.",
         )
 
     def _above_all(self) -> int:
         return search.highest_id(self._client, self._object_type) + 1
-
-    @property
-    def _name(self) -> str:
-        return f"tenant {self._client.tenant_id}: {self._object_type}"
 
 
 def _cursor(part: IdRange) -> str | None:
@@ -320,7 +307,7 @@ def _ascend(ids: list[int], above: int) -> bool:
 def _follows(ids: list[int], tail: list[int]) -> bool:
     """Return whether *ids* are what follows the first of *tail*, ids that are known to be there.
 
-    Whether a cursor's own id comes with its page differs, and does not matter.
+    A page may or may not begin with the id that its cursor names; both are fine.
     """
     again = [record_id for record_id in ids if record_id <= tail[-1]]
     return again in (tail, tail[1:]) and _ascend(ids, tail[0] - 1)
@@ -334,21 +321,17 @@ def _verified(listed: ListedPage, ids: list[int], start: int) -> int | None:
     # a cursor made of an id may or may not bring that id itself
     if len(ids) != len(listed.ids) or not _ascend(ids, start - 2):
         raise _CursorsAreOpaque("a page begins before its cursor, or is not in order")
-    position = _position_after(listed, ids)
-    if position is not None and position <= start:
-        raise _CursorsAreOpaque("a page does not lead on")
-    return position
-
-
-def _position_after(listed: ListedPage, ids: list[int]) -> int | None:
-    """Return the id below which all has been read; None: to the end of the list."""
     if listed.after is None:
         return None
     if ids:
-        return ids[-1] + 1
-    if not (listed.after.isascii() and listed.after.isdigit()):
+        position = ids[-1] + 1
+    elif listed.after.isascii() and listed.after.isdigit():
+        position = int(listed.after)
+    else:
         raise _CursorsAreOpaque("an empty page leads on to a cursor that is no id")
-    return int(listed.after)
+    if position <= start:
+        raise _CursorsAreOpaque("a page does not lead on")
+    return position
 
 
 def _within(page: Page, start: int, end: int | None) -> Page:

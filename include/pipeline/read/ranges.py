@@ -51,10 +51,6 @@ class ListPosition:
                 kept.append((max(low, end), high))
         self.remaining, self.after = kept, None
 
-    def move_to(self, after: str) -> None:
-        """Note that everything before the cursor *after* has been read."""
-        self.after = after
-
     def restart(self) -> None:
         """Read everything again: what seemed to be covered may not be."""
         self.remaining, self.after = _everything(), None

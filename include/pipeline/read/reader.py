@@ -9,10 +9,10 @@ from include.hubspot.answers import Page
 from include.hubspot.client import batches
 from include.hubspot.crm_objects import CrmObject
 from include.hubspot.endpoints import READ_BATCH_SIZE
-from include.pipeline.context import ObjectProgress, ScanContext
+from include.pipeline.context import Progress, ScanContext
 from include.pipeline.load.chunk_writer import ChunkWriter
 from include.pipeline.plan import Plan
-from include.pipeline.read.concurrency import in_order
+from include.pipeline.read.concurrency import map_concurrently
 from include.pipeline.read.list_reader import ListReader
 from include.pipeline.read.ranges import ListPosition
 from include.warehouse.records import RecordTable
@@ -32,14 +32,14 @@ class RecordReader:
 
     def __init__(
         self,
-        extraction: ScanContext,
+        context: ScanContext,
         crm_object: CrmObject,
         properties: Sequence[str],
         table: RecordTable,
         writer: ChunkWriter,
-        progress: ObjectProgress,
+        progress: Progress,
     ) -> None:
-        self._extraction = extraction
+        self._context = context
         self._object = crm_object
         self._properties = properties
         self._table = table
@@ -49,8 +49,8 @@ class RecordReader:
     def read(self, plan: Plan) -> None:
         """Read what *plan* says, and every archived record in any case.
 
-        Archiving moves no modification time and hides a record from search: only the list of the
-        archived tells. docs/how-scans-work.md#deletes
+        Archiving moves no modification time and hides a record from search: only the list of
+        archived records shows it. docs/how-scans-work.md#deletes
         """
         position = self._progress.position
         if plan.window_start is None:
@@ -74,7 +74,7 @@ class RecordReader:
         """Read single records as they are now, live or archived, and load what is there."""
         found = LookedUp()
         asked = batches(ids, READ_BATCH_SIZE)
-        for batch, live, archived in in_order(self._extraction.client, self._look_up, asked):
+        for batch, live, archived in map_concurrently(self._context.client, self._look_up, asked):
             for page in (live, archived):
                 if page is not None:
                     self._writer.add(page)
@@ -83,14 +83,12 @@ class RecordReader:
             found.gone |= set(batch) - found.live - found.archived
         self._writer.flush()
         # A row whose content is the same as before it was missing is not written, only unmarked.
-        self._table.clear_marks(self._extraction.scan.id)
+        self._table.clear_marks(self._context.scan.id)
         return found
 
     def mark_gone(self, ids: Iterable[int]) -> None:
         """Mark rows whose records HubSpot does not know any more."""
-        self._progress.vanished += self._table.mark_vanished(
-            sorted(ids), self._extraction.started_at
-        )
+        self._progress.vanished += self._table.mark_vanished(sorted(ids), self._context.started_at)
 
     def _follow_up(self, *, archived_only: bool, again: bool = False) -> None:
         """Ask one by one for the records that should have come and did not.
@@ -98,7 +96,7 @@ class RecordReader:
         They were restored, purged or merged away; or they moved from one list to the other while
         we read. An incremental scan expects only the archived ones: it reads their whole list.
         """
-        scan_id = self._extraction.scan.id
+        scan_id = self._context.scan.id
         self._table.clear_marks(scan_id)
         found = self.look_up(self._table.unseen_ids(scan_id, archived_only=archived_only))
         if archived_only:
@@ -113,7 +111,7 @@ class RecordReader:
 
     def _list(self, position: ListPosition, *, archived: bool, announced: int = 0) -> None:
         reader = ListReader(
-            self._extraction.client,
+            self._context.client,
             self._object.object_type,
             self._properties,
             position,
@@ -136,7 +134,7 @@ class RecordReader:
     ) -> None:
         if position.done:
             return
-        client = self._extraction.client
+        client = self._context.client
         filters = search.modified_between(self._object.modified_property, start, end)
         found = search.ids_matching(
             client,
@@ -146,7 +144,7 @@ class RecordReader:
             announced=announced,
         )
         asked = (batch for ids in found for batch in batches(ids, READ_BATCH_SIZE))
-        for batch, page in in_order(client, self._read_live, asked):
+        for batch, page in map_concurrently(client, self._read_live, asked):
             position.cover(0, int(batch[-1]) + 1)
             self._writer.add(page)
         position.cover(0, None)
@@ -160,7 +158,7 @@ class RecordReader:
         return ids, live, self._read_batch(sorted(missing), archived=True) if missing else None
 
     def _read_batch(self, ids: Sequence[int | str], *, archived: bool) -> Page:
-        return self._extraction.client.read_batch(
+        return self._context.client.read_batch(
             self._object.object_type, list(map(str, ids)), self._properties, archived=archived
         )
 

@@ -124,4 +124,4 @@ def test_the_token_of_a_tenants_connection_is_used() -> None:
         )
     }
 
-    assert client_of(env, "acme").base_url == "http://127.0.0.1:1"
+    assert client_of(env, "acme").transport.base_url == "http://127.0.0.1:1"

@@ -18,7 +18,7 @@ import pytest
 from include.errors import HubSpotDealsError, WarehouseConfigError, WarehouseUnavailableError
 from include.hubspot.answers import Record, decode_page
 from include.pipeline.load.arrow import DEALS, Batch, to_batch
-from include.pipeline.load.dlt_loader import Loader
+from include.pipeline.load.dlt_loader import DltLoader
 from include.warehouse.connection import Warehouse
 from include.warehouse.fencing import tenant_lease
 from tests.support.scans import attempt, query, scan
@@ -41,10 +41,10 @@ def load(warehouse: Warehouse, tenant_id: str, records: list[Record], scan_id: s
 
 
 @contextmanager
-def loading(warehouse: Warehouse, tenant_id: str = "acme") -> Iterator[Loader]:
+def loading(warehouse: Warehouse, tenant_id: str = "acme") -> Iterator[DltLoader]:
     """A loader of the next try of a scan, which holds the tenant."""
     ours = attempt(warehouse, scan(tenant_id=tenant_id)).warehouse
-    with tenant_lease(ours, tenant_id) as lock, Loader(ours, tenant_id, lock) as loader:
+    with tenant_lease(ours, tenant_id) as lock, DltLoader(ours, tenant_id, lock) as loader:
         yield loader
 
 

@@ -5,12 +5,17 @@ from typing import Any, cast
 import pytest
 
 from include.hubspot.client import HubSpotClient
-from include.pipeline.read.concurrency import MAX_READERS, in_order, readers_wanted
+from include.pipeline.read.concurrency import MAX_READERS, map_concurrently, readers_wanted
 
 
 def client(latency_s: float = 0.25, requests_per_s: float = 19.0) -> HubSpotClient:
     return cast(
-        "HubSpotClient", SimpleNamespace(latency_s=latency_s, requests_per_s=requests_per_s)
+        "HubSpotClient",
+        SimpleNamespace(
+            transport=SimpleNamespace(
+                latency_s=latency_s, limiter=SimpleNamespace(requests_per_s=requests_per_s)
+            )
+        ),
     )
 
 
@@ -29,7 +34,7 @@ def client(latency_s: float = 0.25, requests_per_s: float = 19.0) -> HubSpotClie
 def test_there_are_as_many_readers_as_latency_and_limit_need(
     latency_s: float, requests_per_s: float, readers: int
 ) -> None:
-    assert readers_wanted(latency_s, requests_per_s) == readers
+    assert readers_wanted(client(latency_s, requests_per_s)) == readers
 
 
 def test_answers_come_in_the_order_of_what_was_asked() -> None:
@@ -42,7 +47,7 @@ def test_answers_come_in_the_order_of_what_was_asked() -> None:
             assert second_was_asked.wait(10), "asked one after the other"
         return number
 
-    assert list(in_order(client(), ask, range(2))) == [0, 1]
+    assert list(map_concurrently(client(), ask, range(2))) == [0, 1]
 
 
 def test_no_more_is_asked_ahead_than_there_are_readers() -> None:
@@ -54,11 +59,11 @@ def test_no_more_is_asked_ahead_than_there_are_readers() -> None:
             asked += 1
             yield number
 
-    answers = in_order(client(), lambda number: number, items())
+    answers = map_concurrently(client(), lambda number: number, items())
 
     next(answers)
 
-    assert asked == readers_wanted(0.25, 19.0) + 1
+    assert asked == readers_wanted(client()) + 1
     answers.close()
 
 
@@ -68,7 +73,7 @@ def test_what_goes_wrong_with_one_reaches_whoever_asked() -> None:
             raise ValueError("the third")
         return number
 
-    answers = in_order(client(), ask, range(10))
+    answers = map_concurrently(client(), ask, range(10))
 
     assert [next(answers) for _ in range(3)] == [0, 1, 2]
     with pytest.raises(ValueError, match="the third"):

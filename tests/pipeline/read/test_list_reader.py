@@ -55,7 +55,7 @@ def read(
     [
         pytest.param(False, "id", id="evenly"),
         pytest.param(True, "id", id="in clusters"),
-        pytest.param(True, "last id", id="a cursor does not bring its own id"),
+        pytest.param(True, "last id", id="a page begins after its cursor"),
     ],
 )
 def test_every_record_of_a_list_comes_once(skewed: bool, cursor: str) -> None:
@@ -143,7 +143,7 @@ def test_a_reading_that_was_broken_off_goes_on_where_it_was(cursor: str) -> None
 
 def test_a_cursor_that_has_become_void_means_reading_from_the_start() -> None:
     portal = portal_of(deals=1_000, cursor="opaque")
-    position = ListPosition(after="made by somebody else")
+    position = ListPosition(after="made elsewhere")
 
     assert read(portal, position) == portal.live_ids()
 
@@ -151,7 +151,7 @@ def test_a_cursor_that_has_become_void_means_reading_from_the_start() -> None:
 @pytest.mark.parametrize("pages_ahead", [1, 2])
 def test_giving_up_a_cursor_leaves_room_to_read_on(pages_ahead: int) -> None:
     portal = portal_of(deals=1_000, cursor="opaque")
-    position = ListPosition(after="made by somebody else")
+    position = ListPosition(after="made elsewhere")
 
     assert read(portal, position, pages_ahead=pages_ahead) == portal.live_ids()
 
@@ -188,7 +188,7 @@ def test_readers_are_never_further_ahead_than_allowed() -> None:
 
     read(portal, each=measure)
 
-    # the probe is a page of its own
+    # the probe is one more page
     assert most <= PAGES_AHEAD
 
 

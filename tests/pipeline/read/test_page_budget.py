@@ -9,9 +9,9 @@ def never() -> bool:
 
 def test_so_many_pages_may_be_read_and_no_more() -> None:
     ahead, taken = PageBudget(2), threading.Event()
-    assert ahead.take(never)
-    assert ahead.take(never)
-    third = threading.Thread(target=lambda: ahead.take(never) and taken.set())
+    assert ahead.acquire(never)
+    assert ahead.acquire(never)
+    third = threading.Thread(target=lambda: ahead.acquire(never) and taken.set())
     third.start()
     assert not taken.is_set()
 
@@ -24,7 +24,7 @@ def test_so_many_pages_may_be_read_and_no_more() -> None:
 def test_who_waits_can_be_told_to_give_up() -> None:
     ahead, given_up = PageBudget(0), threading.Event()
     answers: list[bool] = []
-    waiting = threading.Thread(target=lambda: answers.append(ahead.take(given_up.is_set)))
+    waiting = threading.Thread(target=lambda: answers.append(ahead.acquire(given_up.is_set)))
     waiting.start()
 
     given_up.set()
@@ -36,10 +36,10 @@ def test_who_waits_can_be_told_to_give_up() -> None:
 
 def test_it_can_shrink_and_does_not_grow_again() -> None:
     ahead, taken = PageBudget(5), threading.Event()
-    assert ahead.take(never)
+    assert ahead.acquire(never)
     ahead.resize(1)
     ahead.resize(3)
-    second = threading.Thread(target=lambda: ahead.take(never) and taken.set())
+    second = threading.Thread(target=lambda: ahead.acquire(never) and taken.set())
     second.start()
     assert not taken.is_set()
 

@@ -49,7 +49,7 @@ def test_a_position_survives_being_written_as_json(
     for start, end in covered:
         position.live.cover(start, end)
     if after is not None:
-        position.archived.move_to(after)
+        position.archived.after = after
 
     assert Position.from_json(position.to_json()) == position
 
@@ -60,7 +60,7 @@ def test_no_json_at_all_is_a_new_position() -> None:
 
 def test_a_range_that_is_covered_makes_a_cursor_void() -> None:
     position = ListPosition()
-    position.move_to("abc")
+    position.after = "abc"
 
     position.cover(0, 10)
 
@@ -71,7 +71,7 @@ def test_a_range_that_is_covered_makes_a_cursor_void() -> None:
 def test_a_restart_forgets_both() -> None:
     position = ListPosition()
     position.cover(5, 10)
-    position.move_to("abc")
+    position.after = "abc"
 
     position.restart()
 

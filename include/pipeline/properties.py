@@ -1,0 +1,115 @@
+"""Which properties of an object a scan asks for, by what the portal defines."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from include.errors import AccessDeniedError, ContractError
+from include.hubspot.answers import PropertyDefinition
+from include.hubspot.crm_objects import CrmObject
+from include.pipeline.context import ScanContext, reason_of
+from include.pipeline.load.typed_columns import TYPED_COLUMNS
+from include.warehouse.reference_data import save_definitions, stored_definitions
+
+log = logging.getLogger(__name__)
+
+#: Always read of deals: the typed columns.
+_DEAL_PROPERTIES = tuple(column.hubspot_property for column in TYPED_COLUMNS)
+#: Always read of any object: what identifies a record, and its merges.
+_COMMON_PROPERTIES = ("hs_merged_object_ids", "hs_object_id")
+
+
+@dataclass(frozen=True)
+class Definitions:
+    """What a portal defines for one object; ``live`` ones can be asked for.
+
+    ``stored``: as it was known to the warehouse, which may be a little old.
+    """
+
+    live: Sequence[PropertyDefinition]
+    archived: Sequence[PropertyDefinition]
+    stored: bool = False
+
+    @property
+    def names(self) -> set[str]:
+        return {definition.name for definition in self.live}
+
+
+def property_names(crm_object: CrmObject, definitions: Definitions) -> list[str]:
+    """Return the sorted internal names to request: all that the portal defines, or the tenant's."""
+    wanted = definitions.names if crm_object.properties == "all" else set(crm_object.properties)
+    always = {*_COMMON_PROPERTIES, crm_object.modified_property, crm_object.created_property}
+    if crm_object.name == "deals":
+        always.update(_DEAL_PROPERTIES)
+    return sorted(wanted | always)
+
+
+def known_definitions(context: ScanContext, crm_object: CrmObject) -> Definitions:
+    """Return what the portal defines; not asked again if it was asked recently.
+
+    They may be up to `search_lag_s` old: filling in a new property also modifies its record, and
+    records modified within `search_lag_s` are read again.
+    """
+    what, lag_s = f"properties:{crm_object.name}", context.tenant.search_lag_s
+    if context.tenant.objects.deal_properties and context.is_fresh(what, lag_s):
+        return _stored(context, crm_object)
+    return read_definitions(context, crm_object)
+
+
+def read_definitions(context: ScanContext, crm_object: CrmObject) -> Definitions:
+    """Ask what the portal defines, and keep it if the tenant wants it kept.
+
+    If HubSpot refuses, what an earlier scan has kept is used, with a warning: to ask for fewer
+    properties would empty the others in every row that is written.
+    """
+    name = crm_object.name
+    known = _stored(context, crm_object)
+    try:
+        definitions = _asked(context, crm_object)
+        if known.names - definitions.names - {d.name for d in definitions.archived}:
+            # Definitions are hardly ever removed: a list that was cut short looks the same.
+            definitions = _asked(context, crm_object)
+    except (AccessDeniedError, ContractError) as exc:
+        if not (known.live or known.archived) and crm_object.properties == "all":
+            raise
+        context.warn(
+            f"{name}: property definitions were not read: {reason_of(exc, 'a scope')}; those of "
+            "an earlier scan are used"
+        )
+        return known
+    if context.tenant.objects.deal_properties:
+        every = [*definitions.live, *definitions.archived]
+        drift = save_definitions(context.warehouse, context.scan, name, every)
+        context.freshness.note(f"properties:{name}")
+        if drift:
+            context.schema_drift[name] = drift
+            log.warning("tenant %s: %s: schema drift %s", context.tenant.id, name, drift)
+    return definitions
+
+
+def _stored(context: ScanContext, crm_object: CrmObject) -> Definitions:
+    known = stored_definitions(context.warehouse, context.scan, crm_object.name)
+    return Definitions(
+        live=[definition for definition in known if not definition.archived],
+        archived=[definition for definition in known if definition.archived],
+        stored=True,
+    )
+
+
+def _asked(context: ScanContext, crm_object: CrmObject) -> Definitions:
+    """List an object's properties.
+
+    HubSpot lists sensitive properties only when asked for, and only to tokens that may read them.
+    Raises ContractError if it lists none at all: every object has properties.
+    """
+    client, object_type = context.client, crm_object.object_type
+    live = client.property_definitions(object_type)
+    if not live:
+        raise ContractError(
+            f"HubSpot lists no property of {object_type}.",
+            tenant_id=client.tenant_id,
+            remedy="Report it.",
+        )
+    for sensitivity in client.readable_sensitivities(object_type):
+        live += client.property_definitions(object_type, sensitivity)
+    return Definitions(live, client.property_definitions(object_type, archived=True))
