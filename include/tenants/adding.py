@@ -208,41 +208,30 @@ def _with_lines(path: Path, before: bytes, entry: Mapping[str, Any]) -> bytes:
         text = before.decode()
     except UnicodeDecodeError:
         raise TenantCommandError(f"{path}: is no UTF-8.", remedy="Save it as UTF-8.") from None
-    newline = "\r\n" if "\r\n" in text else "\n"
     lines = text.split("\n")
-    after_line, column = _place(path, yaml.compose(before, Loader=yaml.CSafeLoader), entry)
-    first, *others = _as_yaml(entry).splitlines()
-    added = [f"- {first}", *(f"  {line}" for line in others)]
-    added = [" " * column + line + newline.removesuffix("\n") for line in added]
-    return "\n".join([*lines[:after_line], *added, *lines[after_line:]]).encode()
-
-
-def _place(path: Path, root: Any, entry: Mapping[str, Any]) -> tuple[int, int]:
-    """Return how many lines stand before the new entry, and the column of its dash."""
-    tenants = root
-    if isinstance(root, yaml.MappingNode):
-        found = [(key, value) for key, value in root.value if key.value == "tenants"]
-        if found and found[0][1].tag.endswith(":null") and not found[0][1].value:
-            return found[0][0].end_mark.line + 1, 2
-        tenants = found[0][1] if found else None
-    if not isinstance(tenants, yaml.SequenceNode) or tenants.flow_style or not tenants.value:
+    key: Any = None
+    tenants: Any = yaml.compose(before, Loader=yaml.CSafeLoader)
+    if isinstance(tenants, yaml.MappingNode):
+        found = (pair for pair in tenants.value if pair[0].value == "tenants")
+        key, tenants = next(found, (None, None))
+    if isinstance(tenants, yaml.SequenceNode) and not tenants.flow_style and tenants.value:
+        column, end = tenants.start_mark.column, tenants.end_mark
+        # For YAML a block ends where the next thing begins, after blank lines and comments.
+        place = end.line + (end.column > 0)
+        while not lines[place - 1].strip() or lines[place - 1].lstrip().startswith("#"):
+            place -= 1
+    elif key and tenants.tag.endswith(":null") and not tenants.value:
+        column, place = 2, key.end_mark.line + 1
+    else:
         raise TenantCommandError(
             f"{path}: has no list of lines that begin with '-', to which one could be added.",
             remedy=f"Add the entry by hand: {json.dumps(dict(entry))}",
         )
-    return _last_line(tenants.value[-1]) + 1, tenants.start_mark.column
-
-
-def _last_line(node: Any) -> int:
-    """Return the number of the last line that belongs to *node*, from 0 on.
-
-    Only leaves know it: a block ends for YAML where the next thing begins, after any comments.
-    """
-    if isinstance(node, yaml.CollectionNode) and not node.flow_style and node.value:
-        last = node.value[-1]
-        return _last_line(last[1] if isinstance(last, tuple) else last)
-    end = node.end_mark
-    return int(end.line - 1 if end.column == 0 and end.line > node.start_mark.line else end.line)
+    first, *others = _as_yaml(entry).splitlines()
+    added = [f"- {first}", *(f"  {line}" for line in others)]
+    carriage_return = "\r" if "\r\n" in text else ""
+    added = [" " * column + line + carriage_return for line in added]
+    return "\n".join([*lines[:place], *added, *lines[place:]]).encode()
 
 
 def _as_yaml(content: Mapping[str, Any]) -> str:

@@ -8,6 +8,7 @@ import psutil  # type: ignore[import-untyped]
 import pytest
 
 from include.ops.local.processes import MARKER, LocalError, Program, Programs
+from tests.support.waiting import until
 
 #: A program with a child in another session, as Airflow's tasks are. Prints the child's pid.
 PARENT = """
@@ -102,8 +103,7 @@ def test_stopping_never_ends_the_stopping_process(
 
 def test_the_end_of_a_program_is_reported_with_its_last_words(programs: Programs) -> None:
     programs.start("crasher", [sys.executable, "-c", "print('last words')"], os.environ, Path.cwd())
-    (crasher,) = programs.on_record()
-    wait_for_end(crasher.pid)
+    until(lambda: not programs.running(), "the program has ended")
 
     with pytest.raises(LocalError, match=r"(?s)crasher has ended.*last words.*crasher\.log"):
         programs.require_alive()
@@ -111,8 +111,7 @@ def test_the_end_of_a_program_is_reported_with_its_last_words(programs: Programs
 
 def test_records_of_before_a_power_failure_can_be_forgotten(programs: Programs) -> None:
     programs.start("dead", [sys.executable, "-c", ""], os.environ, Path.cwd())
-    (dead,) = programs.on_record()
-    wait_for_end(dead.pid)
+    until(lambda: not programs.running(), "the program has ended")
 
     programs.forget()
 
