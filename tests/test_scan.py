@@ -115,7 +115,7 @@ def test_a_backfill_reads_its_data_interval() -> None:
     assert scan_of(run).window == Window(NOW - DAY, NOW)
 
 
-def test_airflows_own_enumeration_of_run_types_is_understood() -> None:
+def test_airflows_enumeration_of_run_types_is_understood() -> None:
     from airflow.sdk.api.datamodels._generated import DagRunType
 
     run = Run(DagRunType.BACKFILL, NOW - DAY, NOW)

@@ -67,7 +67,7 @@ def test_the_environments_token_is_for_the_tenant_default_only(
 
 
 @pytest.mark.parametrize("value", ["many", 0, -1, "", None])
-def test_a_senseless_own_limit_is_refused_or_none(
+def test_a_senseless_limit_is_refused_or_none(
     monkeypatch: pytest.MonkeyPatch, value: object
 ) -> None:
     set_connection(monkeypatch, extra={"requests_per_10_s": value})
@@ -109,7 +109,7 @@ def test_a_connection_of_any_type_leads_to_hubspot(
     assert HubSpotHook("hubspot_acme").get_conn().account().portal_id == 1_000_001
 
 
-def test_the_test_of_a_connection_tells_account_scopes_and_quota(serve: Serve) -> None:
+def test_the_test_of_a_connection_states_account_scopes_and_quota(serve: Serve) -> None:
     portal = portals.getting_started()
     portal.quota.daily, portal.requests_per_window = 250_000, 190
     serve(acme=portal)
@@ -204,7 +204,7 @@ def test_neither_a_token_nor_an_oauth_app_is_a_missing_token(
         HubSpotHook("hubspot_acme").get_conn()
 
 
-def test_the_test_of_a_connection_with_an_oauth_app_tells_account_and_scopes(
+def test_the_test_of_a_connection_with_an_oauth_app_states_account_and_scopes(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     portal = portals.getting_started()
@@ -233,7 +233,7 @@ def test_the_test_of_a_connection_says_why_an_oauth_app_is_of_no_use(
     assert message.endswith("See docs/runbook.md#oauth-app")
 
 
-def test_a_client_gives_up_a_request_after_its_patience(serve: Serve) -> None:
+def test_a_client_gives_up_a_request_after_its_time_out(serve: Serve) -> None:
     portal = portals.getting_started()
     portal.faults = [Fault("503", count=1_000)]
     serve(acme=portal)

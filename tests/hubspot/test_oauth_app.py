@@ -29,7 +29,7 @@ def test_what_was_tampered_with_is_nothing(spoil) -> None:  # type: ignore[no-un
     assert APP.unseal(spoil(APP.seal(GRANT))) is None
 
 
-def test_the_key_of_an_installation_depends_on_client_and_refresh_token_and_tells_neither() -> None:
+def test_the_key_of_an_installation_depends_on_client_and_refresh_token_and_shows_neither() -> None:
     keys = {APP.key, OAuthApp("client", "", "x").key, OAuthApp("x", "", "the-refresh-token").key}
 
     assert len(keys) == 3

@@ -7,7 +7,7 @@ from include.errors import PortalMismatchError
 from include.hubspot.http import Token
 
 
-def test_a_token_that_was_replaced_is_read_once_by_whoever_comes_first() -> None:
+def test_a_token_that_was_replaced_is_read_once_by_the_first_thread() -> None:
     together = threading.Barrier(20)
     read: list[str] = []
 

@@ -26,7 +26,7 @@ def http_of(simulator: HubSpotSimulator) -> Http:
 
 
 @pytest.mark.parametrize("version", ["v3", "2026-03", "2026-09"])
-def test_a_refresh_tells_token_account_and_scopes(
+def test_a_refresh_states_token_account_and_scopes(
     simulator: HubSpotSimulator, portal: Portal, app: OAuthApp, version: str
 ) -> None:
     grant = refreshed(http_of(simulator), version, app, app.refresh_token)
@@ -36,7 +36,7 @@ def test_a_refresh_tells_token_account_and_scopes(
     assert "crm.objects.deals.read" in (grant.scopes or [])
 
 
-def test_introspection_tells_account_and_scopes(
+def test_introspection_states_account_and_scopes(
     simulator: HubSpotSimulator, portal: Portal, app: OAuthApp
 ) -> None:
     http = http_of(simulator)

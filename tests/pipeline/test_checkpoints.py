@@ -159,7 +159,7 @@ def test_the_figures_are_those_of_all_tries_together(warehouse: Warehouse, porta
     assert sent - CHECKPOINT_PAGES - 2 <= extracted["requests"] <= sent
 
 
-def test_a_checkpoint_tells_how_far_the_scan_is(warehouse: Warehouse, portal: Portal) -> None:
+def test_a_checkpoint_states_how_far_the_scan_is(warehouse: Warehouse, portal: Portal) -> None:
     what, shown = scan(objects=BARE), []
     validate_token(what)
 

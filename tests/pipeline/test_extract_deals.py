@@ -164,7 +164,7 @@ def test_a_scan_outlives_a_passing_fault_and_loses_nothing(
     assert extracted["throttled"] == (1 if fault.kind == "429" else 0)
 
 
-def test_the_own_pace_never_meets_a_429(serve: Serve) -> None:
+def test_the_limiters_rate_never_meets_a_429(serve: Serve) -> None:
     portal = portals.generated(deals=200, requests_per_window=9)
     serve(acme=portal)
 

@@ -508,7 +508,7 @@ def test_a_list_of_the_archived_that_was_cut_short_is_read_once_more(
 
 
 @pytest.mark.parametrize("date", ["yesterday", "", "Sat, 28 Nov 2026 18:00:00 -0000"])
-def test_a_clock_that_hubspot_does_not_tell_stops_nothing(
+def test_a_clock_that_hubspot_does_not_state_stops_nothing(
     warehouse: Warehouse, portal: Portal, date: str
 ) -> None:
     def set_date(answer: Answer) -> Answer:

@@ -91,7 +91,7 @@ def test_a_first_scan_is_full_whatever_other_tenants_have_scanned() -> None:
 
 
 @pytest.mark.usefixtures("empty_accounts")
-def test_a_scan_begins_at_the_watermark_of_its_own_tenant(warehouse: Warehouse) -> None:
+def test_a_scan_begins_at_the_watermark_of_its_tenant(warehouse: Warehouse) -> None:
     run(scan("1", "globex", objects=BARE))
     run(scan("1", "acme", objects=BARE))
 

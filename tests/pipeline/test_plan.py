@@ -55,7 +55,7 @@ def test_a_full_scan_that_was_asked_for_needs_no_other_reason() -> None:
         pytest.param(NOW - timedelta(days=3), "full", id="before last Sunday"),
     ],
 )
-def test_a_full_scan_is_due_by_its_own_schedule(last_full_at: datetime, mode: str) -> None:
+def test_a_full_scan_is_due_by_its_schedule(last_full_at: datetime, mode: str) -> None:
     past = LastScan(NOW, last_full_at, frozenset({"amount"}))
 
     assert plan(past, full_scan_schedule="0 0 * * 0").mode == mode

@@ -35,7 +35,7 @@ def test_a_scan_has_few_sessions_at_once(
     assert seen.most <= SESSIONS_OF_A_SCAN
 
 
-def test_the_figure_is_the_one_that_operators_are_told(project_root: Path) -> None:
+def test_the_figure_is_the_one_in_the_documentation(project_root: Path) -> None:
     said = (project_root / "docs" / "how-scans-work.md").read_text()
 
     assert re.findall(r"at most (\d+) sessions at once", said) == [str(SESSIONS_OF_A_SCAN)]

@@ -114,7 +114,7 @@ def all_at_once(worker_pool: WorkerPool, task: str, entries: list[dict[str, Any]
         assert worker.succeeded, f"{worker.report}\n{worker_pool.last_lines()}"
 
 
-def test_an_outdated_try_is_told_from_the_newest_in_one_session(
+def test_an_outdated_try_differs_from_the_newest_in_one_session(
     warehouse: Warehouse, narrow: PgBouncer
 ) -> None:
     older = attempt(narrow.warehouse(warehouse.schema), scan())

@@ -120,7 +120,7 @@ def test_a_server_that_is_gone_is_unavailable(database_url: str) -> None:
         SharedLimits(unreachable, "acme").reserve(demand())
 
 
-def test_a_role_that_may_not_write_is_told_what_to_grant(
+def test_a_role_that_may_not_write_learns_what_to_grant(
     warehouse: Warehouse, database_url: str
 ) -> None:
     with warehouse.connect() as connection:

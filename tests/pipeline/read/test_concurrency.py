@@ -67,7 +67,7 @@ def test_no_more_is_asked_ahead_than_there_are_readers() -> None:
     answers.close()
 
 
-def test_what_goes_wrong_with_one_reaches_whoever_asked() -> None:
+def test_an_error_of_one_call_reaches_the_caller() -> None:
     def ask(number: int) -> int:
         if number == 3:
             raise ValueError("the third")

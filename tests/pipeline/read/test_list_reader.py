@@ -69,7 +69,7 @@ def test_every_record_of_a_list_comes_once(skewed: bool, cursor: str) -> None:
     assert ids != sorted(ids), "one reader alone would have read them in order"
 
 
-def test_no_range_loses_its_first_record_where_a_cursor_does_not_bring_its_own_id() -> None:
+def test_no_range_loses_its_first_record_where_a_page_begins_after_its_cursor() -> None:
     portal = portal_of(deals=0, cursor="last id")
     created = [portal.create().id for _ in range(1_500)]
     assert created == list(range(created[0], created[-1] + 1)), "any range begins with a record"
@@ -169,7 +169,7 @@ def test_cursors_that_stop_being_ids_mean_reading_from_the_start_by_one_reader()
     assert ids[-3_000:] == portal.live_ids()
 
 
-def test_what_a_reader_meets_reaches_whoever_reads_its_pages() -> None:
+def test_an_error_of_a_reader_reaches_the_reading_of_pages() -> None:
     portal = portal_of()
     portal.add_fault(Fault("403", endpoint="list", nth=9, count=None))
 

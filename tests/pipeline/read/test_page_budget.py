@@ -21,7 +21,7 @@ def test_so_many_pages_may_be_read_and_no_more() -> None:
     third.join()
 
 
-def test_who_waits_can_be_told_to_give_up() -> None:
+def test_a_waiting_reader_can_give_up() -> None:
     ahead, given_up = PageBudget(0), threading.Event()
     answers: list[bool] = []
     waiting = threading.Thread(target=lambda: answers.append(ahead.acquire(given_up.is_set)))
