@@ -22,7 +22,10 @@ from include.web.problems import Code, Problem
 STATEMENT_TIMEOUT = "20s"
 #: Of a stream that is not read: its transaction would hold up migrations, and scans with them.
 IDLE_TIMEOUT = "5min"
-TABLES = "deals incidents quality_results scan_chunks scan_objects scans tenants".split()
+TABLES = (
+    *("deals", "tenants", "incidents"),
+    *("scans", "scan_objects", "scan_chunks", "quality_results"),
+)
 T = TypeVar("T")
 
 
