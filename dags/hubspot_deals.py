@@ -19,7 +19,7 @@ what to do, and names its heading in `docs/runbook.md`.
 
 - *Failed* at the first try: a person must act, on a token, a scope or a setting. Do what the
   sentence says, then clear the failed task.
-- *Up for retry*: nobody must act. The next try goes on from the last checkpoint.
+- *Up for retry*: no action is needed. The next try goes on from the last checkpoint.
 - *Up for reschedule*: HubSpot's quota of the day is used up, or it moves the account. The task
   sleeps until there is use in going on.
 - `check_quality` failed: the rows are there to look at, but the scan does not count as successful.

@@ -1,7 +1,7 @@
 """Shows every bad entry of the tenants file as an import error in the Airflow UI.
 
 hubspot_deals.py builds the DAGs of the good entries and passes over the others; without this file
-nobody would be told.
+the error would not be seen.
 """
 
 import logging

@@ -265,7 +265,7 @@ class QualityError(HubSpotDealsError):
 
 
 class ScanKilledError(TransientError):
-    """A scan's task ended without a word: its process was killed, or a person ended it."""
+    """A scan's task ended without an error: its process was killed, or a person ended it."""
 
     runbook_heading = "scan-killed"
 

@@ -13,7 +13,7 @@ SCAN_ID_NAMESPACE = uuid.UUID("5b3f0f60-6d2e-5f0a-9a44-7c2b6f0e9d11")
 #: Where Airflow's UI shows a scan, to be followed by its id. The plugin serves it; who is signed
 #: out is asked to sign in first.
 SCAN_PAGE = "/plugin/hubspot-scans/hubspot-deals/ui?scan="
-#: auto: what is due; the others are a person's wish.
+#: auto: what is due; the others are requested by a person.
 MODES = ("auto", "incremental", "full")
 
 

@@ -19,7 +19,7 @@ class HubSpotDealsPlugin(AirflowPlugin):
 
     @property
     def fastapi_apps(self) -> list[dict[str, Any]]:  # type: ignore[override]
-        """Only the API server asks for them: nobody else imports FastAPI on our account."""
+        """Only the API server reads them: other components need not import FastAPI."""
         return _fastapi_apps()
 
     @property
@@ -48,5 +48,5 @@ def _external_views() -> list[dict[str, Any]]:
 
         return external_views()
     except Exception:
-        log.exception("HubSpot deals: the page's place in Airflow's UI can't be told")
+        log.exception("HubSpot deals: the page's place in Airflow's UI can't be determined")
         return []

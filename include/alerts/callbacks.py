@@ -1,6 +1,6 @@
 """What Airflow calls when something happened to a scan. Imported where DAGs are parsed: light.
 
-None of these raises, and none changes a run's state. docs/alerts.md says which runs where.
+No callback raises or changes a run's state. docs/alerts.md says in which process each one runs.
 """
 
 import asyncio
@@ -28,22 +28,22 @@ class Callbacks:
     tenant: Tenant
 
     def task_failed(self, context: Mapping[str, Any]) -> None:
-        """Alert of a task's exception; runs in the task's own process, after its last try."""
-        _quietly(lambda: _teller(self.tenant, context).task_failed())
+        """Alert of a task's exception; runs in the task's process, after its last try."""
+        _quietly(lambda: _dispatcher(self.tenant, context).task_failed())
 
     def run_failed(self, context: Mapping[str, Any]) -> None:
-        """Alert of a process that was killed: no task can. Runs in the DAG processor."""
-        _quietly(lambda: _teller(self.tenant, context).run_failed())
+        """Alert of a killed process, which cannot do so. Runs in the DAG processor."""
+        _quietly(lambda: _dispatcher(self.tenant, context).run_failed())
 
     def scan_succeeded(self, context: Mapping[str, Any]) -> None:
         """Send the all-clear; runs in the task's process, after it has reported success."""
-        _quietly(lambda: _teller(self.tenant, context).scan_succeeded())
+        _quietly(lambda: _dispatcher(self.tenant, context).scan_succeeded())
 
     def scan_waits(self, error: ComeBackLaterError) -> None:
         """Alert that the scan waits until HubSpot takes requests again; runs within the task."""
         from airflow.sdk import get_current_context
 
-        _quietly(lambda: _teller(self.tenant, get_current_context()).scan_waits(error))
+        _quietly(lambda: _dispatcher(self.tenant, get_current_context()).scan_waits(error))
 
     @property
     def deadlines(self) -> "list[DeadlineAlert] | None":
@@ -82,7 +82,7 @@ def _deadline_missed(tenant_id: str, context: Mapping[str, Any]) -> None:
         ).deadline_missed()
 
 
-def _teller(tenant: Tenant, context: Mapping[str, Any]) -> "AlertDispatcher":
+def _dispatcher(tenant: Tenant, context: Mapping[str, Any]) -> "AlertDispatcher":
     from include.alerts.events import Run
     from include.alerts.incidents import AlertDispatcher
 
@@ -92,5 +92,5 @@ def _teller(tenant: Tenant, context: Mapping[str, Any]) -> "AlertDispatcher":
 def _quietly(dispatch: Callable[[], None]) -> None:
     try:
         dispatch()
-    except Exception:  # whatever it is, the run must not suffer from it
+    except Exception:  # a failed alert must not fail the run
         log.exception("no alert could be made of this event")

@@ -16,16 +16,15 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self, TypeVar
 
-from psycopg import sql
 from psycopg.rows import class_row
 
 from include.errors import AlertNotDeliveredError
 from include.tenants.model import Channel
 from include.warehouse.connection import Warehouse
 
-#: After so many an alert stays undelivered.
+#: Deliveries of an alert that are tried.
 MAX_ATTEMPTS = 10
-#: A process that has claimed an alert for so long has died: longer than any delivery.
+#: After so long, another process may send an alert that one has claimed: longer than any delivery.
 LEASE_S = 120
 
 
@@ -47,51 +46,39 @@ class Outbox:
     tenant_id: str
 
     def claim(self) -> list[Pending]:
-        """Claim what is to be delivered, the oldest first, what failed before included."""
-        with self.warehouse.connect(self.tenant_id) as connection:
-            cursor = connection.cursor(row_factory=class_row(Pending))
-            claimed = cursor.execute(
-                sql.SQL(
-                    """
-                    update {alerts} set claimed_at = now(), attempts = attempts + 1
-                    where alert_id in (
-                        select alert_id from {alerts}
-                        where tenant_id = %(tenant_id)s and sent_at is null
-                            and attempts < %(max_attempts)s
-                            and (claimed_at is null
-                                 or claimed_at < now() - make_interval(secs => %(lease_s)s))
-                        order by alert_id
-                        for update skip locked
-                    )
-                    returning alert_id, channel, attempts, message
-                    """
-                ).format(alerts=self._table),
-                {
-                    "tenant_id": self.tenant_id,
-                    "max_attempts": MAX_ATTEMPTS,
-                    "lease_s": LEASE_S,
-                },
-            ).fetchall()
+        """Claim all alerts that are not delivered, the oldest first."""
+        claimed: list[Pending] = self.warehouse.rows(
+            """
+            update {alerts} set claimed_at = now(), attempts = attempts + 1
+            where alert_id in (
+                select alert_id from {alerts}
+                where tenant_id = %(tenant_id)s and sent_at is null
+                    and attempts < %(max_attempts)s
+                    and (claimed_at is null
+                         or claimed_at < now() - make_interval(secs => %(lease_s)s))
+                order by alert_id
+                for update skip locked
+            )
+            returning alert_id, channel, attempts, message
+            """,
+            {"tenant_id": self.tenant_id, "max_attempts": MAX_ATTEMPTS, "lease_s": LEASE_S},
+            tenant_id=self.tenant_id,
+            row_factory=class_row(Pending),
+        )
         return sorted(claimed, key=lambda alert: alert.alert_id)
 
-    def note(self, alert: Pending, error: str | None) -> None:
-        """Write down whether a claimed alert was delivered; if not, the next event tries again."""
-        with self.warehouse.connect(self.tenant_id) as connection:
-            connection.execute(
-                sql.SQL(
-                    "update {} set claimed_at = null, error = %(error)s,"
-                    " sent_at = case when %(error)s::text is null then now() end"
-                    " where alert_id = %(alert_id)s and sent_at is null"
-                ).format(self._table),
-                {"alert_id": alert.alert_id, "error": error},
-            )
-
-    @property
-    def _table(self) -> sql.Identifier:
-        return sql.Identifier(self.warehouse.schema, "alerts")
+    def record(self, alert: Pending, error: str | None) -> None:
+        """Record whether a claimed alert was delivered; if not, the next event tries again."""
+        self.warehouse.change(
+            "update {alerts} set claimed_at = null, error = %(error)s,"
+            " sent_at = case when %(error)s::text is null then now() end"
+            " where alert_id = %(alert_id)s and sent_at is null",
+            {"alert_id": alert.alert_id, "error": error},
+            tenant_id=self.tenant_id,
+        )
 
 
-#: Of the JSON. Raised when a field changes its meaning or goes; new fields come without.
+#: Version of the JSON. Raised when a field changes its meaning or is removed.
 VERSION = 1
 #: Slack refuses longer texts in a section.
 SLACK_TEXT_LIMIT = 3000
@@ -103,7 +90,7 @@ _TITLES = {
     "quota": "scan waits for HubSpot",
     "recovery": "all clear",
 }
-#: In this order; PostgreSQL keeps none.
+#: In the order in which they are shown: `jsonb` does not keep one.
 FIGURES = (
     "deals_received",
     "deals_written",
@@ -164,7 +151,7 @@ class Message:
 
     @property
     def apprise_type(self) -> str:
-        """Apprise's word for how bad it is."""
+        """The severity, as Apprise names it."""
         if self.event == "recovery":
             return "success"
         return "failure" if self.event in ("failure", "quality") else "warning"
@@ -255,19 +242,19 @@ T = TypeVar("T")
 _STATUS = re.compile(r"\b([45]\d\d)\b")
 
 
-class NotTakenError(Exception):
-    """A channel did not take a message. Its text is ours, and holds no secret."""
+class DeliveryError(Exception):
+    """A channel did not accept a message. The text holds no secret."""
 
 
 def send(channel: Channel, message: Message) -> None:
-    """Hand the message over. Raises NotTakenError, whatever the reason."""
+    """Send the message. Raises DeliveryError, whatever the reason."""
     try:
         _SENDERS[channel.kind](channel, message)
-    except NotTakenError:
+    except DeliveryError:
         raise
     except Exception as exc:  # noqa: BLE001 - providers raise whatever they like
         # Not the text: addresses of webhooks are secrets, and libraries quote them.
-        raise NotTakenError(_named(exc)) from None
+        raise DeliveryError(_named(exc)) from None
 
 
 def _send_mail(channel: Channel, message: Message) -> None:
@@ -308,7 +295,7 @@ def _post(channel: Channel, message: Message) -> None:
     _silent(HttpHook(method="POST", http_conn_id=settings.connection)).run(
         endpoint=settings.endpoint,
         json=message.as_json(),
-        # the provider's own default is to wait for ever
+        # by default the provider waits without end
         extra_options={"timeout": TIMEOUT_S},
     )
 
@@ -317,7 +304,7 @@ def _send_by_apprise(channel: Channel, message: Message) -> None:
     import apprise
     from airflow.providers.apprise.hooks.apprise import AppriseHook
 
-    # Not AppriseNotifier: it throws Apprise's answer away, and with it that nothing was sent.
+    # Not AppriseNotifier: it drops Apprise's answer, which says whether anything was sent.
     hook = AppriseHook(_require(channel.apprise).connection)
     services = apprise.Apprise()
     with _silent_apprise():
@@ -329,7 +316,7 @@ def _send_by_apprise(channel: Channel, message: Message) -> None:
             body_format=apprise.NotifyFormat.TEXT,
         )
     if not taken:
-        raise NotTakenError("Apprise could not deliver to every service")
+        raise DeliveryError("Apprise could not deliver to every service")
 
 
 def _nothing(record: logging.LogRecord) -> bool:
@@ -350,19 +337,19 @@ _SILENT.addFilter(_nothing)
 
 def _require(settings: T | None) -> T:
     if settings is None:
-        raise NotTakenError("the channel has no settings")
+        raise DeliveryError("the channel has no settings")
     return settings
 
 
 def _silent(hook: T) -> T:
-    """Have a hook log nothing: it would log what was answered, and the address within errors."""
+    """Silence a hook's logger: it logs answers, and errors that hold the address."""
     hook._log = _SILENT  # type: ignore[attr-defined]
     return hook
 
 
 @contextmanager
 def _silent_apprise() -> Iterator[None]:
-    """Have Apprise's logger drop all, in any thread: it shows addresses that it does not know."""
+    """Silence Apprise's logger, in all threads: it logs addresses that it cannot parse."""
     logger = logging.getLogger("apprise")
 
     def nothing(record: logging.LogRecord) -> bool:  # its own: others may send at the same time
@@ -392,8 +379,11 @@ DELIVERY_TIMEOUT_S = 15.0
 
 @dataclass
 class DeliveryBudget:
-    """How long deliveries of this process may still take together: callbacks of many runs share
-    a process of the DAG processor. What is left over is delivered by the next event."""
+    """How long all deliveries of this process may still take together.
+
+    Callbacks of many runs share a process of the DAG processor. The next event delivers what is
+    left over.
+    """
 
     seconds: float = DELIVERY_TIMEOUT_S
     clock: Callable[[], float] = time.monotonic
@@ -416,25 +406,25 @@ class Delivery:
     budget: DeliveryBudget
 
     def of_outbox(self, outbox: Outbox) -> None:
-        """Deliver what the outbox holds, and write down how it went."""
+        """Deliver the alerts of the outbox, and record the results."""
         if not self.budget.left_s:
-            log.warning("tenant %s: alerts are left to its next event: no time", self.tenant_id)
+            log.warning("tenant %s: no time left; the next event sends the alerts", self.tenant_id)
             return
         claimed = outbox.claim()
         known = {channel.label: channel for channel in self.channels}
         sendable = [alert for alert in claimed if alert.channel in known]
-        errors = self._at_once(
+        errors = self._send_all(
             [(known[alert.channel], Message.of_json(alert.message)) for alert in sendable]
         )
         errors_by_alert = dict(zip((alert.alert_id for alert in sendable), errors, strict=True))
         for alert in claimed:
             error = errors_by_alert.get(alert.alert_id, "the tenant has no such channel any more")
-            outbox.note(alert, error)
+            outbox.record(alert, error)
             self._log(alert, error)
 
     def unrecorded(self, message: Message) -> bool:
         """Send a message that PostgreSQL can't record; True: a channel took it."""
-        errors = self._at_once([(channel, message) for channel in self.channels])
+        errors = self._send_all([(channel, message) for channel in self.channels])
         for channel, error in zip(self.channels, errors, strict=True):
             log.log(
                 logging.ERROR if error else logging.INFO,
@@ -446,23 +436,23 @@ class Delivery:
             )
         return None in errors
 
-    def _at_once(self, letters: Sequence[tuple[Channel, Message]]) -> list[str | None]:
-        """Send in threads of their own; return what was wrong with each, None: nothing.
+    def _send_all(self, messages: Sequence[tuple[Channel, Message]]) -> list[str | None]:
+        """Send each channel's messages in a thread; return the error of each, None if it was sent.
 
-        A channel's own letters keep their order. A thread that hangs is left behind.
+        The messages of a channel keep their order. A thread that hangs is abandoned.
         """
         started = self.budget.clock()
         deadline = started + self.budget.left_s
         answers: queue.Queue[tuple[int, str | None]] = queue.Queue()
         by_channel: dict[str, list[tuple[int, Channel, Message]]] = {}
-        for number, (channel, message) in enumerate(letters):
+        for number, (channel, message) in enumerate(messages):
             by_channel.setdefault(channel.label, []).append((number, channel, message))
         for of_channel in by_channel.values():
             threading.Thread(
                 target=self._send_in_order, args=(of_channel, answers), daemon=True
             ).start()
-        errors: list[str | None] = [f"no answer in {self.budget.left_s:.0f} s"] * len(letters)
-        for _ in letters:
+        errors: list[str | None] = [f"no answer in {self.budget.left_s:.0f} s"] * len(messages)
+        for _ in messages:
             try:
                 number, error = answers.get(timeout=max(0.0, deadline - self.budget.clock()))
             except queue.Empty:
@@ -473,13 +463,13 @@ class Delivery:
 
     def _send_in_order(
         self,
-        letters: list[tuple[int, Channel, Message]],
+        messages: list[tuple[int, Channel, Message]],
         answers: "queue.Queue[tuple[int, str | None]]",
     ) -> None:
-        for number, channel, message in letters:
+        for number, channel, message in messages:
             try:
                 send(channel, message)
-            except NotTakenError as exc:
+            except DeliveryError as exc:
                 answers.put((number, str(exc)))
             else:
                 answers.put((number, None))

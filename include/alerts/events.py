@@ -7,8 +7,6 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
-import psycopg
-from psycopg import sql
 from psycopg.rows import dict_row
 
 from include.alerts.delivery import FIGURES
@@ -21,10 +19,11 @@ from include.errors import (
 )
 from include.scan import SCAN_PAGE, scan_id
 from include.tenants.model import AlertKind
+from include.warehouse.connection import WarehouseConnection
 from include.warehouse.errors import RecordedError
 from include.warehouse.scans import FINAL_STATES
 
-#: Airflow's word for why a run ended → ours.
+#: Airflow's reason for the end of a run → a sentence.
 _REASONS = {
     "timed_out": "The run took longer than its time-out, and Airflow ended it",
     "all_tasks_deadlocked": "No task of the run could go on, and Airflow ended it",
@@ -35,7 +34,7 @@ _REASONS = {
 class AlertEvent:
     """Something that went wrong: what it is called, why, and what to do.
 
-    ``cause``: troubles with the same cause are one incident.
+    ``cause``: events with the same cause are one incident.
     ``why`` and ``remedy`` are sentences; they hold no token and no property value.
     """
 
@@ -81,11 +80,11 @@ def _cause_of_checks(failed_checks: Iterable[str]) -> str:
 
 
 def killed(tenant_id: str, task_id: str | None, reason: str) -> ScanKilledError:
-    """Return what is to be said of a scan whose task left no word of its own."""
+    """Return the error of a scan whose task ended without an exception."""
     task = f"Task {task_id}" if task_id else "A task"
     why = _REASONS.get(
         reason,
-        f"{task} ended without a word: its process or machine was killed (out of memory?), or a"
+        f"{task} ended without an error: its process or machine was killed (out of memory?), or a"
         " person marked it failed",
     )
     return ScanKilledError(
@@ -97,7 +96,7 @@ def killed(tenant_id: str, task_id: str | None, reason: str) -> ScanKilledError:
 
 
 def unknown(tenant_id: str, task_id: str | None) -> ScanKilledError:
-    """Return what is to be said if nothing is known of a failed run but that it failed."""
+    """Return the error of a failed run of which nothing else is known."""
     return ScanKilledError(
         f"{f'Task {task_id}' if task_id else 'A task'} failed before the scan began.",
         tenant_id=tenant_id,
@@ -106,7 +105,7 @@ def unknown(tenant_id: str, task_id: str | None) -> ScanKilledError:
 
 
 def late(tenant_id: str, deadline_s: int | None) -> DeadlineMissedError:
-    """Return what is to be said of a scan that is not done by its deadline."""
+    """Return the error of a scan that is not done by its deadline."""
     within = f" within {deadline_s} s" if deadline_s else " by its deadline"
     return DeadlineMissedError(
         f"The scan is not done{within} (deadline_s). It goes on.",
@@ -157,32 +156,29 @@ class ScanRow:
         return self.state in FINAL_STATES
 
 
-def scan_row(connection: psycopg.Connection, schema: str, scan_id: str) -> ScanRow | None:
+def scan_row(connection: WarehouseConnection, scan_id: str) -> ScanRow | None:
     """Return what is known of the scan; None: it has no row."""
-    cursor = connection.cursor(row_factory=dict_row)
-    row = cursor.execute(
-        _composed(
-            """
-            select scan.state, scan.error, scan.remedy, scan.warnings,
-                scan.attempt, scan.pages, scan.requests, scan.throttled,
-                deals.records_received as deals_received, deals.rows_written as deals_written,
-                round(extract(
-                    epoch from coalesce(scan.finished_at, now()) - scan.started_at
-                ))::integer as seconds,
-                coalesce((
-                    select jsonb_object_agg(status, names) from (
-                        select status, jsonb_agg(check_name order by check_name) as names
-                        from {quality_results} where scan_id = scan.scan_id group by status
-                    ) as by_status
-                ), '{{}}') as checks
-            from {scans} as scan
-            left join {scan_objects} as deals
-                on deals.scan_id = scan.scan_id and deals.object = 'deals'
-            where scan.scan_id = %s
-            """,
-            schema,
-        ),
+    row = connection.run(
+        """
+        select scan.state, scan.error, scan.remedy, scan.warnings,
+            scan.attempt, scan.pages, scan.requests, scan.throttled,
+            deals.records_received as deals_received, deals.rows_written as deals_written,
+            round(extract(
+                epoch from coalesce(scan.finished_at, now()) - scan.started_at
+            ))::integer as seconds,
+            coalesce((
+                select jsonb_object_agg(status, names) from (
+                    select status, jsonb_agg(check_name order by check_name) as names
+                    from {quality_results} where scan_id = scan.scan_id group by status
+                ) as by_status
+            ), '{{}}') as checks
+        from {scans} as scan
+        left join {scan_objects} as deals
+            on deals.scan_id = scan.scan_id and deals.object = 'deals'
+        where scan.scan_id = %s
+        """,
         [scan_id],
+        row_factory=dict_row,
     ).fetchone()
     if row is None:
         return None
@@ -194,21 +190,15 @@ def scan_row(connection: psycopg.Connection, schema: str, scan_id: str) -> ScanR
     return ScanRow(row["state"], row["error"], row["remedy"], row["warnings"], figures, checks)
 
 
-def _composed(statement: str, schema: str) -> sql.Composed:
-    tables: tuple[str, ...] = ("scans", "scan_objects", "quality_results")
-    names: dict[str, Any] = {table: sql.Identifier(schema, table) for table in tables}
-    return sql.SQL(statement).format(**names)
-
-
-#: Set where an alert was sent that PostgreSQL could not record.
-TOLD_KEY = "told_without_the_warehouse"
+#: XCom key, set if an alert was sent that PostgreSQL could not record.
+ALERTED_KEY = "alerted_without_the_warehouse"
 
 
 @dataclass(frozen=True)
 class Run:
     """A run, and the task of it that matters.
 
-    :param reason: Airflow's word for why the run ended: task_failure, timed_out …
+    :param reason: why the run ended, as Airflow states it: task_failure, timed_out …
     :param state: the run's, where Airflow states it; ``ended_at`` likewise.
     :param task_instance: Airflow's own object; None where a callback gets none.
     """
@@ -264,7 +254,7 @@ class Run:
         return {"run": run, **({"log": log} if log else {}), "status": status}
 
     def is_going_on(self) -> bool:
-        """Say whether the run was cleared meanwhile, so that a callback about its end is late."""
+        """Return whether the run was cleared meanwhile, so that a callback is outdated."""
         if self.task_instance is None or self.reason != "task_failure":
             return False
         with contextlib.suppress(Exception):  # then nothing is known, and the callback is believed
@@ -273,15 +263,15 @@ class Run:
             return bool(of_run) and "failed" not in set(map(str, of_run.values()))
         return False
 
-    def note_told(self) -> None:
-        """Leave word for the run's other callback."""
+    def note_alerted(self) -> None:
+        """Let the run's other callback know that an alert was sent."""
         if self.task_instance is not None:
             with contextlib.suppress(Exception):  # then the alert is sent twice
-                self.task_instance.xcom_push(TOLD_KEY, True)
+                self.task_instance.xcom_push(ALERTED_KEY, True)
 
-    def was_told(self) -> bool:
+    def was_alerted(self) -> bool:
         if self.task_instance is None:
             return False
         with contextlib.suppress(Exception):  # then the alert is sent, perhaps a second time
-            return bool(self.task_instance.xcom_pull(task_ids=self.task_id, key=TOLD_KEY))
+            return bool(self.task_instance.xcom_pull(task_ids=self.task_id, key=ALERTED_KEY))
         return False

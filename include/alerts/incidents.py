@@ -37,13 +37,13 @@ from include.errors import (
     ScanCancelledError,
 )
 from include.tenants import AlertSettings, Tenant
-from include.warehouse.connection import Warehouse, open_warehouse
+from include.warehouse.connection import Warehouse, WarehouseConnection, open_warehouse
 from include.warehouse.migrations import migrate
 from include.warehouse.scans import end_scan
 
 #: Scans that an incident names: the newest.
 SCANS_KEPT = 50
-_COLUMNS = ("incident_id", "kind", "error_type", "opened_at", "last_seen_at", "runs", "rounds")
+_COLUMNS = sql.SQL("incident_id, kind, error_type, opened_at, last_seen_at, runs, rounds")
 
 
 @dataclass(frozen=True)
@@ -62,19 +62,18 @@ class Incident:
 
 @dataclass(frozen=True)
 class Incidents:
-    """Those of one tenant, in one transaction."""
+    """The incidents of one tenant, in one transaction."""
 
-    connection: psycopg.Connection
-    schema: str
+    connection: WarehouseConnection
     tenant_id: str
     settings: AlertSettings
 
     def record(
-        self, trouble: AlertEvent, scan_id: str, message: Callable[[Incident], Message]
+        self, event: AlertEvent, scan_id: str, message: Callable[[Incident], Message]
     ) -> Incident:
-        """Open the incident, or note that it goes on; put its alert into the outbox if one is due.
+        """Open the incident, or record that it goes on; put its alert into the outbox if due.
 
-        One is due when it is opened, and again after `repeat_after_s`.
+        An alert is due when the incident is opened, and again after `repeat_after_s`.
         """
         (incident,) = self._rows(
             """
@@ -94,17 +93,21 @@ class Incidents:
                 (alerted_at is null
                  or alerted_at <= now() - make_interval(secs => %(repeat_after_s)s)) as due
             """,
-            kind=trouble.kind,
-            error_type=trouble.error_type,
-            cause=trouble.cause,
-            said=trouble.why,
+            kind=event.kind,
+            error_type=event.error_type,
+            cause=event.cause,
+            said=event.why,
             scan_id=scan_id,
             kept=SCANS_KEPT,
             repeat_after_s=self.settings.repeat_after_s,
         )
-        if incident.due and trouble.kind in self.settings.on and self.settings.channels:
-            incident = self._next_round(incident)
-            self._put_out(incident, message(incident))
+        if incident.due and event.kind in self.settings.on and self.settings.channels:
+            (incident,) = self._rows(
+                "update {incidents} set rounds = rounds + 1, alerted_at = now()"
+                " where incident_id = %(incident_id)s returning {columns}, false as due",
+                incident_id=incident.incident_id,
+            )
+            self._enqueue(incident, message(incident))
         return incident
 
     def recover(
@@ -112,8 +115,8 @@ class Incidents:
     ) -> list[Incident]:
         """Close what a success has ended; put one all-clear into the outbox if any was alerted.
 
-        What was seen after the scan had finished stays open: callbacks come late. Warnings are
-        no failures: they are `forget_warnings`'.
+        What was seen after the scan had finished stays open, because callbacks can run late.
+        Warnings are closed by `forget_warnings`.
         """
         closed = self._close(
             "kind <> 'warning' and last_seen_at <= coalesce((select finished_at from {scans}"
@@ -122,19 +125,19 @@ class Incidents:
         )
         alerted = [incident for incident in closed if incident.rounds]
         if alerted and "recovery" in self.settings.on and self.settings.channels:
-            self._put_out(alerted[0], message(alerted))
+            self._enqueue(alerted[0], message(alerted))
         return alerted
 
     def forget_warnings(self, scan_id: str, still: str | None = None) -> None:
-        """Close the incidents of warnings that a scan did not have (any more), without an alert."""
+        """Close the incidents of warnings that a scan no longer has, without an alert."""
         self._close(
             "kind = 'warning' and cause is distinct from %(still)s::text",
             scan_id=scan_id,
             still=still,
         )
 
-    def knows(self, scan_id: str) -> bool:
-        """Say whether an incident names the scan, be it closed."""
+    def has_failure_of(self, scan_id: str) -> bool:
+        """Return whether an incident, open or closed, names the scan."""
         return bool(
             self._rows(
                 "select {columns}, false as due from {incidents} where tenant_id = %(tenant_id)s"
@@ -153,19 +156,10 @@ class Incidents:
         )
         return sorted(closed, key=lambda incident: incident.opened_at)
 
-    def _next_round(self, incident: Incident) -> Incident:
-        (next_round,) = self._rows(
-            "update {incidents} set rounds = rounds + 1, alerted_at = now()"
-            " where incident_id = %(incident_id)s"
-            " returning {columns}, false as due",
-            incident_id=incident.incident_id,
-        )
-        return next_round
-
-    def _put_out(self, incident: Incident, message: Message) -> None:
+    def _enqueue(self, incident: Incident, message: Message) -> None:
         with self.connection.cursor() as cursor:
             cursor.executemany(
-                self._composed(
+                self.connection.composed(
                     "insert into {alerts} (incident_id, tenant_id, event, round, channel, message)"
                     " values (%s, %s, %s, %s, %s, %s) on conflict do nothing"
                 ),
@@ -183,32 +177,27 @@ class Incidents:
             )
 
     def _rows(self, statement: str, **values: Any) -> list[Incident]:
-        cursor = self.connection.cursor(row_factory=class_row(Incident))
-        return cursor.execute(
-            self._composed(statement), {"tenant_id": self.tenant_id, **values}
+        return self.connection.run(
+            statement,
+            {"tenant_id": self.tenant_id, **values},
+            {"columns": _COLUMNS},
+            row_factory=class_row(Incident),
         ).fetchall()
-
-    def _composed(self, statement: str) -> sql.Composed:
-        tables = ("incidents", "alerts", "scans")
-        return sql.SQL(statement).format(
-            columns=sql.SQL(", ").join(map(sql.Identifier, _COLUMNS)),
-            **{table: sql.Identifier(self.schema, table) for table in tables},
-        )
 
 
 log = logging.getLogger(__name__)
 
 #: Shared by all callbacks of a process.
 DELIVERY_BUDGET = DeliveryBudget()
-#: A newer try speaks for itself; who cancelled a scan knows of it.
-_NO_NEWS = (OutdatedAttemptError, ScanCancelledError)
+#: A newer try reports its own failure, and a person has cancelled the scan.
+_NOT_ALERTED = (OutdatedAttemptError, ScanCancelledError)
 
 
 @dataclass(frozen=True)
 class AlertTransaction:
     """One transaction: the scan's row and the tenant's incidents."""
 
-    connection: psycopg.Connection
+    connection: WarehouseConnection
     warehouse: Warehouse
     incidents: Incidents
     row: ScanRow | None
@@ -223,10 +212,10 @@ class AlertDispatcher:
     budget: DeliveryBudget = field(default_factory=lambda: DELIVERY_BUDGET)
 
     def task_failed(self) -> None:
-        """A task raised its last exception: what it says is known, be there a row or not."""
+        """A task failed for good. The exception is at hand, even if the scan has no row yet."""
         error = self.run.error
-        # Without an exception the DAG's callback speaks.
-        if error is None or isinstance(error, _NO_NEWS):
+        # Without an exception, the DAG's own callback alerts (`run_failed`).
+        if error is None or isinstance(error, _NOT_ALERTED):
             return
 
         def record(transaction: AlertTransaction) -> None:
@@ -234,15 +223,15 @@ class AlertDispatcher:
                 failed = transaction.row.checks.get("failed", ()) if transaction.row else ()
                 self._record(transaction, event_from_exception(error, failed))
 
-        if not self._bookkept(record):
-            self._tell_unrecorded(event_from_exception(error))
+        if not self._record_and_deliver(record):
+            self._send_unrecorded(event_from_exception(error))
 
     def run_failed(self) -> None:
         """A run has failed: end its scan's row if no task did, and alert if that was not done."""
         if self.run.is_going_on():
             return
-        if not self._bookkept(self._record_failed_run) and not self.run.was_told():
-            self._tell_unrecorded(event_from_exception(unknown(self.tenant.id, self.run.task_id)))
+        if not self._record_and_deliver(self._record_failed_run) and not self.run.was_alerted():
+            self._send_unrecorded(event_from_exception(unknown(self.tenant.id, self.run.task_id)))
 
     def scan_succeeded(self) -> None:
         """Close what is over, send the all-clear, and open what the scan warns of."""
@@ -250,69 +239,71 @@ class AlertDispatcher:
         def record(transaction: AlertTransaction) -> None:
             warned_of = transaction.row.checks.get("warned", ()) if transaction.row else ()
             if transaction.row and warned_of:
-                trouble = warned(warned_of, transaction.row.warnings)
-                transaction.incidents.forget_warnings(self.run.scan_id, still=trouble.cause)
-                self._record(transaction, trouble)
+                event = warned(warned_of, transaction.row.warnings)
+                transaction.incidents.forget_warnings(self.run.scan_id, still=event.cause)
+                self._record(transaction, event)
             else:
                 transaction.incidents.forget_warnings(self.run.scan_id)
             transaction.incidents.recover(
                 self.run.scan_id, lambda closed: self._all_clear(closed, transaction.row)
             )
 
-        self._bookkept(record)
+        self._record_and_deliver(record)
 
     def scan_waits(self, error: ComeBackLaterError) -> None:
         """The scan sleeps until HubSpot takes requests again."""
-        self._bookkept(lambda transaction: self._record(transaction, event_from_exception(error)))
+        event = event_from_exception(error)
+        self._record_and_deliver(lambda transaction: self._record(transaction, event))
 
     def deadline_missed(self) -> None:
         """The scan is late, unless it is over: runs that failed were alerted already.
 
         Between two tries its row says failed, but no alert was sent.
         """
-        trouble = event_from_exception(late(self.tenant.id, self.tenant.deadline_s))
+        event = event_from_exception(late(self.tenant.id, self.tenant.deadline_s))
 
         def record(transaction: AlertTransaction) -> None:
             row = transaction.row
-            is_told = transaction.incidents.knows(self.run.scan_id)
-            if row is None or not row.is_over or (row.state == "failed" and not is_told):
-                self._record(transaction, trouble)
+            was_alerted = transaction.incidents.has_failure_of(self.run.scan_id)
+            if row is None or not row.is_over or (row.state == "failed" and not was_alerted):
+                self._record(transaction, event)
 
-        if self.run.state not in ("success", "failed") and not self._bookkept(record):
-            self._tell_unrecorded(trouble)
+        if self.run.state not in ("success", "failed") and not self._record_and_deliver(record):
+            self._send_unrecorded(event)
 
     def _record_failed_run(self, transaction: AlertTransaction) -> None:
         row = transaction.row
         error = killed(self.tenant.id, self.run.task_id, self.run.reason)
         if row is None:
-            # the task's own callback knew why: before there is a row only exceptions end a task
-            if not transaction.incidents.knows(self.run.scan_id):
+            # If an incident names the scan, the task's own callback has alerted, with the reason.
+            if not transaction.incidents.has_failure_of(self.run.scan_id):
                 self._record(
                     transaction, event_from_exception(unknown(self.tenant.id, self.run.task_id))
                 )
         elif not row.is_over:
-            # false: another callback was faster, and sends the alert
-            schema, ended_at = transaction.warehouse.schema, self.run.ended_at
-            if end_scan(transaction.connection, schema, self.run.scan_id, error, ended_at=ended_at):
+            # False: another callback was faster, and sends the alert.
+            scan_id, ended_at = self.run.scan_id, self.run.ended_at
+            if end_scan(transaction.connection, scan_id, error, ended_at=ended_at):
                 self._record(transaction, event_from_exception(error))
-        elif row.state == "failed" and not transaction.incidents.knows(self.run.scan_id):
-            failed, said = row.checks.get("failed", ()), row.error or ""
-            # of a killed task the REST API may have noticed the end first, and knows less
-            ended_by_others = said.startswith(type(error).__name__)
-            on_record = event_from_row(said, row.remedy or "", failed)
-            self._record(transaction, event_from_exception(error) if ended_by_others else on_record)
+        elif row.state == "failed" and not transaction.incidents.has_failure_of(self.run.scan_id):
+            failed, recorded = row.checks.get("failed", ()), row.error or ""
+            # The REST API may have noticed first that the task was killed, and knows less.
+            if recorded.startswith(type(error).__name__):
+                self._record(transaction, event_from_exception(error))
+            else:
+                self._record(transaction, event_from_row(recorded, row.remedy or "", failed))
 
-    def _record(self, transaction: AlertTransaction, trouble: AlertEvent) -> None:
+    def _record(self, transaction: AlertTransaction, event: AlertEvent) -> None:
         transaction.incidents.record(
-            trouble,
+            event,
             self.run.scan_id,
-            lambda incident: self._message(trouble, transaction.row, incident),
+            lambda incident: self._message(event, transaction.row, incident),
         )
 
-    def _bookkept(self, record: Callable[[AlertTransaction], None]) -> bool:
-        """Write the event down, then deliver what is to be delivered.
+    def _record_and_deliver(self, record: Callable[[AlertTransaction], None]) -> bool:
+        """Record the event, then deliver the alerts of the outbox.
 
-        False: PostgreSQL could not record it, and nothing was delivered.
+        False: PostgreSQL could not record the event, and nothing was delivered.
         """
         try:
             with self._transaction() as transaction:
@@ -339,36 +330,36 @@ class AlertDispatcher:
         # the first scan of all may have failed before it made the tables
         migrate(warehouse, tenant.id)
         with warehouse.connect(tenant.id) as connection:
-            incidents = Incidents(connection, warehouse.schema, tenant.id, tenant.alerts)
-            row = scan_row(connection, warehouse.schema, self.run.scan_id)
+            incidents = Incidents(connection, tenant.id, tenant.alerts)
+            row = scan_row(connection, self.run.scan_id)
             yield AlertTransaction(connection, warehouse, incidents, row)
 
-    def _tell_unrecorded(self, trouble: AlertEvent) -> None:
-        """PostgreSQL is down: that is no reason to be silent. Nothing remembers it, though."""
-        if trouble.kind in self.tenant.alerts.on and self.tenant.alerts.channels:
-            self._delivery.unrecorded(self._message(trouble, None, None))
-            self.run.note_told()
+    def _send_unrecorded(self, event: AlertEvent) -> None:
+        """Send an alert although PostgreSQL is down and cannot record it."""
+        if event.kind in self.tenant.alerts.on and self.tenant.alerts.channels:
+            self._delivery.unrecorded(self._message(event, None, None))
+            self.run.note_alerted()
 
     @property
     def _delivery(self) -> Delivery:
         return Delivery(self.tenant.id, self.tenant.alerts.channels, self.budget)
 
     def _message(
-        self, trouble: AlertEvent, row: ScanRow | None, incident: Incident | None
+        self, event: AlertEvent, row: ScanRow | None, incident: Incident | None
     ) -> Message:
         now = datetime.now(UTC)
         return Message(
-            event=trouble.kind,
+            event=event.kind,
             round=incident.rounds if incident else 1,
             tenant=self.tenant.id,
             dag_id=self.run.dag_id,
             run_id=self.run.run_id,
             scan_id=self.run.scan_id,
             task_id=self.run.task_id,
-            error_type=trouble.error_type,
-            why=trouble.why,
-            remedy=trouble.remedy,
-            runbook=f"{RUNBOOK}#{trouble.heading}",
+            error_type=event.error_type,
+            why=event.why,
+            remedy=event.remedy,
+            runbook=f"{RUNBOOK}#{event.heading}",
             at=_iso(incident.last_seen_at if incident else now),
             since=_iso(incident.opened_at if incident else now),
             runs=incident.runs if incident else 1,

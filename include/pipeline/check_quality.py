@@ -5,8 +5,6 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TypedDict
 
-import psycopg
-from psycopg import sql
 from psycopg.types.json import Jsonb
 
 from include.errors import QualityError
@@ -15,10 +13,10 @@ from include.pipeline.quality_rules import RULES, Rule, Severity
 from include.scan import Scan
 from include.warehouse.binding import bind
 from include.warehouse.checkpoints import forget_proofs
-from include.warehouse.connection import Warehouse, open_warehouse
+from include.warehouse.connection import Warehouse, WarehouseConnection, open_warehouse
 from include.warehouse.records import OF_THIS_SCAN, count_misfits, received_records
 from include.warehouse.scans import ScanFacts, ScanLog, scan_facts
-from include.warehouse.tenant_views.plan import Conversion, ViewPlan, tenant_schema
+from include.warehouse.tenant_views.plan import Conversion, ViewPlan
 
 log = logging.getLogger(__name__)
 
@@ -105,65 +103,50 @@ _LEVELS = {
 
 def _run(warehouse: Warehouse, scan: Scan) -> list[CheckResult]:
     with warehouse.connect(scan.tenant.id) as connection:
-        has_rows = received_records(connection, warehouse.schema, scan.id)["deals"] > 0
-        _count_misfits(connection, warehouse, scan)
+        has_rows = received_records(connection, scan.id)["deals"] > 0
+        _count_misfits(connection, scan)
         results = []
         for rule in RULES:
-            observed = _figure(connection, warehouse, scan, rule.sql)
+            observed = _figure(connection, scan, rule.sql)
             status = status_of(rule, observed, has_rows=has_rows)
             results.append(CheckResult(rule, status, observed))
-        _store(connection, warehouse, scan, results)
+        _store(connection, scan, results)
     return results
 
 
-def _count_misfits(connection: psycopg.Connection, warehouse: Warehouse, scan: Scan) -> None:
+def _count_misfits(connection: WarehouseConnection, scan: Scan) -> None:
     """Add to the scan's misfits those of the views' columns, which the extraction does not see."""
-    scans = sql.Identifier(warehouse.schema, "scans")
-    row = connection.execute(
-        sql.SQL("select misfits from {} where scan_id = %s").format(scans), [scan.id]
-    ).fetchone()
+    statement = "select misfits from {scans} where scan_id = %s"
+    row = connection.run(statement, [scan.id]).fetchone()
     misfits: dict[str, int] = {
         name: n for name, n in (row[0] if row else {}).items() if not _is_of_a_view(name)
     }
-    changed, received = _conversions(connection, warehouse, scan)
+    changed, received = _conversions(connection, scan)
     for conversions, only_received in ((changed, False), (received - changed, True)):
         misfits |= count_misfits(
-            connection,
-            warehouse.schema,
-            scan.tenant.id,
-            conversions,
-            only_received=only_received,
+            connection, scan.tenant.id, conversions, only_received=only_received
         )
     if misfits:
         shown = [f"{name} ({count})" for name, count in sorted(misfits.items())]
         log.warning("tenant %s: values do not fit: %s", scan.tenant.id, ", ".join(shown))
-    connection.execute(
-        sql.SQL("update {} set misfits = %s where scan_id = %s").format(scans),
-        [Jsonb(misfits), scan.id],
-    )
+    connection.run("update {scans} set misfits = %s where scan_id = %s", [Jsonb(misfits), scan.id])
 
 
 def _conversions(
-    connection: psycopg.Connection, warehouse: Warehouse, scan: Scan
+    connection: WarehouseConnection, scan: Scan
 ) -> tuple[set[Conversion], set[Conversion]]:
     """Return the conversions that this scan found changed, and those of what it asked for.
 
     When a property gets another type, its values are converted in a new way in all rows. What was
-    not asked for is not in the rows that came.
+    not asked for is not in the rows that were received.
     """
     from include.pipeline.load.typed_columns import COLUMNS_BY_PROPERTY
 
-    schema = tenant_schema(warehouse.schema, scan.tenant.id)
-    plan = ViewPlan(connection, warehouse.schema, scan.tenant.id, schema)
+    plan = ViewPlan(connection, scan.tenant.id)
     objects = [crm_object.name for crm_object in scan.tenant.crm_objects]
-    rows = connection.execute(
-        sql.SQL(
-            "select read.object, read.properties_asked, scan.schema_drift -> read.object"
-            " -> 'retyped' from {} as read join {} as scan using (scan_id) where scan_id = %s"
-        ).format(
-            sql.Identifier(warehouse.schema, "scan_objects"),
-            sql.Identifier(warehouse.schema, "scans"),
-        ),
+    rows = connection.run(
+        "select read.object, read.properties_asked, scan.schema_drift -> read.object -> 'retyped'"
+        " from {scan_objects} as read join {scans} as scan using (scan_id) where scan_id = %s",
         [scan.id],
     ).fetchall()
     asked = {(crm_object, name) for crm_object, names, _ in rows for name in names}
@@ -181,37 +164,23 @@ def _is_of_a_view(name: str) -> bool:
     return bool(dot) and column not in ("created_at", "updated_at", "archived_at")
 
 
-def _figure(
-    connection: psycopg.Connection, warehouse: Warehouse, scan: Scan, statement: str
-) -> Decimal | None:
-    row = connection.execute(
-        sql.SQL(statement).format(
-            of_this_scan=OF_THIS_SCAN,
-            deals=sql.Identifier(warehouse.schema, "deals"),
-            records=sql.Identifier(warehouse.schema, "records"),
-            scan_objects=sql.Identifier(warehouse.schema, "scan_objects"),
-            scans=sql.Identifier(warehouse.schema, "scans"),
-            stages=sql.Identifier(warehouse.schema, "deal_stages"),
-        ),
+def _figure(connection: WarehouseConnection, scan: Scan, statement: str) -> Decimal | None:
+    row = connection.run(
+        statement,
         {"tenant_id": scan.tenant.id, "scan_id": scan.id},
+        {"of_this_scan": OF_THIS_SCAN},
     ).fetchone()
     return None if row is None or row[0] is None else Decimal(row[0])
 
 
-def _store(
-    connection: psycopg.Connection, warehouse: Warehouse, scan: Scan, results: list[CheckResult]
-) -> None:
-    table = sql.Identifier(warehouse.schema, "quality_results")
-    connection.execute(sql.SQL("delete from {} where scan_id = %s").format(table), [scan.id])
+def _store(connection: WarehouseConnection, scan: Scan, results: list[CheckResult]) -> None:
+    connection.run("delete from {quality_results} where scan_id = %s", [scan.id])
     with connection.cursor() as cursor:
         cursor.executemany(
-            sql.SQL(
-                """
-                insert into {} (scan_id, tenant_id, check_name, status, severity,
-                                observed, at_most, why)
-                values (%s, %s, %s, %s, %s, %s, %s, %s)
-                """
-            ).format(table),
+            connection.composed(
+                "insert into {quality_results} (scan_id, tenant_id, check_name, status, severity,"
+                " observed, at_most, why) values (%s, %s, %s, %s, %s, %s, %s, %s)"
+            ),
             [
                 (
                     scan.id,

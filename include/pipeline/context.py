@@ -16,7 +16,7 @@ from include.pipeline.read.ranges import Position
 from include.scan import Scan
 from include.tenants import Tenant
 from include.warehouse.connection import Warehouse
-from include.warehouse.fencing import TenantLock
+from include.warehouse.fencing import TenantLease
 from include.warehouse.scans import Freshness, ScanLog
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ class ScanContext:
     warehouse: Warehouse
     client: HubSpotClient
     identity: Identity
-    lock: TenantLock
+    lock: TenantLease
     resources: ExitStack
     scan_log: ScanLog
     freshness: Freshness

@@ -17,7 +17,7 @@ from include.scan import Scan
 from include.warehouse.binding import require_same_portal
 from include.warehouse.checkpoints import forget_objects
 from include.warehouse.connection import Warehouse, open_warehouse
-from include.warehouse.fencing import TenantLock, tenant_lease
+from include.warehouse.fencing import TenantLease, tenant_lease
 from include.warehouse.oauth_tokens import SharedTokens
 from include.warehouse.rate_limits import SharedLimits
 from include.warehouse.reference_data import add_unlisted_stages, save_owners, save_pipelines
@@ -113,7 +113,7 @@ def _start(
     scan_log: ScanLog,
     client: HubSpotClient,
     identity: Identity,
-    lock: TenantLock,
+    lock: TenantLease,
     resources: ExitStack,
     checkpoint_pages: int,
 ) -> ScanContext:

@@ -24,7 +24,7 @@ from include.hubspot.endpoints import (
 )
 from include.pipeline.load.typed_columns import TYPED_COLUMNS
 from include.scan import Scan
-from include.warehouse.tenant_views.plan import to_timestamp
+from include.warehouse.values import to_timestamp
 
 #: Always read of deals: the typed columns.
 _DEAL_PROPERTIES = tuple(column.hubspot_property for column in TYPED_COLUMNS)

@@ -103,5 +103,5 @@ def end_abandoned_scans(warehouse: Warehouse, scan: Scan, find: FindEndedRuns = 
     The status page and the API do so too, but only when a person opens them.
     """
     with warehouse.connect(scan.tenant.id) as connection:
-        scans = open_scans(connection, warehouse.schema, [scan.tenant.dag_id])
+        scans = open_scans(connection, [scan.tenant.dag_id])
     end_scans_of_ended_runs(warehouse, [s for s in scans if s.scan_id != scan.id], find)

@@ -66,30 +66,27 @@ def _list(options: argparse.Namespace) -> int:
 
 def _add(options: argparse.Namespace) -> int:
     # Imports Airflow, which takes seconds: the other commands do without.
-    from include.tenants.adding import AddTenantRequest, add_tenant
+    from include.tenants.adding import add_tenant
 
     add_tenant(
-        AddTenantRequest(
-            tenant_id=options.id,
-            settings=options.settings,
-            token_from_stdin=options.token_stdin,
-            base_url=options.base_url,
-            save_connection=options.save_connection,
-            force=options.force,
-        )
+        options.id,
+        options.settings,
+        token_stdin=options.token_stdin,
+        base_url=options.base_url,
+        save_connection=options.save_connection,
+        force=options.force,
     )
     return 0
 
 
 def _pools(options: argparse.Namespace) -> int:
     pools = load_tenants().pools
-    if pools:
-        from include.tenants.airflow_db import make_pools
-
-        for name, done in make_pools(pools).items():
-            print(f"pool {name}: {done}")
-    else:
+    if not pools:
         print("There are no pools in the tenants file.")
+        return 0
+    from include.tenants.airflow_db import make_pools
+
+    print(*make_pools(pools), sep="\n")
     return 0
 
 

@@ -9,7 +9,6 @@ import os
 import re
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,112 +20,123 @@ from include.files import write_file
 from include.hubspot.client import Identity
 from include.hubspot.hook import TEST_RETRY_TIMEOUT_S, TEST_TIMEOUT_S, HubSpotHook, description_of
 from include.secret_text import pasted
-from include.tenants.airflow_db import save_connection
+from include.tenants import airflow_db
 from include.tenants.document import doubled_key, parsed, parsed_yaml
 from include.tenants.file import Tenants, load_tenants, tenants_path, validated
 from include.tenants.model import TENANT_ID_PATTERN
 
 
-@dataclass(frozen=True)
-class AddTenantRequest:
-    """What the command line asks for. ``settings``: `key=value`, the value as YAML."""
-
-    tenant_id: str
-    settings: Sequence[str] = ()
-    token_from_stdin: bool = False
-    base_url: str | None = None
-    save_connection: bool = False
-    force: bool = False
-
-
-def add_tenant(request: AddTenantRequest, environ: Mapping[str, str] = os.environ) -> None:
-    """Ask for the token and HubSpot for its account, then write the entry; says what it does.
+def add_tenant(
+    tenant_id: str,
+    settings: Sequence[str] = (),
+    *,
+    token_stdin: bool = False,
+    base_url: str | None = None,
+    save_connection: bool = False,
+    force: bool = False,
+    environ: Mapping[str, str] = os.environ,
+) -> None:
+    """Ask for the token and HubSpot for its account, then write the entry; prints what it does.
 
     Raises HubSpotDealsError: nothing was written then.
+
+    :param settings: `key=value`, the value as YAML.
     """
     tenants = load_tenants(environ)
-    entry = {"id": request.tenant_id, **_settings(request)}
-    _require_new(request.tenant_id, tenants)
-    tenant = validated(entry, environ)
-    token = _token(request)
-    account = _account(request, token)
-    print(account.description)
-    print(f"Scopes: {', '.join(sorted(account.scopes)) or 'HubSpot does not tell'}.")
-    _require_account(request, tenant.portal_id, account.portal_id, tenants)
-    if token and request.save_connection:
-        save_connection(tenant.connection_id, token, request.base_url, replace=request.force)
-        print(f"The token is in Airflow's connection {tenant.connection_id}.")
-    elif token:
-        print(f"Now put the token into the Airflow connection {tenant.connection_id}.")
-    path = add_entry(tenants_path(environ), {**entry, "portal_id": account.portal_id})
-    print(f"Tenant {tenant.id} is in {path}. Its DAG will be {tenant.dag_id}.")
-
-
-def _settings(request: AddTenantRequest) -> dict[str, Any]:
-    settings: dict[str, Any] = {}
-    for setting in request.settings:
-        key, equals, value = setting.partition("=")
-        try:
-            parsed = parsed_yaml(value)
-        except (yaml.YAMLError, ValueError, RecursionError):
-            equals = ""
-        if not equals or key == "id" or key in settings or doubled_key(parsed):
-            raise TenantCommandError(
-                f"{setting!r} is no setting, or one that is given twice.",
-                remedy="Write it as --set schedule='H 4 * * *'.",
-            )
-        settings[key] = parsed
-    return settings
-
-
-def _require_new(tenant_id: str, tenants: Tenants) -> None:
+    entry = {"id": tenant_id, **_settings(settings)}
     if not re.fullmatch(TENANT_ID_PATTERN, tenant_id):
         raise TenantCommandError(f"the id {tenant_id!r} must match {TENANT_ID_PATTERN}.")
     if any(tenant.id == tenant_id for tenant in tenants.all):
         raise TenantCommandError(
             f"there is a tenant {tenant_id!r} already.", remedy="Edit its entry instead."
         )
-
-
-def _token(request: AddTenantRequest) -> str | None:
-    """Return the token; None: the connection is there and holds one."""
-    if request.token_from_stdin:
-        token = sys.stdin.readline()
-    elif not request.save_connection and _has_connection(request.tenant_id):
-        print(f"Using the Airflow connection hubspot_{request.tenant_id}.")
-        return None
-    elif sys.stdin.isatty():
-        token = getpass.getpass("HubSpot token (not shown): ")
-    else:
-        token = ""
-    token = pasted(token)
-    if not token:
-        raise TenantCommandError(
-            f"there is no token, and no Airflow connection hubspot_{request.tenant_id}.",
-            remedy="Pipe the token in with --token-stdin, or run the command in a terminal.",
+    tenant = validated(entry, environ)
+    conn_id = tenant.connection_id
+    hook = HubSpotHook(conn_id, tenant_id)
+    token = None
+    if token_stdin or save_connection or not _has_token(hook):
+        token = _asked_token(conn_id, token_stdin)
+        hook = _OfferedToken(
+            tenant_id,
+            Connection(
+                conn_id=conn_id, conn_type=HubSpotHook.conn_type, host=base_url, password=token
+            ),
         )
-    return token
+    else:
+        print(f"Using the Airflow connection {conn_id}.")
+    client = hook.get_conn(retry_timeout_s=TEST_RETRY_TIMEOUT_S, timeout_s=TEST_TIMEOUT_S)
+    identity = Identity(client)
+    print(description_of(client))
+    print(f"Scopes: {', '.join(sorted(identity.scopes)) or 'HubSpot does not say'}.")
+    portal_id = identity.account.portal_id
+    _require_account(portal_id, tenant.portal_id, tenants, force=force)
+    if token and save_connection:
+        fields = {"password": token, **({"host": base_url} if base_url else {})}
+        if not airflow_db.save_connection(conn_id, hook.conn_type, fields, replace=force):
+            raise TenantCommandError(
+                f"the connection {conn_id} is there already.",
+                remedy="Leave out --save-connection to use it, or replace it with --force.",
+            )
+        print(f"The token is in Airflow's connection {conn_id}.")
+    elif token:
+        print(f"Now put the token into the Airflow connection {conn_id}.")
+    path = add_entry(tenants_path(environ), {**entry, "portal_id": portal_id})
+    print(f"Tenant {tenant.id} is in {path}. Its DAG will be {tenant.dag_id}.")
 
 
-def _has_connection(tenant_id: str) -> bool:
+def _settings(settings: Sequence[str]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for setting in settings:
+        key, equals, text = setting.partition("=")
+        try:
+            value = parsed_yaml(text)
+        except (yaml.YAMLError, ValueError, RecursionError):
+            equals = ""
+        if not equals or key == "id" or key in found or doubled_key(value):
+            raise TenantCommandError(
+                f"{setting!r} is no setting, or one that is given twice.",
+                remedy="Write it as --set schedule='H 4 * * *'.",
+            )
+        found[key] = value
+    return found
+
+
+def _has_token(hook: HubSpotHook) -> bool:
     # Airflow's SDK looks into the metadata database only where it believes to be a server.
     os.environ.setdefault("_AIRFLOW_PROCESS_CONTEXT", "server")
     try:
-        HubSpotHook(f"hubspot_{tenant_id}", tenant_id).get_conn()
+        hook.get_conn()
     except TokenMissingError:
         return False
     return True
 
 
-def _account(request: AddTenantRequest, token: str | None) -> "Account":
-    if token is None:
-        return account_of_connection(request.tenant_id)
-    return account_of_token(request.tenant_id, token, request.base_url)
+def _asked_token(conn_id: str, token_stdin: bool) -> str:
+    token = ""
+    if token_stdin:
+        token = sys.stdin.readline()
+    elif sys.stdin.isatty():
+        token = getpass.getpass("HubSpot token (not shown): ")
+    if token := pasted(token):
+        return token
+    raise TenantCommandError(
+        f"there is no token, and no Airflow connection {conn_id}.",
+        remedy="Pipe the token in with --token-stdin, or run the command in a terminal.",
+    )
 
 
-def _require_account(
-    request: AddTenantRequest, stated: int | None, portal_id: int, tenants: Tenants
-) -> None:
+class _OfferedToken(HubSpotHook):
+    """The hook with a token that is in no connection yet; all its rules hold."""
+
+    def __init__(self, tenant_id: str, connection: Connection) -> None:
+        super().__init__(connection.conn_id, tenant_id)
+        self._offered = connection
+
+    def _connection(self) -> Connection:
+        return self._offered
+
+
+def _require_account(portal_id: int, stated: int | None, tenants: Tenants, *, force: bool) -> None:
     """Two tenants of one account read everything twice, and share its limits."""
     if stated not in (None, portal_id):
         raise TenantCommandError(
@@ -134,7 +144,7 @@ def _require_account(
             remedy="Take the token of the right account.",
         )
     same = [tenant.id for tenant in tenants.all if tenant.portal_id == portal_id]
-    if same and not request.force:
+    if same and not force:
         raise TenantCommandError(
             f"HubSpot account {portal_id} is tenant {same[0]!r} already.",
             remedy="To load it twice all the same: --force.",
@@ -153,10 +163,28 @@ def add_entry(path: Path, entry: Mapping[str, Any]) -> Path:
     document = parsed(path, before)
     if doubled := doubled_key(document):
         raise TenantCommandError(f"{path}: {doubled}.", remedy="Correct that first.")
-    _require_unlisted(path, document, entry)
-    add = _added_to_json if path.suffix == ".json" else _added_to_yaml
-    after = add(path, before, document, entry)
-    _require_same_but_one(path, after, document, entry)
+    listed = (document.get("tenants") if isinstance(document, dict) else document) or []
+    # a bad one too
+    if any(isinstance(other, dict) and other.get("id") == entry["id"] for other in listed):
+        raise TenantCommandError(
+            f"{path}: has an entry {entry['id']!r} already.", remedy="Edit it instead."
+        )
+    meant: Any = [*listed, dict(entry)]
+    if isinstance(document, dict):
+        meant = {**document, "tenants": meant}
+    if path.suffix == ".json":
+        after = (json.dumps(meant, indent=2, ensure_ascii=False) + "\n").encode()
+    else:
+        after = _with_lines(path, before, entry)
+    try:
+        is_as_meant = parsed(path, after) == meant
+    except TenantsFileError:
+        is_as_meant = False
+    if not is_as_meant:
+        raise TenantCommandError(
+            f"{path}: the entry can't be added without changing something else; nothing was.",
+            remedy=f"Add it by hand: {json.dumps(dict(entry))}",
+        )
     if path.read_bytes() != before:
         raise TenantCommandError(f"{path}: was changed meanwhile.", remedy="Try again.")
     write_file(path, after)
@@ -173,12 +201,11 @@ def _add_file(folder: Path, entry: Mapping[str, Any]) -> Path:
     return path
 
 
-def _added_to_json(path: Path, before: bytes, document: Any, entry: Mapping[str, Any]) -> bytes:
-    return (json.dumps(_with(document, entry), indent=2, ensure_ascii=False) + "\n").encode()
+def _with_lines(path: Path, before: bytes, entry: Mapping[str, Any]) -> bytes:
+    """Return the YAML with some lines more, below the last entry. All other bytes stay.
 
-
-def _added_to_yaml(path: Path, before: bytes, document: Any, entry: Mapping[str, Any]) -> bytes:
-    """Return the text with some lines more, below the last entry."""
+    Not by the round trip of ruamel.yaml: docs/adr/0011-editing-the-tenants-file.md.
+    """
     try:
         text = before.decode()
     except UnicodeDecodeError:
@@ -186,9 +213,9 @@ def _added_to_yaml(path: Path, before: bytes, document: Any, entry: Mapping[str,
     newline = "\r\n" if "\r\n" in text else "\n"
     lines = text.split("\n")
     after_line, column = _place(path, yaml.compose(before, Loader=yaml.CSafeLoader), entry)
-    written = _as_yaml(dict(entry)).splitlines()
-    marked = [("- " if number == 0 else "  ") + line for number, line in enumerate(written)]
-    added = [" " * column + line + newline.removesuffix("\n") for line in marked]
+    first, *others = _as_yaml(entry).splitlines()
+    added = [f"- {first}", *(f"  {line}" for line in others)]
+    added = [" " * column + line + newline.removesuffix("\n") for line in added]
     return "\n".join([*lines[:after_line], *added, *lines[after_line:]]).encode()
 
 
@@ -220,72 +247,5 @@ def _last_line(node: Any) -> int:
     return int(end.line - 1 if end.column == 0 and end.line > node.start_mark.line else end.line)
 
 
-def _require_unlisted(path: Path, document: Any, entry: Mapping[str, Any]) -> None:
-    """Raise TenantCommandError if there is an entry of the id, though it may be a bad one."""
-    listed = (document.get("tenants") if isinstance(document, dict) else document) or []
-    if any(isinstance(other, dict) and other.get("id") == entry["id"] for other in listed):
-        raise TenantCommandError(
-            f"{path}: has an entry {entry['id']!r} already.", remedy="Edit it instead."
-        )
-
-
-def _require_same_but_one(path: Path, after: bytes, document: Any, entry: Any) -> None:
-    """Raise TenantCommandError unless *after* says what *document* does, and *entry*."""
-    try:
-        is_as_meant = parsed(path, after) == _with(document, entry)
-    except TenantsFileError:
-        is_as_meant = False
-    if not is_as_meant:
-        raise TenantCommandError(
-            f"{path}: the entry can't be added without changing something else; nothing was.",
-            remedy=f"Add it by hand: {json.dumps(dict(entry))}",
-        )
-
-
-def _with(document: Any, entry: Mapping[str, Any]) -> Any:
-    if isinstance(document, dict):
-        return {**document, "tenants": [*(document.get("tenants") or []), dict(entry)]}
-    return [*(document or []), dict(entry)]
-
-
 def _as_yaml(content: Mapping[str, Any]) -> str:
     return yaml.safe_dump(dict(content), sort_keys=False, allow_unicode=True, width=100)
-
-
-@dataclass(frozen=True)
-class Account:
-    """``scopes``: empty if HubSpot does not tell. ``description``: for a person."""
-
-    portal_id: int
-    scopes: frozenset[str]
-    description: str
-
-
-class _OfferedToken(HubSpotHook):
-    """The hook with a token that is in no connection yet; all its rules hold."""
-
-    def __init__(self, tenant_id: str, token: str, base_url: str | None) -> None:
-        conn_id = f"hubspot_{tenant_id}"
-        super().__init__(conn_id, tenant_id)
-        self._offered = Connection(
-            conn_id=conn_id, conn_type=self.conn_type, host=base_url, password=token
-        )
-
-    def _connection(self) -> Connection:
-        return self._offered
-
-
-def account_of_token(tenant_id: str, token: str, base_url: str | None) -> Account:
-    """Ask HubSpot. Raises what the task `validate_token` would: TokenRejectedError …"""
-    return _asked(_OfferedToken(tenant_id, token, base_url))
-
-
-def account_of_connection(tenant_id: str) -> Account:
-    """The same for the connection `hubspot_<tenant>`. Raises TokenMissingError as well."""
-    return _asked(HubSpotHook(f"hubspot_{tenant_id}", tenant_id))
-
-
-def _asked(hook: HubSpotHook) -> Account:
-    client = hook.get_conn(retry_timeout_s=TEST_RETRY_TIMEOUT_S, timeout_s=TEST_TIMEOUT_S)
-    identity = Identity(client)
-    return Account(identity.account.portal_id, identity.scopes, description_of(client))

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 from airflow.configuration import conf
 from airflow.models.connection import Connection
@@ -15,19 +16,34 @@ from sqlalchemy.orm import Session
 from include.errors import TenantCommandError
 
 
-def make_pools(pools: Mapping[str, int]) -> dict[str, str]:
+def make_pools(pools: Mapping[str, int]) -> Iterator[str]:
     """Create the pools that are missing, set the slots of the others, delete none.
 
-    Returns name → what was done. Raises TenantCommandError.
+    Yields what was done. Raises TenantCommandError.
     """
     with _metadata() as session:
-        return {name: _make_pool(name, slots, session) for name, slots in pools.items()}
+        for name, slots in pools.items():
+            found = Pool.get_pool(name, session=session)
+            if found is None:
+                made_by = "Made by python -m include.tenants pools"
+                Pool.create_or_update_pool(name, slots, made_by, False, session=session)
+                yield f"pool {name}: created with {slots} slots"
+                continue
+            before, found.slots = found.slots, slots
+            changed = f"had {before} slots, now {slots}"
+            yield f"pool {name}: {changed if before != slots else f'has {slots} slots'}"
 
 
-def save_connection(conn_id: str, token: str, base_url: str | None, *, replace: bool) -> None:
-    """Store a tenant's connection, encrypted. Raises TenantCommandError; nothing is stored then.
+def save_connection(
+    conn_id: str, conn_type: str, fields: Mapping[str, Any], *, replace: bool
+) -> bool:
+    """Store a connection, encrypted; False: one is there, and was left as it is.
 
-    :param replace: take the place of one that is there.
+    Raises TenantCommandError; nothing is stored then.
+
+    :param conn_type: of a new one.
+    :param fields: attributes of Airflow's model. Of one that is there, the others stay.
+    :param replace: change one that is there.
     """
     if not conf.get("core", "fernet_key", fallback=""):
         raise TenantCommandError(
@@ -35,34 +51,20 @@ def save_connection(conn_id: str, token: str, base_url: str | None, *, replace: 
             remedy="Set AIRFLOW__CORE__FERNET_KEY, the same for every component.",
         )
     with _metadata() as session:
-        found = session.scalar(select(Connection).where(Connection.conn_id == conn_id))
-        if found is not None and not replace:
-            raise TenantCommandError(
-                f"the connection {conn_id} is there already.",
-                remedy="Leave out --save-connection to use it, or replace it with --force.",
-            )
-        connection = found or Connection(conn_id=conn_id, conn_type="hubspot", host=base_url)
-        if base_url:
-            connection.host = base_url
+        connection = session.scalar(select(Connection).where(Connection.conn_id == conn_id))
+        if connection is not None and not replace:
+            return False
+        connection = connection or Connection(conn_id=conn_id, conn_type=conn_type)
         try:
-            connection.set_password(token)
+            for name, value in fields.items():
+                setattr(connection, name, value)
         except AirflowException:
             raise TenantCommandError(
                 "Airflow's Fernet key can't be used: the token was not stored.",
                 remedy="Correct AIRFLOW__CORE__FERNET_KEY.",
             ) from None
         session.add(connection)
-
-
-def _make_pool(name: str, slots: int, session: Session) -> str:
-    found = Pool.get_pool(name, session=session)
-    if found is None:
-        Pool.create_or_update_pool(
-            name, slots, "Made by python -m include.tenants pools", False, session=session
-        )
-        return f"created with {slots} slots"
-    before, found.slots = found.slots, slots
-    return f"has {slots} slots" if before == slots else f"had {before} slots, now {slots}"
+        return True
 
 
 @contextmanager

@@ -4,12 +4,14 @@ A key that stands twice in one mapping is never dropped in silence, as `yaml` an
 mapping is a `Doubled`, so that the entry around it can be refused and no other.
 """
 
+import contextlib
 import json
 import os
 import stat
-from json.decoder import JSONObject  # type: ignore[attr-defined]
-from json.scanner import py_make_scanner  # type: ignore[attr-defined]
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import yaml
@@ -26,13 +28,9 @@ DEEPEST = 100
 class Doubled(dict[Any, Any]):
     """A mapping in which a key stands twice. ``problem`` names it and its lines."""
 
-    problem = ""
-
-    @classmethod
-    def because(cls, problem: str) -> "Doubled":
-        doubled = cls()
-        doubled.problem = problem
-        return doubled
+    def __init__(self, problem: str, content: Mapping[Any, Any] = MappingProxyType({})) -> None:
+        super().__init__(content)
+        self.problem = problem
 
 
 def read_document(path: Path, most_bytes: int | None = None) -> Any:
@@ -125,7 +123,7 @@ class _Loader(yaml.CSafeLoader):
     def mapping(self, node: yaml.MappingNode) -> Any:
         self.flatten_mapping(node)
         problem = self._problems[id(node)]
-        made = Doubled.because(problem) if problem else {}
+        made = Doubled(problem) if problem else {}
         yield made
         made.update(BaseConstructor.construct_mapping(self, node))
 
@@ -142,7 +140,9 @@ class _Loader(yaml.CSafeLoader):
             if not isinstance(key, str | int | float | None):
                 continue  # refused as a key, or as an unknown one
             if key in lines:
-                return _twice(key, lines[key], line)
+                first = lines[key]
+                where = f"in lines {first} and {line}" if first != line else f"in line {line}"
+                return f"key {key!r} stands twice, {where}"
             lines[key] = line
         return None
 
@@ -154,56 +154,25 @@ def _mappings_of(node: yaml.Node) -> list[yaml.Node]:
     return node.value if isinstance(node, yaml.SequenceNode) else [node]
 
 
-class _DoubledKeyError(Exception):
-    """A key of a JSON object stands twice."""
-
-
 def _parsed_json(content: bytes) -> Any:
-    try:
-        return json.loads(content, object_pairs_hook=_object)
-    except _DoubledKeyError:
-        return _LocatingDecoder().decode(content.decode(json.detect_encoding(content)))
+    doubled = False
 
+    def made(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        nonlocal doubled
+        found = dict(pairs)
+        if len(found) == len(pairs):
+            return found
+        doubled = True
+        (key, _), *_ = Counter(key for key, _ in pairs).most_common(1)
+        return Doubled(f"key {key!r} stands twice", found)
 
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    made = dict(pairs)
-    if len(made) < len(pairs):
-        raise _DoubledKeyError
-    return made
-
-
-class _LocatingDecoder(json.JSONDecoder):
-    """Knows the lines of keys, and is slow: for what is known to have one twice."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.parse_object = self._object
-        self.scan_once = py_make_scanner(self)
-
-    def _object(
-        self, text_and_start: Any, strict: Any, scan_once: Any, *_: Any, **__: Any
-    ) -> tuple[dict[str, Any], int]:
-        starts: list[int] = []
-
-        def value_at(text: str, start: int) -> Any:
-            starts.append(start)
-            return scan_once(text, start)
-
-        pairs, end = JSONObject(text_and_start, strict, value_at, None, list)
-        lines: dict[str, int] = {}
-        made: dict[str, Any] = {}
-        for (key, _value), start in zip(pairs, starts, strict=True):
-            line = text_and_start[0].count("\n", 0, start) + 1
-            if key in lines and not isinstance(made, Doubled):
-                made = Doubled.because(_twice(key, lines[key], line))
-            lines.setdefault(key, line)
-        made.update(pairs)
-        return made, end
-
-
-def _twice(key: object, first: int, second: int) -> str:
-    where = f"in lines {first} and {second}" if first != second else f"in line {first}"
-    return f"key {key!r} stands twice, {where}"
+    document = json.loads(content, object_pairs_hook=made)
+    if doubled:
+        # The same by the loader of YAML, which knows the lines, unless YAML reads it otherwise.
+        with contextlib.suppress(yaml.YAMLError, ValueError, RecursionError):
+            if (with_lines := parsed_yaml(content)) == document:
+                return with_lines
+    return document
 
 
 def _content(path: Path, most_bytes: int | None) -> bytes:

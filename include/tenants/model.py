@@ -6,6 +6,7 @@ Secrets (tokens, passwords, webhook addresses) live in the Airflow connections t
 import difflib
 import re
 import zoneinfo
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Annotated, Any, Literal, Self
 
@@ -24,10 +25,18 @@ PropertyName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]{1,100}$")]
 ObjectType = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][A-Za-z0-9_-]{0,99}$")]
 
 
-class OtherObject(BaseModel):
-    """Another CRM object than deals that a tenant wants: contacts, a custom object …"""
-
+class _Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def near_miss(key: str, known: Iterable[str]) -> str:
+    """Return " (did you mean …?)", or nothing if no known key is near."""
+    near = difflib.get_close_matches(key, list(known), n=1)
+    return f" (did you mean {near[0]!r}?)" if near else ""
+
+
+class OtherObject(_Model):
+    """Another CRM object than deals that a tenant wants: contacts, a custom object …"""
 
     #: HubSpot's id or full name of the type; the standard objects need none.
     object_type: ObjectType | None = None
@@ -36,10 +45,10 @@ class OtherObject(BaseModel):
     property_history: tuple[PropertyName, ...] = ()
 
 
-class Objects(BaseModel):
+class Objects(_Model):
     """What is loaded besides deals. false, or an empty list, switches a part off."""
 
-    model_config = ConfigDict(extra="allow", frozen=True)
+    model_config = ConfigDict(extra="allow")
     __pydantic_extra__: dict[str, OtherObject]
 
     #: Pipelines and their stages.
@@ -76,9 +85,8 @@ class Objects(BaseModel):
                 raise ValueError(f"object {name!r} must match {OBJECT_NAME_PATTERN}")
             if entry.object_type is None and name not in STANDARD_OBJECTS:
                 known = [*type(self).model_fields, *STANDARD_OBJECTS]
-                near = difflib.get_close_matches(name, known, n=1)
-                hint = f"did you mean {near[0]!r}?" if near else "a custom one needs 'object_type'"
-                raise ValueError(f"unknown object {name!r} ({hint})")
+                hint = near_miss(name, known) or " (a custom one needs 'object_type')"
+                raise ValueError(f"unknown object {name!r}{hint}")
         return self
 
     @property
@@ -106,10 +114,8 @@ Address = Annotated[str, StringConstraints(pattern=r"^[^@\s,;<>]+@[^@\s,;<>]+$",
 ChannelKind = Literal["smtp", "slack", "webhook", "apprise"]
 
 
-class SmtpChannel(BaseModel):
+class SmtpChannel(_Model):
     """Mail, by Airflow's SMTP provider."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     to: Annotated[tuple[Address, ...], Field(min_length=1)]
     connection: ConnectionId = "smtp_default"
@@ -117,36 +123,28 @@ class SmtpChannel(BaseModel):
     sender: Address | None = Field(default=None, alias="from")
 
 
-class SlackChannel(BaseModel):
+class SlackChannel(_Model):
     """A Slack incoming webhook."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     connection: ConnectionId = "slack_default"
 
 
-class WebhookChannel(BaseModel):
+class WebhookChannel(_Model):
     """A POST of JSON to whatever the HTTP connection names."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     connection: ConnectionId = "http_default"
     #: Path below the connection's host.
     endpoint: Annotated[str, StringConstraints(pattern=r"^[^\s@]{1,500}$")] | None = None
 
 
-class AppriseChannel(BaseModel):
+class AppriseChannel(_Model):
     """Everything that Apprise knows to reach."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     connection: ConnectionId = "apprise_default"
 
 
-class Channel(BaseModel):
+class Channel(_Model):
     """One way to reach people: a mapping with exactly one key, which says what it is."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     smtp: SmtpChannel | None = None
     slack: SlackChannel | None = None
@@ -184,10 +182,8 @@ class Channel(BaseModel):
         return ":".join(where)
 
 
-class AlertSettings(BaseModel):
+class AlertSettings(_Model):
     """Which alerts are sent for a tenant, and through which channels."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     on: tuple[AlertKind, ...] = ("failure", "quality", "deadline", "quota", "recovery")
     #: None: no alert is sent; incidents are recorded all the same.
@@ -208,10 +204,8 @@ POOL_PATTERN = r"^[A-Za-z0-9_.-]{1,100}$"
 OWNER_LINK_PATTERN = r"mailto:[^\s@/]+@[^\s@/]+|https://[^\s/@]+(/\S*)?"
 
 
-class Tenant(BaseModel):
+class Tenant(_Model):
     """One HubSpot account and how it is scanned. Every key but `id` has a default."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     id: Annotated[str, StringConstraints(pattern=TENANT_ID_PATTERN)]
     #: Cron expression, or null for "only when triggered". `H` is the tenant's own value when the

@@ -1,4 +1,4 @@
-"""Cron expressions with Jenkins' `H`: each tenant gets a minute, an hour, a day of its own.
+"""Cron expressions with Jenkins' `H`: each tenant gets its own minute, hour and day.
 
 `H` stands for one value of its field, `H(0-29)` for one of a range, `H/15` for every 15th from one
 on. Which one follows from the tenant's id and the field alone, so it never changes.

@@ -52,7 +52,6 @@ class Shard:
 
 
 ALL: Final = Shard()
-NOBODY: Final = Shard(0, 1)
 
 
 def part_of(tenant_id: str, of: int) -> int:
@@ -76,7 +75,11 @@ def shard_count(folder: Path) -> int:
     each tenant is in exactly one file at any moment.
     """
     shards = _shards(folder)
-    complete = (of for of in {s.of for s in shards} if _is_complete(of, shards))
+    complete = (
+        of
+        for of in {shard.of for shard in shards}
+        if all(Shard(number, of) in shards for number in range(2, of + 1))
+    )
     return max(complete, default=1)
 
 
@@ -135,10 +138,6 @@ def _shards(folder: Path) -> set[Shard]:
     if not folder.is_dir():  # DAGs in a zip file are one file
         return set()
     return {shard for path in folder.iterdir() if (shard := _shard_named(path.name))}
-
-
-def _is_complete(of: int, shards: set[Shard]) -> bool:
-    return all(Shard(number, of) in shards for number in range(2, of + 1))
 
 
 def _shard_named(name: str) -> Shard | None:

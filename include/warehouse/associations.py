@@ -2,22 +2,20 @@
 
 from collections.abc import Collection, Iterable, Sequence
 
-from psycopg import sql
-
 from include.hubspot.answers import AssociationResult
 from include.scan import Scan
 from include.warehouse.connection import Warehouse
 from include.warehouse.records import RecordTable
-from include.warehouse.tenant_views.plan import MAX_BIGINT, is_key, to_bigint, to_integer
+from include.warehouse.values import MAX_BIGINT, is_key, to_bigint, to_integer
 
 #: (from id, to id, category, type id, label)
 Link = tuple[int, int, str, int, str | None]
 
 
 def links_of(results: Iterable[AssociationResult], of: Collection[int]) -> tuple[set[Link], int]:
-    """Return every association of the records *of* once, and how many were left out.
+    """Return each association of the records *of* once, and how many did not fit the table.
 
-    Those are left out that do not fit the table. The same record can be named on two pages.
+    The same record can be named on two pages.
     """
     links, misfits = set(), 0
     for result in results:
@@ -50,7 +48,6 @@ def replace_associations(
 ) -> None:
     """Make the associations of *from_ids* to one object type exactly *links*, all or nothing."""
     of = {"tenant_id": scan.tenant.id, "from_object": from_object, "to_object": to_object}
-    table = sql.Identifier(warehouse.schema, "associations")
     with warehouse.connect(scan.tenant.id) as connection:
         connection.execute(
             "create temporary table link (from_id bigint, to_id bigint, category text,"
@@ -59,34 +56,30 @@ def replace_associations(
         with connection.cursor().copy("copy link from stdin") as copy:
             for link in links:
                 copy.write_row(link)
-        connection.execute(
-            sql.SQL(
-                """
-                delete from {} as old
-                where _tenant_id = %(tenant_id)s and from_object = %(from_object)s
-                  and to_object = %(to_object)s and from_id = any(%(from_ids)s)
-                  and not exists (
-                      select from link
-                      where link.from_id = old.from_id and link.to_id = old.to_id
-                        and link.category = old.category and link.type_id = old.type_id
-                  )
-                """
-            ).format(table),
+        connection.run(
+            """
+            delete from {associations} as old
+            where _tenant_id = %(tenant_id)s and from_object = %(from_object)s
+              and to_object = %(to_object)s and from_id = any(%(from_ids)s)
+              and not exists (
+                  select from link
+                  where link.from_id = old.from_id and link.to_id = old.to_id
+                    and link.category = old.category and link.type_id = old.type_id
+              )
+            """,
             {**of, "from_ids": list(from_ids)},
         )
-        connection.execute(
-            sql.SQL(
-                """
-                insert into {table} as old (_tenant_id, from_object, from_id, to_object, to_id,
-                                            category, type_id, label)
-                select distinct on (from_id, to_id, category, type_id)
-                       %(tenant_id)s, %(from_object)s, from_id, %(to_object)s, to_id,
-                       category, type_id, label
-                from link
-                on conflict (_tenant_id, from_object, from_id, to_object, to_id, category, type_id)
-                do update set label = excluded.label where old.label is distinct from excluded.label
-                """
-            ).format(table=table),
+        connection.run(
+            """
+            insert into {associations} as old (_tenant_id, from_object, from_id, to_object, to_id,
+                                               category, type_id, label)
+            select distinct on (from_id, to_id, category, type_id)
+                   %(tenant_id)s, %(from_object)s, from_id, %(to_object)s, to_id,
+                   category, type_id, label
+            from link
+            on conflict (_tenant_id, from_object, from_id, to_object, to_id, category, type_id)
+            do update set label = excluded.label where old.label is distinct from excluded.label
+            """,
             of,
         )
 
@@ -104,11 +97,9 @@ def drop_associations_of_the_gone(table: RecordTable) -> None:
 
 
 def count_associations(warehouse: Warehouse, scan: Scan, from_object: str) -> int:
-    with warehouse.connect(scan.tenant.id) as connection:
-        row = connection.execute(
-            sql.SQL("select count(*) from {} where _tenant_id = %s and from_object = %s").format(
-                sql.Identifier(warehouse.schema, "associations")
-            ),
-            [scan.tenant.id, from_object],
-        ).fetchone()
-    return int(row[0]) if row else 0
+    ((count,),) = warehouse.rows(
+        "select count(*) from {associations} where _tenant_id = %s and from_object = %s",
+        [scan.tenant.id, from_object],
+        tenant_id=scan.tenant.id,
+    )
+    return int(count)

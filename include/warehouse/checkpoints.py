@@ -15,7 +15,7 @@ from include.warehouse.scans import ScanLog
 
 
 class Chunk(NamedTuple):
-    """The records' ids, and in which state they were.
+    """The ids of some records, and the state in which each was received.
 
     ``modified_us``: when each was modified, in microseconds since 1970.
     """
@@ -32,38 +32,49 @@ def number_array(numbers: Iterable[int | None]) -> str:
 
 @dataclass(frozen=True)
 class ScanObjects:
-    """Writes a scan's rows about one object, and reads what earlier scans left."""
+    """Writes a scan's row about one object, and reads what earlier scans left."""
 
     warehouse: Warehouse
     scan: Scan
     object_name: str
 
-    def past(self) -> tuple[datetime | None, datetime | None, list[str]]:
-        """Return (watermark, start of the last full scan, what that one asked for).
+    @property
+    def _key(self) -> dict[str, Any]:
+        return {
+            "scan_id": self.scan.id,
+            "tenant_id": self.scan.tenant.id,
+            "object": self.object_name,
+        }
 
-        Only of scans that succeeded: quality checks included.
+    def _rows(self, statement: str, **options: Any) -> list[Any]:
+        return self.warehouse.rows(statement, self._key, tenant_id=self.scan.tenant.id, **options)
+
+    def past(self) -> tuple[datetime | None, datetime | None, list[str]]:
+        """Return (watermark, start of the last full scan, the properties that one asked for).
+
+        Only scans that succeeded count, quality checks included.
         """
         of_successful_scans = """
-            from {objects} as object
+            from {scan_objects} as object
             join {scans} as scan using (scan_id)
             where object.tenant_id = %(tenant_id)s
               and object.object = %(object)s
               and scan.state = 'succeeded'
             """
-        ((watermark,),) = self._query(f"select max(object.watermark) {of_successful_scans}")
-        last_full = self._query(
+        ((watermark,),) = self._rows(f"select max(object.watermark) {of_successful_scans}")
+        last_full = self._rows(
             f"select scan.extraction_started_at, object.properties_asked {of_successful_scans}"
             " and object.mode = 'full' order by scan.extraction_started_at desc limit 1"
         )
         return (watermark, *last_full[0]) if last_full else (watermark, None, [])
 
     def last_known(self) -> tuple[int | None, int | None]:
-        """Return how many records HubSpot had when a successful scan counted them: live, archived.
+        """Return how many live and archived records HubSpot had at the last successful scan.
 
-        None: none has.
+        (None, None): no successful scan has counted them.
         """
-        known = self._query(
-            "select object.portal_live, object.records_archived from {objects} as object"
+        known = self._rows(
+            "select object.portal_live, object.records_archived from {scan_objects} as object"
             " join {scans} as scan using (scan_id)"
             " where scan.tenant_id = %(tenant_id)s and object.object = %(object)s"
             " and scan.state = 'succeeded' and object.portal_live is not null"
@@ -73,42 +84,38 @@ class ScanObjects:
 
     def begun(self) -> dict[str, Any] | None:
         """Return what an earlier try of this scan wrote about the object, or None."""
-        with self.warehouse.connect(self.scan.tenant.id) as connection:
-            cursor = connection.cursor(row_factory=dict_row)
-            return cursor.execute(
-                sql.SQL("select * from {} where scan_id = %s and object = %s").format(
-                    self._table("scan_objects")
-                ),
-                [self.scan.id, self.object_name],
-            ).fetchone()
+        rows = self._rows(
+            "select * from {scan_objects} where scan_id = %(scan_id)s and object = %(object)s",
+            row_factory=dict_row,
+        )
+        return rows[0] if rows else None
 
     def open(self, **columns: Any) -> None:
-        """Begin anew: whatever an earlier try of this scan wrote about the object goes."""
-        names = list(columns)
+        """Insert the row; delete what an earlier try of this scan wrote about the object."""
+        row = {**self._key, **columns}
         with self.warehouse.connect(self.scan.tenant.id) as connection:
             for table in ("scan_chunks", "scan_objects"):
-                connection.execute(
-                    sql.SQL("delete from {} where scan_id = %s and object = %s").format(
-                        self._table(table)
-                    ),
-                    [self.scan.id, self.object_name],
+                connection.run(
+                    "delete from {table} where scan_id = %(scan_id)s and object = %(object)s",
+                    self._key,
+                    {"table": sql.Identifier(connection.schema, table)},
                 )
-            connection.execute(
-                sql.SQL("insert into {} (scan_id, tenant_id, object, {}) values ({})").format(
-                    self._table("scan_objects"),
-                    sql.SQL(", ").join(map(sql.Identifier, names)),
-                    sql.SQL(", ").join([sql.Placeholder()] * (len(names) + 3)),
-                ),
-                [self.scan.id, self.scan.tenant.id, self.object_name, *columns.values()],
+            connection.run(
+                "insert into {scan_objects} ({names}) values ({values})",
+                row,
+                {
+                    "names": sql.SQL(", ").join(map(sql.Identifier, row)),
+                    "values": sql.SQL(", ").join(map(sql.Placeholder, row)),
+                },
             )
 
     def set(self, **columns: Any) -> None:
-        """Write figures."""
-        self._execute(
-            "update {objects} set {assignments} where scan_id = %(scan_id)s"
-            " and object = %(object)s",
-            adapted(columns),
-            assignments=assignments(columns),
+        """Write columns of the row."""
+        self.warehouse.change(
+            _UPDATE,
+            {**self._key, **adapted(columns)},
+            {"assignments": assignments(columns)},
+            tenant_id=self.scan.tenant.id,
         )
 
     def checkpoint(
@@ -118,119 +125,76 @@ class ScanObjects:
         figures: Mapping[str, Any],
         progress: Mapping[str, Any],
     ) -> None:
-        """Write down what was received, and loaded, and how far the scan is; one transaction.
+        """Record what was received and loaded, and how far the scan is, in one transaction.
 
-        :param figures: columns of `scan_objects`, its `position` among them.
-        :param progress: columns of `scans`. First of all: its row is what tries wait for.
+        :param figures: columns of `scan_objects`, `position` among them.
+        :param progress: columns of `scans`. They are written first: tries wait for that row.
         """
-        of = {"scan_id": self.scan.id, "object": self.object_name}
         with self.warehouse.connect(self.scan.tenant.id) as connection:
             scan_log.set_in(connection, **progress)
             if chunk is not None:
-                connection.execute(
-                    sql.SQL(
-                        "insert into {chunks} (scan_id, object, chunk, ids, hashes, modified_at)"
-                        " select %(scan_id)s, %(object)s, coalesce(max(chunk), 0) + 1,"
-                        " %(ids)s::bigint[], %(hashes)s::bigint[], array("
-                        " select timestamptz 'epoch' + us * interval '1 microsecond'"
-                        " from unnest(%(modified_us)s::bigint[]) with ordinality as at (us, n)"
-                        " order by n)"
-                        " from {chunks} where scan_id = %(scan_id)s and object = %(object)s"
-                    ).format(chunks=self._table("scan_chunks")),
-                    {
-                        **of,
-                        **{name: number_array(values) for name, values in chunk._asdict().items()},
-                    },
+                arrays = {name: number_array(values) for name, values in chunk._asdict().items()}
+                connection.run(
+                    """
+                    insert into {scan_chunks} (scan_id, object, chunk, ids, hashes, modified_at)
+                    select %(scan_id)s, %(object)s, coalesce(max(chunk), 0) + 1,
+                           %(ids)s::bigint[], %(hashes)s::bigint[], array(
+                               select timestamptz 'epoch' + us * interval '1 microsecond'
+                               from unnest(%(modified_us)s::bigint[]) with ordinality as at (us, n)
+                               order by n
+                           )
+                    from {scan_chunks} where scan_id = %(scan_id)s and object = %(object)s
+                    """,
+                    {**self._key, **arrays},
                 )
-            connection.execute(
-                sql.SQL(
-                    "update {} set {} where scan_id = %(scan_id)s and object = %(object)s"
-                ).format(self._table("scan_objects"), assignments(figures)),
-                {**adapted(figures), **of},
+            connection.run(
+                _UPDATE, {**self._key, **adapted(figures)}, {"assignments": assignments(figures)}
             )
 
     def count_received(self) -> int:
         """Count the different records that the scan received."""
-        rows = self._query(
-            "select count(distinct id) from {chunks}, unnest(ids) as id"
+        rows = self._rows(
+            "select count(distinct id) from {scan_chunks}, unnest(ids) as id"
             " where scan_id = %(scan_id)s and object = %(object)s"
         )
         return int(rows[0][0])
 
-    def _table(self, name: str) -> sql.Identifier:
-        return sql.Identifier(self.warehouse.schema, name)
 
-    def _query(self, statement: str) -> list[tuple[Any, ...]]:
-        return self._execute(statement, {}, fetch=True)
-
-    def _execute(
-        self,
-        statement: str,
-        parameters: dict[str, Any],
-        *,
-        fetch: bool = False,
-        **parts: sql.Composable,
-    ) -> list[tuple[Any, ...]]:
-        composed = sql.SQL(statement).format(
-            objects=self._table("scan_objects"),
-            chunks=self._table("scan_chunks"),
-            scans=self._table("scans"),
-            **parts,
-        )
-        own = {
-            "scan_id": self.scan.id,
-            "tenant_id": self.scan.tenant.id,
-            "object": self.object_name,
-        }
-        with self.warehouse.connect(self.scan.tenant.id) as connection:
-            cursor = connection.execute(composed, {**own, **parameters})
-            return cursor.fetchall() if fetch else []
+_UPDATE = (
+    "update {scan_objects} set {assignments} where scan_id = %(scan_id)s and object = %(object)s"
+)
 
 
 def forget_objects(warehouse: Warehouse, scan: Scan) -> None:
     """Delete what earlier tries of a scan wrote: it begins anew."""
     with warehouse.connect(scan.tenant.id) as connection:
-        for table in ("scan_chunks", "scan_objects"):
-            connection.execute(
-                sql.SQL("delete from {} where scan_id = %s").format(
-                    sql.Identifier(warehouse.schema, table)
-                ),
-                [scan.id],
-            )
+        connection.run("delete from {scan_chunks} where scan_id = %s", [scan.id])
+        connection.run("delete from {scan_objects} where scan_id = %s", [scan.id])
 
 
-#: After so long no try goes on with a scan that was begun and neither ended nor failed.
+#: After so long, a scan that began and neither ended nor failed is not continued.
 GIVEN_UP_AFTER = "7 days"
 
 
 def forget_proofs(warehouse: Warehouse, scan: Scan) -> None:
-    """Delete what other scans of the tenant received: the last one's proof is kept.
+    """Delete what other scans of the tenant received: only the last proof is kept.
 
-    A scan that was broken off has no checkpoint any more then: cleared, it begins anew. One that
-    waits, or may be retried at any moment, keeps its own.
+    A scan that broke off then has no checkpoint: it begins anew when it is cleared. One that waits,
+    or may be retried at any moment, keeps its own.
     """
-    with warehouse.connect(scan.tenant.id) as connection:
-        connection.execute(
-            sql.SQL(
-                """
-                with others as (
-                    select scan_id from {scans} where tenant_id = %(tenant_id)s
-                    and scan_id <> %(scan_id)s and scan_id in (select scan_id from {chunks})
-                    and (state in ('succeeded', 'failed')
-                         or started_at < now() - %(given_up_after)s::interval)
-                ), broken_off as (
-                    update {scans} set extraction_started_at = null
-                    where scan_id in (select scan_id from others) and extraction_finished_at is null
-                )
-                delete from {chunks} where scan_id in (select scan_id from others)
-                """
-            ).format(
-                chunks=sql.Identifier(warehouse.schema, "scan_chunks"),
-                scans=sql.Identifier(warehouse.schema, "scans"),
-            ),
-            {
-                "tenant_id": scan.tenant.id,
-                "scan_id": scan.id,
-                "given_up_after": GIVEN_UP_AFTER,
-            },
+    warehouse.change(
+        """
+        with others as (
+            select scan_id from {scans} where tenant_id = %(tenant_id)s
+            and scan_id <> %(scan_id)s and scan_id in (select scan_id from {scan_chunks})
+            and (state in ('succeeded', 'failed')
+                 or started_at < now() - %(given_up_after)s::interval)
+        ), broken_off as (
+            update {scans} set extraction_started_at = null
+            where scan_id in (select scan_id from others) and extraction_finished_at is null
         )
+        delete from {scan_chunks} where scan_id in (select scan_id from others)
+        """,
+        {"tenant_id": scan.tenant.id, "scan_id": scan.id, "given_up_after": GIVEN_UP_AFTER},
+        tenant_id=scan.tenant.id,
+    )

@@ -9,8 +9,9 @@ docs/how-scans-work.md#sessions-and-poolers
 import json
 import os
 import re
+import string
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -19,6 +20,7 @@ from urllib.parse import quote, urlencode
 
 import psycopg
 from psycopg import conninfo, sql
+from psycopg.rows import RowFactory, tuple_row
 
 from include.errors import WarehouseConfigError, WarehouseUnavailableError
 from include.loopback import is_loopback
@@ -206,6 +208,40 @@ class Attempt(NamedTuple):
         return f"hubspot_deals/{self.scan_id}/{self.number}"
 
 
+#: Values of a statement, by position or by name.
+Parameters = Sequence[Any] | Mapping[str, Any]
+#: What a statement is composed of besides names of tables, by the name in its braces.
+Parts = Mapping[str, sql.Composable]
+NO_PARTS: Parts = {}
+
+
+class WarehouseConnection(psycopg.Connection[tuple[Any, ...]]):
+    """A connection that knows the warehouse's schema."""
+
+    schema: str
+
+    def run(
+        self,
+        statement: str,
+        parameters: Parameters | None = None,
+        parts: Parts = NO_PARTS,
+        *,
+        row_factory: RowFactory[Any] = tuple_row,
+    ) -> psycopg.Cursor[Any]:
+        """Execute a statement. ``{name}`` is a table or function of the schema, or one of *parts*.
+
+        A brace that is meant as one is doubled.
+        """
+        cursor = self.cursor(row_factory=row_factory)
+        return cursor.execute(self.composed(statement, parts), parameters)
+
+    def composed(self, statement: str, parts: Parts = NO_PARTS) -> sql.Composed:
+        """Return the statement with the names and parts filled in, as `run` executes it."""
+        names = {name for _, name, _, _ in string.Formatter().parse(statement) if name}
+        tables = {name: sql.Identifier(self.schema, name) for name in names - parts.keys()}
+        return sql.SQL(statement).format(**tables, **parts)
+
+
 @dataclass(frozen=True)
 class Warehouse:
     """A PostgreSQL database and the schema in it that this package owns.
@@ -252,7 +288,7 @@ class Warehouse:
     @contextmanager
     def connect(
         self, tenant_id: str | None = None, *, autocommit: bool = False
-    ) -> Iterator[psycopg.Connection]:
+    ) -> Iterator[WarehouseConnection]:
         """Yield a connection: committed at the end, rolled back on an error, closed in any case.
 
         Nothing may be set for longer than a transaction: the next one may go through another
@@ -279,14 +315,40 @@ class Warehouse:
                 raise error from exc
             raise
 
-    def _open(self) -> psycopg.Connection:
+    def rows(
+        self,
+        statement: str,
+        parameters: Parameters | None = None,
+        parts: Parts = NO_PARTS,
+        *,
+        tenant_id: str | None = None,
+        row_factory: RowFactory[Any] = tuple_row,
+    ) -> list[Any]:
+        """Run one statement (`WarehouseConnection.run`) as a transaction, and return its rows."""
+        with self.connect(tenant_id) as connection:
+            return connection.run(statement, parameters, parts, row_factory=row_factory).fetchall()
+
+    def change(
+        self,
+        statement: str,
+        parameters: Parameters | None = None,
+        parts: Parts = NO_PARTS,
+        *,
+        tenant_id: str | None = None,
+    ) -> int:
+        """Run one statement as a transaction, and return how many rows it changed."""
+        with self.connect(tenant_id) as connection:
+            return connection.run(statement, parameters, parts).rowcount
+
+    def _open(self) -> WarehouseConnection:
         settings = {"connect_timeout": CONNECT_TIMEOUT_S, "application_name": "hubspot_deals"}
-        # Prepared statements belong to a session, too.
-        connection = psycopg.connect(
+        # Prepared statements belong to a session, which a pooler may change at each transaction.
+        connection = WarehouseConnection.connect(
             **{**settings, **with_session(self.parameters)},
             autocommit=True,
             prepare_threshold=None,
         )
+        connection.schema = self.schema
         try:
             correct(connection)
         except BaseException:
@@ -336,12 +398,12 @@ class _KeptConnections:
     """Connections that are not in use. Thread-safe."""
 
     def __init__(self) -> None:
-        self._idle: list[psycopg.Connection] = []
+        self._idle: list[WarehouseConnection] = []
         self._lock = threading.Lock()
         self._closed = False
 
     @contextmanager
-    def lend(self, open_one: Callable[[], psycopg.Connection]) -> Iterator[psycopg.Connection]:
+    def lend(self, open_one: Callable[[], WarehouseConnection]) -> Iterator[WarehouseConnection]:
         """Yield a connection; one that met an error is not used again."""
         with self._lock:
             connection = self._idle.pop() if self._idle else None

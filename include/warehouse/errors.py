@@ -183,8 +183,8 @@ _BY_TEXT = (
         _Meaning(
             WarehouseConfigError,
             "PostgreSQL offers no TLS, and is not on this machine",
-            "Switch it on in the server (ssl = on). Or, if nobody else can read or change what is "
-            "sent on the way, allow plain text: sslmode=disable in the connection 'warehouse' or "
+            "Switch it on in the server (ssl = on). Or, if no third party can read or change the "
+            "traffic, allow plain text: sslmode=disable in the connection 'warehouse' or "
             "DATABASE_URL.",
         ),
     ),

@@ -36,7 +36,7 @@ class SharedTokens:
         # The lock ends with the transaction, so it works behind a pooler too, and no crash leaves
         # it. Its own statement: what was read before waiting must not answer for after it.
         with self._warehouse.connect(self._tenant_id) as connection:
-            lock(connection, self._warehouse.schema, f"oauth_tokens:{key}")
+            lock(connection, f"oauth_tokens:{key}")
             yield self._row(connection, key)
 
     def _row(self, connection: psycopg.Connection, key: str) -> "_Row":

@@ -2,13 +2,11 @@
 
 from collections.abc import Iterator, Sequence
 
-from psycopg import sql
-
 from include.hubspot.answers import RecordHistory
 from include.scan import Scan
 from include.warehouse.connection import Warehouse
 from include.warehouse.records import RecordTable
-from include.warehouse.tenant_views.plan import is_key, to_moment
+from include.warehouse.values import is_key, to_moment
 
 #: (record id, hash of the content for which the history is read)
 Unread = tuple[int, int]
@@ -40,7 +38,7 @@ def unread_histories(table: RecordTable, properties: str, size: int) -> Iterator
 
 
 def forget_history_reads(table: RecordTable) -> None:
-    """Have the histories of all records of an object read again."""
+    """Make the scan read the histories of all records of an object again."""
     table.change(
         "delete from {history_reads} where _tenant_id = %(tenant_id)s and object = %(object)s"
     )
@@ -54,11 +52,11 @@ def save_histories(
     unread: Sequence[Unread],
     histories: Sequence[RecordHistory],
 ) -> int:
-    """Add what is new of some records' histories, and note them as read; one transaction.
+    """Add new values of some records' histories, and mark them as read, in one transaction.
 
-    Nothing is taken away: HubSpot may send less of an old history than it once did. Returns how
-    many values were left out because HubSpot does not say when they changed; the histories of their
-    records are not noted as read.
+    Nothing is removed: HubSpot may send less of an old history than it once did. Returns how many
+    values were left out because HubSpot does not state when they changed; the histories of their
+    records are not marked as read.
     """
     asked = {str(record_id) for record_id, _ in unread}
     pasts_of = [
@@ -79,22 +77,20 @@ def save_histories(
     done = [(known, content_hash) for known, content_hash in unread if known not in set(undated)]
     of = {"tenant_id": scan.tenant.id, "object": object_name}
     with warehouse.connect(scan.tenant.id) as connection:
-        # one statement for all: a row each costs PostgreSQL ten times as much
-        connection.execute(
-            sql.SQL(
-                """
-                insert into {} (_tenant_id, object, record_id, property, changed_at, value,
-                                source_type, source_id)
-                select %(tenant_id)s, %(object)s, past.*
-                from unnest(%(ids)s::bigint[], %(properties)s::text[], %(moments)s::timestamptz[],
-                            %(values)s::text[], %(source_types)s::text[], %(source_ids)s::text[])
-                    as past
-                on conflict (_tenant_id, object, record_id, property, changed_at) do update
-                set value = excluded.value,
-                    source_type = excluded.source_type,
-                    source_id = excluded.source_id
-                """
-            ).format(sql.Identifier(warehouse.schema, "property_history")),
+        # one statement for all rows: one for each row costs PostgreSQL ten times as much
+        connection.run(
+            """
+            insert into {property_history} (_tenant_id, object, record_id, property, changed_at,
+                                            value, source_type, source_id)
+            select %(tenant_id)s, %(object)s, past.*
+            from unnest(%(ids)s::bigint[], %(properties)s::text[], %(moments)s::timestamptz[],
+                        %(values)s::text[], %(source_types)s::text[], %(source_ids)s::text[])
+                as past
+            on conflict (_tenant_id, object, record_id, property, changed_at) do update
+            set value = excluded.value,
+                source_type = excluded.source_type,
+                source_id = excluded.source_id
+            """,
             of
             | {
                 "ids": [record_id for record_id, _, _ in values],
@@ -105,16 +101,14 @@ def save_histories(
                 "source_ids": [source_id for _, _, source_id in values.values()],
             },
         )
-        connection.execute(
-            sql.SQL(
-                """
-                insert into {} (_tenant_id, object, record_id, content_hash, properties)
-                select %(tenant_id)s, %(object)s, done.id, done.hash, %(properties)s
-                from unnest(%(ids)s::bigint[], %(hashes)s::bigint[]) as done (id, hash)
-                on conflict (_tenant_id, object, record_id) do update
-                set content_hash = excluded.content_hash, properties = excluded.properties
-                """
-            ).format(sql.Identifier(warehouse.schema, "history_reads")),
+        connection.run(
+            """
+            insert into {history_reads} (_tenant_id, object, record_id, content_hash, properties)
+            select %(tenant_id)s, %(object)s, done.id, done.hash, %(properties)s
+            from unnest(%(ids)s::bigint[], %(hashes)s::bigint[]) as done (id, hash)
+            on conflict (_tenant_id, object, record_id) do update
+            set content_hash = excluded.content_hash, properties = excluded.properties
+            """,
             of
             | {
                 "properties": properties,

@@ -11,11 +11,10 @@ from datetime import datetime
 from itertools import chain
 from typing import Any, NamedTuple
 
-import psycopg
 from psycopg import sql
 
 from include.warehouse.checkpoints import Chunk, number_array
-from include.warehouse.connection import Warehouse
+from include.warehouse.connection import Warehouse, WarehouseConnection
 from include.warehouse.tenant_views.plan import Conversion
 
 _FETCHED_AT_ONCE = 10_000
@@ -57,9 +56,6 @@ class RecordTable:
             "table": sql.Identifier(schema, self.name),
             "id": sql.Identifier(id_column),
             "merged_into": sql.Identifier(merged_into),
-            "associations": sql.Identifier(schema, "associations"),
-            "chunks": sql.Identifier(schema, "scan_chunks"),
-            "history_reads": sql.Identifier(schema, "history_reads"),
             "of_object": sql.SQL(of_object),
             "alike": sql.SQL(alike),
             "live": sql.SQL(
@@ -209,16 +205,21 @@ class RecordTable:
 
     def query(self, statement: str, **parameters: Any) -> list[tuple[Any, ...]]:
         """Run a statement that is composed of `parts`, and return its rows."""
-        with self._warehouse.connect(self.tenant_id) as connection:
-            return self._execute(connection, statement, parameters).fetchall()
+        parameters = {**self._parameters, **parameters}
+        return self._warehouse.rows(statement, parameters, self.parts, tenant_id=self.tenant_id)
+
+    def change(self, statement: str, **parameters: Any) -> int:
+        """Run a statement that is composed of `parts`, and return how many rows it changed."""
+        parameters = {**self._parameters, **parameters}
+        return self._warehouse.change(statement, parameters, self.parts, tenant_id=self.tenant_id)
 
     def number_batches(
         self, statement: str, size: int, *, nested_loops: bool = True, **parameters: Any
     ) -> Iterator[list[tuple[int, ...]]]:
         """Run a statement that yields 64-bit numbers, once, and yield its rows in lists of *size*.
 
-        What changes meanwhile is not seen. The rows are kept here, in 8 bytes a number: whoever
-        asks HubSpot about them takes minutes, and must hold no session of PostgreSQL so long.
+        Later changes are not seen. The rows are kept in memory, 8 bytes a number: the caller asks
+        HubSpot about them for minutes, and must not keep a session of PostgreSQL for so long.
 
         :param nested_loops: False where the statement joins a table of which the planner may know
             nothing yet.
@@ -231,7 +232,7 @@ class RecordTable:
             if not nested_loops:
                 connection.execute("set local enable_nestloop = off")
             cursor.execute(
-                sql.SQL(statement).format(**self.parts), {**self._parameters, **parameters}
+                connection.composed(statement, self.parts), {**self._parameters, **parameters}
             )
             while rows := cursor.fetchmany(_FETCHED_AT_ONCE):
                 columns = len(rows[0])
@@ -241,18 +242,6 @@ class RecordTable:
             batch = iter(numbers[start : start + step])
             yield list(zip(*[batch] * columns, strict=True))
 
-    def change(self, statement: str, **parameters: Any) -> int:
-        """Run a statement that is composed of `parts`, and return how many rows it changed."""
-        with self._warehouse.connect(self.tenant_id) as connection:
-            return self._execute(connection, statement, parameters).rowcount
-
-    def _execute(
-        self, connection: psycopg.Connection, statement: str, parameters: dict[str, Any]
-    ) -> psycopg.Cursor[tuple[Any, ...]]:
-        return connection.execute(
-            sql.SQL(statement).format(**self.parts), {**self._parameters, **parameters}
-        )
-
 
 #: A condition on `deals`, where the temporary table and the parameter tenant_id are at hand.
 OF_THIS_SCAN = sql.SQL(
@@ -261,21 +250,20 @@ OF_THIS_SCAN = sql.SQL(
 )
 
 
-def received_records(connection: psycopg.Connection, schema: str, scan_id: str) -> Counter[str]:
+def received_records(connection: WarehouseConnection, scan_id: str) -> Counter[str]:
     """Make the table `received` for this transaction, and count its rows by object.
 
     A record that came twice, in two states, is in it twice.
     """
-    connection.execute(
-        sql.SQL(
-            """
-            create temporary table received on commit drop as
-            select chunk.object, record.id as record_id, record.content_hash, chunk.chunk,
-                   chunk.loaded_at
-            from {} as chunk, unnest(chunk.ids, chunk.hashes) as record (id, content_hash)
-            where chunk.scan_id = %s
-            """
-        ).format(sql.Identifier(schema, "scan_chunks")),
+    connection.run(
+        """
+        create temporary table received on commit drop as
+        select chunk.object, record.id as record_id, record.content_hash, chunk.chunk,
+               chunk.loaded_at
+        from {scan_chunks} as chunk,
+             unnest(chunk.ids, chunk.hashes) as record (id, content_hash)
+        where chunk.scan_id = %s
+        """,
         [scan_id],
     )
     connection.execute("analyze received")
@@ -284,8 +272,7 @@ def received_records(connection: psycopg.Connection, schema: str, scan_id: str) 
 
 
 def count_misfits(
-    connection: psycopg.Connection,
-    schema: str,
+    connection: WarehouseConnection,
     tenant_id: str,
     conversions: Collection[Conversion],
     *,
@@ -293,19 +280,14 @@ def count_misfits(
 ) -> Counter[str]:
     """Count the values that the tenant's views show as NULL, by column: "deals.size".
 
-    :param only_received: in rows of the table `received`, else in all of the tenant's.
+    :param only_received: in rows of the table `received`, else in all rows of the tenant.
     """
     misfits: Counter[str] = Counter()
     for crm_object in {conversion.crm_object for conversion in conversions}:
         of_object = [c for c in conversions if c.crm_object == crm_object]
         is_deals = crm_object == "deals"
-        rows = connection.execute(
-            sql.SQL(_MISFITS).format(
-                schema=sql.Identifier(schema),
-                table=sql.Identifier(schema, "deals" if is_deals else "records"),
-                id=sql.Identifier("deal_id" if is_deals else "record_id"),
-                of_object=sql.SQL("true" if is_deals else "object = %(object)s"),
-            ),
+        rows = connection.run(
+            _MISFITS,
             {
                 "tenant_id": tenant_id,
                 "object": crm_object,
@@ -313,6 +295,11 @@ def count_misfits(
                 "columns": [c.column for c in of_object],
                 "properties": [c.hubspot_property for c in of_object],
                 "functions": [c.function for c in of_object],
+            },
+            {
+                "table": sql.Identifier(connection.schema, "deals" if is_deals else "records"),
+                "id": sql.Identifier("deal_id" if is_deals else "record_id"),
+                "of_object": sql.SQL("true" if is_deals else "object = %(object)s"),
             },
         )
         for column, count in rows:
@@ -335,10 +322,10 @@ _MISFITS = """
         as typed (column_name, property, function),
     lateral (select properties ->> property as value offset 0) as its
     where value <> '' and case function
-        when 'as_number' then {schema}.as_number(value) is null
-        when 'as_boolean' then {schema}.as_boolean(value) is null
-        when 'as_date' then {schema}.as_date(value) is null
-        when 'as_timestamptz' then {schema}.as_timestamptz(value) is null
+        when 'as_number' then {as_number}(value) is null
+        when 'as_boolean' then {as_boolean}(value) is null
+        when 'as_date' then {as_date}(value) is null
+        when 'as_timestamptz' then {as_timestamptz}(value) is null
     end
     group by typed.column_name, typed.function
 """

@@ -5,14 +5,12 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
-import psycopg
-from psycopg import sql
 
 from include.hubspot.answers import Owner, Pipeline, PropertyDefinition, decode_definition
 from include.scan import Scan
-from include.warehouse.connection import Warehouse
+from include.warehouse.connection import Warehouse, WarehouseConnection
 from include.warehouse.rows import left_out, mark_missing, upsert
-from include.warehouse.tenant_views.plan import (
+from include.warehouse.values import (
     KEY_BYTES,
     is_key,
     to_bigint,
@@ -25,15 +23,15 @@ from include.warehouse.tenant_views.plan import (
 
 
 def save_owners(warehouse: Warehouse, scan: Scan, owners: Iterable[Owner]) -> list[str]:
-    """Upsert every owner HubSpot lists. Who is no longer listed stays: deals may name them.
+    """Upsert every owner that HubSpot lists. The others stay, because deals may name them.
 
-    Returns warnings of those whose id does not fit.
+    Returns a warning for each owner whose id does not fit.
     """
     owners = list(owners)
     with warehouse.connect(scan.tenant.id) as connection:
         upsert(
             connection,
-            sql.Identifier(warehouse.schema, "owners"),
+            "owners",
             ("_tenant_id", "owner_id"),
             [{"_tenant_id": scan.tenant.id, **_owner_row(o)} for o in owners if is_key(o.id)],
         )
@@ -57,64 +55,51 @@ def _owner_row(owner: Owner) -> dict[str, Any]:
 
 
 def save_pipelines(warehouse: Warehouse, scan: Scan, pipelines: Sequence[Pipeline]) -> list[str]:
-    """Upsert every pipeline and stage the portal lists now; the others stay, marked as unlisted.
+    """Upsert every pipeline and stage that HubSpot lists; the others stay, marked as not listed.
 
-    Returns warnings of those whose id does not fit.
+    Returns a warning for each one whose id does not fit.
     """
     kept = [pipeline for pipeline in pipelines if is_key(pipeline.id)]
     tenant = {"_tenant_id": scan.tenant.id}
-    pipelines_table = sql.Identifier(warehouse.schema, "deal_pipelines")
-    stages_table = sql.Identifier(warehouse.schema, "deal_stages")
     with warehouse.connect(scan.tenant.id) as connection:
         upsert(
             connection,
-            pipelines_table,
+            "deal_pipelines",
             ("_tenant_id", "pipeline_id"),
             [tenant | _pipeline_row(pipeline) for pipeline in kept],
         )
-        mark_missing(connection, pipelines_table, tenant)
+        mark_missing(connection, "deal_pipelines", tenant)
         upsert(
             connection,
-            stages_table,
+            "deal_stages",
             ("_tenant_id", "pipeline_id", "stage_id"),
             [tenant | row | {"_scan_id": scan.id} for row in _stage_rows(kept)],
         )
         unsaid = [pipeline.id for pipeline in kept if pipeline.stages is None]
-        mark_missing(connection, stages_table, tenant, but=("pipeline_id", unsaid))
+        mark_missing(connection, "deal_stages", tenant, but=("pipeline_id", unsaid))
     return left_out("the pipeline", (p.id for p in pipelines if not is_key(p.id))) + left_out(
         "the stage", (s.id for p in kept for s in p.stages or () if not is_key(s.id))
     )
 
 
 def add_unlisted_stages(warehouse: Warehouse, scan: Scan) -> None:
-    """Add the stages that deals hold and that the portal has never listed to us."""
-    with warehouse.connect(scan.tenant.id) as connection:
-        _add_unlisted_stages(connection, warehouse.schema, scan)
-
-
-def _add_unlisted_stages(connection: psycopg.Connection, schema: str, scan: Scan) -> None:
-    connection.execute(
-        sql.SQL(
-            """
-            insert into {stages} (_tenant_id, pipeline_id, stage_id, pipeline_label, stage_label,
-                                  listed, _scan_id)
-            select distinct deal._tenant_id, deal.pipeline_id, deal.stage_id,
-                   coalesce(pipeline.label, deal.pipeline_id), deal.stage_id, false, %(scan_id)s
-            from {deals} as deal
-            left join {pipelines} as pipeline using (_tenant_id, pipeline_id)
-            where deal._tenant_id = %(tenant_id)s
-              and deal.pipeline_id is not null
-              and deal.stage_id is not null
-              -- rows of before there was a limit
-              and octet_length(deal.pipeline_id) <= %(key_bytes)s
-            on conflict do nothing
-            """
-        ).format(
-            stages=sql.Identifier(schema, "deal_stages"),
-            deals=sql.Identifier(schema, "deals"),
-            pipelines=sql.Identifier(schema, "deal_pipelines"),
-        ),
+    """Add the stages that deals hold and that HubSpot has never listed."""
+    warehouse.change(
+        """
+        insert into {deal_stages} (_tenant_id, pipeline_id, stage_id, pipeline_label, stage_label,
+                                   listed, _scan_id)
+        select distinct deal._tenant_id, deal.pipeline_id, deal.stage_id,
+               coalesce(pipeline.label, deal.pipeline_id), deal.stage_id, false, %(scan_id)s
+        from {deals} as deal
+        left join {deal_pipelines} as pipeline using (_tenant_id, pipeline_id)
+        where deal._tenant_id = %(tenant_id)s
+          and deal.pipeline_id is not null
+          and deal.stage_id is not null
+          and octet_length(deal.pipeline_id) <= %(key_bytes)s
+        on conflict do nothing
+        """,
         {"tenant_id": scan.tenant.id, "scan_id": scan.id, "key_bytes": KEY_BYTES},
+        tenant_id=scan.tenant.id,
     )
 
 
@@ -156,36 +141,35 @@ Drift = dict[str, list[str]]
 def save_definitions(
     warehouse: Warehouse, scan: Scan, object_name: str, definitions: Sequence[PropertyDefinition]
 ) -> Drift:
-    """Upsert what the portal defines for an object, and return what is different from before.
+    """Upsert an object's property definitions, and return what is different from before.
 
-    The first time there is no before, and so no drift. An archived property counts as removed.
+    The first time there is nothing before, and so no drift. An archived property counts as removed.
     """
-    table = sql.Identifier(warehouse.schema, "property_definitions")
+    table = "property_definitions"
     of = {"_tenant_id": scan.tenant.id, "object": object_name}
-    # no property has so long a name: HubSpot's own limit is 100 characters
+    # HubSpot's own limit is 100 characters: a longer name is no property's
     rows = [of | _row(definition) for definition in definitions if is_key(definition.name)]
     with warehouse.connect(scan.tenant.id) as connection:
-        before = _usable_types(connection, table, of)
+        before = _usable_types(connection, of)
         upsert(connection, table, ("_tenant_id", "object", "name"), rows)
         mark_missing(connection, table, of)
-        after = _usable_types(connection, table, of)
+        after = _usable_types(connection, of)
     return _drift(before, after) if before else {}
 
 
 def stored_definitions(
     warehouse: Warehouse, scan: Scan, object_name: str
 ) -> list[PropertyDefinition]:
-    """Return what the portal defined when it was asked last, live and archived.
+    """Return the definitions that HubSpot last listed, live and archived.
 
-    Rows that something has damaged are left out: the next list of HubSpot's writes them again.
+    Damaged rows are left out: the next list from HubSpot writes them again.
     """
-    with warehouse.connect(scan.tenant.id) as connection:
-        rows = connection.execute(
-            sql.SQL(
-                "select definition::text from {} where _tenant_id = %s and object = %s and listed"
-            ).format(sql.Identifier(warehouse.schema, "property_definitions")),
-            [scan.tenant.id, object_name],
-        ).fetchall()
+    rows = warehouse.rows(
+        "select definition::text from {property_definitions}"
+        " where _tenant_id = %s and object = %s and listed",
+        [scan.tenant.id, object_name],
+        tenant_id=scan.tenant.id,
+    )
     definitions = []
     for (document,) in rows:
         try:
@@ -201,13 +185,11 @@ def stored_definitions(
 
 
 def _usable_types(
-    connection: psycopg.Connection, table: sql.Identifier, of: dict[str, str]
+    connection: WarehouseConnection, of: dict[str, str]
 ) -> dict[str, tuple[str | None, str | None]]:
-    rows = connection.execute(
-        sql.SQL(
-            "select name, property_type, field_type from {} where _tenant_id = %(_tenant_id)s"
-            " and object = %(object)s and listed and not archived"
-        ).format(table),
+    rows = connection.run(
+        "select name, property_type, field_type from {property_definitions}"
+        " where _tenant_id = %(_tenant_id)s and object = %(object)s and listed and not archived",
         of,
     ).fetchall()
     return {name: (property_type, field_type) for name, property_type, field_type in rows}

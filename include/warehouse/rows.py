@@ -1,18 +1,18 @@
-"""Keeping small tables equal to what HubSpot lists, and columns of a statement."""
+"""Writing dicts as rows, and keeping small tables equal to what HubSpot lists."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import psycopg
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
-from include.warehouse.tenant_views.plan import KEY_BYTES
+from include.warehouse.connection import WarehouseConnection
+from include.warehouse.values import KEY_BYTES
 
 
 def upsert(
-    connection: psycopg.Connection,
-    table: sql.Identifier,
+    connection: WarehouseConnection,
+    table: str,
     key: Sequence[str],
     rows: Iterable[Mapping[str, Any]],
 ) -> None:
@@ -24,26 +24,27 @@ def upsert(
     if not rows:
         return
     columns = list(rows[0])
-    statement = sql.SQL(
+    statement = connection.composed(
         "insert into {table} ({columns}) values ({values}) on conflict ({key}) do update"
-        " set {assignments}, last_seen_at = now()"
-    ).format(
-        table=table,
-        columns=sql.SQL(", ").join(map(sql.Identifier, columns)),
-        values=sql.SQL(", ").join(map(sql.Placeholder, columns)),
-        key=sql.SQL(", ").join(map(sql.Identifier, key)),
-        assignments=sql.SQL(", ").join(
-            sql.SQL("{0} = excluded.{0}").format(sql.Identifier(name))
-            for name in columns
-            if name not in key
-        ),
+        " set {assignments}, last_seen_at = now()",
+        {
+            "table": sql.Identifier(connection.schema, table),
+            "columns": sql.SQL(", ").join(map(sql.Identifier, columns)),
+            "values": sql.SQL(", ").join(map(sql.Placeholder, columns)),
+            "key": sql.SQL(", ").join(map(sql.Identifier, key)),
+            "assignments": sql.SQL(", ").join(
+                sql.SQL("{0} = excluded.{0}").format(sql.Identifier(name))
+                for name in columns
+                if name not in key
+            ),
+        },
     )
     with connection.cursor() as cursor:
         cursor.executemany(statement, [adapted(row) for row in rows])
 
 
 def left_out(what: str, keys: Iterable[str]) -> list[str]:
-    """Return a warning for what can't be kept because its keys do not fit into an index."""
+    """Return a warning for each row whose key does not fit into an index."""
     return [
         f"{what} with the key {key[:40]!r}… can't be kept: it has {len(key.encode()):,} bytes, and "
         f"{KEY_BYTES:,} fit into an index."
@@ -52,24 +53,27 @@ def left_out(what: str, keys: Iterable[str]) -> list[str]:
 
 
 def mark_missing(
-    connection: psycopg.Connection,
-    table: sql.Identifier,
+    connection: WarehouseConnection,
+    table: str,
     of: Mapping[str, Any],
     *,
     but: tuple[str, Sequence[str]] = ("_tenant_id", ()),
 ) -> None:
-    """Mark as no longer listed what this transaction's `upsert` has not just written.
+    """Mark as no longer listed the rows that this transaction's `upsert` has not written.
 
-    :param of: the columns and values that say which rows of the table are meant.
-    :param but: a column, and the values of it whose rows are left alone.
+    :param of: values by column that the table's rows must have.
+    :param but: a column, and the values of it whose rows are not marked.
     """
     column, values = but
-    connection.execute(
-        sql.SQL(
-            "update {table} set listed = false where {of} and listed and last_seen_at <> now()"
-            " and {column} <> all (%(_but)s::text[])"
-        ).format(table=table, of=_equations(of, " and "), column=sql.Identifier(column)),
+    connection.run(
+        "update {table} set listed = false where {of} and listed and last_seen_at <> now()"
+        " and {column} <> all (%(_but)s::text[])",
         {**of, "_but": list(values)},
+        {
+            "table": sql.Identifier(connection.schema, table),
+            "of": _equations(of, " and "),
+            "column": sql.Identifier(column),
+        },
     )
 
 

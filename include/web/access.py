@@ -56,7 +56,7 @@ def not_found(what: str) -> Problem:
 
 
 def require_same_origin(request: Request) -> None:
-    """Refuse what another site makes a browser send: cookies go along by themselves.
+    """Refuse what another site makes a browser send: browsers send cookies with it.
 
     A token in the Authorization header was put there by the sender of the request.
     """

@@ -165,5 +165,5 @@ def mark_orphaned_scans_failed(warehouse: Warehouse, dag_ids: Collection[str]) -
     Raises what `include.web.warehouse.reading` does.
     """
     with reading(warehouse) as connection:
-        scans = open_scans(connection, warehouse.schema, dag_ids)
+        scans = open_scans(connection, dag_ids)
     end_scans_of_ended_runs(warehouse, scans, ended_runs)

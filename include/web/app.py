@@ -62,7 +62,7 @@ class Safeguard:
                 raise AnswerBrokenOffError(f"error {number}") from None
             problem = Problem(
                 Code.INTERNAL_ERROR,
-                f"This is a defect. The API server's log tells more: search it for {number}.",
+                f"This is a defect. See the API server's log: search it for {number}.",
             )
             await problem.answer(Request(scope))(scope, receive, send_with_headers)
 

@@ -21,7 +21,6 @@ from include.web.warehouse import (
     CurrentWarehouse,
     StreamedWarehouse,
     columns,
-    composed,
     fetch,
     reading,
 )
@@ -131,7 +130,7 @@ def deals_stream(warehouse: Warehouse, scan_id: str) -> Generator[Sequence[Deal]
         reading(warehouse) as connection,
         connection.cursor(name="deals", row_factory=kwargs_row(_deal)) as cursor,
     ):
-        cursor.execute(composed(warehouse, _SELECT), {"scan_id": scan_id, "above": -1})
+        cursor.execute(connection.composed(_SELECT), {"scan_id": scan_id, "above": -1})
         while rows := cursor.fetchmany(BATCH):
             yield rows
 

@@ -116,14 +116,14 @@ def answers(*codes: Code) -> dict[int | str, dict[str, Any]]:
 _OF_ERRORS = {
     TenantsFileError: Problem(
         Code.TENANTS_FILE,
-        "The tenants file can't be read. Airflow's import errors tell why.",
+        "The tenants file can't be read. Airflow's import errors say why.",
         remedy="See docs/runbook.md#tenants-file.",
     ),
     **dict.fromkeys(
         (WarehouseUnavailableError, WarehouseConfigError),
         Problem(
             Code.WAREHOUSE_UNAVAILABLE,
-            "PostgreSQL can't be reached, refuses, or took too long. The API server's log tells "
+            "PostgreSQL can't be reached, refuses, or took too long. The API server's log says "
             "more.",
             remedy="See docs/runbook.md#warehouse-unavailable; then ask again.",
         ),

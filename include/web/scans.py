@@ -19,7 +19,7 @@ from include.scan import scan_id as scan_id_of
 from include.tenants import Tenant
 from include.warehouse.connection import Warehouse
 from include.warehouse.errors import RecordedError
-from include.warehouse.fencing import starting
+from include.warehouse.fencing import start_lock
 from include.warehouse.scans import FINAL_STATES, CancelledRun, cancel
 from include.web import models
 from include.web.access import SameOrigin, User, not_found, require, visible_dag_ids
@@ -310,7 +310,7 @@ async def start_scan(
 ) -> models.Started:
     tenant = await run_in_threadpool(_startable, user, start)
     # another start of a scan of this tenant waits until Airflow has this run
-    async with contextmanager_in_threadpool(starting(warehouse, tenant.id)):
+    async with contextmanager_in_threadpool(start_lock(warehouse, tenant.id)):
         if not start.force:
             await run_in_threadpool(_require_idle, tenant)
         run_id = f"api__{datetime.now(UTC).isoformat()}"

@@ -5,16 +5,15 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Annotated, Any, LiteralString, TypeVar
+from typing import Annotated, Any, TypeVar
 
-import psycopg
 from fastapi import Depends
 from psycopg import sql
 from psycopg.rows import RowFactory
 from pydantic import BaseModel
 
 from include.errors import WarehouseConfigError, WarehouseUnavailableError
-from include.warehouse.connection import Warehouse, open_warehouse
+from include.warehouse.connection import Warehouse, WarehouseConnection, open_warehouse
 from include.warehouse.errors import UNDEFINED
 from include.web.problems import Code, Problem
 
@@ -22,10 +21,6 @@ from include.web.problems import Code, Problem
 STATEMENT_TIMEOUT = "20s"
 #: Of a stream that is not read: its transaction would hold up migrations, and scans with them.
 IDLE_TIMEOUT = "5min"
-TABLES = (
-    *("deals", "tenants", "incidents"),
-    *("scans", "scan_objects", "scan_chunks", "quality_results"),
-)
 T = TypeVar("T")
 
 
@@ -46,7 +41,7 @@ class WarehouseEmptyError(WarehouseNotReadyError):
 
 
 @contextmanager
-def reading(warehouse: Warehouse) -> Iterator[psycopg.Connection]:
+def reading(warehouse: Warehouse) -> Iterator[WarehouseConnection]:
     """Yield a connection in a read-only transaction.
 
     Raises what `Warehouse.connect` raises, and WarehouseNotReadyError.
@@ -79,20 +74,12 @@ def columns(model: type[BaseModel], of: str, **computed: str) -> str:
     )
 
 
-def composed(warehouse: Warehouse, statement: LiteralString) -> sql.Composed:
-    """Return *statement* with the schema's table in place of each {table}."""
-    return sql.SQL(statement).format(
-        **{name: sql.Identifier(warehouse.schema, name) for name in TABLES}
-    )
-
-
 def fetch(
-    warehouse: Warehouse, rows: RowFactory[T], statement: LiteralString, values: Mapping[str, Any]
+    warehouse: Warehouse, row_factory: RowFactory[T], statement: str, values: Mapping[str, Any]
 ) -> list[T]:
     """Return the rows of one statement. Raises what `reading` raises."""
     with reading(warehouse) as connection:
-        cursor = connection.cursor(row_factory=rows)
-        return cursor.execute(composed(warehouse, statement), values).fetchall()
+        return connection.run(statement, values, row_factory=row_factory).fetchall()
 
 
 #: Looking it up costs a connection. A changed Airflow connection is noticed after this time.
@@ -114,7 +101,7 @@ class BoundedWarehouse(Warehouse):
     @contextmanager
     def connect(
         self, tenant_id: str | None = None, *, autocommit: bool = False
-    ) -> Iterator[psycopg.Connection]:
+    ) -> Iterator[WarehouseConnection]:
         if not self.slots.acquire(timeout=WAIT_S):
             raise WarehouseUnavailableError(
                 "all connections of the API server are in use.",

@@ -3,7 +3,7 @@ import smtplib
 import pytest
 
 from include.alerts import delivery
-from include.alerts.delivery import NotTakenError, send
+from include.alerts.delivery import DeliveryError, send
 from include.ops.local.processes import free_port
 from include.tenants import Channel
 from tests.alerts.messages import MESSAGE, message
@@ -73,7 +73,7 @@ def test_a_refusal_is_noticed_and_logged_without_the_address(
 ) -> None:
     receiver.status = 503
 
-    with pytest.raises(NotTakenError) as caught:
+    with pytest.raises(DeliveryError) as caught:
         send(channel, MESSAGE)
 
     assert "secret" not in str(caught.value)
@@ -85,12 +85,12 @@ def test_a_refusal_is_noticed_and_logged_without_the_address(
 def test_a_channel_that_is_not_there_is_noticed(
     channel: Channel, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    nobody = free_port()
-    monkeypatch.setenv("AIRFLOW_CONN_SMTP_DEFAULT", smtp_connection(nobody))
-    for name, value in http_connections(f"http://127.0.0.1:{nobody}").items():
+    closed_port = free_port()
+    monkeypatch.setenv("AIRFLOW_CONN_SMTP_DEFAULT", smtp_connection(closed_port))
+    for name, value in http_connections(f"http://127.0.0.1:{closed_port}").items():
         monkeypatch.setenv(name, value)
 
-    with pytest.raises(NotTakenError) as caught:
+    with pytest.raises(DeliveryError) as caught:
         send(channel, MESSAGE)
 
     assert "secret" not in str(caught.value)
@@ -99,7 +99,7 @@ def test_a_channel_that_is_not_there_is_noticed(
 def test_a_connection_that_does_not_exist_is_noticed() -> None:
     channel = Channel.model_validate({"webhook": {"connection": "nowhere"}})
 
-    with pytest.raises(NotTakenError, match="NotFound"):
+    with pytest.raises(DeliveryError, match="NotFound"):
         send(channel, MESSAGE)
 
 
@@ -109,6 +109,6 @@ def test_a_mail_servers_code_is_logged(mailbox: Mailbox, monkeypatch: pytest.Mon
 
     monkeypatch.setattr(mailbox, "handle_DATA", refuse)
 
-    with pytest.raises(NotTakenError, match=r"SMTPDataError 554"):
+    with pytest.raises(DeliveryError, match=r"SMTPDataError 554"):
         send(MAIL, MESSAGE)
     assert delivery._named(smtplib.SMTPResponseException(421, b"x")).endswith("421")

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from include.alerts.callbacks import Callbacks, deadline_missed
-from include.alerts.delivery import DeliveryBudget, Message, NotTakenError
+from include.alerts.delivery import DeliveryBudget, DeliveryError, Message
 from include.alerts.events import Run
 from include.alerts.incidents import DELIVERY_BUDGET, AlertDispatcher
 from include.errors import (
@@ -47,7 +47,7 @@ class Sent:
 
     def __call__(self, channel: Channel, message: Message) -> None:
         if self.down:
-            raise NotTakenError("ConnectionRefusedError")
+            raise DeliveryError("ConnectionRefusedError")
         self.messages.append(message)
 
     @property
@@ -168,7 +168,7 @@ def test_a_killed_task_is_alerted_though_the_rest_api_has_noticed_its_end_first(
     scan = begun(warehouse)
     noticed = ScanKilledError("Airflow has ended the run (failed).", tenant_id="acme")
     with warehouse.connect() as connection:
-        end_scan(connection, warehouse.schema, scan.id, noticed)
+        end_scan(connection, scan.id, noticed)
 
     dispatcher(run(reason="timed_out")).run_failed()
     dispatcher(run(reason="timed_out")).run_failed()
@@ -446,7 +446,7 @@ def test_no_token_and_no_property_value_gets_into_a_message(
     assert not [value for value in values if value in stored]
 
 
-#: What may happen to a tenant: a run's end, as its callbacks tell it, or a wait within a run.
+#: What may happen to a tenant: a run's end, as its callbacks see it, or a wait within a run.
 EVENTS = st.lists(
     st.sampled_from(["success", "rejected", "quality", "kill", "quota", "duplicate"]), max_size=14
 )

@@ -17,23 +17,23 @@ LATER = datetime(2026, 11, 25, 5, 2, tzinfo=UTC)
 def test_an_error_of_ours_tells_cause_and_remedy_in_parts() -> None:
     error = TokenRejectedError("HubSpot said no.", tenant_id="acme", remedy="Rotate it.")
 
-    trouble = event_from_exception(error)
+    event = event_from_exception(error)
 
-    assert (trouble.kind, trouble.error_type, trouble.cause) == (
+    assert (event.kind, event.error_type, event.cause) == (
         "failure",
         "TokenRejectedError",
         "TokenRejectedError",
     )
-    assert (trouble.why, trouble.remedy) == ("HubSpot said no.", "Rotate it.")
-    assert trouble.heading == "token-rejected"
+    assert (event.why, event.remedy) == ("HubSpot said no.", "Rotate it.")
+    assert event.heading == "token-rejected"
 
 
 def test_the_text_of_another_librarys_error_is_never_sent() -> None:
-    trouble = event_from_exception(ValueError("amount of Jane Doe is 4711"))
+    event = event_from_exception(ValueError("amount of Jane Doe is 4711"))
 
-    assert "4711" not in repr(trouble)
-    assert trouble.error_type == "ValueError"
-    assert trouble.heading == "scan-failed"
+    assert "4711" not in repr(event)
+    assert event.error_type == "ValueError"
+    assert event.heading == "scan-failed"
 
 
 @pytest.mark.parametrize(
@@ -67,11 +67,11 @@ def test_the_checks_that_failed_are_the_cause_of_a_blocked_scan() -> None:
     ],
 )
 def test_what_is_on_record_is_read_back(error: TokenRejectedError) -> None:
-    trouble = event_from_row(f"{type(error).__name__}: {error}", error.remedy)
+    event = event_from_row(f"{type(error).__name__}: {error}", error.remedy)
 
-    assert trouble.error_type == type(error).__name__
-    assert (trouble.why, trouble.remedy) == (error.what, error.remedy)
-    assert trouble.heading == error.runbook_heading
+    assert event.error_type == type(error).__name__
+    assert (event.why, event.remedy) == (error.what, error.remedy)
+    assert event.heading == error.runbook_heading
 
 
 def test_another_librarys_error_is_read_back_too() -> None:
@@ -81,7 +81,7 @@ def test_another_librarys_error_is_read_back_too() -> None:
 @pytest.mark.parametrize(
     ("reason", "said"),
     [
-        ("task_failure", "Task extract_deals ended without a word"),
+        ("task_failure", "Task extract_deals ended without an error"),
         ("timed_out", "longer than its time-out"),
     ],
 )

@@ -22,26 +22,26 @@ SETTINGS = AlertSettings.model_validate(
 )
 
 
-def told(incident: Incident) -> Message:
+def alert(incident: Incident) -> Message:
     return message(event=incident.kind, round=incident.rounds, runs=incident.runs)
 
 
 def record(
     warehouse: Warehouse,
-    trouble: AlertEvent = REJECTED,
+    event: AlertEvent = REJECTED,
     scan_id: str = "scan-1",
     settings: AlertSettings = SETTINGS,
 ) -> Incident:
     with warehouse.connect() as connection:
-        incidents = Incidents(connection, warehouse.schema, "acme", settings)
-        return incidents.record(trouble, scan_id, told)
+        incidents = Incidents(connection, "acme", settings)
+        return incidents.record(event, scan_id, alert)
 
 
 def recover(
     warehouse: Warehouse, scan_id: str = "scan-9", settings: AlertSettings = SETTINGS
 ) -> list[Incident]:
     with warehouse.connect() as connection:
-        incidents = Incidents(connection, warehouse.schema, "acme", settings)
+        incidents = Incidents(connection, "acme", settings)
         return incidents.recover(scan_id, lambda closed: message(event="recovery"))
 
 
@@ -175,7 +175,7 @@ def test_without_channels_no_alert_is_sent_until_there_are_some(warehouse: Wareh
     assert alerts(warehouse) == [("failure", 1)]
 
 
-def test_warnings_are_closed_without_a_word_and_never_by_an_all_clear(
+def test_warnings_are_closed_without_an_alert_and_never_by_an_all_clear(
     warehouse: Warehouse,
 ) -> None:
     record(warehouse, WARNED, settings=SETTINGS.model_copy(update={"on": ("warning", "recovery")}))
@@ -183,12 +183,12 @@ def test_warnings_are_closed_without_a_word_and_never_by_an_all_clear(
     assert recover(warehouse) == []
     assert len(open_incidents(warehouse)) == 1
     with warehouse.connect() as connection:
-        Incidents(connection, warehouse.schema, "acme", SETTINGS).forget_warnings("scan-9")
+        Incidents(connection, "acme", SETTINGS).forget_warnings("scan-9")
     assert open_incidents(warehouse) == []
     assert alerts(warehouse) == [("warning", 1)]
 
 
-def test_callbacks_at_once_open_one_incident_and_send_one_alert(warehouse: Warehouse) -> None:
+def test_callbacks_send_all_open_one_incident_and_send_one_alert(warehouse: Warehouse) -> None:
     start = threading.Barrier(8)
     claimed: list[int] = []
 
@@ -208,7 +208,7 @@ def test_callbacks_at_once_open_one_incident_and_send_one_alert(warehouse: Wareh
     assert len(claimed) == len(set(claimed)) == len(SETTINGS.channels)
 
 
-def test_successes_at_once_give_one_all_clear(warehouse: Warehouse) -> None:
+def test_successes_send_all_give_one_all_clear(warehouse: Warehouse) -> None:
     record(warehouse)
     threads = [threading.Thread(target=recover, args=(warehouse, f"s{n}")) for n in range(6)]
     for thread in threads:
@@ -241,8 +241,8 @@ def test_what_was_not_delivered_is_claimed_again_and_what_was_is_not(warehouse: 
     outbox = Outbox(warehouse, "acme")
     one, other = outbox.claim()
 
-    outbox.note(one, None)
-    outbox.note(other, "ConnectionError")
+    outbox.record(one, None)
+    outbox.record(other, "ConnectionError")
 
     (again,) = outbox.claim()
     assert (again.alert_id, again.attempts) == (other.alert_id, 2)
@@ -253,7 +253,7 @@ def test_an_alert_is_given_up_after_so_many_attempts(warehouse: Warehouse) -> No
     outbox = Outbox(warehouse, "acme")
     for _ in range(MAX_ATTEMPTS):
         for alert in outbox.claim():
-            outbox.note(alert, "ConnectionError")
+            outbox.record(alert, "ConnectionError")
 
     assert outbox.claim() == []
     rows = query(warehouse, "select attempts, error, sent_at from alerts")

@@ -44,9 +44,9 @@ def test_a_message_survives_the_outbox() -> None:
 def test_figures_stand_in_the_same_order_whatever_the_outbox_makes_of_it() -> None:
     figures = {"seconds": 9, "checks_passed": 3, "deals_received": 1, "another": 7}
 
-    told = Message.of_json(message(figures=figures).as_json())
+    parsed = Message.of_json(message(figures=figures).as_json())
 
-    assert list(told.figures) == ["deals_received", "seconds", "another", "checks_passed"]
+    assert list(parsed.figures) == ["deals_received", "seconds", "another", "checks_passed"]
 
 
 def test_the_json_has_a_version() -> None:

@@ -14,7 +14,7 @@ from include.ops.local.postgres import EmbeddedPostgres
 from include.warehouse.connection import Warehouse
 from include.warehouse.migrations import migrate
 
-#: What works in the background at moments of its own choice would be counted to whoever is measured
+#: What works in the background at moments of its own choice would be counted to what is measured
 #: just then. Tables are analyzed by hand where time would have brought it about. The disk is not
 #: waited for: on a machine that others use too, its times say nothing.
 SETTINGS = {

@@ -1,7 +1,8 @@
 """How much of HubSpot's rate limit a full scan uses, and that it never asks for more.
 
 190 requests in any 10 s, which is what private apps of most accounts may send. The simulator's log
-of accepted requests tells: 429s are not in it, so a scan that provokes them gets no better figure.
+of accepted requests shows the rate. 429s are not in it, so a scan that provokes them gets no
+better figure.
 """
 
 import statistics

@@ -1,4 +1,8 @@
-"""What a tenant's view costs: deals by stage through it, and from the table as its owner."""
+"""What a tenant's view costs: deals by stage, and all columns of an account with 1,200 properties.
+
+The wide query is compared with what it was before a row's JSON was decompressed once: each column
+reads the JSON of the table anew.
+"""
 
 import statistics
 import time
@@ -15,6 +19,12 @@ TENANT, OTHER = "bench_acme", "bench_globex"
 DEALS, DEALS_QUICK = 1_000_000, 200_000
 ROUNDS = 15
 MOST_TIMES_TABLE = 1.2
+#: An account with very many properties: about 60 kB a row.
+WIDTH, WIDE_DEALS = 1_200, 400
+ORDINARY_DEALS, ORDINARY_DEALS_QUICK = 100_000, 20_000
+JSON_ROUNDS = 3
+MOST_ALL = 0.2
+MOST_THREE = 1.2
 #: About as many as a portal has that was never customised.
 PROPERTIES = 150
 
@@ -24,6 +34,14 @@ _FILL = """
     select case when n % 10 = 0 then {other} else {tenant} end, n, 'stage_' || n % 12, n % 1000,
            n % 50 = 0, now(), jsonb_build_object('dealstage', 'stage_' || n % 12, 'amount',
            (n % 1000)::text, 'note', repeat(md5(n::text), 8)), 'bench', now()
+    from generate_series(1, {count}) n
+"""
+_FILL_JSON = """
+    insert into {deals} (_tenant_id, deal_id, archived, updated_at, properties, _scan_id,
+                         _extracted_at)
+    select {tenant}, n, false, now(), (
+        select jsonb_object_agg('p' || p, md5((n * p)::text)) from generate_series(1, {width}) p
+    ), 'bench', now()
     from generate_series(1, {count}) n
 """
 _DEFINE = """
@@ -47,6 +65,10 @@ def run(bench: Bench) -> list[Line]:
     _fill(bench, warehouse, deals)
     times_s = _query_times_s(bench.server.url, warehouse)
     bench.server.drop(warehouse)
+    json = [
+        *_json(bench, PROPERTIES, ORDINARY_DEALS_QUICK if bench.quick else ORDINARY_DEALS),
+        *_json(bench, WIDTH, WIDE_DEALS),
+    ]
     table_ms, view_ms = (statistics.median(taken_s) * 1_000 for taken_s in times_s.values())
     ratio = view_ms / table_ms
     return [
@@ -57,8 +79,73 @@ def run(bench: Bench) -> list[Line]:
             MOST_TIMES_TABLE,
             " x",
             times_s=times_s,
-        )
+        ),
+        *json,
     ]
+
+
+def _json(bench: Bench, width: int, count: int) -> list[Line]:
+    """Compare queries of all, and of three, of *width* properties of *count* deals."""
+    warehouse = bench.server.new_warehouse()
+    deals = sql.Identifier(warehouse.schema, "deals")
+    definitions = sql.Identifier(warehouse.schema, "property_definitions")
+    bench.server.execute(
+        sql.SQL(_FILL_JSON).format(deals=deals, tenant=TENANT, count=count, width=width),
+        sql.SQL(_DEFINE).format(definitions=definitions, tenant=TENANT, count=width),
+        sql.SQL("vacuum analyze {}").format(deals),
+    )
+    publish_views(warehouse, TENANT, ["deals"], {})
+    names = [f"p{n}" for n in range(1, width + 1)]
+    lines = [
+        _compared(bench, warehouse, names, f"of {width:,}", count, MOST_ALL),
+        _compared(bench, warehouse, names[:3], f"of {width:,}", count, MOST_THREE),
+    ]
+    bench.server.drop(warehouse)
+    return lines
+
+
+def _compared(
+    bench: Bench, warehouse: Warehouse, names: list[str], of: str, deals: int, target: float
+) -> Line:
+    """Compare properties read through the view with the same, each read from the table's JSON."""
+    table = sql.Identifier(warehouse.schema, "deals")
+    view = sql.Identifier(f"{warehouse.schema}__{TENANT}", "deals")
+    times_s = {
+        "each column": _best_s(bench, _by_column(table, names)),
+        "view": _best_s(bench, _by_view(view, names)),
+    }
+    ratio = times_s["view"] / times_s["each column"]
+    figures = f"{times_s['view'] * 1_000:.0f} / {times_s['each column'] * 1_000:.0f} ms"
+    return at_most(
+        f"{len(names):,} {of} properties of {deals:,} deals, view / JSON by column",
+        f"{ratio:.2f} x ({figures})",
+        ratio,
+        target,
+        " x",
+        times_s=times_s,
+    )
+
+
+def _by_view(view: sql.Identifier, names: list[str]) -> sql.Composed:
+    columns = sql.SQL(", ").join(map(sql.Identifier, names))
+    return sql.SQL("select {} from {}").format(columns, view)
+
+
+def _by_column(deals: sql.Identifier, names: list[str]) -> sql.Composed:
+    columns = sql.SQL(", ").join(
+        sql.SQL("nullif(properties ->> {}, '') as {}").format(name, sql.Identifier(name))
+        for name in names
+    )
+    return sql.SQL("select {} from {} where _tenant_id = {} and not archived").format(
+        columns, deals, TENANT
+    )
+
+
+def _best_s(bench: Bench, query: sql.Composed) -> float:
+    # as an aggregate of rows, so that the client's work is not measured
+    counted = sql.SQL("select count(wide.*::text) from ({}) as wide").format(query)
+    with psycopg.connect(bench.server.url) as connection:
+        return min(_seconds(connection, counted) for _ in range(JSON_ROUNDS))
 
 
 def _fill(bench: Bench, warehouse: Warehouse, deals: int) -> None:

@@ -32,11 +32,11 @@ def main() -> None:
         server.start()
         warehouse = Warehouse.from_url(server.dsn("warehouse"))
         migrate(warehouse)
-        tally = run_chaos(warehouse, directory, Budget(seed, seconds=60 * arguments.minutes), say)
+        result = run_chaos(warehouse, directory, Budget(seed, seconds=60 * arguments.minutes), say)
     finally:
         server.remove()
         say(f"{time.monotonic() - started_at:.0f} s, seed {seed}")
-    say(str(tally))
+    say(str(result))
 
 
 def say(text: str) -> None:

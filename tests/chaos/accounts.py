@@ -32,7 +32,7 @@ def tidy(rng: random.Random, deals: int) -> Portal:
 
 
 def nasty(rng: random.Random, deals: int) -> Portal:
-    """The same ids; values that break loads; cursors that tell nothing."""
+    """The same ids; values that break loads; opaque cursors."""
     return _served(rng, portals.generated(
         3_000_002, "pat-na1-chaos-nasty", deals=deals, archived=ARCHIVED, seed=7,
         associations=True, skewed=True, nasty=True, cursor="opaque",

@@ -1,4 +1,4 @@
-"""Two tenants that are scanned at the same time, and struck at, over and over."""
+"""Two tenants that are scanned at the same time, and interrupted, over and over."""
 
 import os
 import random
@@ -15,7 +15,7 @@ from tests.chaos import accounts
 from tests.chaos.budget import Budget
 from tests.chaos.chaos_run import ChaosRun, StoppedError
 from tests.chaos.proof import nothing_is_held
-from tests.chaos.tally import Tally
+from tests.chaos.result import ChaosResult
 from tests.chaos.worker_pool import WorkerPool
 from tests.hubspot_simulator import HubSpotSimulator, Portal
 
@@ -34,7 +34,7 @@ def run_chaos(
     budget: Budget,
     say: Callable[[str], None],
     deals: int = accounts.DEALS,
-) -> Tally:
+) -> ChaosResult:
     """Do it until the budget (of each tenant) is spent; raise if something does not hold.
 
     :param directory: for working directories and logs.
@@ -57,7 +57,7 @@ def run_chaos(
         ]
         _run_all(chaos_runs, stop)
     nothing_is_held(warehouse)
-    first, second = (chaos_run.tally for chaos_run in chaos_runs)
+    first, second = (chaos_run.result for chaos_run in chaos_runs)
     return first + second
 
 

@@ -18,14 +18,14 @@ class EventLog:
     run_id: str
     mode: str
     portal: Portal
-    strikes_left: int
+    faults_left: int
     restless: bool
     may_leave_orphans: bool
     changed: bool = False
     kills: int = 0
     orphans: int = 0
     extracted: dict[str, Any] = field(default_factory=dict)
-    #: For whoever has to find out what went wrong.
+    #: To find out what went wrong.
     lines: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -35,7 +35,7 @@ class EventLog:
     def attempt_begins(self) -> None:
         self._pages_before.append(len(self.portal.statistics.read_pages))
 
-    def tell(self, line: str) -> None:
+    def write(self, line: str) -> None:
         self.lines.append(f"    {line}")
 
     @property

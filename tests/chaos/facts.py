@@ -1,4 +1,4 @@
-"""What is true of an account's deals, in the form in which `holdings` tells what is held."""
+"""What is true of an account's deals, in the form in which `holdings` shows what is held."""
 
 from typing import Any
 

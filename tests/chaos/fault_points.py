@@ -1,4 +1,4 @@
-"""When to strike: at a request, after some time, at a step of a load, behind a chunk."""
+"""When to interrupt: at a request, after some time, at a step of a load, behind a chunk."""
 
 import random
 import time

@@ -1,8 +1,8 @@
-"""A process that has imported everything and forks a victim for each attempt at a task.
+"""A process that has imported everything and forks a worker for each attempt at a task.
 
 `python -m tests.chaos.fork_server` reads orders from stdin, one JSON a line, and writes reports to
 stdout: a process of its own for each attempt would spend most of its life importing. Until a fork
-nothing is opened, and no thread is started. When stdin ends, so does it, and all its victims.
+nothing is opened, and no thread is started. When stdin ends, so does it, and all its workers.
 """
 
 import contextlib
@@ -43,7 +43,7 @@ IMPORTED_LATE = (
 
 @dataclass
 class Child:
-    """A victim that has not been reaped yet; its end closes the pipe that its result comes by."""
+    """A worker that has not been reaped yet; its end closes the pipe that its result comes by."""
 
     number: int
     pid: int
@@ -52,7 +52,7 @@ class Child:
 
 
 class ForkServer:
-    """Forks, signals and reaps victims as its orders say."""
+    """Forks, signals and reaps workers as its orders say."""
 
     def __init__(self) -> None:
         self._selector = selectors.DefaultSelector()
@@ -71,7 +71,7 @@ class ForkServer:
                 os.waitpid(child.pid, 0)
 
     def _step(self) -> bool:
-        """Wait for an order or for a victim's word; say False when there are no more orders."""
+        """Wait for an order or for a worker's word; say False when there are no more orders."""
         for key, _ in self._selector.select():
             if key.fd != ORDERS:
                 self._listen(key.data)
@@ -91,7 +91,7 @@ class ForkServer:
         return bool(received)
 
     def _signal(self, number: int, which: int) -> None:
-        # One that has ended is reaped by nobody else: its pid can't be another process's.
+        # One that has ended is reaped only here, so its pid is not reused.
         if child := self._children.get(number):
             os.kill(child.pid, which)
 
@@ -122,9 +122,9 @@ class ForkServer:
 
 
 def _live_and_die(order: dict[str, Any], pipe: int) -> None:
-    """Be a victim: do the task, send what came of it, and end."""
+    """Be a worker: do the task, send what came of it, and end."""
     try:
-        # stdin is where the zygote's orders come in
+        # stdin is where the fork server's orders come in
         nowhere = os.open(os.devnull, os.O_RDWR)
         os.dup2(nowhere, ORDERS)
         os.dup2(2, REPORTS)

@@ -8,8 +8,8 @@ import psycopg
 
 from include.warehouse.connection import Warehouse
 from tests.chaos.event_log import EventLog
+from tests.chaos.result import ChaosResult
 from tests.chaos.sessions import sever
-from tests.chaos.tally import Tally
 from tests.chaos.worker_pool import Worker, WorkerPool
 
 #: How likely each kind of estrangement is.
@@ -36,11 +36,11 @@ class Orphans:
     """A tenant's orphans: one at a time."""
 
     def __init__(
-        self, warehouse: Warehouse, worker_pool: WorkerPool, tally: Tally, rng: random.Random
+        self, warehouse: Warehouse, worker_pool: WorkerPool, result: ChaosResult, rng: random.Random
     ) -> None:
         self._warehouse = warehouse
         self._nursery = worker_pool
-        self._tally = tally
+        self._result = result
         self._rng = rng
         self._all: list[Orphan] = []
 
@@ -48,7 +48,7 @@ class Orphans:
         return bool(self._all)
 
     def adopt(self, worker: Worker, event_log: EventLog) -> None:
-        """Estrange a stopped victim, and wake it later."""
+        """Estrange a stopped worker, and wake it later."""
         kind = self._rng.choices(list(ESTRANGED), weights=list(ESTRANGED.values()))[0]
         wakes_at: float | None = time.monotonic() + self._rng.uniform(0.0, WAKES_WITHIN_S)
         if kind == NO_SESSIONS:
@@ -57,11 +57,11 @@ class Orphans:
         if sleeps_long:
             kind, wakes_at = f"{kind}, woke in the next scan", None
         self._all.append(Orphan(worker, wakes_at, sleeps_long))
-        self._tally.orphans[kind] += 1
+        self._result.orphans[kind] += 1
         event_log.orphans += 1
 
     def forget(self, worker: Worker, event_log: EventLog) -> None:
-        """Leave a stopped victim to itself, whose scan nobody ends and nobody retries.
+        """Leave a stopped worker alone; its scan is neither ended nor retried.
 
         It wakes in the next scan, which finds its lease run out.
         """
@@ -73,12 +73,12 @@ class Orphans:
                 [event_log.scan_id],
             )
         self._all.append(Orphan(worker, time.monotonic() + WAKES_WITHIN_S, sleeps_long=False))
-        self._tally.orphans[FORGOTTEN] += 1
+        self._result.orphans[FORGOTTEN] += 1
         event_log.orphans += 1
 
     def _sever(self, event_log: EventLog) -> None:
         with psycopg.connect(**self._warehouse.parameters, autocommit=True) as connection:
-            event_log.tell(f"  it lost {sever(connection, event_log.scan_id)} sessions")
+            event_log.write(f"  it lost {sever(connection, event_log.scan_id)} sessions")
 
     def wake(self) -> None:
         """Let those go on whose time has come."""
@@ -88,7 +88,7 @@ class Orphans:
                 self._nursery.go_on(orphan.worker)
                 orphan.awake = True
 
-    def settle(self, event_log: EventLog) -> None:
+    def finish(self, event_log: EventLog) -> None:
         """Wait for the end of those that go on in this scan; the others do so in the next one."""
         for orphan in list(self._all):
             if orphan.wakes_at is None:
@@ -98,8 +98,8 @@ class Orphans:
             self.wake()
             assert self._nursery.ended(orphan.worker, END_TIMEOUT_S), "an orphan does not end"
             self._all.remove(orphan)
-            self._tally.orphans_ended[orphan.worker.outcome] += 1
-            event_log.tell(f"orphan {orphan.worker.number} ended: {orphan.worker.report}")
+            self._result.orphans_ended[orphan.worker.outcome] += 1
+            event_log.write(f"orphan {orphan.worker.number} ended: {orphan.worker.report}")
             event_log.orphans += 1
             # Its scan has ended without it.
             assert not (orphan.sleeps_long and orphan.worker.succeeded)

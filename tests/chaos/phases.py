@@ -1,4 +1,4 @@
-"""What a victim was doing when it was struck."""
+"""What a worker was doing when it was interrupted."""
 
 from tests.chaos.fault_points import Scene
 from tests.chaos.steps import MERGED
@@ -8,7 +8,7 @@ AFTERWARDS = ("associations",)
 
 
 def phase_of(scene: Scene) -> str:
-    """Name it. The victim must be stopped, or the answer is stale."""
+    """Name it. The worker must be stopped, or the answer is stale."""
     scene.look()
     if scene.progress.step:
         return f"load: {scene.progress.step}"

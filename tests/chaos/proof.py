@@ -25,7 +25,7 @@ class Proof:
     def equals_the_account(self, *, full: bool) -> None:
         """Everything is as it is in the account, which has not changed since the scan began."""
         facts, held = self._facts, self._held
-        # nothing tells that calculated values changed: that takes a full scan
+        # changed calculated values change no timestamp: finding them takes a full scan
         unseen = "" if full else CALCULATED
         _same(held.values(unseen), facts.values(unseen))
         _same(held.merged(), facts.survivors(held.merged(), held.known()))

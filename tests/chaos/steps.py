@@ -1,4 +1,4 @@
-"""Where in a load a victim is: in its working directory, dlt moves files from step to step."""
+"""Where in a load a worker is: in its working directory, dlt moves files from step to step."""
 
 import os
 from dataclasses import dataclass

@@ -19,10 +19,10 @@ DEALS = 1_500
 def test_scans_that_are_killed_at_any_moment_end_with_what_the_accounts_hold(
     warehouse: Warehouse, tmp_path: Path
 ) -> None:
-    tally = run_chaos(
+    result = run_chaos(
         warehouse, tmp_path / "chaos", Budget(SEED, kills=KILLS_OF_EACH_TENANT), print, DEALS
     )
 
-    print(tally)
-    assert tally.kills == 2 * KILLS_OF_EACH_TENANT
-    assert {phase.partition(":")[0] for phase in tally.phases} >= {"load", "records"}
+    print(result)
+    assert result.kills == 2 * KILLS_OF_EACH_TENANT
+    assert {phase.partition(":")[0] for phase in result.phases} >= {"load", "records"}

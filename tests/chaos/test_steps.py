@@ -1,4 +1,4 @@
-"""dlt's working directory tells where a load is."""
+"""dlt's working directory shows where a load is."""
 
 from pathlib import Path
 

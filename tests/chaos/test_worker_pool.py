@@ -27,7 +27,7 @@ def environment() -> Iterator[dict[str, str]]:
 def worker_pool(
     environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[WorkerPool]:
-    with WorkerPool(environment, tmp_path_factory.mktemp("chaos") / "nursery") as worker_pool:
+    with WorkerPool(environment, tmp_path_factory.mktemp("chaos") / "workers") as worker_pool:
         worker_pool.wait()
         yield worker_pool
 
@@ -54,7 +54,7 @@ def test_a_worker_that_is_killed_is_gone_at_once_and_others_live(worker_pool: Wo
 
 
 def test_nothing_outlives_a_worker_pool(environment: dict[str, str], tmp_path: Path) -> None:
-    with WorkerPool(environment, tmp_path / "nursery") as worker_pool:
+    with WorkerPool(environment, tmp_path / "workers") as worker_pool:
         worker_pool.wait()
         workers = [worker_pool.begin("validate_token", **ORDER) for _ in range(2)]
         worker_pool.stop(workers[0])

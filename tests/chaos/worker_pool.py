@@ -1,4 +1,4 @@
-"""The parent's side of a zygote: ordering attempts, watching them, and ending them."""
+"""The parent's side of a fork server: ordering attempts, watching them, and ending them."""
 
 import contextlib
 import json
@@ -27,7 +27,7 @@ SHOWN_LINES = 30
 class Worker:
     """One attempt at a task, in a process of its own.
 
-    ``report``: what its end told, None while it lives.
+    ``report``: what it reported at its end, None while it lives.
     """
 
     number: int
@@ -57,7 +57,7 @@ class Worker:
 
 
 class WorkerPool:
-    """A zygote's process, started at once. All that it forked is gone when the block ends."""
+    """A fork server's process, started at once. All that it forked is gone when the block ends."""
 
     def __init__(self, environment: Mapping[str, str], directory: Path) -> None:
         self._directory = directory
@@ -92,7 +92,7 @@ class WorkerPool:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Close stdin, which ends the zygote and all its victims; wait for it."""
+        """Close stdin, which ends the fork server and all its workers; wait for it."""
         assert self._process.stdin
         assert self._process.stdout
         self._process.stdin.close()
@@ -170,7 +170,7 @@ class WorkerPool:
 
     def _next_report(self, wait_s: float) -> dict[str, Any]:
         report = self._report_within(wait_s)
-        assert report is not None, f"the zygote is silent; its log is {self.log}"
+        assert report is not None, f"the fork server is silent; its log is {self.log}"
         return report
 
     def _report_within(self, wait_s: float) -> dict[str, Any] | None:
@@ -180,7 +180,7 @@ class WorkerPool:
             if not select.select([descriptor], [], [], wait_s)[0]:
                 return None
             received = os.read(descriptor, 65_536)
-            assert received, f"the zygote has ended; its log is {self.log}"
+            assert received, f"the fork server has ended; its log is {self.log}"
             self._unread += received
         line, self._unread = self._unread.split(b"\n", 1)
         report: dict[str, Any] = json.loads(line)

@@ -17,7 +17,8 @@ import pytest
 import requests
 from psycopg.rows import dict_row
 
-from include.ops.local.credentials import without_the_users_own
+from include.ops.local.airflow_api import errors_in
+from include.ops.local.credentials import without_user_settings
 from include.ops.local.processes import free_port
 from include.ops.local.simulator import connections
 from include.ops.local.stack import LocalStack
@@ -130,10 +131,15 @@ class Pipeline:
         """The logs of a run's tasks that did not succeed, for the report of a failed test."""
         dag_id = dag_of(tenant)
         return "\n".join(
-            self.stack.task_log(dag_id, run_id, task["task_id"], task["try_number"])
+            self.task_log(dag_id, run_id, task["task_id"], task["try_number"])
             for task in self.stack.api.tasks(dag_id, run_id)
             if task["state"] == "failed"
         )
+
+    def task_log(self, dag_id: str, run_id: str, task_id: str, try_number: int = 1) -> str:
+        """The log of one try as text, exceptions included."""
+        events = self.stack.api.task_log(dag_id, run_id, task_id, try_number)
+        return "\n".join([*(str(event.get("event")) for event in events), *errors_in(events)])
 
     def scan(self, *tenants: str) -> dict[str, str]:
         """Scan the tenants at once, require success, return their run ids."""
@@ -177,7 +183,7 @@ def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:
             state_dir,
             free_port(),
             {
-                **without_the_users_own(os.environ),
+                **without_user_settings(os.environ),
                 **connections(simulator.base_url, ENTRIES, {**tokens, STRANGER: NEVER_ISSUED}),
                 "TMPDIR": str(state_dir / "tmp"),
                 "HUBSPOT_DEALS_TENANTS_FILE": str(state_dir / "tenants.yaml"),

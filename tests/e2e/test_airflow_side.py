@@ -112,7 +112,7 @@ def test_a_scan_that_succeeded_starts_the_dag_that_waits_for_it(
     run_id = run["dag_run_id"]
     assert pipeline.stack.wait(EXAMPLE, run_id, TIMEOUT_S) == "success"
 
-    report = pipeline.stack.xcom(EXAMPLE, run_id, "report")
+    report = pipeline.stack.api.xcom(EXAMPLE, run_id, "report")
 
     assert run["run_type"] == "asset_triggered"
     assert report["scan_id"] == scan_id(ACME, scanned)

@@ -107,7 +107,9 @@ def test_a_task_killed_on_its_last_try_is_announced_and_its_scan_is_ended(
     until(lambda: posts(pipeline, "killed") and mails(pipeline, "killed"), "the alert")
     (row,) = pipeline.query("select * from scans where tenant_id = 'killed'")
     assert (row["state"], row["finished_at"] is not None) == ("failed", True)
-    assert "ScanKilledError: tenant killed: Task extract_deals ended without a word" in row["error"]
+    assert (
+        "ScanKilledError: tenant killed: Task extract_deals ended without an error" in row["error"]
+    )
     assert posts(pipeline, "killed") == mails(pipeline, "killed") == ["failure"]
 
 

@@ -13,7 +13,7 @@ def test_each_task_hands_on_what_it_found(pipeline: Pipeline, first_runs: dict[s
     run = (dag_of("globex"), first_runs["globex"])
 
     validated, extracted, checked = (
-        pipeline.stack.xcom(*run, task)
+        pipeline.stack.api.xcom(*run, task)
         for task in ("validate_token", "extract_deals", "check_quality")
     )
 
@@ -32,7 +32,7 @@ def test_airflow_shows_how_far_an_extraction_is(
 ) -> None:
     path = f"dags/{dag_of('globex')}/dagRuns/{first_runs['globex']}/taskInstances/extract_deals"
 
-    entries = pipeline.stack.api._get(f"{path}/state-store")["task_state_store"]
+    entries = pipeline.stack.api.call("GET", f"{path}/state-store")["task_state_store"]
 
     (checkpoint,) = [entry["value"] for entry in entries if entry["key"] == "checkpoint"]
     checkpoint = json.loads(checkpoint) if isinstance(checkpoint, str) else checkpoint
@@ -50,7 +50,7 @@ def test_the_table_holds_exactly_what_the_account_has(
     assert any(archived for archived, _ in truth.values()) == (tenant != "acme")
     assert rows.keys() == truth.keys()
     assert [deal_id for deal_id in truth if rows[deal_id] != truth[deal_id]] == []
-    extracted = pipeline.stack.xcom(dag_of(tenant), first_runs[tenant], "extract_deals")
+    extracted = pipeline.stack.api.xcom(dag_of(tenant), first_runs[tenant], "extract_deals")
     assert extracted["deals_loaded"] == len(truth)
 
 
@@ -67,6 +67,6 @@ def test_a_refused_token_fails_at_the_first_try_and_the_log_names_the_tenant(
         "check_quality": "upstream_failed",
     }
     assert tasks["validate_token"]["try_number"] == 1
-    log = pipeline.stack.task_log(*run, "validate_token")
+    log = pipeline.task_log(*run, "validate_token")
     assert f"TokenRejectedError: tenant {STRANGER}: HubSpot refused the token" in log
     assert pipeline.rows_of(STRANGER) == {}

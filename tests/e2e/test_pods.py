@@ -15,7 +15,7 @@ import pytest
 import requests
 from psycopg.rows import dict_row
 
-from include.ops.local.credentials import without_the_users_own
+from include.ops.local.credentials import without_user_settings
 from include.ops.local.processes import Programs
 from include.ops.local.simulator import DEMO_TOKENS, connections, start_simulator
 from tests.ops.compose import pod
@@ -36,10 +36,10 @@ RUN_TIMEOUT_S = 180
 def pods(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PodStack]:
     folder = tmp_path_factory.mktemp("pods")
     entry = {"schedule": None, "full_scan_schedule": None}
-    env = without_the_users_own(os.environ)
+    env = without_user_settings(os.environ)
     pods = PodStack(folder, env, dict.fromkeys(ACCOUNTS, entry), shards=2)
     try:
-        pods.simulator_url = start_simulator(Programs(folder), folder, env)
+        pods.simulator_url = start_simulator(Programs(folder), env)
         tokens = {tenant: DEMO_TOKENS[account] for tenant, account in ACCOUNTS.items()}
         pods.env.update(connections(pods.simulator_url, ACCOUNTS, tokens))
         with pods:
@@ -141,7 +141,7 @@ def test_a_new_empty_pod_goes_on_with_the_scan_of_a_killed_one(
     assert tries[0]["pod"] == killed
     # it had begun something that another try on the same disk could have found
     assert any("hubspot_deals_dlt_" in name for name in tries[0]["files"])
-    assert pods.xcom(dag_of("big"), runs["big"], "extract_deals")["went_on"] is True
+    assert pods.api.xcom(dag_of("big"), runs["big"], "extract_deals")["went_on"] is True
     assert scan_of(pods, "big")["state"] == "succeeded"
     assert rows_of(pods, "big") == truth_of(pods, "big")
 

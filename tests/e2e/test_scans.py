@@ -49,7 +49,7 @@ def set_schedule(pipeline: Pipeline, tenant: str) -> None:
 def test_a_schedule_paused_for_three_days_leaves_no_gap(pipeline: Pipeline) -> None:
     tenant, dag_id = "paused", dag_of("paused")
     pipeline.scan(tenant)
-    pipeline.stack.api.pause(dag_id)
+    pipeline.stack.api.call("PATCH", f"dags/{dag_id}", json={"is_paused": True})
     # The scan above was three days ago, and so was all that it knows.
     pipeline.query(
         "with scan as (update scans set extraction_started_at = extraction_started_at"
@@ -77,7 +77,7 @@ def test_a_schedule_paused_for_three_days_leaves_no_gap(pipeline: Pipeline) -> N
     pipeline.require_success(tenant, run["dag_run_id"])
 
     second = next(row for row in object_rows(pipeline, tenant) if row["run_id"] != first["run_id"])
-    extracted = pipeline.stack.xcom(dag_id, run["dag_run_id"], "extract_deals")
+    extracted = pipeline.stack.api.xcom(dag_id, run["dag_run_id"], "extract_deals")
     assert second["mode"] == "incremental"
     assert second["window_start"] == first["watermark"]
     assert second["window_start"] < datetime.fromisoformat(run["data_interval_start"])
@@ -121,10 +121,17 @@ def test_a_backfill_of_three_days_with_runs_in_parallel(pipeline: Pipeline) -> N
 
 def create_backfill(pipeline: Pipeline, dag_id: str) -> bool:
     """Create it; False: the API server still has the DAG without its schedule in a cache."""
+    body = {
+        "dag_id": dag_id,
+        "from_date": BACKFILL_FROM.isoformat(),
+        "to_date": BACKFILL_TO.isoformat(),
+        "max_active_runs": 5,
+        "reprocess_behavior": "none",
+        "run_backwards": False,
+        "dag_run_conf": {},
+    }
     try:
-        pipeline.stack.api.create_backfill(
-            dag_id, BACKFILL_FROM.isoformat(), BACKFILL_TO.isoformat(), max_active_runs=5
-        )
+        pipeline.stack.api.call("POST", "backfills", json=body)
     except requests.HTTPError as exc:
         if "does not support backfills" not in exc.response.text:
             raise
@@ -162,7 +169,7 @@ def test_a_window_given_over_the_rest_api(pipeline: Pipeline) -> None:
     }
     assert len(expected) > 60
     assert set(pipeline.rows_of(tenant)) == expected
-    checked = pipeline.stack.xcom(dag_id, run_id, "check_quality")
+    checked = pipeline.stack.api.xcom(dag_id, run_id, "check_quality")
     assert (checked["passed"], checked["failed"]) == (True, 0)
 
 

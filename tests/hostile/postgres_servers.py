@@ -28,7 +28,7 @@ def server(binaries: Path, **settings: str) -> Iterator[str]:
     """Start a new server, yield the URL of its database postgres, remove it."""
     account = unprivileged_account()
     home = Path(tempfile.mkdtemp(prefix="hubspot_deals_hostile_", dir="/var/tmp"))
-    account.own(home)
+    account.chown(home)
     home.chmod(0o755)
     if not account.can_read(binaries / "postgres"):
         copy = home / "package"
@@ -59,7 +59,7 @@ def server(binaries: Path, **settings: str) -> Iterator[str]:
 
     try:
         (home / "data").mkdir(mode=0o700)
-        account.own(home / "data")
+        account.chown(home / "data")
         run(
             "initdb", "-U", "postgres", "--auth=scram-sha-256", f"--pwfile={password}",
             "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync",

@@ -78,7 +78,7 @@ FORMS: Mapping[str, Callable[[Callable[[], str]], str]] = {
 
 @dataclass
 class World:
-    """What cases need: a warehouse, and a server that says what it was told."""
+    """What cases need: a warehouse, and a server that says what it received."""
 
     warehouse: Warehouse
     database_url: str
@@ -201,7 +201,7 @@ def rows_of(warehouse: Warehouse) -> Iterator[tuple[str, bytes]]:
 
 @dataclass(frozen=True)
 class Echo:
-    """How a server says what it was told, and with which status."""
+    """How a server says what it received, and with which status."""
 
     status: int
     kind: str
@@ -228,34 +228,41 @@ ECHOES = tuple(
 
 @contextlib.contextmanager
 def echoing(echo: Echo) -> Iterator[str]:
-    """Run a server that answers with all it was told, in the way of *echo*; yield its address."""
+    """Run a server that answers with all it received, in the way of *echo*; yield its address."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode()
-            told = f"{self.path} {' '.join(self.headers.values())} {body}"
-            self._answer(told)
+            sent = f"{self.path} {' '.join(self.headers.values())} {body}"
+            self._answer(sent)
 
         do_GET = do_PATCH = do_PUT = do_POST
 
-        def _answer(self, told: str) -> None:
+        def _answer(self, sent: str) -> None:
             content = {
-                "html": lambda: f"<html><body>{told}</body></html>",
+                "html": lambda: f"<html><body>{sent}</body></html>",
                 "wrong shape": lambda: json.dumps(
-                    {"portalId": told, "results": told, "hub_id": told}
+                    {"portalId": sent, "results": sent, "hub_id": sent}
                 ),
-                "escaped": lambda: json.dumps({"message": json.dumps(told) + quote(told, safe="")}),
+                "escaped": lambda: json.dumps({"message": json.dumps(sent) + quote(sent, safe="")}),
                 "context": lambda: json.dumps(
-                    {"category": told, "context": {"requiredScopes": [told]}, "message": "no"}
+                    {
+                        "category": sent,
+                        "context": {"requiredScopes": [sent]},
+                        "message": "no",
+                    }
                 ),
-                "long": lambda: json.dumps({"message": "x" * 250 + told}),
+                "long": lambda: json.dumps({"message": "x" * 250 + sent}),
                 "base64": lambda: json.dumps(
-                    {"message": __import__("base64").b64encode(told.encode()).decode()}
+                    {"message": __import__("base64").b64encode(sent.encode()).decode()}
                 ),
-                "truncated": lambda: f'{{"portalId": "{told}',
-            }.get(echo.kind, lambda: json.dumps({"message": told, "status": told, "error": told}))()
+                "truncated": lambda: f'{{"portalId": "{sent}',
+            }.get(
+                echo.kind,
+                lambda: json.dumps({"message": sent, "status": sent, "error": sent}),
+            )()
             self.send_response(echo.status)
-            one_line = " ".join(told.split()).encode("ascii", "replace").decode()[:2_000]
+            one_line = " ".join(sent.split()).encode("ascii", "replace").decode()[:2_000]
             if echo.kind == "headers":
                 for name in ("X-HubSpot-Correlation-Id", "Content-Type", "Retry-After", "Date",
                              "X-HubSpot-RateLimit-Daily"):  # fmt: skip
@@ -285,7 +292,7 @@ def echoing(echo: Echo) -> Iterator[str]:
 
 @contextlib.contextmanager
 def greeting_smtp(refusal: str) -> Iterator[int]:
-    """Run a mail server that refuses what is told with its own words in the answer."""
+    """Run a mail server that refuses a message and quotes it in the answer."""
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def serve() -> None:
@@ -315,7 +322,7 @@ def closed_port() -> int:
 
 
 def _use_hubspot(world: World) -> None:
-    """Do what a scan's first task does, with as little patience as possible, and alert of it."""
+    """Do what a scan's first task does, with as few retries as possible, and alert of it."""
     from include.alerts.events import Run
     from include.alerts.incidents import AlertDispatcher
     from include.hubspot.client import Identity
@@ -419,12 +426,11 @@ def _in_environment(world: World, secret: str, url: str) -> None:
 
 
 def _seed(world: World, secret: str, url: str) -> None:
-    from include.ops.local.report import Report
     from include.ops.local.seed import client_of, seed_test_deals
 
     connection = {"host": url, "password": secret}
     environ = {"AIRFLOW_CONN_HUBSPOT_ACME": json.dumps(connection)}
-    seed_test_deals(client_of(environ, TENANT), Report(), lambda _: True)
+    seed_test_deals(client_of(environ, TENANT), lambda _: True)
 
 
 def _tenants_add(world: World, secret: str, url: str) -> None:

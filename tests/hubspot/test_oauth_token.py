@@ -333,7 +333,7 @@ def test_account_and_scopes_come_with_the_token(
 def test_scopes_that_do_not_come_with_the_token_are_asked_for(
     simulator: HubSpotSimulator, portal: Portal, app: OAuthApp
 ) -> None:
-    portal.oauth_apps[0].tells = False
+    portal.oauth_apps[0].states_account = False
     client = HubSpotClient(simulator.base_url, token_of(simulator, app), tenant_id="acme")
 
     assert "crm.objects.owners.read" in Identity(client).scopes
@@ -343,7 +343,7 @@ def test_scopes_that_do_not_come_with_the_token_are_asked_for(
 def test_scopes_that_hubspot_does_not_state_leave_only_to_try(
     simulator: HubSpotSimulator, portal: Portal, app: OAuthApp
 ) -> None:
-    portal.oauth_apps[0].tells = False
+    portal.oauth_apps[0].states_account = False
     portal.add_fault(Fault("404", endpoint="oauth_introspection"))
     client = HubSpotClient(simulator.base_url, token_of(simulator, app), tenant_id="acme")
 
@@ -370,10 +370,10 @@ def test_every_token_of_an_app_counts_for_the_same_limit(
 def test_every_token_that_comes_reaches_the_masker(
     simulator: HubSpotSimulator, portal: Portal, app: OAuthApp
 ) -> None:
-    told: list[str] = []
+    masked: list[str] = []
     store = Store()
 
-    text = token_of(simulator, app, store, on_secret=told.append).text
-    _ = token_of(simulator, app, store, on_secret=told.append).text
+    text = token_of(simulator, app, store, on_secret=masked.append).text
+    _ = token_of(simulator, app, store, on_secret=masked.append).text
 
-    assert told == [text, app.refresh_token] * 2
+    assert masked == [text, app.refresh_token] * 2

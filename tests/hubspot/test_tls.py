@@ -42,7 +42,7 @@ class Impostor:
 
 @pytest.fixture
 def impostor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Impostor]:
-    """A TLS server whose certificate is signed by itself."""
+    """A TLS server whose certificate is self-signed."""
     for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
         monkeypatch.delenv(name, raising=False)
     certificate, key = self_signed(tmp_path, "127.0.0.1")

@@ -85,7 +85,7 @@ class SimulatorApp:
             portal.statistics.in_flight -= 1
 
     def _by_form(self, body: bytes) -> tuple[Portal | None, Token]:
-        """Whoever asks for a token has none: the endpoint itself judges the form."""
+        """A request for a token carries none: the endpoint checks the form."""
         return oauth_api.owner_of(self._portals, body), Token("", kind="oauth")
 
     def _owner_of(self, bearer: str) -> tuple[Portal | None, Token | None]:
@@ -132,7 +132,7 @@ def _fault(portal: Portal, call: Call) -> Fault | None:
     endpoint = call.endpoint(portal)
     with portal.lock:
         for fault in portal.faults:
-            if fault.strikes(call.path, call.query, endpoint):
+            if fault.applies(call.path, call.query, endpoint):
                 portal.statistics.faults[fault.kind] += 1
                 return fault
     return None

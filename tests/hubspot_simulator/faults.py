@@ -74,8 +74,8 @@ class Fault:
         while (left := started + self.seconds - time.monotonic()) > 0:
             await asyncio.sleep(min(0.1, left))
 
-    def strikes(self, path: str, query: str = "", endpoint: str = "") -> bool:
-        """Count a request, and tell whether it goes wrong."""
+    def applies(self, path: str, query: str = "", endpoint: str = "") -> bool:
+        """Count a request, and return whether it fails."""
         if self.count is not None and self._done >= self.count:
             return False
         if self.endpoint not in ("", endpoint):

@@ -32,7 +32,7 @@ def groups_of(body: dict[str, Any]) -> list[list[Rule]]:
 
 
 def predicate(groups: list[list[Rule]]) -> Callable[[Properties], bool]:
-    """Return what tells whether a deal's properties pass."""
+    """Return a predicate of a deal's properties."""
     tests = [[_test(rule) for rule in group] for group in groups]
 
     def passes(seen: Properties) -> bool:

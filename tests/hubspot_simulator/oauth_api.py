@@ -1,4 +1,4 @@
-"""HubSpot's endpoints for tokens of OAuth apps. Who asks is told by a form, not by a header."""
+"""HubSpot's endpoints for tokens of OAuth apps. The caller is named in a form, not in a header."""
 
 import re
 import time
@@ -40,7 +40,7 @@ def token(portal: Portal, request: Request) -> Answer:
         raise bad_refresh_token()
     issued = app.issue(portal.portal_id)
     portal.tokens.append(issued)
-    told = {"hub_id": portal.portal_id, "user_id": 1, "scopes": list(app.scopes)}
+    account = {"hub_id": portal.portal_id, "user_id": 1, "scopes": list(app.scopes)}
     return json_answer(
         {
             "access_token": issued.text,
@@ -48,7 +48,7 @@ def token(portal: Portal, request: Request) -> Answer:
             "expires_in": app.expires_in_s,
             "token_type": "bearer",
             "token_use": "access_token",
-            **(told if app.tells else {}),
+            **(account if app.states_account else {}),
         }
     )
 

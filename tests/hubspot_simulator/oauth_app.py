@@ -14,7 +14,7 @@ class OAuthApp:
 
     ``state`` "revoked": the refresh token is dead, access tokens live on; "uninstalled": these are
     dead too. ``rotates``: each refresh gives a new refresh token and ends the one before.
-    ``tells``: whether answers hold account and scopes, as those of the older versions don't.
+    ``states_account``: whether answers hold account and scopes; those of older versions don't.
     ``refreshes``: how many were answered with an access token.
     """
 
@@ -24,7 +24,7 @@ class OAuthApp:
     scopes: tuple[str, ...] = ALL_SCOPES
     expires_in_s: int = 1_800
     rotates: bool = False
-    tells: bool = True
+    states_account: bool = True
     state: Literal["installed", "revoked", "uninstalled"] = "installed"
     refreshes: int = field(default=0, init=False)
 

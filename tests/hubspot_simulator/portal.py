@@ -34,7 +34,7 @@ class Portal:
     currency: str = "USD"
     data_hosting: str = "na1"
     #: "id": a plain number, last id + 1. "last id": the last id itself, which then does not come
-    #: again. "opaque": text that tells nothing.
+    #: again. "opaque": text without a meaning.
     cursor: cursors.Kind = "id"
     #: The burst limit of each app. None: no limit, and a million is announced.
     requests_per_window: int | None = None
@@ -150,16 +150,16 @@ class Portal:
         return app
 
     def is_good(self, token: Token) -> bool:
-        """Tell whether a token opens this account now."""
+        """Return whether a token opens this account now."""
         return not token.is_expired and token.state == "valid" and not self._uninstalled(token)
 
     def _uninstalled(self, token: Token) -> bool:
-        """Tell whether a token is one of an app that is not there any more."""
+        """Return whether a token is one of an app that is not there any more."""
         states = {app.state for app in self.oauth_apps if app.client_id == token.app}
         return token.kind == "oauth" and states == {"uninstalled"}
 
     def add_fault(self, fault: Fault) -> Fault:
-        """Put a fault into the queue: of those that match a request, the first one strikes."""
+        """Put a fault into the queue: of those that match a request, the first one applies."""
         with self.lock:
             self.faults.append(fault)
         return fault

@@ -11,7 +11,7 @@ from tests.hubspot_simulator.errors import rate_limited
 
 WINDOW_S = 10.0
 SEARCHES_PER_SECOND = 5
-#: Announced when there is no limit: a client that paces itself by what it is told is not slowed.
+#: Announced when there is no limit: a client that paces itself by headers is not slowed.
 NO_LIMIT = 1_000_000
 
 

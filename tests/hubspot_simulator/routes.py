@@ -100,7 +100,7 @@ def _oauth(rest: str) -> str:
     return f"/oauth/(?:v1|v3|{_DATE})/{rest}"
 
 
-#: They count against no limit: whoever asks there has no token yet.
+#: They count against no limit: these requests carry no token yet.
 UNLIMITED = frozenset({"oauth_token", "oauth_introspection"})
 
 _TABLE: tuple[tuple[str, str, str, Needs, Handler], ...] = (

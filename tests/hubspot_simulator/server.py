@@ -14,7 +14,7 @@ START_TIMEOUT_S = 10
 
 
 class HubSpotSimulator:
-    """Serves portals on 127.0.0.1, on a free port unless told otherwise.
+    """Serves portals on 127.0.0.1, on a free port by default.
 
     `with HubSpotSimulator([portal]) as simulator:` runs it in a thread.
     """

@@ -48,10 +48,10 @@ class Token:
         return self.state == "expired" or passed
 
     def has_any(self, scopes: tuple[str, ...]) -> bool:
-        """Tell whether one of *scopes* is granted; no scope at all needs none."""
+        """Return whether one of *scopes* is granted; no scope at all needs none."""
         return not scopes or not set(scopes).isdisjoint(self.scopes)
 
     def may_read(self, data_sensitivity: str, of: str = "deals") -> bool:
-        """Tell whether an object's property values of this sensitivity are for this token."""
+        """Return whether an object's property values of this sensitivity are for this token."""
         scope = f"crm.objects.{of}.{data_sensitivity}.read"
         return data_sensitivity == "non_sensitive" or self.has_any((scope, f"{scope}.v2"))

@@ -1,4 +1,4 @@
-"""`python -m tests.load`: scan many tenants at once with Celery workers, and tell what it costs.
+"""`python -m tests.load`: scan many tenants at once with Celery workers, and report what it costs.
 
 Everything runs on this machine: the services of docker-compose.yaml, PgBouncer before the warehouse
 and a simulated HubSpot with its real limits. docs/deploy.md#sizing has the figures.

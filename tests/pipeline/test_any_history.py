@@ -29,7 +29,7 @@ CHANGES = st.tuples(
     NUMBERS,
     NUMBERS,
 )
-#: What passes by itself, and what ends the scan in the middle.
+#: What passes without help, and what ends the scan in the middle.
 FAULTS = st.tuples(
     st.just("fault"),
     st.sampled_from(["500", "429", "reset", "truncated", "html", "401"]),
@@ -90,7 +90,7 @@ def take_scan(warehouse: Warehouse, portal: Portal, tenant: str, run_id: str, mo
         portal.faults = []
         return
     portal.faults = []
-    # nothing tells that calculated values changed: that takes a full scan
+    # changed calculated values change no timestamp: finding them takes a full scan
     unseen = "" if done["mode"] == "full" else "amount_in_home_currency"
     assert_equals_the_portal(warehouse, portal, tenant, but=unseen)
     assert associations(warehouse, tenant) == truth_of_associations(portal)

@@ -86,7 +86,7 @@ def searching(warehouse: Warehouse, small: Portal) -> Scan:
 def killed_at(checkpoint: int) -> Callable[[dict[str, Any]], None]:
     seen = 0
 
-    def on_checkpoint(told: dict[str, Any]) -> None:
+    def on_checkpoint(reported: dict[str, Any]) -> None:
         nonlocal seen
         seen += 1
         if seen == checkpoint:
@@ -96,8 +96,8 @@ def killed_at(checkpoint: int) -> Callable[[dict[str, Any]], None]:
 
 
 def killed_at_object(name: str) -> Callable[[dict[str, Any]], None]:
-    def on_checkpoint(told: dict[str, Any]) -> None:
-        if told["object"] == name:
+    def on_checkpoint(reported: dict[str, Any]) -> None:
+        if reported["object"] == name:
             raise Killed
 
     return on_checkpoint
@@ -154,32 +154,32 @@ def test_the_figures_are_those_of_all_tries_together(warehouse: Warehouse, porta
     row = object_row(warehouse, what)
     assert row["records_received"] == row["rows_written"] == 2_300
     assert row["pages"] >= 23
-    # requests of pages that were read ahead when the kill came are known to nobody
+    # requests of pages that were read ahead when the kill came are not recorded
     sent = sum(portal.requests.values()) - before
     assert sent - CHECKPOINT_PAGES - 2 <= extracted["requests"] <= sent
 
 
 def test_a_checkpoint_tells_how_far_the_scan_is(warehouse: Warehouse, portal: Portal) -> None:
-    what, told = scan(objects=BARE), []
+    what, reported = scan(objects=BARE), []
     validate_token(what)
 
-    extract(what, told.append)
+    extract(what, reported.append)
 
-    assert [one["object"] for one in told] == ["deals"] * len(told)
-    assert told[-1]["pages"] == object_row(warehouse, what)["pages"]
-    assert told[-1]["position"]["live"]["remaining"] == []
+    assert [one["object"] for one in reported] == ["deals"] * len(reported)
+    assert reported[-1]["pages"] == object_row(warehouse, what)["pages"]
+    assert reported[-1]["position"]["live"]["remaining"] == []
 
 
 def test_what_comes_slowly_is_stored_before_a_chunk_is_full(
     warehouse: Warehouse, portal: Portal
 ) -> None:
     portal.latency_s = 0.05
-    what, told = scan(objects=BARE), []
+    what, reported = scan(objects=BARE), []
     validate_token(what)
 
-    extract(what, told.append)
+    extract(what, reported.append)
 
-    assert told[0]["pages"] < CHECKPOINT_PAGES // 2
+    assert reported[0]["pages"] < CHECKPOINT_PAGES // 2
 
 
 def small_portal(serve: Serve, deals: int) -> Portal:
@@ -197,9 +197,9 @@ def test_pages_that_turn_out_to_be_large_make_chunks_smaller(
     what, pages = scan(objects=BARE), []
     validate_token(what)
 
-    def note(told: dict[str, Any]) -> None:
-        pages.append(told["pages"])
-        if told["pages"] >= 7:
+    def note(reported: dict[str, Any]) -> None:
+        pages.append(reported["pages"])
+        if reported["pages"] >= 7:
             raise Killed
 
     with pytest.raises(Killed):
@@ -299,7 +299,7 @@ def test_an_outdated_try_writes_nothing_more(warehouse: Warehouse, portal: Porta
     what = scan(objects=BARE)
     validate_token(what)
 
-    def be_overtaken(told: dict[str, Any]) -> None:
+    def be_overtaken(reported: dict[str, Any]) -> None:
         if not query(warehouse, "select from scans where attempt > 2"):
             ScanLog(warehouse, what).next_attempt()
 
@@ -415,7 +415,7 @@ def test_a_scan_whose_chunks_are_gone_begins_anew(warehouse: Warehouse, small: P
         extract_deals(broken_off, 2, killed_at(1))
     killed = ScanKilledError("it was killed.", tenant_id="acme", remedy="Clear it.")
     with warehouse.connect() as connection:
-        end_scan(connection, warehouse.schema, broken_off.id, killed)
+        end_scan(connection, broken_off.id, killed)
     run(scan("2", objects=BARE))
 
     extracted = extract(broken_off)

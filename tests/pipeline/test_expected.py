@@ -17,8 +17,8 @@ from tests.support.scans import BARE, object_row, run, scan, scan_row
 pytestmark = pytest.mark.slow
 
 
-def a_scan(run_id: str, **wish: Any) -> Any:
-    return scan(run_id, objects=BARE, search_lag_s=0, **wish)
+def a_scan(run_id: str, **params: Any) -> Any:
+    return scan(run_id, objects=BARE, search_lag_s=0, **params)
 
 
 @pytest.fixture

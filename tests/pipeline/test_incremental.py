@@ -412,7 +412,7 @@ def test_changes_during_three_scans_are_there_after_the_next(
     fourth = run(scan("4", search_lag_s=2, objects=BARE))
 
     assert fourth["mode"] == "incremental"
-    # of calculated values nothing tells that they changed: that takes a full scan
+    # changed calculated values change no timestamp: finding them takes a full scan
     assert_equals_the_portal(warehouse, portal, but="amount_in_home_currency")
     run(scan("5", mode="full", objects=BARE))
     assert_equals_the_portal(warehouse, portal)

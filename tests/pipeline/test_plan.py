@@ -100,7 +100,7 @@ def test_an_incremental_scan_that_was_asked_for_ignores_the_full_schedule() -> N
             "full",
             id="was there and not asked for",
         ),
-        pytest.param(PropertyDefinition("builtin"), "full", id="nobody knows since when"),
+        pytest.param(PropertyDefinition("builtin"), "full", id="unknown creation date"),
         pytest.param(PropertyDefinition("odd", created_at="soon"), "full", id="no time at all"),
     ],
 )

@@ -65,7 +65,7 @@ def test_scans_that_are_killed_end_with_what_the_accounts_hold(
 ) -> None:
     """Two tenants at once, full and incremental; orphans beside their successors."""
     with sessions_seen(database_url, names="hubspot_deals/%") as seen:
-        tally = run_chaos(
+        result = run_chaos(
             pooler.warehouse(warehouse.schema),
             tmp_path / "chaos",
             Budget(seed=3, kills=2),
@@ -73,8 +73,8 @@ def test_scans_that_are_killed_end_with_what_the_accounts_hold(
             deals=1_500,
         )
 
-    print(tally, f"at most {seen.most} sessions", sep="\n")
-    assert tally.kills == 2 * 2
+    print(result, f"at most {seen.most} sessions", sep="\n")
+    assert result.kills == 2 * 2
     assert seen.most <= POOL_SIZE
 
 
@@ -86,7 +86,7 @@ def test_many_scans_at_once_share_the_few_sessions_of_the_pool(
     pooled = pooler.warehouse(warehouse.schema)
     with (
         HubSpotSimulator(portal for _, portal in accounts) as simulator,
-        WorkerPool(environment_of(pooled, simulator, entries), tmp_path / "nursery") as worker_pool,
+        WorkerPool(environment_of(pooled, simulator, entries), tmp_path / "workers") as worker_pool,
         sessions_seen(database_url) as seen,
     ):
         worker_pool.wait()
@@ -157,7 +157,7 @@ def test_a_rate_limit_is_kept_by_all(warehouse: Warehouse, pooler: PgBouncer) ->
     with ThreadPoolExecutor(8) as executor:
         slots = [slot for slots in executor.map(reserve, range(8)) for slot in slots]
 
-    # what remains after the first burst is handed out one by one, to whoever asks
+    # what remains after the first burst is handed out one by one, to each caller
     assert max(slots) - min(slots) >= (8 * 20 - 100) * 10 / 100
     (limiter,) = query(warehouse, "select revision, granted from rate_limits")
     assert limiter["revision"] == sum(limiter["granted"]) == 8 * 20

@@ -15,7 +15,7 @@ from tests.simulator.caller import DEALS, TOKEN, Caller
     "kind",
     ["401", "403", "423", "429", "477", "500", "502", "503", "504", "521", "522", "524"],
 )
-def test_an_answered_fault_strikes_once(caller: Caller, portal: Portal, kind: str) -> None:
+def test_an_answered_fault_applies_to_once(caller: Caller, portal: Portal, kind: str) -> None:
     portal.add_fault(Fault(kind, path="/deals$", retry_after_s=7))
 
     first, second = (caller.get(f"{DEALS}?limit=1") for _ in range(2))
@@ -106,7 +106,7 @@ def test_an_answer_can_take_its_time(caller: Caller, portal: Portal, slow: Fault
 
 
 @pytest.mark.parametrize(
-    ("fault", "struck"),
+    ("fault", "applied"),
     [
         pytest.param({"endpoint": "list"}, [0], id="endpoint"),
         pytest.param({"endpoint": "owners"}, [], id="another endpoint"),
@@ -117,23 +117,23 @@ def test_an_answer_can_take_its_time(caller: Caller, portal: Portal, slow: Fault
         pytest.param({"count": None}, [0, 1, 2, 3, 4, 5], id="for ever"),
     ],
 )
-def test_a_fault_strikes_only_what_it_is_meant_for(
-    caller: Caller, portal: Portal, fault: dict[str, Any], struck: list[int]
+def test_a_fault_applies_only_what_it_is_meant_for(
+    caller: Caller, portal: Portal, fault: dict[str, Any], applied: list[int]
 ) -> None:
     portal.add_fault(Fault("500", **fault))
 
     statuses = [caller.get(f"{DEALS}?limit=1").status_code for _ in range(6)]
 
-    assert [number for number, status in enumerate(statuses) if status == 500] == struck
+    assert [number for number, status in enumerate(statuses) if status == 500] == applied
 
 
-def test_a_probable_fault_strikes_the_same_requests_with_the_same_seed() -> None:
+def test_a_probable_fault_applies_to_the_same_requests_with_the_same_seed() -> None:
     one, same, other = (Fault("500", probability=0.3, count=None, seed=seed) for seed in (5, 5, 6))
 
-    struck = [[fault.strikes("/") for _ in range(200)] for fault in (one, same, other)]
+    applied = [[fault.applies("/") for _ in range(200)] for fault in (one, same, other)]
 
-    assert struck[0] == struck[1] != struck[2]
-    assert 30 < sum(struck[0]) < 90
+    assert applied[0] == applied[1] != applied[2]
+    assert 30 < sum(applied[0]) < 90
 
 
 def test_faults_queue_up(caller: Caller, portal: Portal) -> None:

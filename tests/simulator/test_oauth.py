@@ -104,14 +104,14 @@ def test_a_refresh_token_that_rotates_is_good_once(caller: Caller, app: OAuthApp
 def test_introspection_tells_account_and_scopes_of_a_token_that_is_good(
     caller: Caller, portal: Portal, app: OAuthApp
 ) -> None:
-    app.tells, app.scopes = False, ("crm.objects.deals.read",)
+    app.states_account, app.scopes = False, ("crm.objects.deals.read",)
     answer = refresh(caller, app).json()
 
-    told = introspect(caller, app, answer["access_token"])
+    introspected = introspect(caller, app, answer["access_token"])
 
     assert "hub_id" not in answer
-    assert (told["active"], told["hub_id"]) == (True, portal.portal_id)
-    assert told["scopes"] == ["crm.objects.deals.read"]
+    assert (introspected["active"], introspected["hub_id"]) == (True, portal.portal_id)
+    assert introspected["scopes"] == ["crm.objects.deals.read"]
     assert introspect(caller, app, "x")["active"] is False
 
 

@@ -207,7 +207,7 @@ def test_requests_are_counted_by_object(
 
 
 @pytest.mark.parametrize(("endpoint", "hit"), [("list", DEALS), ("list:contacts", CONTACTS)])
-def test_a_fault_strikes_one_object_only(
+def test_a_fault_applies_to_one_object_only(
     caller: Caller, portal: Portal, contacts: CrmObject, endpoint: str, hit: str
 ) -> None:
     portal.add_fault(Fault("500", endpoint=endpoint, count=None))

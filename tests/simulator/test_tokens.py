@@ -1,4 +1,4 @@
-"""Tokens, scopes, and what an account tells of itself."""
+"""Tokens, scopes, and what an account states about itself."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Certificates that nobody but a test trusts."""
+"""Certificates that only tests trust."""
 
 import ipaddress
 from datetime import UTC, datetime, timedelta

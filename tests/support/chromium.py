@@ -1,4 +1,4 @@
-"""Chromium as Debian has it, without a screen and without any wish to call home."""
+"""Chromium as Debian has it, without a screen and with its calls to Google off."""
 
 import shutil
 from collections.abc import Iterator

@@ -25,7 +25,7 @@ needs_pgbouncer = pytest.mark.skipif(
     PROGRAM is None, reason="there is no pgbouncer: apt-get install pgbouncer"
 )
 
-#: What docs/deploy.md asks for, and little patience: who waits for ever is to be seen.
+#: What docs/deploy.md asks for, and short time-outs, so that endless waits are seen.
 _SETTINGS = """\
 [databases]
 {dbname} = host={host} port={port} dbname={dbname}
@@ -71,7 +71,7 @@ class PgBouncer(Started):
         account = unprivileged_account()
         self._directory = Path(tempfile.mkdtemp(prefix="hubspot_deals_pgbouncer_"))
         self._open.callback(shutil.rmtree, self._directory)
-        account.own(self._directory)
+        account.chown(self._directory)
         self._write("users", f'"{self._server["user"]}" "{self._server["password"]}"\n')
         settings = self._write(
             "pgbouncer.ini",
@@ -97,7 +97,7 @@ class PgBouncer(Started):
         path = self._directory / name
         path.touch(0o600)
         path.write_text(text)
-        unprivileged_account().own(path)
+        unprivileged_account().chown(path)
         return path
 
     def _wait(self) -> None:

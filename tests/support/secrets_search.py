@@ -15,7 +15,7 @@ import psycopg
 import requests
 from psycopg import sql
 
-#: Of Airflow's API: what tells of DAGs, runs, tasks and settings. `~` stands for all.
+#: Of Airflow's API: what shows DAGs, runs, tasks and settings. `~` stands for all.
 AIRFLOW_PATHS = (
     "dags",
     "dags/~/dagRuns?limit=1000",

@@ -11,8 +11,8 @@ from psycopg.types.json import Jsonb
 from include.scan import scan_id
 from include.warehouse.connection import Warehouse
 
-#: A property's value that nobody may find in a log or an error.
-SECRET_VALUE = "Nobody-May-Log-This-4711"
+#: A property's value that must not be in a log or an error.
+SECRET_VALUE = "Must-Not-Be-Logged-4711"
 
 
 def run_of(tenant_id: str, number: int) -> tuple[str, str, str]:
@@ -87,7 +87,7 @@ def add_check(
 def add_deals(
     warehouse: Warehouse, tenant_id: str, number: int, count: int, first: int = 1
 ) -> None:
-    """Add deals that a scan wrote, with ids from *first* on and a value that nobody may log."""
+    """Add deals that a scan wrote, with ids from *first* on and a value that must not be logged."""
     with psycopg.connect(**warehouse.parameters) as connection:
         connection.execute(
             sql.SQL(

@@ -127,7 +127,7 @@ def test_an_unknown_key_at_the_top_is_told(tmp_path: Path) -> None:
         pytest.param(
             "alerts: {channels: [{smtp: }]}",
             "key 'alerts.channels.0.smtp.to' is missing",
-            id="mail to nobody",
+            id="mail without a recipient",
         ),
         pytest.param(
             "alerts: {channels: [{smtp: {to: [a b]}}]}",

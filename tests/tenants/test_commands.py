@@ -113,7 +113,7 @@ def test_a_tenant_is_added_with_the_account_that_its_token_opens(
         pytest.param(["--set", "portal_id=5"], "--set says 5", id="another account"),
     ],
 )
-def test_a_wrong_wish_is_refused_and_nothing_is_written(
+def test_a_wrong_setting_is_refused_and_nothing_is_written(
     add: Callable[..., int],
     file: Path,
     capsys: pytest.CaptureFixture[str],
@@ -129,7 +129,7 @@ def test_a_wrong_wish_is_refused_and_nothing_is_written(
 
 
 @pytest.mark.parametrize("tenant_id", ["../x", "a/b", "ACME", "acme\n", "_defaults", ""])
-def test_what_is_no_id_is_refused_before_anybody_is_asked(
+def test_what_is_no_id_is_refused_before_hubspot_is_asked(
     file: Path, portal: Portal, capsys: pytest.CaptureFixture[str], tenant_id: str
 ) -> None:
     assert main(["add", tenant_id, "--token-stdin"]) == 1
@@ -219,7 +219,7 @@ def test_a_saved_connection_is_encrypted_and_taken_by_the_hook(
 def test_a_stored_connection_is_replaced_by_force_only(
     add: Callable[..., int], file: Path, session: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    session.add(Connection(conn_id="hubspot_acme", conn_type="hubspot", password="old"))
+    session.add(Connection(conn_id="hubspot_acme", conn_type="http", password="old", extra="{}"))
     session.commit()
 
     assert add("--save-connection") == 1
@@ -229,7 +229,7 @@ def test_a_stored_connection_is_replaced_by_force_only(
 
     session.expire_all()
     found = session.scalar(select(Connection).where(Connection.conn_id == "hubspot_acme"))
-    assert found.password == TOKEN
+    assert (found.password, found.conn_type) == (TOKEN, "http")
 
 
 def test_no_token_is_stored_where_it_could_not_be_encrypted(

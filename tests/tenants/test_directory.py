@@ -117,7 +117,7 @@ def test_an_odd_file_is_reported_and_hides_no_other(
 
 
 @pytest.mark.parametrize("name", ["README.md", ".gitkeep", ".acme.yaml.swp", "..data", ".x.tmp"])
-def test_files_that_nobody_takes_for_a_tenants_are_passed_over(folder: Path, name: str) -> None:
+def test_files_that_are_no_tenants_are_passed_over(folder: Path, name: str) -> None:
     (folder / name).write_text("anything")
 
     assert load(folder).problems == ()

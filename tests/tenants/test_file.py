@@ -71,8 +71,13 @@ def test_a_disabled_tenant_is_left_out(tmp_path: Path) -> None:
         ),
         pytest.param(
             "{id: acme, objects: {contacts: {propertys: all}}}",
-            "unknown key 'objects.contacts.propertys' (possible: object_type, properties,",
+            "unknown key 'objects.contacts.propertys' (did you mean 'properties'?)",
             id="misspelt key of an object",
+        ),
+        pytest.param(
+            "{id: acme, objects: {contacts: {colour: red}}}",
+            "unknown key 'objects.contacts.colour' (possible: object_type, properties,",
+            id="unknown key of an object",
         ),
         pytest.param(
             "{id: acme, objects: {deals: {}}}", "deals are always loaded", id="deals as an object"
@@ -355,6 +360,17 @@ def test_a_key_that_stands_twice_in_an_entry_in_json_harms_no_other(tmp_path: Pa
     assert tenants.all == (Tenant(id="a"),)
     (problem,) = tenants.problems
     assert "tenant 'acme': key 'portal_id' stands twice, in lines 3 and 4" in str(problem)
+
+
+def test_a_key_that_stands_twice_in_json_that_yaml_reads_otherwise_harms_no_other(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "tenants.json").write_text('[{"id": "a"}, {"id": "acme", "x": 1e3, "x": 1e3}]')
+
+    tenants = load_tenants({"HUBSPOT_DEALS_TENANTS_FILE": str(tmp_path / "tenants.json")})
+
+    assert tenants.all == (Tenant(id="a"),)
+    assert "tenant 'acme': key 'x' stands twice" in str(tenants.problems[0])
 
 
 def test_what_an_entry_merges_it_may_state_otherwise(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ def test_an_expression_without_h_stays_as_it_is() -> None:
 
 
 def test_the_same_tenant_has_the_same_moment_every_time() -> None:
-    # of this release: another one must not move anybody's schedule
+    # of this release: another one must not move a schedule
     assert plain_cron("H H * * *", "acme") == "41 3 * * *"
     assert plain_cron("H 4 * * *", "acme") == "41 4 * * *"
 

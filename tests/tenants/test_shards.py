@@ -36,7 +36,7 @@ def holders(folder: Path) -> Counter[str]:
     return Counter(name for name in IDS for shard in shards if shard.holds(name))
 
 
-def test_one_file_holds_everybody(folder: Path) -> None:
+def test_one_file_holds_all_tenants(folder: Path) -> None:
     assert shard_of(folder / "hubspot_deals.py") == Shard(1, 1)
     assert holders(folder) == dict.fromkeys(IDS, 1)
 
@@ -88,7 +88,7 @@ def test_at_no_moment_of_a_change_is_a_tenant_in_no_file_or_in_two(
     assert all(seen)
 
 
-def test_a_lost_file_loses_no_tenant_and_is_told(folder: Path) -> None:
+def test_a_lost_file_loses_no_tenant_and_is_a_problem(folder: Path) -> None:
     write_shards(folder, 3)
     (folder / "hubspot_deals_02_of_03.py").unlink()
 
@@ -112,7 +112,7 @@ def test_a_number_that_makes_no_sense_is_refused(folder: Path, of: int) -> None:
     assert files(folder) == before
 
 
-def test_a_crowded_file_is_told_with_the_number_that_helps(folder: Path) -> None:
+def test_a_crowded_file_is_reported_with_the_number_that_helps(folder: Path) -> None:
     tenants = [Tenant(id=name) for name in IDS]
 
     (crowded,) = crowded_files(folder, tenants)

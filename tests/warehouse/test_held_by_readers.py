@@ -14,7 +14,7 @@ from include.errors import WarehouseUnavailableError
 from include.warehouse import fencing
 from include.warehouse import migrations as migrations_module
 from include.warehouse.connection import Warehouse
-from include.warehouse.fencing import starting
+from include.warehouse.fencing import start_lock
 from include.warehouse.migrations import migrate, migrations
 from include.warehouse.oauth_tokens import SharedTokens
 from include.warehouse.tenant_views import views
@@ -120,7 +120,7 @@ def test_scans_of_all_tenants_get_on(
         began = time.monotonic()
         for tenant_id in TENANTS:
             run(scan("2", tenant_id, search_lag_s=0))
-            with starting(warehouse, tenant_id):
+            with start_lock(warehouse, tenant_id):
                 pass
         took_s = time.monotonic() - began
 
@@ -169,18 +169,18 @@ def test_one_who_starts_a_scan_waits_for_another(
     monkeypatch.setattr(fencing, "START_TIMEOUT", A_MOMENT)
 
     with (
-        starting(warehouse, "acme"),
-        starting(warehouse, "globex"),
+        start_lock(warehouse, "acme"),
+        start_lock(warehouse, "globex"),
         pytest.raises(WarehouseUnavailableError, match="another session holds a lock"),
-        starting(warehouse, "acme"),
+        start_lock(warehouse, "acme"),
     ):
         pass
 
 
 def test_the_first_scan_of_all_can_be_started(empty_warehouse: Warehouse) -> None:
     with (
-        starting(empty_warehouse, "acme"),
-        starting(empty_warehouse, "globex"),
+        start_lock(empty_warehouse, "acme"),
+        start_lock(empty_warehouse, "globex"),
     ):
         pass
 

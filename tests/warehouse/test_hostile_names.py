@@ -88,7 +88,7 @@ def test_a_login_may_be_called_anything(warehouse: Warehouse, database_url: str,
 
         assert "An administrator must run: create schema" in schema_warning
         assert "create role" in role_warning
-        # what an administrator is told to run creates what it says, and nothing else
+        # the statement that an administrator is asked to run creates what it says, and nothing else
         statement = schema_warning.partition("must run: ")[2].partition("; then")[0]
         with warehouse.connect() as connection:
             connection.execute(statement.encode())

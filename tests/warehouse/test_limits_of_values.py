@@ -25,7 +25,7 @@ from include.warehouse.reference_data import (
     save_owners,
     save_pipelines,
 )
-from include.warehouse.tenant_views.plan import KEY_BYTES, to_json
+from include.warehouse.values import KEY_BYTES, to_json
 from tests.support.scans import query, scan
 
 #: Random, so that compression does not make it fit.

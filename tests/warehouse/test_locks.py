@@ -195,7 +195,7 @@ def test_whoever_ends_a_scan_frees_its_tenant(warehouse: Warehouse) -> None:
     left_to_itself(warehouse)
 
     with warehouse.connect() as connection:
-        end_scan(connection, warehouse.schema, FIRST.id, TenantBusyError("it was killed"))
+        end_scan(connection, FIRST.id, TenantBusyError("it was killed"))
 
     assert leases(warehouse) == []
 

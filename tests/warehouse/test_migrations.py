@@ -97,34 +97,48 @@ def test_a_schema_newer_than_the_code_is_refused(warehouse: Warehouse) -> None:
         migrate(warehouse)
 
 
-def test_rows_of_the_first_version_stay_and_are_written_again_by_the_next_scan(
-    empty_warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+def test_a_migration_that_fails_leaves_the_version_before_it_as_it_was(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """A hash of 0 is no record's: the row counts as changed whatever comes."""
-    first = migrations()[:1]
-    with monkeypatch.context() as then:
-        then.setattr(migrations_module, "migrations", lambda: first)
-        migrate(empty_warehouse)
-    schema = empty_warehouse.schema
-    with empty_warehouse.connect() as connection:
-        connection.execute(
-            f"insert into {schema}.deals (_tenant_id, deal_id, archived, properties, _scan_id,"
-            " _extracted_at) values ('acme', 1, false, '{}', 's', now())"
-        )
-        connection.execute(
-            f"insert into {schema}.scans (scan_id, tenant_id, dag_id, run_id, mode, state)"
-            " values ('s', 'acme', 'd', 'r', 'full', 'succeeded')"
-        )
+    newest = migrations()[-1][0]
+    broken = tmp_path / f"{newest + 1:04}_broken.sql"
+    broken.write_text("create table {schema}.half (id int); select 1/0;")
+    known = [*migrations(), (newest + 1, broken)]
+    before = relations_and_versions(warehouse)
+    monkeypatch.setattr(migrations_module, "migrations", lambda: known)
 
-    assert migrate(empty_warehouse) == [version for version, _ in migrations()[1:]]
+    with pytest.raises(LoadError, match="22012"):
+        migrate(warehouse)
 
-    with empty_warehouse.connect() as connection:
-        deal = connection.execute(
-            f"select deal_id, _content_hash, vanished_at from {schema}.deals"
-        ).fetchone()
-        scan = connection.execute(f"select state, warnings from {schema}.scans").fetchone()
-    assert deal == (1, 0, None)
-    assert scan == ("succeeded", [])
+    assert relations_and_versions(warehouse) == before
+
+
+def test_a_later_migration_is_applied_to_the_rows_that_are_there(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    newest = migrations()[-1][0]
+    later = tmp_path / f"{newest + 1:04}_later.sql"
+    later.write_text("alter table {schema}.tenants add column region text not null default 'eu1';")
+    known = [*migrations(), (newest + 1, later)]
+    with warehouse.connect() as connection:
+        connection.run(
+            "insert into {tenants} (tenant_id, portal_id, bound_by_scan_id) values ('acme', 7, 's')"
+        )
+    monkeypatch.setattr(migrations_module, "migrations", lambda: known)
+
+    assert migrate(warehouse) == [newest + 1]
+
+    assert warehouse.rows("select tenant_id, portal_id, region from {tenants}") == [
+        ("acme", 7, "eu1")
+    ]
+
+
+def relations_and_versions(warehouse: Warehouse) -> list[tuple[str]]:
+    return warehouse.rows(
+        "select relname from pg_class where relnamespace = to_regnamespace(%s)"
+        " union all select version || name from {schema_migrations} order by 1",
+        [warehouse.schema],
+    )
 
 
 #: Columns that dlt never writes: what later scans find out about a record.

@@ -27,7 +27,7 @@ OPEN_STATES = ("validating", "extracting", "checking", "waiting")
 
 def found(warehouse: Warehouse) -> list[OpenScan]:
     with warehouse.connect() as connection:
-        return open_scans(connection, warehouse.schema, [DAG])
+        return open_scans(connection, [DAG])
 
 
 def all_ended(
@@ -140,13 +140,13 @@ def test_airflow_is_not_asked_when_no_scan_is_open(warehouse: Warehouse) -> None
 def test_ending_a_scan_frees_its_tenant(warehouse: Warehouse) -> None:
     log = attempt(warehouse, scan())
     assert log.warehouse.attempt
-    assert TenantLease(log.warehouse, "acme", log.warehouse.attempt).take()
+    assert TenantLease(log.warehouse, "acme").take()
 
     end_scans_of_ended_runs(warehouse, found(warehouse), all_ended)
 
     other = attempt(warehouse, scan("manual__2"))
     assert other.warehouse.attempt
-    assert TenantLease(other.warehouse, "acme", other.warehouse.attempt).take()
+    assert TenantLease(other.warehouse, "acme").take()
 
 
 def test_the_next_scan_of_the_tenant_ends_those_before_it_but_not_itself(
@@ -179,7 +179,7 @@ def test_a_scan_that_succeeds_after_all_keeps_no_error(warehouse: Warehouse) -> 
     what = scan()
     ScanLog(warehouse, what).open()
     with warehouse.connect() as connection:
-        end_scan(connection, warehouse.schema, what.id, ScanKilledError("killed"))
+        end_scan(connection, what.id, ScanKilledError("killed"))
 
     ScanLog(warehouse, what).succeed()
 

@@ -67,7 +67,7 @@ def test_all_three_drivers_encrypt_what_goes_over_a_network(encrypting: TlsServe
     assert is_encrypted(encrypting.url())
     with contextlib.closing(psycopg2.connect(warehouse.url)) as connection:
         assert connection.info.ssl_in_use
-    # does not tell; the server takes nothing else
+    # does not show it; the server accepts nothing else
     with (
         adbc_driver_postgresql.dbapi.connect(warehouse.url) as connection,
         connection.cursor() as cursor,

@@ -109,7 +109,7 @@ def postgres_with_tls(folder: Path) -> Iterator[TlsServer]:
     address, port = own_address(), free_port()
     certificate, key = self_signed(folder, address)
     home = Path(tempfile.mkdtemp(prefix="hubspot_deals_tls_", dir="/var/tmp"))
-    account.own(home)
+    account.chown(home)
     data = home / "data"
 
     def run(program: str, *arguments: str) -> None:
@@ -127,13 +127,13 @@ def postgres_with_tls(folder: Path) -> Iterator[TlsServer]:
     try:
         password = home / "password"
         password.write_text(PASSWORD)
-        account.own(password)
+        account.chown(password)
         how = ["--auth=scram-sha-256", f"--pwfile={password}", "--username=postgres", "--no-sync"]
         run("initdb", "-D", str(data), *how, "--locale=C", "--encoding=UTF8")
         for file in (certificate, key):
             copy = Path(shutil.copy(file, data))
             copy.chmod(0o600)
-            account.own(copy)
+            account.chown(copy)
         (data / "pg_hba.conf").write_text("hostssl all all all scram-sha-256\n")
         options = f"-c port={port} -c listen_addresses='*' -c unix_socket_directories='' -c ssl=on"
         run("pg_ctl", "start", "-D", str(data), "-w", "-l", str(home / "log"), "-o", options)

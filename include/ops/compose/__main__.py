@@ -13,10 +13,9 @@ def main(arguments: Sequence[str]) -> int:
     command, *rest = arguments or [""]
     try:
         for line in _lines(command, rest):
-            sys.stdout.write(f"{line}\n")
-            sys.stdout.flush()
+            print(line, flush=True)
     except (DeployError, HubSpotDealsError) as problem:
-        sys.stderr.write(f"{problem}\n")
+        print(problem, file=sys.stderr)
         return 1
     return 0
 
@@ -27,25 +26,18 @@ def _lines(command: str, rest: Sequence[str]) -> Iterable[str]:
         from include.ops.compose.secrets import provide
 
         return provide(rest, os.environ)
-    if command == "init":
-        from include.ops.compose.init import initialize
-
-        return initialize()
-    if command == "demo":
-        from include.ops.compose.init import scan_demo_tenants
-
-        return scan_demo_tenants()
     if command == "healthy":
-        return _well(rest[0])
-    raise DeployError(f"There is no command {command!r}.", "secrets, init, healthy, demo")
+        from include.ops.compose.health import problem_of
 
+        if problem := problem_of(rest[0]):
+            raise DeployError(f"{rest[0]}: {problem}", "See its logs.")
+        return [f"{rest[0]} is healthy"]
+    from include.ops.compose import init
 
-def _well(component: str) -> Iterable[str]:
-    from include.ops.compose.health import problem_of
-
-    if problem := problem_of(component):
-        raise DeployError(f"{component}: {problem}", "See its logs.")
-    return [f"{component} is healthy"]
+    commands = {"init": init.initialize, "demo": init.scan_demo_tenants}
+    if command not in commands:
+        raise DeployError(f"There is no command {command!r}.", "secrets, init, healthy, demo")
+    return commands[command]()
 
 
 if __name__ == "__main__":

@@ -9,14 +9,13 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import psycopg
 import requests
 from psycopg import sql
-from sqlalchemy import select
 
 from include.ops.compose.secrets import DeployError, Login, SecretFiles
 from include.ops.local.airflow_api import FINAL_RUN_STATES, AirflowApi
@@ -135,43 +134,6 @@ def _set_up_database(connection: psycopg.Connection, login: Login) -> None:
 ADMIN = "admin"
 
 
-def save_connection(connection_id: str, fields: dict[str, Any]) -> None:
-    """Make a connection, or give it these values; its password is encrypted by the Fernet key."""
-    from airflow.models import Connection
-    from airflow.utils.session import create_session
-
-    with create_session() as session:
-        session.execute(Connection.__table__.delete().where(Connection.conn_id == connection_id))
-        session.add(Connection(conn_id=connection_id, **fields))
-
-
-def save_warehouse_connection(url: str) -> None:
-    from airflow.models import Connection
-
-    parsed = Connection(uri=url)
-    save_connection(
-        "warehouse",
-        {
-            "conn_type": "postgres",
-            "host": parsed.host,
-            "port": parsed.port,
-            "login": parsed.login,
-            "password": parsed.password,
-            "schema": parsed.schema,
-            "extra": json.dumps(parsed.extra_dejson),
-        },
-    )
-
-
-def connection_exists(connection_id: str) -> bool:
-    from airflow.models import Connection
-    from airflow.utils.session import create_session
-
-    with create_session() as session:
-        found = select(Connection.conn_id).where(Connection.conn_id == connection_id)
-        return session.scalar(found) is not None
-
-
 def save_administrator(password: str) -> None:
     """Make the user `admin`, or give it this password. Roles are FAB's."""
     from airflow.providers.fab.auth_manager.cli_commands.utils import get_application_builder
@@ -194,44 +156,48 @@ def initialize(environ: Mapping[str, str] = os.environ) -> Iterator[str]:
     _run(environ, "-m", "airflow", "db", "migrate")
     yield "Airflow's tables are up to date"
     migrator = files.read("warehouse_migrator_url")
-    tenants = [tenant.id for tenant in load_tenants(environ).enabled]
+    tenants = load_tenants(environ)
     _run(
         {**environ, "DATABASE_URL": migrator},
         *("-m", "include.warehouse.migrations", "--create-roles"),
-        *(part for tenant_id in tenants for part in ("--tenant", tenant_id)),
+        *(part for tenant in tenants.enabled for part in ("--tenant", tenant.id)),
     )
     yield grant_membership(
         migrator, files.read("warehouse_url"), f"{warehouse_schema(environ)}_loader"
     )
-    yield from _airflow_objects(files, environ)
-    _run(environ, "-m", "include.tenants", "pools")
-    yield "pools are up to date"
+    yield from _airflow_objects(files, environ, tenants.pools)
 
 
-def _airflow_objects(files: SecretFiles, environ: Mapping[str, str]) -> Iterator[str]:
+def _airflow_objects(
+    files: SecretFiles, environ: Mapping[str, str], pools: Mapping[str, int]
+) -> Iterator[str]:
     # Airflow connects to its database at import: not before that is there
+    from airflow.models import Connection
+
+    from include.tenants.airflow_db import make_pools, save_connection
+
     save_administrator(files.read("admin_password"))
     yield "user admin has the password admin_password"
-    save_warehouse_connection(files.read("warehouse_url"))
+    warehouse = Connection(uri=files.read("warehouse_url"))
+    names = ("host", "port", "login", "password", "schema")
+    fields = {name: getattr(warehouse, name) for name in names}
+    fields["extra"] = json.dumps(warehouse.extra_dejson)
+    save_connection("warehouse", "postgres", fields, replace=True)
     yield "connection warehouse"
     if environ.get("DEPLOYMENT") == "demo":
         for tenant_id, token in DEMO_TOKENS.items():
+            fields = connection_to(environ["DEMO_HUBSPOT_URL"], token)
+            # inside the private network of the containers
+            fields["extra"] = '{"allow_plain_http": true}'
             # one that was changed in the UI stays
-            if not connection_exists(f"hubspot_{tenant_id}"):
-                save_connection(
-                    f"hubspot_{tenant_id}",
-                    {
-                        **connection_to(environ["DEMO_HUBSPOT_URL"], token),
-                        # inside the private network of the containers
-                        "extra": '{"allow_plain_http": true}',
-                    },
-                )
+            save_connection(f"hubspot_{tenant_id}", "hubspot", fields, replace=False)
         yield f"connections to the simulator: {', '.join(DEMO_TOKENS)}"
+    yield from make_pools(pools)
+    yield "pools are up to date"
 
 
 def _run(environ: Mapping[str, str], *arguments: str) -> None:
-    command: Sequence[str] = [sys.executable, *arguments]
-    done = subprocess.run(command, env=dict(environ), check=False)
+    done = subprocess.run([sys.executable, *arguments], env=dict(environ), check=False)
     if done.returncode:
         raise DeployError(
             f"`python {' '.join(arguments)}` failed; its reason is above.",
@@ -249,16 +215,24 @@ def scan_demo_tenants(environ: Mapping[str, str] = os.environ) -> Iterator[str]:
     api = AirflowApi(environ["AIRFLOW_API_URL"], ADMIN, password)
     deadline = time.monotonic() + TIMEOUT_S
     runs = {}
+
+    def wait(problem: str) -> None:
+        if time.monotonic() > deadline:
+            raise DeployError(
+                f"{problem} after {TIMEOUT_S} s.", "See `docker compose logs`, then `up` again."
+            )
+        time.sleep(POLL_S)
+
     for tenant_id in DEMO_TOKENS:
         dag_id = f"{DAG_ID_PREFIX}{tenant_id}"
         while not _is_parsed(api, dag_id):
-            _wait(deadline, f"the DAG {dag_id} does not appear")
+            wait(f"the DAG {dag_id} does not appear")
         run = api.newest_run(dag_id)
         api.unpause(dag_id)
         runs[dag_id] = run["dag_run_id"] if run else api.trigger(dag_id)
     for dag_id, run_id in runs.items():
         while (state := api.run(dag_id, run_id)["state"]) not in FINAL_RUN_STATES:
-            _wait(deadline, f"{dag_id} is still {state}")
+            wait(f"{dag_id} is still {state}")
         yield f"{dag_id}: {state}"
 
 
@@ -267,11 +241,3 @@ def _is_parsed(api: AirflowApi, dag_id: str) -> bool:
         return api.dag(dag_id) is not None
     except requests.RequestException:  # it has just started
         return False
-
-
-def _wait(deadline: float, problem: str) -> None:
-    if time.monotonic() > deadline:
-        raise DeployError(
-            f"{problem} after {TIMEOUT_S} s.", "See `docker compose logs`, then `up` again."
-        )
-    time.sleep(POLL_S)

@@ -11,9 +11,8 @@ import os
 import secrets
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
+from typing import NamedTuple, TextIO
 from urllib.parse import quote, unquote, urlsplit
 
 from include.files import write_file
@@ -21,7 +20,7 @@ from include.secret_text import pasted
 
 
 class DeployError(Exception):
-    """It can't be started so: what is wrong and why, then what to do. Never with a secret in it."""
+    """What is wrong and why, then what to do. Never with a secret in it."""
 
     def __init__(self, what: str, remedy: str) -> None:
         super().__init__(f"{what}\n{remedy}")
@@ -35,14 +34,7 @@ DIRECTORIES = {
 }
 #: The containers of PostgreSQL and Redis run as other users than the one that writes the files.
 MODES = {"shared": 0o440, "owner": 0o444, "broker": 0o444}
-
-
-@dataclass(frozen=True)
-class Secret:
-    """One file. ``made``: its content, from the addresses of PostgreSQL and Redis."""
-
-    directory: str
-    made: Callable[["SecretFiles"], str]
+MADE_UNASKED = ("demo", "dev")
 
 
 class SecretFiles:
@@ -54,37 +46,29 @@ class SecretFiles:
         self.redis = environ.get("REDIS_ADDRESS", "redis:6379")
 
     def path(self, name: str) -> Path:
-        return Path(self._environ[DIRECTORIES[SECRETS[name].directory]]) / name
+        return Path(self._environ[DIRECTORIES[SECRETS[name][0]]]) / name
 
     def read(self, name: str) -> str:
         return self.path(name).read_text().strip()
 
     def missing(self) -> list[str]:
         """Return the names of the secrets that are not there, or empty."""
-        return [
-            name
-            for name in SECRETS
-            if not self.path(name).is_file() or not self.path(name).stat().st_size
-        ]
+        paths = {name: self.path(name) for name in SECRETS}
+        return [n for n, path in paths.items() if not path.is_file() or not path.stat().st_size]
 
     def make(self, name: str) -> None:
         """Give a secret a new random value."""
-        self.write(name, SECRETS[name].made(self))
+        self.write(name, SECRETS[name][1](self))
 
     def write(self, name: str, text: str) -> None:
         """Replace a secret in one step."""
         # no line end: Airflow takes what `cat` prints as it is
-        content = text.strip().encode()
-        write_file(self.path(name), content, mode=MODES[SECRETS[name].directory])
+        write_file(self.path(name), text.strip().encode(), mode=MODES[SECRETS[name][0]])
 
 
 def _password() -> str:
     # of letters that need no quoting in a URL or in redis.conf
     return secrets.token_urlsafe(24)
-
-
-def _fernet_key() -> str:
-    return base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()
 
 
 def _database_url(scheme: str, user: str, database: str, query: str = "") -> Callable[..., str]:
@@ -101,28 +85,32 @@ def _broker_url(files: SecretFiles) -> str:
 
 #: The private network of the containers has no TLS; elsewhere the warehouse asks for it.
 _PLAIN = "?sslmode=disable"
-
-SECRETS: Mapping[str, Secret] = {
-    "fernet_key": Secret("shared", lambda _: _fernet_key()),
-    "jwt_secret": Secret("shared", lambda _: secrets.token_urlsafe(48)),
-    "api_secret_key": Secret("shared", lambda _: secrets.token_urlsafe(32)),
-    "metadata_url": Secret("shared", _database_url("postgresql+psycopg2", "airflow", "airflow")),
-    "broker_url": Secret("shared", _broker_url),
-    "admin_password": Secret("owner", lambda _: _password()),
-    "postgres_password": Secret("owner", lambda _: _password()),
-    "warehouse_url": Secret(
-        "owner", _database_url("postgresql", "warehouse_loader", "warehouse", _PLAIN)
+#: Name of a file → its directory, and what makes a new random content.
+SECRETS: Mapping[str, tuple[str, Callable[[SecretFiles], str]]] = {
+    "fernet_key": (
+        "shared",
+        lambda _: base64.urlsafe_b64encode(secrets.token_bytes(32)).decode(),
     ),
-    "warehouse_migrator_url": Secret(
-        "owner", _database_url("postgresql", "warehouse_migrator", "warehouse", _PLAIN)
+    "jwt_secret": ("shared", lambda _: secrets.token_urlsafe(48)),
+    "api_secret_key": ("shared", lambda _: secrets.token_urlsafe(32)),
+    "metadata_url": ("shared", _database_url("postgresql+psycopg2", "airflow", "airflow")),
+    "broker_url": ("shared", _broker_url),
+    "admin_password": ("owner", lambda _: _password()),
+    "postgres_password": ("owner", lambda _: _password()),
+    "warehouse_url": (
+        "owner",
+        _database_url("postgresql", "warehouse_loader", "warehouse", _PLAIN),
     ),
-    "redis.conf": Secret("broker", lambda _: f"requirepass {_password()}"),
+    "warehouse_migrator_url": (
+        "owner",
+        _database_url("postgresql", "warehouse_migrator", "warehouse", _PLAIN),
+    ),
+    "redis.conf": ("broker", lambda _: f"requirepass {_password()}"),
 }
 
 
-@dataclass(frozen=True)
-class Login:
-    """Whom a database URL logs in, and where."""
+class Login(NamedTuple):
+    """The user that a database URL logs in, and where."""
 
     address: str
     user: str
@@ -152,9 +140,6 @@ class Login:
         )
 
 
-MADE_UNASKED = ("demo", "dev")
-
-
 def provide(
     arguments: Sequence[str], environ: Mapping[str, str], stdin: TextIO = sys.stdin
 ) -> list[str]:
@@ -162,10 +147,23 @@ def provide(
     options = _parser().parse_args(arguments)
     files = SecretFiles(environ)
     if options.set:
-        files.write(options.set, _value(stdin))
+        value = pasted(stdin.read())
+        if not value.isprintable() or not value:
+            raise DeployError(
+                "There is no secret on standard input, or more than one line, "
+                "or a control character.",
+                "Write it there: docker compose run --rm -T secrets --set NAME < file",
+            )
+        files.write(options.set, value)
         return [f"{options.set}: taken from standard input"]
     if options.renew:
-        for name in _with_what_depends_on_it(options.renew):
+        if options.renew == "postgres_password":
+            raise DeployError(
+                "PostgreSQL reads postgres_password at its very first start only.",
+                "Change it there first, then hand it over by --set: docs/deploy.md#rotate-secrets.",
+            )
+        of_redis = ("redis.conf", "broker_url")
+        for name in of_redis if options.renew in of_redis else (options.renew,):
             files.make(name)
         return [f"{options.renew}: renewed; run `docker compose up -d --force-recreate`"]
     missing = files.missing()
@@ -183,25 +181,6 @@ def provide(
         if name in files.missing():
             files.make(name)
     return [f"made: {', '.join(missing)}" if missing else "all secrets are there"]
-
-
-def _with_what_depends_on_it(name: str) -> list[str]:
-    if name == "postgres_password":
-        raise DeployError(
-            "PostgreSQL reads postgres_password at its very first start only.",
-            "Change it there first, then hand it over by --set: docs/deploy.md#rotate-secrets.",
-        )
-    return ["redis.conf", "broker_url"] if name in ("redis.conf", "broker_url") else [name]
-
-
-def _value(stdin: TextIO) -> str:
-    value = pasted(stdin.read())
-    if not value.isprintable() or not value:
-        raise DeployError(
-            "There is no secret on standard input, or more than one line, or a control character.",
-            "Write it there: docker compose run --rm -T secrets --set NAME < file",
-        )
-    return value
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -1,20 +1,22 @@
 """`python -m include.ops.local demo|run|down|status|…`: what the Makefile calls."""
 
-import argparse
 import os
 import shutil
 import sys
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import requests
+import typer
 
 from include.errors import HubSpotDealsError
-from include.ops.local.credentials import airflow_port, read_dotenv
-from include.ops.local.demo import demo, own_environment, run_own
-from include.ops.local.launcher import Stopped, down
+from include.ops.local import demo as starting
+from include.ops.local import launcher
+from include.ops.local.credentials import airflow_port
 from include.ops.local.mail import print_mails
-from include.ops.local.postgres import EmbeddedPostgres
+from include.ops.local.postgres import USER, EmbeddedPostgres
 from include.ops.local.processes import PROJECT_ROOT, LocalError
-from include.ops.local.report import Report, open_psql, print_status, print_token
+from include.ops.local.report import Report
+from include.ops.local.stack import LocalStack
 
 if TYPE_CHECKING:
     from include.hubspot.answers import Account
@@ -22,67 +24,121 @@ if TYPE_CHECKING:
 STATE_DIR = PROJECT_ROOT / ".run"
 SIGNAL_EXIT = 128  # shells report the signal on top of it
 
+app = typer.Typer(help=__doc__, add_completion=False, pretty_exceptions_enable=False)
+Detach = Annotated[bool, typer.Option(help="end after the table and leave everything running")]
+Once = Annotated[bool, typer.Option(help="stop everything after the table")]
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Do what the command line says; return the exit status."""
-    options = _parser().parse_args(arguments)
-    report = Report()
+
+def main() -> None:
     try:
-        return _COMMANDS[options.command](options, report) or 0
+        app()
     except (LocalError, HubSpotDealsError) as problem:
-        print(f"\n{problem}", file=sys.stderr, flush=True)
-        return 1
-    except Stopped as stopped:
-        return SIGNAL_EXIT + int(stopped.args[0])
-    except KeyboardInterrupt:
-        return SIGNAL_EXIT + 2
+        sys.exit(f"\n{problem}")
+    except launcher.Stopped as stopped:
+        sys.exit(SIGNAL_EXIT + int(stopped.args[0]))
 
 
-def _demo(options: argparse.Namespace, report: Report) -> None:
-    demo(STATE_DIR, os.environ, options.afterwards, report)
+@app.command()
+def demo(detach: Detach = False, once: Once = False) -> None:
+    """Scan three tenants of a simulated HubSpot."""
+    starting.demo(STATE_DIR, os.environ, _afterwards(detach, once), Report())
 
 
-def _run(options: argparse.Namespace, report: Report) -> None:
-    run_own(STATE_DIR, os.environ, options.tenant, options.afterwards, report)
+@app.command()
+def run(
+    tenant: Annotated[list[str] | None, typer.Option(help="scan this tenant only")] = None,
+    detach: Detach = False,
+    once: Once = False,
+) -> None:
+    """Scan your own tenants, from .env."""
+    starting.run(STATE_DIR, os.environ, tenant or (), _afterwards(detach, once), Report())
 
 
-def _down(options: argparse.Namespace, report: Report) -> None:
-    down(STATE_DIR, report)
+def _afterwards(detach: bool, once: bool) -> starting.Afterwards:
+    return "once" if once else "detach" if detach else "stay"
 
 
-def _status(options: argparse.Namespace, report: Report) -> int:
-    return 0 if print_status(STATE_DIR, _port(), report) else 1
+@app.command()
+def down() -> None:
+    """Stop everything."""
+    launcher.down(STATE_DIR)
 
 
-def _token(options: argparse.Namespace, report: Report) -> None:
-    print_token(STATE_DIR, _port(), report)
+@app.command()
+def status() -> None:
+    """Print what runs, and where. The exit status is 1 if not all of it runs."""
+    stack = _stack()
+    programs = stack.programs.on_record()
+    rows = {program.name: program.process and program.pid for program in programs}
+    rows["postgresql"] = stack.postgres.pid
+    if pid := launcher.launcher_pid(STATE_DIR):
+        rows["launcher"] = pid
+    for name, pid in rows.items():
+        print(f"  {name:<14} {f'running, process {pid}' if pid else 'not running'}")
+    if not programs or not all(rows.values()):
+        raise typer.Exit(1)
+    print()
+    login = f"{stack.credentials.admin_user} / {stack.credentials.admin_password}"
+    Report().addresses({"Airflow UI": stack.url, "  log in as": login})
 
 
-def _port() -> int:
-    return airflow_port({**read_dotenv(PROJECT_ROOT / ".env"), **os.environ})
+@app.command()
+def token() -> None:
+    """Print a token for the REST API, valid for a day."""
+    stack = _stack()
+    try:
+        print(stack.api.token())
+    except requests.RequestException as exc:
+        raise LocalError(
+            f"No Airflow of this checkout answers on port {stack.airflow_port}.",
+            "Start it with: make demo",
+        ) from exc
 
 
-def _psql(options: argparse.Namespace, report: Report) -> None:
-    open_psql(STATE_DIR, options.sql)
+def _stack() -> LocalStack:
+    return LocalStack(STATE_DIR, airflow_port(starting.run_environment(os.environ)), {})
 
 
-def _mail(options: argparse.Namespace, report: Report) -> None:
-    print_mails(STATE_DIR, report, options.newest)
+@app.command()
+def psql(sql: Annotated[str, typer.Argument(help="a statement; without: a prompt")] = "") -> None:
+    """Look into the embedded warehouse."""
+    postgres = EmbeddedPostgres(STATE_DIR)
+    if postgres.pid is None:
+        raise LocalError("The local PostgreSQL does not run.", "Start it with: make demo")
+    postgres.start()
+    command = [str(postgres.psql), "-h", "127.0.0.1", "-p", str(postgres.port), "-U", USER]
+    command += ["warehouse", *(["-c", sql] if sql else [])]
+    # The password in the environment: other users can read a command line.
+    environment = {**os.environ, "PGPASSWORD": postgres.password}
+    os.execve(postgres.psql, command, environment)  # noqa: S606 - no shell wanted
 
 
-def _clean(options: argparse.Namespace, report: Report) -> None:
-    down(STATE_DIR, report)
+@app.command()
+def mail(newest: Annotated[int, typer.Option(help="how many")] = 3) -> None:
+    """Print the newest mails of the demo's mail server."""
+    print_mails(STATE_DIR, newest)
+
+
+@app.command()
+def clean() -> None:
+    """Stop everything and delete all state, deals included."""
+    launcher.down(STATE_DIR)
     EmbeddedPostgres(STATE_DIR).remove()
     shutil.rmtree(STATE_DIR, ignore_errors=True)
 
 
-def _seed_test_deals(options: argparse.Namespace, report: Report) -> None:
-    from include.ops.local.seed import client_of, seed_test_deals
+@app.command()
+def seed_test_deals(
+    tenant: Annotated[str | None, typer.Option(help="use this tenant's connection")] = None,
+    yes: Annotated[bool, typer.Option(help="don't ask, whatever account it is")] = False,
+) -> None:
+    """Create five deals in a HubSpot test account."""
+    from include.ops.local import seed
 
     def agreed(account: "Account") -> bool:
-        if options.yes:
+        if yes:
             return True
-        report.line(
+        print(
             f"HubSpot account {account.portal_id} is no test account "
             f"({account.account_type or 'of unknown type'})."
         )
@@ -91,59 +147,9 @@ def _seed_test_deals(options: argparse.Namespace, report: Report) -> None:
         except EOFError:
             return False
 
-    env = own_environment(read_dotenv(PROJECT_ROOT / ".env"), os.environ)
-    seed_test_deals(client_of(env, options.tenant), report, agreed)
-
-
-_COMMANDS = {
-    "demo": _demo,
-    "run": _run,
-    "down": _down,
-    "status": _status,
-    "token": _token,
-    "psql": _psql,
-    "mail": _mail,
-    "clean": _clean,
-    "seed-test-deals": _seed_test_deals,
-}
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m include.ops.local", description=__doc__)
-    commands = parser.add_subparsers(dest="command", required=True)
-    demo_parser = commands.add_parser("demo", help="three tenants of a simulated HubSpot")
-    run_parser = commands.add_parser("run", help="your own tenants, from .env")
-    run_parser.add_argument(
-        "--tenant", action="append", default=[], help="scan this tenant only (may be repeated)"
-    )
-    for starting in (demo_parser, run_parser):
-        _add_afterwards(starting)
-    commands.add_parser("down", help="stop everything")
-    commands.add_parser("status", help="what runs, and where; exit status 1 if nothing does")
-    commands.add_parser("token", help="for the REST API, valid for a day")
-    psql_parser = commands.add_parser("psql", help="look into the embedded warehouse")
-    psql_parser.add_argument("sql", nargs="?", default="", help="a statement; without: a prompt")
-    mail = commands.add_parser("mail", help="the newest mails of the demo's mail server")
-    mail.add_argument("--newest", type=int, default=3, help="how many")
-    commands.add_parser("clean", help="stop everything and delete all state, deals included")
-    seed = commands.add_parser("seed-test-deals", help="five deals in a HubSpot test account")
-    seed.add_argument("--tenant", help="use the token of this tenant's connection")
-    seed.add_argument("--yes", action="store_true", help="don't ask, whatever account it is")
-    return parser
-
-
-def _add_afterwards(parser: argparse.ArgumentParser) -> None:
-    choice = parser.add_mutually_exclusive_group()
-    choice.add_argument(
-        "--detach", dest="afterwards", action="store_const", const="detach",
-        help="end after the table and leave everything running",
-    )  # fmt: skip
-    choice.add_argument(
-        "--once", dest="afterwards", action="store_const", const="once",
-        help="stop everything after the table",
-    )  # fmt: skip
-    parser.set_defaults(afterwards="stay")
+    client = seed.client_of(starting.run_environment(os.environ), tenant)
+    seed.seed_test_deals(client, agreed)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

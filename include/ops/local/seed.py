@@ -15,7 +15,6 @@ from include.hubspot import endpoints
 from include.hubspot.answers import Account, Page, Pipeline, decode_page
 from include.hubspot.client import HubSpotClient
 from include.ops.local.processes import LocalError
-from include.ops.local.report import Report
 from include.secret_text import flaw_of, keep_out_of_messages, pasted
 
 MARK: Final = "Made by `make seed-test-deals` to try the pipeline on; delete it when you like."
@@ -32,11 +31,16 @@ WHERE_TOKENS_ARE_KEPT: Final = (
     "Write HUBSPOT_ACCESS_TOKEN=<token> into .env; or name a tenant whose connection is there: "
     "make seed-test-deals TENANT=acme"
 )
+MAY_NOT_WRITE: Final = (
+    f"The token lacks the scope {endpoints.DEALS_WRITE_SCOPE}: nothing was created."
+)
+ADD_THE_SCOPE: Final = (
+    "Add it to the service key or private app in HubSpot for as long as it takes; scans need "
+    "crm.objects.deals.read only."
+)
 
 
-def seed_test_deals(
-    client: HubSpotClient, report: Report, agreed: Callable[[Account], bool]
-) -> list[str]:
+def seed_test_deals(client: HubSpotClient, agreed: Callable[[Account], bool]) -> list[str]:
     """Create what is missing of the five deals; return the ids of those that were created.
 
     Raises LocalError if the token may not, or the person did not agree; nothing was written then.
@@ -44,20 +48,23 @@ def seed_test_deals(
     :param agreed: asked before anything is written to an account that is no test account.
     """
     account = client.account()
-    _require_write_scope(client)
+    info = client.token_info()
+    if info is not None and endpoints.DEALS_WRITE_SCOPE not in info.scopes:
+        raise LocalError(MAY_NOT_WRITE, ADD_THE_SCOPE)
     present = dict(_present(client))
     for name, deal_id in present.items():
-        report.line(f"  = {name}: there already, {deal_id}")
+        print(f"  = {name}: there already, {deal_id}")
     missing = [deal for deal in TEST_DEALS if deal[0] not in present]
     if not missing:
-        report.line(f"HubSpot account {account.portal_id} has all five test deals.")
+        print(f"HubSpot account {account.portal_id} has all five test deals.")
         return []
     if account.account_type not in TEST_ACCOUNT_TYPES and not agreed(account):
         raise LocalError("Nothing was created.", "To create without being asked: YES=1")
-    created = _create(client, [_properties(deal, client.pipelines("deals")) for deal in missing])
+    pipelines = client.pipelines("deals")
+    created = _create(client, [_properties(deal, pipelines) for deal in missing])
     for name, deal_id in created.items():
-        report.line(f"  + {name}: created, {deal_id}")
-    report.line(f"HubSpot account {account.portal_id}: {len(created)} test deals created.")
+        print(f"  + {name}: created, {deal_id}")
+    print(f"HubSpot account {account.portal_id}: {len(created)} test deals created.")
     return list(created.values())
 
 
@@ -66,13 +73,12 @@ def client_of(environ: Mapping[str, str], tenant_id: str | None) -> HubSpotClien
 
     It never sends a request twice: a deal could be created twice by it.
     """
+    base_url, token = environ.get("HUBSPOT_API_BASE_URL"), environ.get("HUBSPOT_ACCESS_TOKEN")
+    version = None
     if tenant_id:
-        connection = _connection(environ, tenant_id)
+        connection, extra = _connection(environ, tenant_id)
         base_url, token = connection.get("host"), connection.get("password")
-        version = _extra(connection).get("api_version")
-    else:
-        base_url, token = environ.get("HUBSPOT_API_BASE_URL"), environ.get("HUBSPOT_ACCESS_TOKEN")
-        version = None
+        version = extra.get("api_version")
     token = pasted(str(token or ""))
     if not token:
         raise LocalError("There is no HubSpot token.", WHERE_TOKENS_ARE_KEPT)
@@ -88,47 +94,31 @@ def client_of(environ: Mapping[str, str], tenant_id: str | None) -> HubSpotClien
     )
 
 
-def _connection(environ: Mapping[str, str], tenant_id: str) -> dict[str, Any]:
+def _connection(
+    environ: Mapping[str, str], tenant_id: str
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return a connection's fields and its extras, which may be an object or its JSON text."""
     name = f"AIRFLOW_CONN_HUBSPOT_{tenant_id.upper()}"
     try:
         connection = json.loads(environ.get(name) or "{}")
-    except ValueError:
-        raise LocalError(f"{name} is no JSON.", WHERE_TOKENS_ARE_KEPT) from None
-    return connection if isinstance(connection, dict) else {}
-
-
-def _extra(connection: Mapping[str, Any]) -> dict[str, Any]:
-    """Airflow takes the extras as an object, or as its JSON text."""
-    extra = connection.get("extra") or {}
-    return dict(json.loads(extra) if isinstance(extra, str) else extra)
-
-
-def _require_write_scope(client: HubSpotClient) -> None:
-    info = client.token_info()
-    if info is not None and endpoints.DEALS_WRITE_SCOPE not in info.scopes:
-        raise _may_not_write()
-
-
-def _may_not_write() -> LocalError:
-    return LocalError(
-        f"The token lacks the scope {endpoints.DEALS_WRITE_SCOPE}: nothing was created.",
-        "Add it to the service key or private app in HubSpot for as long as it takes; scans need "
-        "crm.objects.deals.read only.",
-    )
+        extra = connection.get("extra") or {}
+        return connection, json.loads(extra) if isinstance(extra, str) else extra
+    except (ValueError, AttributeError):
+        raise LocalError(f"{name} is no JSON object.", WHERE_TOKENS_ARE_KEPT) from None
 
 
 def _present(client: HubSpotClient) -> Iterator[tuple[str, str]]:
     """Yield (name, id) of the test deals that are live."""
-    after: str | None = None
-    while True:
-        listed = client.record_page("deals", ["dealname", "description"], after, archived=False)
+    after: str | None = ""
+    while after is not None:
+        listed = client.record_page(
+            "deals", ["dealname", "description"], after or None, archived=False
+        )
         for record in listed.page.results:
             properties = msgspec.json.decode(record.properties)
             if properties.get("description") == MARK:
                 yield properties["dealname"], record.id
         after = listed.after
-        if after is None:
-            return
 
 
 def _properties(deal: tuple[str, str, str, str], pipelines: list[Pipeline]) -> dict[str, str]:
@@ -153,7 +143,7 @@ def _create(client: HubSpotClient, deals: list[dict[str, str]]) -> dict[str, str
     try:
         page: Page = client.transport.call("POST", path, decode_page, json={"inputs": inputs})
     except ScopeMissingError:
-        raise _may_not_write() from None
+        raise LocalError(MAY_NOT_WRITE, ADD_THE_SCOPE) from None
     if page.errors:
         raise HubSpotUnavailableError(
             f"HubSpot created {len(page.results)} of {len(deals)} deals: "

@@ -2,13 +2,11 @@
 
 import json
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from include.ops.local.processes import PROJECT_ROOT, Programs, python
+from include.ops.local.processes import LOOPBACK, PROJECT_ROOT, Programs, free_port
 
-NAME = "simulator"
 DEMO_TENANTS_FILE = PROJECT_ROOT / "tests" / "hubspot_simulator" / "demo_tenants.yaml"
 #: Tenant → its token in the simulator's demo portals. They open nothing but the simulator.
 DEMO_TOKENS = {
@@ -16,17 +14,14 @@ DEMO_TOKENS = {
     "globex": "pat-eu1-demo-globex",
     "initech": "pat-na1-demo-initech",
 }
-READY_TIMEOUT_S = 60
 
 
-def start_simulator(programs: Programs, state_dir: Path, env: Mapping[str, str]) -> str:
-    """Start it on a free port; return its base URL once it answers. Raises LocalError."""
-    ready_file = state_dir / "simulator-ready.json"
-    arguments = ["--demo", "--port", "0", "--ready-file", str(ready_file)]
-    command = python("-m", "tests.hubspot_simulator", *arguments)
-    ready = programs.start_until_ready(NAME, command, env, ready_file, READY_TIMEOUT_S)
-    base_url: str = ready["base_url"]
-    return base_url
+def start_simulator(programs: Programs, env: Mapping[str, str]) -> str:
+    """Start it on a free port; return its base URL once it listens. Raises LocalError."""
+    port = free_port()
+    module = ["tests.hubspot_simulator", "--demo", "--port", str(port)]
+    programs.start_server("simulator", module, env, port)
+    return f"http://{LOOPBACK}:{port}"
 
 
 def connections(

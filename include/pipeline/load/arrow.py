@@ -30,7 +30,7 @@ from include.pipeline.load.typed_columns import (
 )
 from include.warehouse.checkpoints import Chunk
 from include.warehouse.records import RecordTable
-from include.warehouse.tenant_views.plan import to_json, to_timestamp
+from include.warehouse.values import to_json, to_timestamp
 
 TEXT = pa.string()
 TIMESTAMP = pa.timestamp("us", tz="UTC")

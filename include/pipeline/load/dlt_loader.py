@@ -19,7 +19,7 @@ from include.errors import HubSpotDealsError, LoadError
 from include.pipeline.load.arrow import Shape, within_bounds
 from include.warehouse.connection import Warehouse
 from include.warehouse.errors import is_of_values, warehouse_error
-from include.warehouse.fencing import TenantLock
+from include.warehouse.fencing import TenantLease
 
 # dlt reads its settings from the environment. Its Airflow and Google providers would ask Airflow
 # for a Variable some 300 times before the first row.
@@ -83,7 +83,7 @@ class Loader:
     :param lock: the tenant's lock, which also gives out staging slots.
     """
 
-    def __init__(self, warehouse: Warehouse, tenant_id: str, lock: TenantLock) -> None:
+    def __init__(self, warehouse: Warehouse, tenant_id: str, lock: TenantLease) -> None:
         self._warehouse = warehouse
         self._tenant_id = tenant_id
         self._lock = lock

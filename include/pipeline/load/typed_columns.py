@@ -10,7 +10,7 @@ from decimal import ROUND_HALF_EVEN, Context, Decimal
 from enum import Enum
 from typing import Any
 
-from include.warehouse.tenant_views.plan import is_key, number_of, to_timestamp
+from include.warehouse.values import is_key, number_of, to_timestamp
 
 #: numeric(38, 9): 29 digits before the point, 9 behind.
 DECIMAL_SCALE = 9

@@ -1,5 +1,8 @@
--- What this package keeps in PostgreSQL. docs/database-schema.md explains every table and column.
--- {schema} is the schema's identifier, {schema_name} its name as a string.
+-- Everything that this package keeps in PostgreSQL: tables, functions, triggers, staging schemas.
+-- `{schema}` stands for the schema's identifier, `{schema_name}` for its name as a string. The
+-- comments are the reference of docs/database-schema.md: `make reference` writes it from them.
+
+-- Scans ---------------------------------------------------------------------------------------
 
 create table {schema}.tenants (
     tenant_id text primary key,
@@ -7,8 +10,9 @@ create table {schema}.tenants (
     bound_at timestamptz not null default now(),
     bound_by_scan_id text not null
 );
-comment on table {schema}.tenants is
-    'Which HubSpot account each tenant is bound to, since its first successful scan';
+comment on table {schema}.tenants is 'Which HubSpot account each tenant is bound to.';
+comment on column {schema}.tenants.portal_id is 'HubSpot''s id of the account (portal).';
+comment on column {schema}.tenants.bound_by_scan_id is 'The tenant''s first successful scan.';
 
 create table {schema}.scans (
     scan_id text primary key,
@@ -19,29 +23,181 @@ create table {schema}.scans (
     mode text not null,
     window_start timestamptz,
     window_end timestamptz,
-    state text not null check (state in ('validating', 'extracting', 'checking', 'succeeded', 'failed')),
+    state text not null check (
+        state in ('validating', 'extracting', 'checking', 'waiting',
+                  'succeeded', 'failed', 'cancelled')
+    ),
     portal_id bigint,
     pages integer not null default 0,
-    deals_extracted bigint not null default 0,
-    deals_loaded bigint not null default 0,
-    deals_archived bigint not null default 0,
-    duplicates_dropped bigint not null default 0,
     requests integer not null default 0,
     throttled integer not null default 0,
     repairs jsonb not null default '{{}}',
     misfits jsonb not null default '{{}}',
+    schema_drift jsonb not null default '{{}}',
+    warnings jsonb not null default '[]',
     started_at timestamptz not null default now(),
     extraction_started_at timestamptz,
+    hubspot_started_at timestamptz,
+    extraction_finished_at timestamptz,
     finished_at timestamptz,
-    error text
+    figures_at timestamptz,
+    first_extraction bigint,
+    last_extraction bigint,
+    quota_limit integer,
+    quota_remaining integer,
+    quota_resets_at timestamptz,
+    error text,
+    remedy text
 );
-comment on column {schema}.scans.extraction_started_at is
-    'Of the last try: rows of this scan that were extracted before belong to a try that was given up';
+comment on table {schema}.scans is
+    'One row for each run of a tenant''s DAG. The counts cover all tries since the extraction began, up to the last checkpoint. A row in state `extracting` without a running task belongs to a killed process: the next try takes it over, and after the last one the DAG''s callback sets it to `failed`.';
+comment on column {schema}.scans.scan_id is
+    'UUID made from DAG id and run id: the same for every try and after a clear.';
+comment on column {schema}.scans.run_id is 'Airflow''s run id.';
+comment on column {schema}.scans.attempt is
+    'Number of the newest try. `validate_token` and `extract_deals` raise it when they start, so it is 2 after a run without retries. Writes of earlier tries are refused.';
+comment on column {schema}.scans.mode is
+    'What was asked for: `auto`, `incremental` or `full`. `scan_objects.mode` has what was done.';
+comment on column {schema}.scans.window_start is
+    'The window that was asked for, by params or a backfill.';
+comment on column {schema}.scans.state is
+    '`validating`, `extracting`, `checking`, `waiting` (for HubSpot), `succeeded`, `failed`, or `cancelled` by a person.';
+comment on column {schema}.scans.portal_id is
+    'The HubSpot account; set just before the first row is written.';
+comment on column {schema}.scans.pages is
+    'Pages and batches of records received, of all objects, empty ones included.';
+comment on column {schema}.scans.requests is
+    'Requests that `extract_deals` sent to HubSpot, failed ones included.';
+comment on column {schema}.scans.throttled is 'How many requests were answered with HTTP 429.';
 comment on column {schema}.scans.repairs is
-    'Characters and values changed so that PostgreSQL accepts them, by kind';
+    'What was changed so that PostgreSQL accepts the text, by kind.';
 comment on column {schema}.scans.misfits is
-    'Values that did not fit their typed column (NULL there, untouched in properties), by column';
-create index scans_tenant_started on {schema}.scans (tenant_id, started_at desc);
+    'Values that did not fit their column (NULL there, unchanged in `properties`), by column: `close_date` is a column of `deals`, `contacts.updated_at` one of the records of another object, `deals.my_number` and `contacts.age` columns of the tenant''s views.';
+comment on column {schema}.scans.schema_drift is
+    'By object, which property definitions were `added`, `removed` or `retyped` since the scan before.';
+comment on column {schema}.scans.warnings is
+    'List of sentences: what could not be read or built although the scan went on.';
+comment on column {schema}.scans.started_at is 'When `validate_token` last started.';
+comment on column {schema}.scans.extraction_started_at is
+    'When the extraction began, by PostgreSQL''s clock. Tries that go on from a checkpoint leave it. NULL also if the checkpoint was deleted: the scan begins anew when it is cleared.';
+comment on column {schema}.scans.hubspot_started_at is
+    'The same moment as `extraction_started_at` by HubSpot''s clock, if that is behind PostgreSQL''s.';
+comment on column {schema}.scans.extraction_finished_at is
+    'When the extraction succeeded. NULL: the next try goes on.';
+comment on column {schema}.scans.finished_at is
+    'When the scan succeeded or failed, or when the run of a killed scan ended.';
+comment on column {schema}.scans.figures_at is
+    'When the counts were written: at the last checkpoint.';
+comment on column {schema}.scans.first_extraction is
+    'Sequence number of the extraction among all scans of the tenant, given when it began.';
+comment on column {schema}.scans.last_extraction is
+    'The sequence number that its last try was given. Of two scans that overlap, each has read something later than the other.';
+comment on column {schema}.scans.quota_limit is
+    'The account''s API requests a day, as of the last checkpoint. NULL: HubSpot did not state it.';
+comment on column {schema}.scans.quota_remaining is
+    'How many of them were left, for all apps of the account together.';
+comment on column {schema}.scans.quota_resets_at is
+    'Midnight in the account''s time zone, when `quota_remaining` becomes meaningless.';
+comment on column {schema}.scans.error is
+    'The failure''s message, or until when the scan waits. Of errors of other libraries only their class, because their messages can hold values.';
+comment on column {schema}.scans.remedy is 'The part of `error` that says what to do.';
+
+-- The order is total, because lists go on where a page ended.
+create index scans_tenant_started on {schema}.scans (tenant_id, started_at desc, scan_id desc);
+create index scans_started on {schema}.scans (started_at desc, scan_id desc);
+create index scans_succeeded on {schema}.scans (tenant_id, started_at desc)
+    where state = 'succeeded';
+-- Each view of the page, and each start of a scan, looks for scans that have not ended.
+create index scans_open on {schema}.scans (dag_id)
+    where state not in ('succeeded', 'failed', 'cancelled');
+
+create table {schema}.scan_objects (
+    scan_id text not null references {schema}.scans on delete cascade,
+    tenant_id text not null,
+    object text not null,
+    mode text not null check (mode in ('full', 'incremental', 'window', 'skipped')),
+    reason text not null,
+    window_start timestamptz,
+    window_end timestamptz,
+    watermark timestamptz,
+    properties_asked text[] not null default '{{}}',
+    expected bigint,
+    pages integer not null default 0,
+    records_received bigint not null default 0,
+    records_archived bigint not null default 0,
+    duplicates_dropped bigint not null default 0,
+    rows_written bigint not null default 0,
+    restored bigint not null default 0,
+    merged bigint not null default 0,
+    vanished bigint not null default 0,
+    associations bigint,
+    portal_live bigint,
+    warehouse_live bigint,
+    difference bigint,
+    unexplained bigint,
+    position jsonb,
+    primary key (scan_id, object)
+);
+comment on table {schema}.scan_objects is
+    'What a scan did about each object: one row for `deals` and one for every other object of the tenant. The counts cover all tries of the scan.';
+comment on column {schema}.scan_objects.scan_id is 'References `scans`, deleted with it.';
+comment on column {schema}.scan_objects.object is '`deals`, or as in `records`.';
+comment on column {schema}.scan_objects.mode is
+    '`full`, `incremental`, `window`, or `skipped`: HubSpot refused access to the object.';
+comment on column {schema}.scan_objects.reason is 'Why this mode was chosen.';
+comment on column {schema}.scan_objects.window_start is
+    'The first modification time that was read. NULL: everything was read.';
+comment on column {schema}.scan_objects.window_end is
+    'Modification times before it were read. NULL: no end.';
+comment on column {schema}.scan_objects.watermark is
+    'If the scan succeeds, the next incremental scan reads from here on. NULL for windows.';
+comment on column {schema}.scan_objects.properties_asked is
+    'The properties that a full scan asked for; empty for others.';
+comment on column {schema}.scan_objects.expected is
+    'How many records the scan expected to receive when it began: the live and archived ones of the last successful scan that counted them; an incremental scan uses the count of HubSpot''s search for the live ones. NULL: unknown (a first scan, a window).';
+comment on column {schema}.scan_objects.pages is 'Pages and batches received, empty ones included.';
+comment on column {schema}.scan_objects.records_received is
+    'Different records that HubSpot sent, live and archived. Until the object is read to its end, a record that came twice counts twice.';
+comment on column {schema}.scan_objects.records_archived is 'How many of their rows are archived.';
+comment on column {schema}.scan_objects.duplicates_dropped is
+    'Records that came twice within one chunk; the one modified last is kept.';
+comment on column {schema}.scan_objects.rows_written is
+    'How many of their rows were new or had changed.';
+comment on column {schema}.scan_objects.restored is
+    'Archived rows whose records were found live, by id; counted by incremental scans and windows.';
+comment on column {schema}.scan_objects.merged is 'Rows newly marked as merged into another.';
+comment on column {schema}.scan_objects.vanished is 'Rows newly marked as missing in HubSpot.';
+comment on column {schema}.scan_objects.associations is
+    'Associations of the object in PostgreSQL after the scan. NULL: none are loaded.';
+comment on column {schema}.scan_objects.portal_live is
+    'Live records as counted by HubSpot. NULL for windows, which are not compared.';
+comment on column {schema}.scan_objects.warehouse_live is 'Live rows as counted in PostgreSQL.';
+comment on column {schema}.scan_objects.difference is '`portal_live` − `warehouse_live`.';
+comment on column {schema}.scan_objects.unexplained is
+    'Records on which HubSpot (asked for each by id) and PostgreSQL still disagree.';
+comment on column {schema}.scan_objects.position is
+    'Checkpoint: for the `live` and the `archived` list the `remaining` ranges of ids and the cursor `after`; for `associations`, by object type, the last record done. NULL: no checkpoint yet.';
+create index scan_objects_tenant on {schema}.scan_objects (tenant_id, object);
+
+create table {schema}.scan_chunks (
+    scan_id text not null references {schema}.scans on delete cascade,
+    object text not null,
+    chunk integer not null,
+    ids bigint[] not null,
+    hashes bigint[] not null,
+    modified_at timestamptz[] not null,
+    loaded_at timestamptz not null default now(),
+    primary key (scan_id, object, chunk)
+);
+comment on table {schema}.scan_chunks is
+    'The proof of a scan: which records it received, chunk by chunk, and in which state. Deleted when a later scan of the tenant succeeds, unless the scan may still go on.';
+comment on column {schema}.scan_chunks.scan_id is 'References `scans`, deleted with it.';
+comment on column {schema}.scan_chunks.chunk is '1, 2, 3 … within scan and object.';
+comment on column {schema}.scan_chunks.ids is 'Record ids.';
+comment on column {schema}.scan_chunks.hashes is
+    'The `_content_hash` of each record, in the same order.';
+comment on column {schema}.scan_chunks.modified_at is
+    'The modification time of each record, in the same order.';
 
 create table {schema}.quality_results (
     scan_id text not null references {schema}.scans on delete cascade,
@@ -55,6 +211,18 @@ create table {schema}.quality_results (
     checked_at timestamptz not null default now(),
     primary key (scan_id, check_name)
 );
+comment on table {schema}.quality_results is 'The results of a scan''s last `check_quality`.';
+comment on column {schema}.quality_results.scan_id is 'References `scans`, deleted with it.';
+comment on column {schema}.quality_results.status is
+    '`passed`, `warned`, `failed`, or `no_rows`: there was nothing to check.';
+comment on column {schema}.quality_results.severity is
+    '`block` fails the run, `warn` does not.';
+comment on column {schema}.quality_results.observed is
+    'What was measured: how many rows or values are wrong.';
+comment on column {schema}.quality_results.at_most is 'The check passes up to this figure.';
+comment on column {schema}.quality_results.why is 'Why the check is made.';
+
+-- Records -------------------------------------------------------------------------------------
 
 create table {schema}.deals (
     _tenant_id text not null,
@@ -82,13 +250,189 @@ create table {schema}.deals (
     properties jsonb not null,
     _scan_id text not null,
     _extracted_at timestamptz not null,
+    vanished_at timestamptz,
+    merged_into_deal_id bigint,
+    _content_hash bigint not null default 0,
     primary key (_tenant_id, deal_id)
 );
+comment on table {schema}.deals is 'One row for each deal of each tenant. Rows are never deleted.';
+comment on column {schema}.deals._tenant_id is 'The tenant''s `id` in the tenants file.';
+comment on column {schema}.deals.deal_id is
+    'HubSpot''s record id; unique within an account only.';
+comment on column {schema}.deals.deal_name is 'HubSpot property `dealname`.';
+comment on column {schema}.deals.deal_type is
+    'HubSpot property `dealtype`: `newbusiness`, `existingbusiness` …';
+comment on column {schema}.deals.pipeline_id is
+    'HubSpot property `pipeline`; joins `deal_pipelines`.';
+comment on column {schema}.deals.stage_id is
+    'HubSpot property `dealstage`; joins `deal_stages`.';
+comment on column {schema}.deals.owner_id is 'HubSpot property `hubspot_owner_id`; joins `owners`.';
+comment on column {schema}.deals.amount is
+    'HubSpot property `amount`, in the deal''s own currency.';
+comment on column {schema}.deals.amount_in_home_currency is
+    'HubSpot property `amount_in_home_currency`, in the account''s currency.';
+comment on column {schema}.deals.currency is
+    'HubSpot property `deal_currency_code`: the deal''s own currency.';
+comment on column {schema}.deals.probability is
+    'HubSpot property `hs_deal_stage_probability`: 0 to 1.';
+comment on column {schema}.deals.forecast_category is
+    'HubSpot property `hs_manual_forecast_category`.';
+comment on column {schema}.deals.priority is 'HubSpot property `hs_priority`.';
+comment on column {schema}.deals.is_closed is 'HubSpot property `hs_is_closed`: won or lost.';
+comment on column {schema}.deals.is_won is 'HubSpot property `hs_is_closed_won`.';
+comment on column {schema}.deals.close_date is
+    'HubSpot property `closedate`: expected or actual.';
+comment on column {schema}.deals.stage_entered_at is
+    'HubSpot property `hs_v2_date_entered_current_stage`.';
+comment on column {schema}.deals.created_at is 'The record''s `createdAt`.';
+comment on column {schema}.deals.updated_at is
+    'The record''s `updatedAt`: the last modification. Archiving and calculated values do not change it.';
+comment on column {schema}.deals.archived is
+    'In HubSpot''s recycle bin when it was last read (`archived`).';
+comment on column {schema}.deals.archived_at is 'The record''s `archivedAt`.';
+comment on column {schema}.deals.url is 'The deal in HubSpot''s UI, if HubSpot sent it.';
+comment on column {schema}.deals.properties is
+    'Every property that was asked for, by HubSpot''s internal name, value as sent: a string or `null`.';
+comment on column {schema}.deals._scan_id is
+    'The scan that last wrote the row; joins `scans`. Unchanged rows are not written.';
+comment on column {schema}.deals._extracted_at is
+    'About when the deal was read: when the load of the chunk before its own began; in an object''s first chunk, when reading began.';
+comment on column {schema}.deals.vanished_at is
+    'Start of the extraction that found the deal missing in HubSpot, both live and archived.';
+comment on column {schema}.deals.merged_into_deal_id is
+    'The deal it was merged into, from `hs_merged_object_ids` of the survivor. If that one was merged again: the last survivor.';
+comment on column {schema}.deals._content_hash is
+    'Hash of all that HubSpot sent of the deal; the row is written only when it changes. 0: the next scan writes the row.';
 create index deals_tenant_updated_at on {schema}.deals (_tenant_id, updated_at);
 create index deals_tenant_close_date on {schema}.deals (_tenant_id, close_date);
 create index deals_tenant_stage on {schema}.deals (_tenant_id, stage_id);
 create index deals_tenant_owner on {schema}.deals (_tenant_id, owner_id);
-create index deals_scan on {schema}.deals (_scan_id);
+create index deals_scan on {schema}.deals (_scan_id, deal_id);
+-- Every scan looks at these few rows.
+create index deals_not_live on {schema}.deals (_tenant_id, deal_id)
+    where archived or vanished_at is not null or merged_into_deal_id is not null;
+
+create table {schema}.records (
+    _tenant_id text not null,
+    object text not null,
+    record_id bigint not null,
+    created_at timestamptz,
+    updated_at timestamptz,
+    archived boolean not null,
+    archived_at timestamptz,
+    url text,
+    properties jsonb not null,
+    vanished_at timestamptz,
+    merged_into_record_id bigint,
+    _content_hash bigint not null default 0,
+    _scan_id text not null,
+    _extracted_at timestamptz not null,
+    primary key (_tenant_id, object, record_id)
+);
+comment on table {schema}.records is
+    'One row for each record of every other CRM object (contacts, companies, custom objects …). The columns mean the same as in `deals`; the tenant''s views have a typed column for each property.';
+comment on column {schema}.records.object is
+    'The object''s key in the tenant''s `objects`, such as `contacts`.';
+comment on column {schema}.records.record_id is 'HubSpot''s record id.';
+create index records_tenant_updated_at on {schema}.records (_tenant_id, object, updated_at);
+create index records_scan on {schema}.records (_scan_id);
+create index records_not_live on {schema}.records (_tenant_id, object, record_id)
+    where archived or vanished_at is not null or merged_into_record_id is not null;
+
+-- lz4 compresses JSON as well as the default, in a fraction of the time; not every server has it.
+do $$
+begin
+    if 'lz4' = any(select unnest(enumvals) from pg_settings where name = 'default_toast_compression')
+    then
+        alter table {schema}.deals alter column properties set compression lz4;
+        alter table {schema}.records alter column properties set compression lz4;
+    end if;
+end
+$$;
+
+create table {schema}.associations (
+    _tenant_id text not null,
+    from_object text not null,
+    from_id bigint not null,
+    to_object text not null,
+    to_id bigint not null,
+    category text not null,
+    type_id integer not null,
+    label text,
+    first_seen_at timestamptz not null default now(),
+    primary key (_tenant_id, from_object, from_id, to_object, to_id, category, type_id)
+);
+comment on table {schema}.associations is
+    'What records are associated with, as HubSpot listed it last. Two records have one row for each kind of association between them: count `distinct to_id`. When a record''s associations are read again, those that HubSpot no longer has are deleted. Those of an archived record stay; those of a missing or merged one are deleted.';
+comment on column {schema}.associations.from_object is
+    '`deals`, or an object''s key in the tenant''s `objects`.';
+comment on column {schema}.associations.from_id is
+    'Joins `deals.deal_id` or `records.record_id`.';
+comment on column {schema}.associations.to_object is
+    'The object type as the tenants file names it, such as `companies`.';
+comment on column {schema}.associations.to_id is
+    'The record''s id there; joins `records.record_id` if that object is loaded.';
+comment on column {schema}.associations.category is '`HUBSPOT_DEFINED`, `USER_DEFINED`, …';
+comment on column {schema}.associations.type_id is 'HubSpot''s id of the kind of association.';
+comment on column {schema}.associations.label is 'Such as `Primary`; NULL for the unlabelled kind.';
+comment on column {schema}.associations.first_seen_at is 'When a scan first found it.';
+create index associations_to on {schema}.associations (_tenant_id, to_object, to_id);
+
+create table {schema}.property_history (
+    _tenant_id text not null,
+    object text not null,
+    record_id bigint not null,
+    property text not null,
+    changed_at timestamptz not null,
+    value text,
+    source_type text,
+    source_id text,
+    primary key (_tenant_id, object, record_id, property, changed_at)
+);
+comment on table {schema}.property_history is
+    'Present and earlier values of some properties. Values are added, never removed.';
+comment on column {schema}.property_history.record_id is
+    'Joins `deals.deal_id` or `records.record_id`.';
+comment on column {schema}.property_history.property is
+    'HubSpot''s internal name; by default `dealstage` and `amount` of deals.';
+comment on column {schema}.property_history.changed_at is 'When the property got this value.';
+comment on column {schema}.property_history.value is 'As sent.';
+comment on column {schema}.property_history.source_type is 'What changed it, such as `CRM_UI`.';
+
+create table {schema}.history_reads (
+    _tenant_id text not null,
+    object text not null,
+    record_id bigint not null,
+    content_hash bigint not null,
+    properties text not null,
+    primary key (_tenant_id, object, record_id)
+);
+comment on table {schema}.history_reads is
+    'For which content of a record, and for which properties, its history was last read.';
+comment on column {schema}.history_reads.content_hash is 'The row''s `_content_hash` at that time.';
+comment on column {schema}.history_reads.properties is
+    'The names that were asked for, joined by commas.';
+
+-- What records refer to -----------------------------------------------------------------------
+
+create table {schema}.deal_pipelines (
+    _tenant_id text not null,
+    pipeline_id text not null,
+    label text not null,
+    display_order integer,
+    listed boolean not null,
+    created_at timestamptz,
+    updated_at timestamptz,
+    first_seen_at timestamptz not null default now(),
+    last_seen_at timestamptz not null default now(),
+    primary key (_tenant_id, pipeline_id)
+);
+comment on table {schema}.deal_pipelines is 'The account''s deal pipelines.';
+comment on column {schema}.deal_pipelines.pipeline_id is 'Joins `deals.pipeline_id`.';
+comment on column {schema}.deal_pipelines.label is 'Name in HubSpot''s UI.';
+comment on column {schema}.deal_pipelines.listed is 'False: HubSpot no longer lists it.';
+comment on column {schema}.deal_pipelines.created_at is
+    'As HubSpot states it; the built-in pipeline can have 1970.';
 
 create table {schema}.deal_stages (
     _tenant_id text not null,
@@ -99,10 +443,398 @@ create table {schema}.deal_stages (
     is_closed boolean,
     probability numeric,
     _scan_id text not null,
+    display_order integer,
+    listed boolean not null default true,
+    first_seen_at timestamptz not null default now(),
+    last_seen_at timestamptz not null default now(),
     primary key (_tenant_id, pipeline_id, stage_id)
 );
+comment on table {schema}.deal_stages is 'The stages of these pipelines.';
+comment on column {schema}.deal_stages.pipeline_id is 'Joins `deals.pipeline_id`.';
+comment on column {schema}.deal_stages.stage_id is 'Joins `deals.stage_id`.';
+comment on column {schema}.deal_stages.pipeline_label is 'Name in HubSpot''s UI.';
+comment on column {schema}.deal_stages.stage_label is
+    'Name in HubSpot''s UI; the id, if HubSpot never listed the stage.';
+comment on column {schema}.deal_stages.is_closed is 'The stage''s `metadata.isClosed`.';
+comment on column {schema}.deal_stages.probability is
+    'The stage''s `metadata.probability`; 1 in a closed stage means won.';
 comment on column {schema}.deal_stages._scan_id is
-    'The last scan in which the portal still listed this stage';
+    'The last scan in which HubSpot listed the stage, or in which a deal held it.';
+comment on column {schema}.deal_stages.listed is
+    'False: HubSpot no longer lists it, or never did; deals may still hold it.';
+
+create table {schema}.owners (
+    _tenant_id text not null,
+    owner_id text not null,
+    email text,
+    first_name text,
+    last_name text,
+    owner_type text,
+    user_id bigint,
+    teams jsonb,
+    archived boolean not null,
+    created_at timestamptz,
+    updated_at timestamptz,
+    first_seen_at timestamptz not null default now(),
+    last_seen_at timestamptz not null default now(),
+    primary key (_tenant_id, owner_id)
+);
+comment on table {schema}.owners is
+    'The users that records can belong to, archived ones included. An owner that HubSpot no longer lists stays as it was.';
+comment on column {schema}.owners.owner_id is 'Joins `deals.owner_id`.';
+comment on column {schema}.owners.owner_type is '`PERSON` or `QUEUE`.';
+comment on column {schema}.owners.user_id is
+    'HubSpot''s user id; of an archived owner the one it had, if HubSpot states it.';
+comment on column {schema}.owners.teams is 'As HubSpot sends them.';
+comment on column {schema}.owners.last_seen_at is
+    'The last scan in which HubSpot listed the owner, live or archived.';
+
+create table {schema}.property_definitions (
+    _tenant_id text not null,
+    object text not null,
+    name text not null,
+    label text,
+    property_type text,
+    field_type text,
+    calculated boolean not null,
+    options jsonb not null,
+    archived boolean not null,
+    listed boolean not null,
+    definition jsonb not null,
+    first_seen_at timestamptz not null default now(),
+    last_seen_at timestamptz not null default now(),
+    primary key (_tenant_id, object, name)
+);
+comment on table {schema}.property_definitions is
+    'The properties that the account defines for each object that is loaded.';
+comment on column {schema}.property_definitions.object is '`deals`, or as in `records`.';
+comment on column {schema}.property_definitions.name is
+    'HubSpot''s internal name: the key in `properties`.';
+comment on column {schema}.property_definitions.label is 'Name in HubSpot''s UI.';
+comment on column {schema}.property_definitions.property_type is
+    '`string`, `number`, `bool`, `date`, `datetime`, `enumeration`, …';
+comment on column {schema}.property_definitions.field_type is
+    'How HubSpot''s UI edits it: `text`, `select`, `checkbox`, …';
+comment on column {schema}.property_definitions.calculated is
+    'HubSpot computes it, and does not change `updatedAt` when it does.';
+comment on column {schema}.property_definitions.options is
+    'The values that an enumeration may have, with their labels.';
+comment on column {schema}.property_definitions.listed is
+    'False: HubSpot no longer lists it, neither live nor archived.';
+comment on column {schema}.property_definitions.definition is
+    'The whole definition as HubSpot sent it.';
+
+create table {schema}.freshness (
+    _tenant_id text not null,
+    what text not null,
+    read_at timestamptz not null,
+    primary key (_tenant_id, what)
+);
+comment on table {schema}.freshness is
+    'When pipelines, owners, property definitions and associations were last read completely. Not every scan reads them; deleting a tenant''s rows makes its next scan read all of them.';
+comment on column {schema}.freshness.what is
+    '`pipelines:deals`, `owners`, `properties:<object>` or `associations:<object>`.';
+
+-- Alerts --------------------------------------------------------------------------------------
+
+create table {schema}.incidents (
+    incident_id bigint generated always as identity primary key,
+    tenant_id text not null,
+    kind text not null check (kind in ('failure', 'quality', 'warning', 'deadline', 'quota')),
+    error_type text not null,
+    cause text not null,
+    opened_at timestamptz not null default now(),
+    last_seen_at timestamptz not null default now(),
+    runs integer not null default 1,
+    scan_ids text[] not null,
+    said text not null,
+    rounds integer not null default 0,
+    alerted_at timestamptz,
+    closed_at timestamptz,
+    closed_by_scan_id text
+);
+comment on table {schema}.incidents is
+    'What went wrong with a tenant''s scans: one row for each cause until a scan succeeds.';
+comment on column {schema}.incidents.kind is
+    '`failure`, `quality`, `warning`, `deadline` or `quota`.';
+comment on column {schema}.incidents.error_type is
+    'The error''s class, such as `TokenRejectedError`.';
+comment on column {schema}.incidents.cause is
+    'What makes two failures the same: the class, and for quality checks and warnings their names.';
+comment on column {schema}.incidents.last_seen_at is 'When an event with this cause last happened.';
+comment on column {schema}.incidents.runs is 'How many scans were affected.';
+comment on column {schema}.incidents.scan_ids is 'The newest 50 of them, the oldest first.';
+comment on column {schema}.incidents.said is 'The cause in a sentence, as it was last sent.';
+comment on column {schema}.incidents.rounds is
+    'How often alerts were sent. 0: never, because no channel is configured.';
+comment on column {schema}.incidents.alerted_at is 'When an alert was last sent.';
+comment on column {schema}.incidents.closed_at is 'NULL: the incident is open.';
+comment on column {schema}.incidents.closed_by_scan_id is 'The scan whose success closed it.';
+-- One open incident for each cause: callbacks that run at the same time agree through this index.
+create unique index incidents_open on {schema}.incidents (tenant_id, kind, cause)
+    where closed_at is null;
+create index incidents_tenant_opened on {schema}.incidents (tenant_id, opened_at desc);
+
+create table {schema}.alerts (
+    alert_id bigint generated always as identity primary key,
+    incident_id bigint not null references {schema}.incidents on delete cascade,
+    tenant_id text not null,
+    event text not null
+        check (event in ('failure', 'quality', 'warning', 'deadline', 'quota', 'recovery')),
+    round integer not null,
+    channel text not null,
+    message jsonb not null,
+    created_at timestamptz not null default now(),
+    claimed_at timestamptz,
+    attempts integer not null default 0,
+    sent_at timestamptz,
+    error text,
+    unique (incident_id, event, round, channel)
+);
+comment on table {schema}.alerts is
+    'The outbox: one row for each incident, event and channel, and whether it was delivered. Rows stay.';
+comment on column {schema}.alerts.incident_id is
+    'References `incidents`, deleted with it. Of a recovery: the oldest incident that it closes.';
+comment on column {schema}.alerts.event is 'A `kind` of incident, or `recovery`.';
+comment on column {schema}.alerts.round is '1 for the first alert of an incident, then 2, 3 …';
+comment on column {schema}.alerts.channel is
+    'Kind, connection and recipient, such as `smtp:smtp_default:ops@example.com`.';
+comment on column {schema}.alerts.message is 'What is sent, as webhooks receive it.';
+comment on column {schema}.alerts.claimed_at is
+    'A process is sending it; after 2 minutes another process may.';
+comment on column {schema}.alerts.attempts is 'Up to 10.';
+comment on column {schema}.alerts.sent_at is 'When the channel accepted it.';
+comment on column {schema}.alerts.error is
+    'Why the last delivery failed: class and status, never an address.';
+create index alerts_pending on {schema}.alerts (tenant_id, alert_id) where sent_at is null;
+
+-- What all processes share about HubSpot ------------------------------------------------------
+
+create table {schema}.rate_limits (
+    limiter text primary key,
+    revision bigint not null default 0,
+    requests_per_window integer,
+    window_s float8,
+    last_slot_at timestamptz not null default 'epoch',
+    held_until timestamptz not null default 'epoch',
+    used_by_others integer not null default 0,
+    others_until timestamptz not null default 'epoch',
+    start_permits integer not null default 0,
+    eased_until timestamptz not null default 'epoch',
+    corrected_at timestamptz not null default 'epoch',
+    granted integer[] not null default '{{}}',
+    newest_bucket bigint not null default -1,
+    updated_at timestamptz not null default now()
+);
+comment on table {schema}.rate_limits is
+    'When the next requests may be sent: one row for each HubSpot app, and one for each account''s search. All times are by PostgreSQL''s clock; `epoch` means never. Rows that were not used for 30 days are deleted. Deleting rows by hand is harmless: the next requests do not know of the last ones.';
+comment on column {schema}.rate_limits.limiter is
+    '`app:` and a keyed digest of the token (of an OAuth app: of client id and account), or `search:` and the account''s id (until it is known, the digest). No token can be derived from it.';
+comment on column {schema}.rate_limits.revision is
+    'How often the row was written; a writer that finds another revision than it read decides again.';
+comment on column {schema}.rate_limits.requests_per_window is 'The limit that HubSpot last stated.';
+comment on column {schema}.rate_limits.window_s is 'Its window, if it is not 10 s.';
+comment on column {schema}.rate_limits.last_slot_at is
+    'The last time that was granted to a request; it can be in the future.';
+comment on column {schema}.rate_limits.held_until is
+    'No request is sent before: HubSpot answered 429.';
+comment on column {schema}.rate_limits.used_by_others is
+    'Requests in a window that are not ours.';
+comment on column {schema}.rate_limits.others_until is 'Until when `used_by_others` is assumed.';
+comment on column {schema}.rate_limits.start_permits is
+    'How many permits are left of the burst after an idle window.';
+comment on column {schema}.rate_limits.eased_until is
+    'Until when the permits after the burst are spaced more widely.';
+comment on column {schema}.rate_limits.corrected_at is
+    'Up to here, a nearly full window was answered by a pause.';
+comment on column {schema}.rate_limits.granted is
+    'Permits granted in each 40th of a window, the newest last.';
+comment on column {schema}.rate_limits.newest_bucket is 'The number of the newest of these.';
+
+create table {schema}.oauth_tokens (
+    installation text primary key,
+    sealed text not null,
+    expires_at timestamptz not null,
+    refreshed_at timestamptz not null default now()
+);
+comment on table {schema}.oauth_tokens is
+    'The newest tokens of each installed OAuth app, encrypted. A row that cannot be decrypted costs a refresh and is replaced.';
+comment on column {schema}.oauth_tokens.installation is
+    'Keyed digest of client id and refresh token of the connection; neither can be derived from it.';
+comment on column {schema}.oauth_tokens.sealed is
+    'Access token, refresh token, account and scopes, encrypted (Fernet). The key is derived from client secret and refresh token of the connection: it is not in the warehouse.';
+comment on column {schema}.oauth_tokens.expires_at is
+    'When the access token expires, by PostgreSQL''s clock.';
+comment on column {schema}.oauth_tokens.refreshed_at is 'When HubSpot issued it.';
+
+-- Views of a tenant ---------------------------------------------------------------------------
+
+create table {schema}.tenant_views (
+    tenant_id text primary key,
+    schema_name text not null,
+    role_name text not null,
+    signature text not null,
+    built_at timestamptz not null default now()
+);
+comment on table {schema}.tenant_views is
+    'The schema of views of each tenant, `<schema>__<tenant>`.';
+comment on column {schema}.tenant_views.role_name is 'The role that may read the schema.';
+comment on column {schema}.tenant_views.signature is
+    'Hash of what the views should be; empty if some could not be built, so that the next scan tries again.';
+comment on column {schema}.tenant_views.built_at is 'When they were last built.';
+
+-- The functions of the views' typed columns return NULL for a value that does not fit, so no query
+-- of an analyst fails. Their bodies are SQL-standard ones, which PostgreSQL resolves here and now:
+-- an analyst has no right to this schema.
+
+create function {schema}.as_number(value text) returns numeric
+    language sql immutable parallel safe
+    return case
+        when length(value) <= 400
+             and value ~ '^[ \t\n\r\f\v]*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{{1,3}})?[ \t\n\r\f\v]*$'
+        then value::numeric
+    end;
+
+create function {schema}.as_boolean(value text) returns boolean
+    language sql immutable parallel safe
+    return case value when 'true' then true when 'false' then false end;
+
+create function {schema}.as_list(value text) returns text[]
+    language sql immutable parallel safe
+    return case when value <> '' then string_to_array(trim(both ';' from value), ';') end;
+
+-- What counts as a time is defined here and in include/warehouse/tenant_views/plan.py, in the same
+-- way: docs/api-integration.md#values. The patterns match only text that PostgreSQL's own conversion
+-- accepts, whatever the settings of the session.
+create function {schema}.as_timestamptz(value text) returns timestamptz
+    language sql stable parallel safe
+    -- what lies outside the years 1 to 9999, because of a zone or by rounding, becomes one of the
+    -- two bounds, and the bounds become NULL: so the conversion stands here only once
+    return nullif(nullif(least(greatest(
+        case
+            -- how HubSpot writes nearly all of them: a short pattern is matched in half the time
+            when value ~ '^[12][0-9]{{3}}-(0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8])T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]([.][0-9]{{3}})?Z$'
+            then value::timestamptz
+            -- milliseconds since 1970; seconds and the rest apart, as intervals are multiplied with
+            -- double precision, which does not hold so many microseconds. PostgreSQL's times begin
+            -- in 4713 BC and end in 294276: what lies beyond would be an error.
+            when length(value) <= 400
+                 and value ~ '^[ \t\n\r\f\v]*[+-]?([0-9]+[.]?[0-9]*|[.][0-9]+)([eE][+-]?[0-9]{{1,3}})?[ \t\n\r\f\v]*$'
+            then case when value::numeric > -1e14 and value::numeric < 1e15 then
+                timestamptz '1970-01-01Z'
+                + floor(value::numeric * 0.001)::float8 * interval '1 second'
+                + (round(value::numeric * 1000)
+                   - floor(value::numeric * 0.001) * 1000000)::float8 * interval '1 microsecond'
+            end
+            -- with a zone
+            when value ~ '^[ \t\n\r\f\v]*(([0-9]{{3}}[1-9]|[0-9]{{2}}[1-9]0|[0-9][1-9]00|[1-9]000)-((0[13578]|1[02])-(0[1-9]|[12][0-9]|3[01])|(0[469]|11)-(0[1-9]|[12][0-9]|30)|02-(0[1-9]|1[0-9]|2[0-8]))|([0-9]{{2}}(0[48]|[2468][048]|[13579][26])|(0[48]|[2468][048]|[13579][26])00)-02-29)[Tt ]([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9]([.][0-9]{{1,9}})?)?([Zz]|[+-](0[0-9]|1[0-5])(:?[0-5][0-9])?)[ \t\n\r\f\v]*$'
+            then value::timestamptz
+            -- without one it is UTC, whatever the session's time zone is
+            when value ~ '^[ \t\n\r\f\v]*(([0-9]{{3}}[1-9]|[0-9]{{2}}[1-9]0|[0-9][1-9]00|[1-9]000)-((0[13578]|1[02])-(0[1-9]|[12][0-9]|3[01])|(0[469]|11)-(0[1-9]|[12][0-9]|30)|02-(0[1-9]|1[0-9]|2[0-8]))|([0-9]{{2}}(0[48]|[2468][048]|[13579][26])|(0[48]|[2468][048]|[13579][26])00)-02-29)([Tt ]([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9]([.][0-9]{{1,9}})?)?)?[ \t\n\r\f\v]*$'
+            then value::timestamp at time zone 'UTC'
+        end,
+        timestamptz '0001-12-31 23:59:59.999999Z BC'), timestamptz '10000-01-01Z'),
+        timestamptz '0001-12-31 23:59:59.999999Z BC'), timestamptz '10000-01-01Z');
+
+-- The day of that time in UTC.
+create function {schema}.as_date(value text) returns date
+    language sql stable parallel safe
+    return case
+        when value ~ '^[12][0-9]{{3}}-(0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8])$' then value::date
+        else ({schema}.as_timestamptz(value) at time zone 'UTC')::date
+    end;
+
+-- Who may write -------------------------------------------------------------------------------
+
+create table {schema}.tenant_leases (
+    tenant_id text primary key,
+    scan_id text not null references {schema}.scans on delete cascade,
+    attempt integer not null,
+    writer text not null generated always as ('hubspot_deals/' || scan_id || '/' || attempt) stored,
+    expires_at timestamptz not null
+);
+comment on table {schema}.tenant_leases is
+    'Which try of a scan reads and writes a tenant''s rows: one row for each `extract_deals` that runs. A row outlasts its session, so a pooler may give each transaction another one.';
+comment on column {schema}.tenant_leases.scan_id is 'References `scans`, deleted with it.';
+comment on column {schema}.tenant_leases.attempt is 'Which try of the scan.';
+comment on column {schema}.tenant_leases.writer is
+    '`application_name` of the try''s connections: `hubspot_deals/<scan id>/<attempt>`.';
+comment on column {schema}.tenant_leases.expires_at is
+    'When other scans may take the tenant; extended every 20 s.';
+
+create table {schema}.staging_slots (
+    slot integer primary key,
+    writer text
+);
+comment on table {schema}.staging_slots is 'Which try uses each staging schema.';
+comment on column {schema}.staging_slots.writer is
+    '`application_name` of the try that took the slot last; other tries cannot write to it. The slot is free if it is NULL, or not the `writer` of a lease that has not expired.';
+
+create table {schema}.locks (
+    name text primary key
+);
+comment on table {schema}.locks is
+    'Row locks for work that one process does at a time: it updates the row, and others wait for its transaction. Not advisory locks, because any role can take and keep those. Closed to readers.';
+comment on column {schema}.locks.name is
+    '`views:<tenant>`, `start:<tenant>` or `oauth_tokens:<installation>`.';
+
+-- A try names its connections `hubspot_deals/<scan id>/<attempt>`. Connections with another name (a
+-- person's, the API's) are let through. `for share` holds the scan's row until the statement's
+-- transaction ends: a newer try, which raises `attempt`, waits for it, so no write of an earlier try
+-- is committed after that.
+create function {schema}.refuse_outdated() returns trigger language plpgsql as $$
+declare
+    writer text[] := regexp_match(current_setting('application_name'),
+                                  '^hubspot_deals/([0-9a-f-]{{36}})/([0-9]+)$');
+begin
+    if writer is null then
+        return null;
+    end if;
+    perform from {schema}.scans where scan_id = writer[1] and attempt = writer[2]::integer for share;
+    if not found then
+        raise exception 'scan %: attempt % is outdated', writer[1], writer[2] using errcode = 'HD001';
+    end if;
+    return null;
+end
+$$;
+comment on function {schema}.refuse_outdated() is
+    'Refuses writes of a try after a newer try of the same scan has begun';
+
+do $$
+declare
+    target text;
+begin
+    foreach target in array array['deals', 'records', 'associations', 'property_history',
+                                  'history_reads', 'deal_pipelines', 'deal_stages', 'owners',
+                                  'property_definitions', 'scan_objects', 'scan_chunks']
+    loop
+        execute format(
+            'create trigger refuse_outdated before insert or update or delete on {schema}.%I'
+            ' for each statement execute function {schema}.refuse_outdated()', target);
+    end loop;
+end
+$$;
+-- A try that became outdated while it waited for the tenant must not take it from the newer one.
+create trigger refuse_outdated before insert or update on {schema}.tenant_leases
+    for each statement execute function {schema}.refuse_outdated();
+
+create function {schema}.refuse_strangers() returns trigger language plpgsql as $$
+begin
+    if current_setting('application_name') like 'hubspot_deals/%' then
+        perform from {schema}.staging_slots
+        where slot = tg_argv[0]::integer and writer = current_setting('application_name');
+        if not found then
+            raise exception 'staging slot % belongs to another load', tg_argv[0]
+                using errcode = 'HD001';
+        end if;
+    end if;
+    return null;
+end
+$$;
+comment on function {schema}.refuse_strangers() is
+    'Refuses writes to a staging schema by a try that does not hold its slot';
+
+-- dlt -----------------------------------------------------------------------------------------
 
 -- dlt's own tables, as dlt 1.31 would create them. They are made here because parallel first loads
 -- would race to do so, and because a loader role then needs no CREATE. The two indexes are ours.
@@ -134,21 +866,31 @@ create table {schema}._dlt_pipeline_state (
 );
 create index _dlt_pipeline_state_pipeline on {schema}._dlt_pipeline_state (pipeline_name, _dlt_load_id);
 
--- Staging slots. dlt's default is one staging schema that all tenants share and truncate: tenants
--- that load at once then lose rows without an error. Here each load has a slot to itself, held by
--- an advisory lock. Logged on purpose: unlogged staging loses rows when PostgreSQL crashes between
--- COPY and MERGE.
+-- Staging schemas: dlt copies a chunk into one of them, and merges it from there. dlt's default is
+-- one staging schema that all tenants share and truncate: tenants that load at the same time then
+-- lose rows without an error. Here each load holds one of eight. The tables are logged: an unlogged
+-- one is empty after a crash of PostgreSQL between COPY and MERGE.
 do $$
 declare
-    slot text;
+    staging text;
+    target text;
 begin
     for k in 1..8 loop
-        slot := {schema_name} || '_stg_slot' || k;
-        execute format('create schema %I', slot);
-        execute format('create table %I.deals (like {schema}.deals)', slot);
-        -- ADBC writes json, not jsonb; the merge casts it
-        execute format('alter table %I.deals alter column properties type json using null', slot);
-        execute format('create table %I._dlt_version (like {schema}._dlt_version)', slot);
+        staging := {schema_name} || '_stg_slot' || k;
+        execute format('create schema %I', staging);
+        execute format('create table %I._dlt_version (like {schema}._dlt_version)', staging);
+        foreach target in array array['deals', 'records'] loop
+            execute format('create table %I.%I (like {schema}.%I including compression)',
+                           staging, target, target);
+            -- Only the end of a scan writes these columns.
+            execute format('alter table %I.%I drop column vanished_at, drop column %I',
+                           staging, target, 'merged_into_' || rtrim(target, 's') || '_id');
+            execute format(
+                'create trigger refuse_strangers before insert or update or delete or truncate'
+                ' on %I.%I for each statement execute function {schema}.refuse_strangers(%L)',
+                staging, target, k);
+        end loop;
+        insert into {schema}.staging_slots (slot) values (k);
     end loop;
 end
 $$;

@@ -170,6 +170,9 @@ _CREATE_HISTORY = """
         name text not null,
         applied_at timestamptz not null default now()
     );
+    comment on table {schema}.schema_migrations is 'Which numbered migrations are applied.';
+    comment on column {schema}.schema_migrations.version is 'The number in the file''s name.';
+    comment on column {schema}.schema_migrations.name is 'The file''s name without `.sql`.';
 """
 _RECORD = "insert into {schema}.schema_migrations (version, name) values (%s, %s)"
 

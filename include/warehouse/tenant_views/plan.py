@@ -1,154 +1,18 @@
-"""Which views a tenant has: their names, columns and types, and how HubSpot's texts are converted.
+"""Which views a tenant has: their names, columns and types. `views` makes them.
 
-Decisions only: views.py turns them into SQL. What is read as a time is defined twice, here and in
-the SQL function `as_timestamptz`; tests/warehouse/tenant_views/test_values.py compares the two.
-What does not fit is NULL. docs/api-integration.md#values
+docs/database-schema.md#views-of-a-tenant
 """
 
 import hashlib
 import itertools
-import json
-import math
-import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from decimal import ROUND_HALF_UP, Context, Decimal
-from typing import Any
 
-import psycopg
 from psycopg import sql
 
-#: An index row may have 2,704 bytes: of two such texts, the tenant, and what else there is.
-KEY_BYTES = 1_000
-MAX_INTEGER = 2**31 - 1
-MAX_BIGINT = 2**63 - 1
-#: Of a number in JSON. PostgreSQL's numeric has room for more.
-MAX_DIGITS = 1_000
+from include.warehouse.connection import WarehouseConnection
 
-#: Ignored around numbers and times.
-BLANKS = " \t\n\r\f\v"
-MAX_NUMBER_LENGTH = 400
-
-_NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?")
-#: The parts of ISO 8601 that are read. `datetime.fromisoformat` reads more.
-_ISO_8601 = re.compile(
-    r"(?:"
-    r"(?:[0-9]{3}[1-9]|[0-9]{2}[1-9]0|[0-9][1-9]00|[1-9]000)-"
-    r"(?:(?:0[13578]|1[02])-(?:0[1-9]|[12][0-9]|3[01])|(?:0[469]|11)-(?:0[1-9]|[12][0-9]|30)"
-    r"|02-(?:0[1-9]|1[0-9]|2[0-8]))"
-    r"|(?:[0-9]{2}(?:0[48]|[2468][048]|[13579][26])|(?:0[48]|[2468][048]|[13579][26])00)-02-29"
-    r")(?:[Tt ](?:[01][0-9]|2[0-3]):[0-5][0-9](?::[0-5][0-9](?:\.[0-9]{1,9})?)?"
-    r"(?:[Zz]|[+-](?:0[0-9]|1[0-5])(?::?[0-5][0-9])?)?)?"
-)
-_FINER_THAN_US = re.compile(r"\.[0-9]{7,9}")
-#: `YYYY-MM-DDTHH:MM:SS.ffffff`: what is longer may have a finer fraction.
-_LENGTH_WITH_US = 26
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_US = timedelta(microseconds=1)
-_FIRST_MS, _END_MS = -62_135_596_800_000, 253_402_300_800_000
-_EXACT = Context(prec=2 * MAX_NUMBER_LENGTH)
-
-
-def number_of(value: str) -> Decimal:
-    """Return the number that a text says. Raises ValueError."""
-    text = value.strip(BLANKS)
-    if len(value) > MAX_NUMBER_LENGTH or not _NUMBER.fullmatch(text):
-        raise ValueError("not a number")
-    return Decimal(text)
-
-
-def to_timestamp(value: str) -> datetime:
-    """Return an aware UTC datetime, rounded to a microsecond. Raises ValueError."""
-    text = value.strip(BLANKS)
-    try:
-        if _ISO_8601.fullmatch(text):
-            return _of_iso_8601(text)
-        return _of_milliseconds(number_of(value))
-    except OverflowError as exc:
-        raise ValueError("outside the years 1 to 9999") from exc
-
-
-def to_moment(text: str | None) -> datetime | None:
-    """Return the time that a text says, or None."""
-    try:
-        return to_timestamp(text) if text else None
-    except ValueError:
-        return None
-
-
-def to_flag(text: object) -> bool | None:
-    # metadata values are strings: docs/api-integration.md#pipelines
-    return {"true": True, "false": False}.get(str(text).lower())
-
-
-def to_number(text: object) -> Decimal | None:
-    """Return the number that a text says, or None."""
-    try:
-        return number_of(str(text))
-    except ValueError:
-        return None
-
-
-def is_key(text: str) -> bool:
-    """Return whether a text fits into an index, beside another of its kind and the tenant."""
-    # most are short: no need to encode them
-    return len(text) <= KEY_BYTES // 4 or len(text.encode(errors="replace")) <= KEY_BYTES
-
-
-def to_integer(value: int | None) -> int | None:
-    """Return what fits into an integer."""
-    return value if value is not None and abs(value) <= MAX_INTEGER else None
-
-
-def to_bigint(value: int | None) -> int | None:
-    """Return what fits into a bigint."""
-    return value if value is not None and abs(value) <= MAX_BIGINT else None
-
-
-def to_json(raw: bytes | memoryview) -> Any:
-    """Decode JSON so that jsonb takes it: a number beyond all bounds, or what is nested too deep,
-    becomes the text that it is.
-    """
-    text = bytes(raw).decode(errors="replace")
-    try:
-        return json.loads(
-            text, parse_int=_json_number, parse_float=_json_number, parse_constant=str
-        )
-    except RecursionError:
-        return text
-
-
-def _json_number(text: str) -> int | float | str:
-    if len(text) > MAX_DIGITS:
-        return text
-    if text.lstrip("-").isdigit():
-        return int(text)
-    number = float(text)
-    return number if math.isfinite(number) else text
-
-
-def _of_iso_8601(text: str) -> datetime:
-    finer = _FINER_THAN_US.search(text) if len(text) > _LENGTH_WITH_US else None
-    if finer:
-        text = text.replace(finer[0], "")
-    moment = datetime.fromisoformat(text.upper())
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    elif moment.tzinfo is not UTC:
-        moment = moment.astimezone(UTC)
-    # as PostgreSQL rounds: in double precision, ties to even
-    return moment + round(float(finer[0]) * 1_000_000) * _US if finer else moment
-
-
-def _of_milliseconds(number: Decimal) -> datetime:
-    if not _FIRST_MS - 1 < number < _END_MS:
-        raise ValueError("outside the years 1 to 9999")
-    microseconds = _EXACT.multiply(number, Decimal(1_000)).to_integral_value(ROUND_HALF_UP)
-    return _EPOCH + int(microseconds) * _US
-
-
-#: PostgreSQL cuts longer names without a word.
+#: PostgreSQL cuts longer names silently.
 MAX_NAME_BYTES = 63
 _HASH_DIGITS = 8
 #: PostgreSQL allows a view so many, and a query that selects from it 1,664.
@@ -185,11 +49,12 @@ FIXED_VIEWS = frozenset(
 
 @dataclass(frozen=True)
 class PropertyDefinition:
-    """Of a HubSpot property, what decides its column."""
+    """Of a HubSpot property, what decides its column. ``comment``: its label and description."""
 
     name: str
     property_type: str | None
     field_type: str | None
+    comment: str | None = None
 
 
 @dataclass(frozen=True)
@@ -203,6 +68,7 @@ class PropertyColumn:
     hubspot_property: str
     base_column: str | None
     conversion: str | None
+    comment: str | None = None
 
 
 @dataclass(frozen=True)
@@ -271,6 +137,7 @@ def property_columns(
             definition.name,
             typed_columns.get(definition.name),
             conversion(definition),
+            definition.comment,
         )
         for definition in kept
     ]
@@ -335,7 +202,7 @@ class View:
     """A view to be made. ``columns``: name → expression over ``source``.
 
     ``reads``: the view that is its barrier; None: it is one itself. ``texts``: of columns that show
-    a property, the expression that yields its text.
+    a property, the expression that yields its text. ``comments``: of columns.
     """
 
     name: str
@@ -343,6 +210,7 @@ class View:
     source: sql.Composable
     reads: str | None = None
     texts: Mapping[str, sql.Composable] = field(default_factory=dict)
+    comments: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def is_barrier(self) -> bool:
@@ -362,13 +230,10 @@ class Conversion:
 class ViewPlan:
     """The views a tenant ought to have. What it has to leave out is in ``warnings``."""
 
-    def __init__(
-        self, connection: psycopg.Connection, dataset: str, tenant_id: str, schema: str
-    ) -> None:
+    def __init__(self, connection: WarehouseConnection, tenant_id: str) -> None:
         self._connection = connection
-        self._dataset = dataset
         self._tenant_id = tenant_id
-        self._schema = schema
+        self._schema = tenant_schema(connection.schema, tenant_id)
         self.warnings: list[str] = []
 
     def views(self, objects: Sequence[str], typed_columns: Mapping[str, str]) -> Iterator[View]:
@@ -426,13 +291,14 @@ class ViewPlan:
 
     def _of_table(self, name: str, table: str, only: Mapping[str, str]) -> View:
         """A view of the rows where the columns of *only* have these values, and of the others."""
-        columns = self._connection.execute(_COLUMNS, [self._dataset, table])
-        shown = {column: sql.Identifier(column) for (column,) in columns if column not in only}
+        columns = dict(self._connection.execute(_COLUMNS, [self._connection.schema, table]))
+        shown = {column: sql.Identifier(column) for column in columns if column not in only}
+        comments = {name: text for name, text in columns.items() if text and name in shown}
         conditions = [sql.SQL("{} = {}").format(sql.Identifier(k), v) for k, v in only.items()]
         source = sql.SQL("from {} where {}").format(
-            sql.Identifier(self._dataset, table), sql.SQL(" and ").join(conditions)
+            sql.Identifier(self._connection.schema, table), sql.SQL(" and ").join(conditions)
         )
-        return View(name, shown, source)
+        return View(name, shown, source, comments=comments)
 
     def _of_records(
         self, crm_object: str, names: ObjectViews, typed_columns: Mapping[str, str]
@@ -444,21 +310,21 @@ class ViewPlan:
         definitions = self._definitions(crm_object)
         columns: dict[str, sql.Composable] = {column: sql.Identifier(column) for column in meta}
         texts: dict[str, sql.Composable] = {}
+        barrier = self._of_table(f"_{crm_object}", f"{kind}s", only)
+        comments = {name: text for name, text in barrier.comments.items() if name in meta}
         for column in property_columns(definitions, meta, typed_columns):
             columns[column.name] = self._value(column)
             texts[column.name] = text_of(column.hubspot_property)
-        barrier = self._of_table(f"_{crm_object}", f"{kind}s", only)
+            if column.comment:
+                comments[column.name] = column.comment
         yield barrier
-        source = sql.SQL("from {}").format(sql.Identifier(self._schema, barrier.name))
+        source = sql.SQL(_UNPACKED).format(sql.Identifier(self._schema, barrier.name))
         live = sql.SQL(_LIVE).format(sql.Identifier(f"merged_into_{kind}_id"))
-        yield View(names.live, columns, source + live, barrier.name, texts)
-        yield View(names.all, columns, source, barrier.name, texts)
+        yield View(names.live, columns, source + live, barrier.name, texts, comments)
+        yield View(names.all, columns, source, barrier.name, texts, comments)
 
     def _definitions(self, crm_object: str) -> list[PropertyDefinition]:
-        statement = sql.SQL(_DEFINITIONS).format(
-            sql.Identifier(self._dataset, "property_definitions")
-        )
-        rows = self._connection.execute(statement, [self._tenant_id, crm_object]).fetchall()
+        rows = self._connection.run(_DEFINITIONS, [self._tenant_id, crm_object]).fetchall()
         if len(rows) > MAX_PROPERTIES:
             self.warnings.append(
                 f"The views of {crm_object} show {MAX_PROPERTIES} of {len(rows)} properties, as "
@@ -469,7 +335,8 @@ class ViewPlan:
     def _value(self, column: PropertyColumn) -> sql.Composable:
         if column.base_column:
             return sql.Identifier(column.base_column)
-        return converted(self._dataset, text_of(column.hubspot_property), column.conversion)
+        text = text_of(column.hubspot_property)
+        return converted(self._connection.schema, text, column.conversion)
 
 
 def _meta_columns(crm_object: str) -> list[str]:
@@ -478,7 +345,7 @@ def _meta_columns(crm_object: str) -> list[str]:
 
 
 def text_of(hubspot_property: str) -> sql.Composed:
-    return sql.SQL("properties ->> {}").format(hubspot_property)
+    return sql.SQL("unpacked ->> {}").format(hubspot_property)
 
 
 def converted(dataset: str, text: sql.Composable, conversion: str | None) -> sql.Composed:
@@ -501,14 +368,27 @@ _PRESENT_TYPES = """
     where nspname = %s and relname = any(%s) and attnum > 0
     group by attname
 """
+# A row's properties are decompressed once, not once for each column that reads them. `group by ()`
+# makes one row: the planner does not merge the subquery into the query, which would decompress for
+# each column again, and leaves the join out if no column needs it.
+_UNPACKED = """
+    from {} as record
+    left join lateral (select record.properties || '{{}}' as unpacked group by ()) as json on true
+"""
 _LIVE = " where not archived and vanished_at is null and {} is null"
 # where not all fit: those in use first, and of these the ones that analysts have known longest
 _DEFINITIONS = """
-    select name, property_type, field_type from {}
+    select name, property_type, field_type,
+           nullif(concat_ws(': ', label, nullif(definition ->> 'description', '')), '')
+    from {property_definitions}
     where _tenant_id = %s and object = %s
     order by archived or not listed, first_seen_at, name collate "C"
 """
 _COLUMNS = """
-    select column_name from information_schema.columns
-    where table_schema = %s and table_name = %s order by ordinal_position
+    select attname::text, col_description(attrelid, attnum)
+    from pg_catalog.pg_attribute
+    join pg_catalog.pg_class relation on relation.oid = attrelid
+    join pg_catalog.pg_namespace namespace on namespace.oid = relation.relnamespace
+    where nspname = %s and relname = %s and attnum > 0 and not attisdropped
+    order by attnum
 """

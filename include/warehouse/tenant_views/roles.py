@@ -107,8 +107,8 @@ def _staging_schemas(connection: psycopg.Connection, schema: str) -> list[str]:
 def create_group_roles(warehouse: Warehouse) -> list[str]:
     """Make the group roles that are missing and return them. They can't log in.
 
-    A loader that is new may make schemas, for the tenants' views. Whoever takes that right away
-    from it prepares the tenants instead; it is not granted a second time.
+    A new loader role may create schemas, for the tenants' views. If you revoke that right, prepare
+    the tenants instead; it is not granted a second time.
 
     Raises WarehouseConfigError with the statements for an administrator if we may not.
     """
@@ -147,7 +147,7 @@ def prepare_tenants(warehouse: Warehouse, tenant_ids: Iterable[str]) -> None:
             if not exists(connection, role) and not _create(connection, role):
                 raise _not_allowed(connection, [role], tenant_id)
             schema = tenant_schema(warehouse.schema, tenant_id)
-            # one that the loader has made is the loader's: it lets the role in by itself
+            # a schema that the loader has made is the loader's, which grants the role access
             if _is_ours_to_make(connection, schema):
                 for statement in _of_tenant(schema, role, loader):
                     connection.execute(statement)

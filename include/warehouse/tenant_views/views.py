@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 import psycopg
 from psycopg import sql
 
-from include.warehouse.connection import Warehouse
+from include.warehouse.connection import Warehouse, WarehouseConnection
 from include.warehouse.fencing import lock
 from include.warehouse.tenant_views.plan import (
     MAX_COLUMNS,
@@ -34,8 +34,8 @@ log = logging.getLogger(__name__)
 
 #: Raise it to have every tenant's views built again.
 VERSION = 1
-#: How long to wait for an analyst's query before a view is left to the next scan. Whoever queries
-#: the view in the meantime queues behind us.
+#: How long to wait for an analyst's query before a view is left to the next scan. Queries of the
+#: view that come meanwhile queue behind this one.
 VIEW_LOCK_TIMEOUT = "5s"
 #: The PostgreSQL from which on a member of a role need not be allowed to become it.
 SET_OPTION_SINCE = 160_000
@@ -58,23 +58,24 @@ def publish_views(
     column. Any number of processes may call this at once.
     """
     with warehouse.connect(tenant_id) as connection:
-        lock(connection, warehouse.schema, f"views:{tenant_id}")
+        lock(connection, f"views:{tenant_id}")
         connection.execute("select set_config('lock_timeout', %s, true)", [VIEW_LOCK_TIMEOUT])
-        return _TenantViews(connection, warehouse.schema, tenant_id).publish(objects, typed_columns)
+        return _TenantViews(connection, tenant_id).publish(objects, typed_columns)
 
 
 class _TenantViews:
-    def __init__(self, connection: psycopg.Connection, dataset: str, tenant_id: str) -> None:
+    def __init__(self, connection: WarehouseConnection, tenant_id: str) -> None:
         self._connection = connection
-        self._dataset = dataset
         self._tenant_id = tenant_id
-        self._schema = tenant_schema(dataset, tenant_id)
+        self._schema = tenant_schema(connection.schema, tenant_id)
         self._role = tenant_role(tenant_id)
-        #: Starts the comment of every view we built: what lacks it is not ours.
-        self._mark = f"Built from {dataset} for {tenant_id}; changes are overwritten. Version "
+        #: Starts the comment of every view that we built; a view without it is not ours.
+        self._mark = (
+            f"Built from {connection.schema} for {tenant_id}; changes are overwritten. Version "
+        )
 
     def publish(self, objects: Sequence[str], typed_columns: Mapping[str, str]) -> list[str]:
-        plan = ViewPlan(self._connection, self._dataset, self._tenant_id, self._schema)
+        plan = ViewPlan(self._connection, self._tenant_id)
         views = list(plan.views(objects, typed_columns))
         digests = {view.name: self._digest(view) for view in views}
         signature = _hash(f"{VERSION} {self._role} {sorted(digests.items())}")
@@ -96,7 +97,7 @@ class _TenantViews:
 
     def _act_as_group(self) -> None:
         """Until the transaction ends, be the group: what one login builds, the next can rebuild."""
-        group = loader_role(self._dataset)
+        group = loader_role(self._connection.schema)
         option = "set" if self._connection.info.server_version >= SET_OPTION_SINCE else "member"
         row = self._connection.execute(_IS_FOR_GROUP, [option, self._schema, group]).fetchone()
         if row and row[0]:
@@ -138,13 +139,13 @@ class _TenantViews:
                 # views on ours and grants survive as long as columns are only added, at the end
                 self._execute_all(
                     self._create(view, present.columns if present else ()),
-                    self._comment(view.name, mark),
+                    *self._comments(view, mark),
                 )
             elif dependents := self._dependents(view.name):
                 yield from self._build_beside_old_types(view, present, changed, dependents)
             else:
                 self._execute_all(
-                    *self._recreate(view), self._comment(view.name, mark), *self._given_to(view)
+                    *self._recreate(view), *self._given_to(view), *self._comments(view, mark)
                 )
         except psycopg.errors.DependentObjectsStillExist as exc:
             # made since we looked
@@ -163,13 +164,15 @@ class _TenantViews:
         for name in changed:
             # the column of a property that is no longer known is most often called like it
             text = view.texts.get(name, text_of(name))
-            columns[name] = converted(self._dataset, text, conversion_to(present.columns[name]))
+            conversion = conversion_to(present.columns[name])
+            columns[name] = converted(self._connection.schema, text, conversion)
         ordered = dict.fromkeys([*present.columns, *columns])
         shown = {name: columns[name] for name in list(ordered)[:MAX_COLUMNS]}
-        create = self._create(replace(view, columns=shown), present.columns)
+        built = replace(view, columns=shown)
+        create = self._create(built, present.columns)
         mark = f"{self._mark}{_hash(create.as_string(self._connection))}"
         if present.comment != mark:
-            self._execute_all(create, self._comment(view.name, mark))
+            self._execute_all(create, *self._comments(built, mark))
         kept = [f"{name} ({present.columns[name]})" for name in changed]
         missing = len(ordered) - len(shown)
         yield (
@@ -257,8 +260,22 @@ class _TenantViews:
             for name, expression in columns.items()
         )
 
-    def _comment(self, name: str, mark: str) -> sql.Composed:
-        return sql.SQL("comment on view {} is {}").format(self._named(name), mark)
+    def _comments(self, view: View, mark: str) -> Iterator[sql.Composed]:
+        """Yield the comment that marks the view as ours, and HubSpot's words on its columns.
+
+        A comment that an administrator made stays where HubSpot has none.
+        """
+        yield sql.SQL("comment on view {} is {}").format(self._named(view.name), mark)
+        comments = [
+            sql.SQL("comment on column {} is {}").format(
+                sql.Identifier(self._schema, view.name, column), text
+            )
+            for column, text in view.comments.items()
+            if column in view.columns
+        ]
+        # one round trip for all: a view has up to 1,600 columns
+        if comments:
+            yield sql.SQL("; ").join(comments)
 
     def _drop(self, name: str) -> sql.Composed:
         return sql.SQL("drop view {} restrict").format(self._named(name))
@@ -267,7 +284,8 @@ class _TenantViews:
         return sql.Identifier(self._schema, name)
 
     def _digest(self, view: View) -> str:
-        return _hash(self._create(view).as_string(self._connection))
+        create = self._create(view).as_string(self._connection)
+        return _hash(f"{create} {sorted(view.comments.items())}")
 
     def _is_ours(self, relation: _Relation) -> bool:
         return (relation.comment or "").startswith(self._mark)
@@ -283,7 +301,7 @@ class _TenantViews:
             with self._connection.transaction():
                 self._connection.execute(create)
         except psycopg.errors.InsufficientPrivilege:
-            group = loader_role(self._dataset)
+            group = loader_role(self._connection.schema)
             (owner,) = self._connection.execute(_OWNER, [group]).fetchone() or (None,)
             statement = sql.SQL("{} authorization {}").format(create, sql.Identifier(str(owner)))
             return (
@@ -301,15 +319,12 @@ class _TenantViews:
         }
 
     def _stored_signature(self) -> str | None:
-        statement = sql.SQL("select signature from {} where tenant_id = %s").format(
-            sql.Identifier(self._dataset, "tenant_views")
-        )
-        row = self._connection.execute(statement, [self._tenant_id]).fetchone()
+        statement = "select signature from {tenant_views} where tenant_id = %s"
+        row = self._connection.run(statement, [self._tenant_id]).fetchone()
         return row[0] if row else None
 
     def _record(self, signature: str) -> None:
-        statement = sql.SQL(_RECORD).format(sql.Identifier(self._dataset, "tenant_views"))
-        self._connection.execute(statement, [self._tenant_id, self._schema, self._role, signature])
+        self._connection.run(_RECORD, [self._tenant_id, self._schema, self._role, signature])
 
     def _create_role(self) -> list[str]:
         """Create the tenant's role if need be; return what an administrator has to do if not."""
@@ -443,7 +458,8 @@ _UNREADABLE = """
           and starts_with(obj_description(relation.oid, 'pg_class'), %s)
 """
 _RECORD = """
-    insert into {} (tenant_id, schema_name, role_name, signature) values (%s, %s, %s, %s)
+    insert into {tenant_views} (tenant_id, schema_name, role_name, signature)
+    values (%s, %s, %s, %s)
     on conflict (tenant_id) do update
     set schema_name = excluded.schema_name, role_name = excluded.role_name,
         signature = excluded.signature, built_at = now()

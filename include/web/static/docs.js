@@ -1,4 +1,4 @@
-// Starts Swagger UI. Requests go out with the cookie of whoever is signed in.
+// Starts Swagger UI. Requests go out with the cookie of the signed-in user.
 window.SwaggerUIBundle({
   url: "openapi.json",
   dom_id: "#docs",

@@ -7,7 +7,7 @@ export const scanHref = (scan) => `ui?scan=${encodeURIComponent(scan)}`;
 export const dagHref = (dagId) => `/dags/${encodeURIComponent(dagId)}`;
 export const runHref = (dagId, runId) => `${dagHref(dagId)}/runs/${encodeURIComponent(runId)}`;
 
-/** The task whose log tells of *scan* what there is to know. */
+/** The task whose log explains *scan*. */
 export function logHref(scan) {
   return `${runHref(scan.dag_id, scan.run_id)}/tasks/${taskOf(scan)}`;
 }

@@ -30,7 +30,7 @@ export function usePolled(path, isBusy) {
   return { ...answer, settled: answer.path === path, reload: () => poll.current.load() };
 }
 
-function startPolling(path, isBusy, tell) {
+function startPolling(path, isBusy, update) {
   const ended = new AbortController();
   let timer;
   let underWay = false;
@@ -47,10 +47,10 @@ function startPolling(path, isBusy, tell) {
     try {
       const data = await get(path, ended.signal);
       pause_ms = isBusy(data) ? BUSY_MS : IDLE_MS;
-      if (!ended.signal.aborted) tell(data, null);
+      if (!ended.signal.aborted) update(data, null);
     } catch (problem) {
       pause_ms = problem.unreachable ? RETRY_MS : IDLE_MS;
-      if (!ended.signal.aborted) tell(null, problem);
+      if (!ended.signal.aborted) update(null, problem);
     }
     underWay = false;
     if (ended.signal.aborted) return;

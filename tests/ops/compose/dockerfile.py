@@ -35,10 +35,10 @@ def instructions(path: Path = FILE) -> list[Instruction]:
 
 def instructions_of(stage: str) -> list[Instruction]:
     """Return the instructions that make a stage: those of the stages it is built on first."""
-    own = [instruction for instruction in instructions() if instruction.stage == stage]
-    parent = own[0].argument.split(" AS ")[0]
+    of_stage = [instruction for instruction in instructions() if instruction.stage == stage]
+    parent = of_stage[0].argument.split(" AS ")[0]
     stages = {instruction.stage for instruction in instructions()}
-    return [*(instructions_of(parent) if parent in stages else []), *own]
+    return [*(instructions_of(parent) if parent in stages else []), *of_stage]
 
 
 def copy_image(stage: str, root: Path) -> None:

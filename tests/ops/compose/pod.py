@@ -1,4 +1,4 @@
-"""A pod without a cluster: a command with a disk of its own, of which nothing outlives its end."""
+"""A pod without a cluster: a command with its own disk, of which nothing outlives its end."""
 
 import shutil
 import subprocess
@@ -23,14 +23,14 @@ class Pod:
     ) -> None:
         self.name = folder.name
         self._folder = folder
-        own = {name: folder / name.lower() for name in ("AIRFLOW_HOME", "HOME", "TMPDIR")}
-        for directory in own.values():
+        on_disk = {name: folder / name.lower() for name in ("AIRFLOW_HOME", "HOME", "TMPDIR")}
+        for directory in on_disk.values():
             directory.mkdir(parents=True)
         log.parent.mkdir(exist_ok=True)
         with log.open("wb") as output:
             self._process = subprocess.Popen(
                 command,
-                env={**env, **{name: str(path) for name, path in own.items()}, NAME: self.name},
+                env={**env, **{name: str(path) for name, path in on_disk.items()}, NAME: self.name},
                 cwd=cwd,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -57,7 +57,7 @@ class Pod:
 
 
 def kill(name: str) -> None:
-    """End all processes of a pod by SIGKILL, the first one first: it has no time to tell of it."""
+    """End all processes of a pod by SIGKILL, the first one first: it has no time to react."""
     while processes := processes_of(name):
         for process in sorted(processes, key=psutil.Process.create_time):
             with suppress(psutil.NoSuchProcess):

@@ -1,4 +1,4 @@
-"""Stands in for KubernetesExecutor where there is no cluster: each task in a pod of its own.
+"""Stands in for KubernetesExecutor where there is no cluster: each task in its own pod.
 
 A pod runs the command that KubernetesExecutor gives it, in a copy of the image. It has the settings
 and connections of the scheduler's environment, but neither Airflow's database nor its secrets.
@@ -86,7 +86,7 @@ class PodLikeExecutor(BaseExecutor):
         ended = {"pod": pod.name, "status": status, "files": pod.files()}
         with (self._cluster / "ended.jsonl").open("a") as file:
             file.write(json.dumps(ended) + "\n")
-        # the last of it: whoever sees no disk finds the line
+        # the last of it: a reader who sees no disk finds the line
         pod.delete()
 
 

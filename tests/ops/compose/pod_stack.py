@@ -8,11 +8,12 @@ import compileall
 import json
 import os
 import subprocess
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from include.ops.local.processes import PROJECT_ROOT, free_port, python
+from include.ops.local.processes import PROJECT_ROOT, free_port
 from include.ops.local.stack import LocalStack
 from tests.ops.compose.dockerfile import copy_image
 from tests.ops.compose.places import HOME
@@ -79,13 +80,13 @@ class PodStack(LocalStack):
 
     def wait_until(self, reached: Callable[[], bool], what: str, timeout_s: float = 180) -> None:
         """Raises LocalError if it is not so in time, or a component has ended."""
-        self._wait_until(reached, timeout_s, lambda: f"Not so: {what}")
+        self._wait_while(lambda: "" if reached() else f"Not so: {what}", timeout_s)
 
     def _build_image(self, tenants: Mapping[str, Any], shards: int) -> None:
         copy_image("runtime", self.image)
         _mount(self._home / "tenants", {f"{name}.json": entry for name, entry in tenants.items()})
         subprocess.run(
-            python("-m", "include.tenants", "shards", str(shards)),
+            [sys.executable, "-m", "include.tenants", "shards", str(shards)],
             env={**self.env, **environment_of_image(self.image)},
             cwd=self._home,
             check=True,

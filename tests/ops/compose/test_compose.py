@@ -33,8 +33,8 @@ _PINNED = re.compile(r"[\w./-]+:(local|\d+\.\d+[\w.-]*)(@sha256:[0-9a-f]{64})?")
 
 
 def compose_binary() -> str | None:
-    own = ROOT / ".tools" / "bin" / "docker-compose"
-    return str(own) if own.exists() else shutil.which("docker-compose")
+    installed = ROOT / ".tools" / "bin" / "docker-compose"
+    return str(installed) if installed.exists() else shutil.which("docker-compose")
 
 
 def everything() -> list[Any]:

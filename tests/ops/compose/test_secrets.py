@@ -1,4 +1,4 @@
-"""Secrets are made where that surprises nobody, and otherwise asked for; values are never shown."""
+"""Secrets are made in demo and dev, and otherwise asked for; values are never shown."""
 
 import io
 from pathlib import Path

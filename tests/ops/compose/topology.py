@@ -114,8 +114,8 @@ class Topology(Started):
         process = program.process
         if process is None:
             raise RuntimeError(f"{instance} does not run")
-        for victim in [process, *process.children(recursive=True)]:
-            victim.send_signal(signal.SIGKILL)
+        for member in [process, *process.children(recursive=True)]:
+            member.send_signal(signal.SIGKILL)
         (self.folder / "pids" / f"{instance}.json").unlink()
 
     @property
@@ -248,12 +248,12 @@ class Topology(Started):
             "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_SERVER_PORT": str(self.ports["health"]),
             **(self._as_own_host(instance, python_path) if service.name == "worker" else {}),
             "NO_PROXY": "127.0.0.1,localhost",
-            # keeps /proc/<pid>/environ readable: Programs finds its own by it
+            # keeps /proc/<pid>/environ readable: Programs finds its processes by it
             "SPT_NOENV": "1",
         }
 
     def _as_own_host(self, instance: str, python_path: str) -> dict[str, str]:
-        """Give a worker what a container has of its own: a host name, in Celery and in Airflow."""
+        """Give a worker the host name that a container has, in Celery and in Airflow."""
         module = self.folder / "hostname" / "topology_hostname.py"
         module.parent.mkdir(exist_ok=True)
         module.write_text("import os\n\n\ndef instance():\n    return os.environ['INSTANCE']\n")

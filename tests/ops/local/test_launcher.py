@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from include.ops.local.launcher import down, is_running
-from include.ops.local.processes import PROJECT_ROOT, Programs, launcher_pid
-from include.ops.local.report import Report
+from include.ops.local.launcher import down, is_running, launcher_pid
+from include.ops.local.processes import PROJECT_ROOT, Programs
 from tests.support.waiting import until
 
 #: What `make demo` comes to, with one program that waits instead of PostgreSQL and Airflow.
@@ -21,7 +20,7 @@ from include.ops.local.report import Report
 
 state_dir, wait = Path(sys.argv[1]), "import signal; signal.pause()"
 try:
-    with orderly_end(state_dir, Report(sys.stderr), "stay"):
+    with orderly_end(state_dir, Report(sys.stderr)):
         Programs(state_dir).start("program", [sys.executable, "-c", wait], os.environ, Path.cwd())
         print("up", flush=True)
         signal.pause()
@@ -67,7 +66,7 @@ def test_down_stops_the_launcher_and_all_that_it_started(
 ) -> None:
     assert launcher_pid(tmp_path) == launcher.pid
 
-    down(tmp_path, Report())
+    down(tmp_path)
 
     assert launcher_pid(tmp_path) is None
     assert not is_running(tmp_path)

@@ -3,10 +3,11 @@ from pathlib import Path
 
 import pytest
 
-from include.ops.local.processes import LocalError, launcher_lock, launcher_pid
+from include.ops.local.launcher import launcher_lock, launcher_pid
+from include.ops.local.processes import LocalError
 
 
-def test_a_second_launcher_is_refused_and_told_whom_to_stop(tmp_path: Path) -> None:
+def test_a_second_launcher_is_refused_with_the_process_to_stop(tmp_path: Path) -> None:
     with launcher_lock(tmp_path):
         assert launcher_pid(tmp_path) == os.getpid()
         with (
@@ -23,5 +24,5 @@ def test_the_lock_ends_with_its_holder(tmp_path: Path) -> None:
     assert launcher_pid(tmp_path) is None
 
 
-def test_nobody_holds_a_lock_that_was_never_taken(tmp_path: Path) -> None:
+def test_a_lock_that_was_never_taken_has_no_holder(tmp_path: Path) -> None:
     assert launcher_pid(tmp_path) is None

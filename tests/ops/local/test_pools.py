@@ -18,7 +18,7 @@ def test_the_pools_are_there_before_airflow_starts(tmp_path: Path) -> None:
         tmp_path / "state", free_port(), {"HUBSPOT_DEALS_TENANTS_FILE": str(tenants)}
     )
     try:
-        stack.start_postgres()
+        stack.postgres.start()
         stack.migrate()
         stack.make_pools()
         with psycopg.connect(stack.postgres.dsn("airflow")) as connection:

@@ -92,7 +92,7 @@ def test_stopping_twice_is_fine(server: EmbeddedPostgres) -> None:
     assert server.pid is None
 
 
-def test_nobody_gets_in_without_the_password(server: EmbeddedPostgres, tmp_path: Path) -> None:
+def test_there_is_no_login_without_the_password(server: EmbeddedPostgres, tmp_path: Path) -> None:
     wrong = server.dsn("warehouse").replace(server.password, "wrong")
 
     with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
@@ -129,7 +129,7 @@ def test_as_root_the_server_runs_as_nobody(server: EmbeddedPostgres) -> None:
 
 
 @AS_ROOT
-def test_data_lies_elsewhere_when_nobody_cant_get_to_the_state_directory(tmp_path: Path) -> None:
+def test_data_lies_elsewhere_when_its_user_cant_get_to_the_state_directory(tmp_path: Path) -> None:
     closed = tmp_path / "closed"
     closed.mkdir(mode=0o700)
 

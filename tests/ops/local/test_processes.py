@@ -1,3 +1,4 @@
+import contextlib
 import os
 import sys
 from collections.abc import Iterator
@@ -8,7 +9,7 @@ import pytest
 
 from include.ops.local.processes import MARKER, LocalError, Program, Programs
 
-#: A program with a child in a session of its own, as Airflow's tasks are. Prints the child's pid.
+#: A program with a child in another session, as Airflow's tasks are. Prints the child's pid.
 PARENT = """
 import subprocess, sys
 wait = "import signal; signal.pause()"
@@ -41,12 +42,18 @@ def start(programs: Programs, code: str, name: str = "program") -> str:
     return text.strip()
 
 
+def wait_for_end(pid: int) -> None:
+    """Wait for a child of this process, which may have ended, and been collected, already."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        psutil.Process(pid).wait()
+
+
 def test_a_killed_parents_child_is_still_found_and_stopped(programs: Programs) -> None:
     child = psutil.Process(int(start(programs, PARENT)))
     (parent,) = programs.running()
 
     os.kill(parent.pid, 9)
-    psutil.Process(parent.pid).wait()
+    wait_for_end(parent.pid)
 
     assert programs.running() == []
     assert programs.has_members()
@@ -96,7 +103,7 @@ def test_stopping_never_ends_the_stopping_process(
 def test_the_end_of_a_program_is_reported_with_its_last_words(programs: Programs) -> None:
     programs.start("crasher", [sys.executable, "-c", "print('last words')"], os.environ, Path.cwd())
     (crasher,) = programs.on_record()
-    psutil.Process(crasher.pid).wait()
+    wait_for_end(crasher.pid)
 
     with pytest.raises(LocalError, match=r"(?s)crasher has ended.*last words.*crasher\.log"):
         programs.require_alive()
@@ -105,9 +112,16 @@ def test_the_end_of_a_program_is_reported_with_its_last_words(programs: Programs
 def test_records_of_before_a_power_failure_can_be_forgotten(programs: Programs) -> None:
     programs.start("dead", [sys.executable, "-c", ""], os.environ, Path.cwd())
     (dead,) = programs.on_record()
-    psutil.Process(dead.pid).wait()
+    wait_for_end(dead.pid)
 
     programs.forget()
 
     programs.require_alive()
+    assert programs.on_record() == []
+
+
+def test_a_command_that_fails_shows_the_end_of_its_log(programs: Programs) -> None:
+    with pytest.raises(LocalError, match=r"(?s)no tables.*No module named nowhere.*migrate\.log"):
+        programs.run("migrate", ["nowhere"], os.environ, "no tables")
+
     assert programs.on_record() == []

@@ -1,5 +1,6 @@
 import io
 import os
+from collections.abc import Iterator
 
 from include.ops.local.report import Change, Report, Run
 
@@ -39,7 +40,8 @@ def test_progress_is_plain_lines_where_there_is_no_terminal() -> None:
     out = io.StringIO()
     scan = run()
 
-    Report(out).change(Change(scan, "validate_token", "failed", "TokenRejectedError: no"), [scan])
+    change = Change(scan, "validate_token", "failed", "TokenRejectedError: no")
+    Report(out).progress([change], [scan])
 
     state, error = out.getvalue().splitlines()
     assert state.split()[2:] == ["acme", "validate_token", "failed"]
@@ -49,14 +51,18 @@ def test_progress_is_plain_lines_where_there_is_no_terminal() -> None:
 
 def test_progress_is_redrawn_in_place_on_a_terminal() -> None:
     out = Terminal()
-    report = Report(out)
     scan = run(tasks={"validate_token": "running"})
 
-    report.change(Change(scan, "validate_token", "running"), [scan])
-    scan.tasks["validate_token"] = "success"
-    report.change(Change(scan, "validate_token", "success"), [scan])
+    def changes() -> Iterator[Change]:
+        yield Change(scan, "validate_token", "running")
+        scan.tasks["validate_token"] = "success"
+        yield Change(scan, "validate_token", "success")
 
-    assert "\x1b[1A\x1b[2K  acme         ✓ validate_token" in out.getvalue()
+    Report(out).progress(changes(), [scan])
+
+    first, second = "  acme         ● validate_token", "\x1b[2K  acme         ✓ validate_token"
+    assert first in out.getvalue().partition(second)[0]
+    assert second in out.getvalue()
 
 
 def test_a_closed_pipe_does_not_end_the_work() -> None:
@@ -65,5 +71,18 @@ def test_a_closed_pipe_does_not_end_the_work() -> None:
         report = Report(out)
         os.close(reader)
 
-        report.line("to nobody")
-        report.line("once more")
+        report.print("to no reader")
+        report.print("once more")
+
+
+def test_a_terminal_that_is_gone_does_not_keep_the_stack_from_being_stopped() -> None:
+    terminal, writer = os.openpty()
+    stopped = []
+    with open(writer, "w") as out:  # noqa: PTH123 - a file descriptor has no path
+        report = Report(out)
+        os.close(terminal)
+
+        with report.step("stopped"):
+            stopped.append(True)
+
+    assert stopped == [True]

@@ -1,14 +1,10 @@
-import io
 import json
-import sys
-from typing import TextIO
 
 import pytest
 
 from include.errors import HubSpotUnavailableError
 from include.hubspot.answers import Account
 from include.ops.local.processes import LocalError
-from include.ops.local.report import Report
 from include.ops.local.seed import TEST_DEALS, client_of, seed_test_deals
 from tests.hubspot_simulator import Fault, HubSpotSimulator, Portal, portals
 from tests.hubspot_simulator.portals import FIVE_DEALS
@@ -19,34 +15,35 @@ TOKEN = "pat-na1-generated"
 
 @pytest.fixture
 def portal() -> Portal:
-    """A developer test account with 150 deals of its own, and a token that may write."""
+    """A developer test account with 150 deals, and a token that may write."""
     portal = portals.generated(deals=150)
     portal.account_type = "DEVELOPER_TEST"
     portal.tokens[0].scopes = (*ALL_SCOPES, DEALS_WRITE)
     return portal
 
 
-def seed(portal: Portal, *, agrees: bool = False, out: TextIO = sys.stdout) -> list[str]:
+def seed(portal: Portal, *, agrees: bool = False) -> list[str]:
     def agreed(account: Account) -> bool:
         return agrees
 
     with HubSpotSimulator([portal]) as simulator:
         env = {"HUBSPOT_ACCESS_TOKEN": TOKEN, "HUBSPOT_API_BASE_URL": simulator.base_url}
-        return seed_test_deals(client_of(env, None), Report(out), agreed)
+        return seed_test_deals(client_of(env, None), agreed)
 
 
 def test_the_five_deals_are_those_of_the_demo() -> None:
     assert [deal[:3] for deal in TEST_DEALS] == list(FIVE_DEALS)
 
 
-def test_five_deals_are_created_and_their_ids_printed(portal: Portal) -> None:
-    out = io.StringIO()
-
-    created = seed(portal, out=out)
+def test_five_deals_are_created_and_their_ids_printed(
+    portal: Portal, capsys: pytest.CaptureFixture[str]
+) -> None:
+    created = seed(portal)
 
     deals = [portal.deals[int(deal_id)].properties for deal_id in created]
     assert [(d["dealname"], d["dealstage"], d["amount"]) for d in deals] == list(FIVE_DEALS)
-    assert all(deal_id in out.getvalue() for deal_id in created)
+    printed = capsys.readouterr().out
+    assert all(deal_id in printed for deal_id in created)
 
 
 def test_a_second_run_creates_nothing_more(portal: Portal) -> None:
@@ -64,7 +61,7 @@ def test_only_what_is_missing_is_created(portal: Portal) -> None:
     assert portal.deals[int(created)].properties["dealname"] == "Regional licence"
 
 
-def test_somebody_elses_deal_of_the_same_name_is_not_taken_for_one(portal: Portal) -> None:
+def test_another_deal_of_the_same_name_is_not_taken_for_one(portal: Portal) -> None:
     portal.create(dealname="Team rollout")
 
     assert len(seed(portal)) == 5
@@ -79,7 +76,7 @@ def test_a_token_that_may_not_write_is_refused_before_anything_is_written(portal
     assert portal.requests["batch_create"] == 0
 
 
-def test_a_kind_of_token_that_tells_no_scopes_is_refused_by_hubspot(portal: Portal) -> None:
+def test_a_kind_of_token_without_known_scopes_is_refused_by_hubspot(portal: Portal) -> None:
     portal.tokens[0].scopes, portal.tokens[0].kind = ALL_SCOPES, "oauth"
 
     with pytest.raises(LocalError, match=r"lacks the scope crm\.objects\.deals\.write"):

@@ -343,12 +343,12 @@ def test_the_reader_reads_and_nothing_else(reader: Warehouse, statement: str) ->
 
 
 def test_everybody_else_may_nothing(warehouse: Warehouse, login: Login) -> None:
-    nobody = Warehouse.from_url(login("nobody"), warehouse.schema)
+    other = Warehouse.from_url(login("nobody"), warehouse.schema)
 
     for table in tables_of(warehouse):
-        refused(nobody, f"select * from {{schema}}.{table}")
-    refused(nobody, "select * from {schema}_stg_slot1.deals")
-    refused(nobody, "select {schema}.as_number('1')")
+        refused(other, f"select * from {{schema}}.{table}")
+    refused(other, "select * from {schema}_stg_slot1.deals")
+    refused(other, "select {schema}.as_number('1')")
 
 
 def test_the_loader_has_what_scans_need_on_every_table(warehouse: Warehouse) -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from include.warehouse.connection import Warehouse
 from include.warehouse.migrations import migrate
-from include.warehouse.tenant_views.plan import to_moment, to_number
+from include.warehouse.values import to_moment, to_number
 
 Times = list[datetime | None]
 

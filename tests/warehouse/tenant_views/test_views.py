@@ -24,6 +24,7 @@ from tests.warehouse.tenant_views.views import (
     add_record,
     build_time,
     columns_of,
+    comments_of,
     composed,
     define,
     execute,
@@ -64,8 +65,9 @@ def test_every_view_is_a_security_barrier_or_reads_nothing_but_one(warehouse: Wa
     assert {name for name, _ in others} == {"deals", "deals_all", "contacts", "contacts_all"}
     for name, definition in others:
         inner = f"_{name.removesuffix('_all')}"
-        read = re.findall(r"\b(?:from|join)\s+(\S+?);?\s", f"{definition} ", re.IGNORECASE)
-        assert read == [f"{warehouse.schema}__{OURS}.{inner}"]
+        read = re.findall(r"\b(?:from|join)\s+\(*(\S+?);?\s", f"{definition} ", re.IGNORECASE)
+        # the subquery that unpacks the JSON reads the row that is there
+        assert read == [f"{warehouse.schema}__{OURS}.{inner}", "LATERAL"]
 
 
 def test_columns_of_deals_are_meta_columns_then_properties_by_name(warehouse: Warehouse) -> None:
@@ -487,6 +489,66 @@ def test_a_column_gets_its_new_type_once_nothing_depends_on_the_view(
     assert publish(warehouse) == []
 
     assert columns_of(warehouse, "deals")["size"] == "numeric"
+
+
+def test_a_column_has_hubspots_label_and_description_as_its_comment(warehouse: Warehouse) -> None:
+    define(warehouse, "size", label="Size", description="In m², 'about' 100 %")
+    define(warehouse, "color", label="Colour")
+    define(warehouse, "bare")
+
+    publish(warehouse)
+
+    for view in ("deals", "deals_all"):
+        comments = comments_of(warehouse, view)
+        assert comments["size"] == "Size: In m², 'about' 100 %"
+        assert comments["color"] == "Colour"
+        assert comments["bare"] is None
+        assert comments["archived"] == comments_of(warehouse, "_deals")["archived"] is not None
+
+
+def test_a_comment_follows_hubspots_label(warehouse: Warehouse) -> None:
+    define(warehouse, "size", label="Size")
+    publish(warehouse)
+    define(warehouse, "size", label="Floor space")
+
+    assert publish(warehouse) == []
+
+    assert comments_of(warehouse, "deals")["size"] == "Floor space"
+
+
+def test_views_of_tables_have_the_comments_of_the_tables(warehouse: Warehouse) -> None:
+    publish(warehouse)
+
+    assert comments_of(warehouse, "owners")["owner_type"] == "`PERSON` or `QUEUE`."
+
+
+def test_one_deal_of_many_is_found_by_its_key(warehouse: Warehouse) -> None:
+    define(warehouse, "note")
+    publish(warehouse)
+    execute(
+        warehouse,
+        "insert into {schema}.deals (_tenant_id, deal_id, archived, properties, _scan_id,"
+        " _extracted_at) select %s, n, false, '{{}}', 's', now() from generate_series(1, 5000) n",
+        [OURS],
+    )
+    execute(warehouse, "analyze {schema}.deals")
+
+    plan = rows(warehouse, "explain select note from {ours}.deals where deal_id = 17")
+
+    assert any("Index Scan" in line and "deals_pkey" in line for (line,) in plan), plan
+
+
+def test_a_query_that_needs_no_json_unpacks_none(warehouse: Warehouse) -> None:
+    define(warehouse, "dealstage")
+    define(warehouse, "note")
+    publish(warehouse)
+
+    def plan(column: str) -> str:
+        lines = rows(warehouse, f"explain verbose select {column} from {{ours}}.deals")
+        return "\n".join(line for (line,) in lines)
+
+    assert "||" not in plan("dealstage")
+    assert "||" in plan("note")
 
 
 def test_what_an_administrator_granted_survives_a_rebuild(warehouse: Warehouse) -> None:

@@ -38,15 +38,22 @@ def define(
     tenant_id: str = OURS,
     crm_object: str = "deals",
     archived: bool = False,
+    label: str | None = None,
+    description: str = "",
 ) -> None:
+    definition = Jsonb({"description": description})
     execute(
         warehouse,
         "insert into {schema}.property_definitions (_tenant_id, object, name, property_type,"
-        " field_type, calculated, options, archived, listed, definition)"
-        " values (%s, %s, %s, %s, %s, false, '[]', %s, not %s, '{{}}')"
+        " field_type, calculated, options, archived, listed, label, definition)"
+        " values (%s, %s, %s, %s, %s, false, '[]', %s, not %s, %s, %s)"
         " on conflict (_tenant_id, object, name) do update"
-        " set property_type = excluded.property_type, field_type = excluded.field_type",
-        [tenant_id, crm_object, name, property_type, field_type, archived, archived],
+        " set property_type = excluded.property_type, field_type = excluded.field_type,"
+        " label = excluded.label, definition = excluded.definition",
+        [
+            *(tenant_id, crm_object, name, property_type, field_type),
+            *(archived, archived, label, definition),
+        ],
     )
 
 
@@ -99,6 +106,16 @@ def columns_of(warehouse: Warehouse, view: str) -> dict[str, str]:
         "select column_name, data_type from information_schema.columns"
         " where table_schema = %s and table_name = %s order by ordinal_position",
         [f"{warehouse.schema}__{OURS}", view],
+    )
+    return dict(found)
+
+
+def comments_of(warehouse: Warehouse, view: str) -> dict[str, str | None]:
+    found = rows(
+        warehouse,
+        "select attname::text, col_description(attrelid, attnum) from pg_attribute"
+        " where attrelid = to_regclass(%s) and attnum > 0",
+        [f"{warehouse.schema}__{OURS}.{view}"],
     )
     return dict(found)
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import requests
 
-from include.ops.local.credentials import without_the_users_own
+from include.ops.local.credentials import without_user_settings
 from include.ops.local.processes import free_port
 from tests.web.api.airflow_seed import PASSWORD, ROOT
 
@@ -86,7 +86,7 @@ def environment(folder: Path, metadata_url: str, **more: str) -> dict[str, str]:
     passwords = folder / "passwords.json"
     passwords.write_text(json.dumps({"admin": PASSWORD, "viewer": PASSWORD}))
     return {
-        **without_the_users_own(os.environ),
+        **without_user_settings(os.environ),
         "AIRFLOW_HOME": str(folder),
         "PYTHONPATH": str(ROOT),
         "HUBSPOT_DEALS_TENANTS_FILE": str(tenants),
@@ -121,7 +121,7 @@ def seed(env: Mapping[str, str], warehouse_url: str) -> None:
 
 @contextmanager
 def serving(folder: Path, env: Mapping[str, str]) -> Iterator[Server]:
-    """Start a server; whoever uses it waits until it is up."""
+    """Start a server; its user waits until it is up."""
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     command = ["-m", "uvicorn", "airflow.api_fastapi.main:app", "--port", str(port)]

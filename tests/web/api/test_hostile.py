@@ -1,4 +1,4 @@
-"""What nobody well-meaning sends."""
+"""Requests that no honest client sends."""
 
 import base64
 import hashlib

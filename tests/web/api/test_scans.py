@@ -14,8 +14,8 @@ from tests.web.api.servers import Server
 pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("nothing_runs")]
 
 
-def start(server: Server, tenant: str = "globex", **wish: Any) -> requests.Response:
-    return server.post("/scans", json={"tenant": tenant, **wish})
+def start(server: Server, tenant: str = "globex", **body: Any) -> requests.Response:
+    return server.post("/scans", json={"tenant": tenant, **body})
 
 
 def working(site: Site) -> tuple[str, str]:
@@ -161,7 +161,7 @@ def test_a_paused_dag_is_409_with_what_to_do(simple: Server) -> None:
 
 
 @pytest.mark.parametrize(
-    "wish",
+    "body",
     [
         pytest.param({"mode": "everything"}, id="mode"),
         pytest.param({"mode": "full", "window_start": "2026-01-01T00:00:00Z"}, id="full-window"),
@@ -181,9 +181,9 @@ def test_a_paused_dag_is_409_with_what_to_do(simple: Server) -> None:
     ],
 )
 def test_a_wish_that_makes_no_sense_is_refused_at_once(
-    simple: Server, wish: dict[str, Any]
+    simple: Server, body: dict[str, Any]
 ) -> None:
-    assert code(start(simple, **wish)) == (422, "invalid-request")
+    assert code(start(simple, **body)) == (422, "invalid-request")
 
 
 def test_an_unknown_tenant_can_not_be_started(simple: Server) -> None:

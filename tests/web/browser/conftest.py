@@ -53,7 +53,7 @@ def complaints() -> list[str]:
 
 @pytest.fixture
 def sign_in(page_stack: PageStack, browser: Browser, complaints: list[str]) -> Iterator[SignIn]:
-    """Open a window of somebody who has signed in; of the administrator, if nobody is named."""
+    """Open a window of a user who has signed in, by default the administrator."""
     windows: list[BrowserContext] = []
 
     def sign_in(user: str = "", password: str = "", **options: Any) -> Page:

@@ -184,7 +184,7 @@ def _error(state: str) -> dict[str, str]:
 
 
 def _checkpoints(connection: psycopg.Connection, schema: str, key: str) -> None:
-    """The last few, from which a rate is told: 5,000 records every 8 s."""
+    """The last few, from which a rate is computed: 5,000 records every 8 s."""
     now = datetime.now(UTC)
     for chunk in range(6):
         ids = list(range(chunk * 5_000, (chunk + 1) * 5_000))

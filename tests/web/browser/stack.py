@@ -1,19 +1,18 @@
 """Airflow as far as the page needs it: its API server, real DAGs of a few tenants, and a warehouse.
 
-There is no scheduler: runs that are started stay queued, and nothing changes by itself.
+There is no scheduler: runs that are started stay queued, and nothing changes.
 """
 
 import json
 import os
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 
 import psycopg
 
-from include.ops.local.credentials import without_the_users_own
-from include.ops.local.processes import PROJECT_ROOT, free_port, python
-from include.ops.local.stack import COMPONENTS, LocalStack
+from include.ops.local.credentials import without_user_settings
+from include.ops.local.processes import free_port
+from include.ops.local.stack import LocalStack
 from include.warehouse.connection import DEFAULT_SCHEMA, Warehouse
 from include.warehouse.migrations import migrate
 from tests.support.databases import WITHOUT_DURABILITY
@@ -29,6 +28,8 @@ PARSED_TIMEOUT_S = 240
 
 class PageStack(LocalStack):
     """The stack with the users of these tests, and without what runs tasks."""
+
+    components = ("api-server", "dag-processor")
 
     @property
     def environment(self) -> dict[str, str]:
@@ -53,14 +54,8 @@ class PageStack(LocalStack):
     def warehouse(self) -> Warehouse:
         return Warehouse.from_url(self.postgres.dsn("warehouse"), DEFAULT_SCHEMA)
 
-    def start_airflow(self) -> None:
-        self._started_at = datetime.now(UTC)
-        for name in ("api-server", "dag-processor"):
-            command = python("-m", "airflow", *COMPONENTS[name])
-            self.programs.start(name, command, self.environment, PROJECT_ROOT)
-
-    def wait_until_healthy(self, timeout_s: float = PARSED_TIMEOUT_S) -> None:
-        self.wait_for_dags([dag_of(tenant) for tenant in REAL_TENANTS], timeout_s)
+    def wait_until_healthy(self) -> None:
+        self.wait_for_dags([dag_of(tenant) for tenant in REAL_TENANTS], PARSED_TIMEOUT_S)
 
     def know_by_name(self, tenants: Sequence[str]) -> None:
         """Add tenants whose DAGs Airflow lists, though it has never parsed them."""
@@ -75,7 +70,7 @@ class PageStack(LocalStack):
                 " where dag_id = %s",
                 [list(tenants), dag_of(REAL_TENANTS[0])],
             )
-            # nobody is there to do so
+            # no scheduler does so
             connection.execute(
                 "update dag set is_paused = dag_id = %s, next_dagrun_create_after ="
                 " date_trunc('day', now()) + interval '27 hours'",
@@ -87,7 +82,7 @@ def new_stack(state_dir: Path) -> PageStack:
     """Return a stack to be started; its warehouse has all tables and no rows once it runs."""
     write_tenants(state_dir, REAL_TENANTS)
     env = {
-        **without_the_users_own(os.environ),
+        **without_user_settings(os.environ),
         "HUBSPOT_DEALS_TENANTS_FILE": str(state_dir / "tenants.yaml"),
     }
     return PageStack(state_dir, free_port(), env, WITHOUT_DURABILITY)

@@ -1,4 +1,4 @@
-// A button that asks the API for something, once at a time, and tells what came of it.
+// A button that asks the API for something, once at a time, and shows the result.
 import { useState } from "preact/hooks";
 
 /** Return `{ run, busy, problem }`; *ask* is an async function. */

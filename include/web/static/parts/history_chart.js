@@ -78,7 +78,7 @@ function draw(element, history) {
   );
 }
 
-/** The legend tells of what is pointed at, else of the newest scan. */
+/** The legend shows the scan that is pointed at, else the newest one. */
 function showNewest(chart) {
   if (chart.legend.idx === null || chart.legend.idx === undefined) {
     chart.setLegend({ idx: chart.data[0].length - 1 }, false);

@@ -41,7 +41,7 @@ export function ProblemNotice({ problem, children }) {
   `;
 }
 
-/** Above what an earlier answer told, when there is no newer one. */
+/** Above an earlier answer, if there is no newer one. */
 export function Outdated({ problem }) {
   if (!problem) return null;
   return html`
@@ -57,7 +57,7 @@ export function Incident({ incident }) {
   return html`
     <${Notice} tone=${incident.kind === "warning" ? "warn" : "bad"}>
       <strong>${incident.error_type || incident.kind}</strong> since <${Moment} at=${incident.since} />.${" "}
-      The last scan tells why, and what to do.
+      The last scan shows why, and what to do.
     <//>
   `;
 }

@@ -1,4 +1,4 @@
-// A scan's state as a sign and a word: colour alone tells nothing.
+// A scan's state as a sign and a word: colour alone is not enough.
 import { html } from "../html.js";
 
 const STATES = {

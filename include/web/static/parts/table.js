@@ -38,7 +38,7 @@ function Cell({ column, row }) {
   return html`<td role="cell" class=${kind} data-label=${column.label}>${column.cell(row)}</td>`;
 }
 
-/** What tells more when pointed at lies above the row's link, so a click there is passed on. */
+/** Elements with a tooltip lie above the row's link, so a click on them is passed on. */
 function openRow(event) {
   if (!event.target.closest("a")) event.currentTarget.querySelector("a.row")?.click();
 }

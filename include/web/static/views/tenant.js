@@ -54,7 +54,7 @@ function Tenant({ tenant }) {
     html`<${Notice}>A scan is under way. <a href=${scanHref(tenant.running_scan_id)}>See how far it is</a><//>`}
     <${Incident} incident=${tenant.incident} />
     ${tenant.paused &&
-    html`<${Notice}>The DAG is paused: no scan starts by itself, and none can be started here.<//>`}
+    html`<${Notice}>The DAG is paused: no scan starts on schedule, and none can be started here.<//>`}
     <${Standing} tenant=${tenant} />
     <${History} history=${tenant.history} />
   `;

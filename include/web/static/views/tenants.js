@@ -29,7 +29,7 @@ const COLUMNS = [
     head: true,
     cell: (tenant) => html`
       <a class="row" href=${tenantHref(tenant.id)}>${tenant.id}</a>
-      ${tenant.paused && html`<span class="tag" title="Its DAG is paused: no scan starts by itself">paused</span>`}
+      ${tenant.paused && html`<span class="tag" title="Its DAG is paused: no scan starts on schedule">paused</span>`}
     `,
   },
   { label: "State", cell: (tenant) => html`<${State} state=${stateOf(tenant)} />` },

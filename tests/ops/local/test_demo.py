@@ -7,24 +7,32 @@ import pytest
 
 from include.errors import TenantsFileError
 from include.ops.local import demo
-from include.ops.local.demo import chosen, own_environment, run_own, with_token
-from include.ops.local.processes import PROJECT_ROOT, LocalError
+from include.ops.local.demo import chosen, run_environment, with_token
+from include.ops.local.demo import run as run_accounts
+from include.ops.local.processes import LocalError
 from include.ops.local.report import Report
 from include.tenants import Tenant, Tenants
 
 DEFAULT, ACME = Tenant(id="default"), Tenant(id="acme")
 
 
-def test_an_exported_variable_wins_over_the_file() -> None:
-    env = own_environment({"A": "file", "B": "file"}, {"A": "exported", "B": ""})
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project without files; `.env` is read from there."""
+    monkeypatch.setattr(demo, "PROJECT_ROOT", tmp_path)
+    return tmp_path
 
-    assert env == {"A": "exported", "B": "file"}
+
+def test_an_exported_variable_wins_over_the_file(project: Path) -> None:
+    (project / ".env").write_text("A=file\nB=file\n")
+
+    assert run_environment({"A": "exported", "B": ""}) == {"A": "exported", "B": "file"}
 
 
-def test_a_relative_tenants_file_starts_at_the_project() -> None:
-    env = own_environment({"HUBSPOT_DEALS_TENANTS_FILE": "include/tenants.yaml"}, {})
+def test_a_relative_tenants_file_starts_at_the_project(project: Path) -> None:
+    env = run_environment({"HUBSPOT_DEALS_TENANTS_FILE": "include/tenants.yaml"})
 
-    assert env["HUBSPOT_DEALS_TENANTS_FILE"] == str(PROJECT_ROOT / "include" / "tenants.yaml")
+    assert env["HUBSPOT_DEALS_TENANTS_FILE"] == str(project / "include" / "tenants.yaml")
 
 
 def test_the_plain_token_is_the_default_tenants() -> None:
@@ -55,22 +63,21 @@ class Stack:
 
     def __init__(self, state_dir: Path, airflow_port: int, env: dict[str, str]) -> None:
         self.env = env
+        self.postgres = self
 
     def require_free_port(self) -> None: ...
 
-    def start_postgres(self) -> None: ...
+    def start(self, *_: object) -> None: ...
 
 
 @pytest.fixture
-def scanned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
+def scanned(project: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
     """(environment, tenants) of each scan that would have been made."""
     scans: list[tuple[Any, ...]] = []
-    (tmp_path / "tenants.yaml").write_text("tenants: [{id: default}, {id: acme}]")
-    monkeypatch.setattr(demo, "PROJECT_ROOT", tmp_path)
+    (project / "tenants.yaml").write_text("tenants: [{id: default}, {id: acme}]")
     monkeypatch.setattr(demo, "LocalStack", Stack)
-    monkeypatch.setattr(demo, "orderly_end", lambda *_: nullcontext())
+    monkeypatch.setattr(demo, "orderly_end", lambda *_, detach: nullcontext())
     monkeypatch.setattr(demo, "_stored_connections", lambda _: set())
-    monkeypatch.setattr(demo, "start", lambda *_: None)
     monkeypatch.setattr(
         demo, "scan_and_show", lambda stack, tenants, *_: scans.append((stack.env, tenants))
     )
@@ -81,7 +88,7 @@ def run(tmp_path: Path, dotenv: str) -> str:
     """Do what `make run` does; returns what it prints."""
     (tmp_path / ".env").write_text(f"HUBSPOT_DEALS_TENANTS_FILE=tenants.yaml\n{dotenv}\n")
     out = StringIO()
-    run_own(tmp_path, {}, [], "once", Report(out))
+    run_accounts(tmp_path, {}, [], "once", Report(out))
     return out.getvalue()
 
 

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from include.ops.local.credentials import airflow_port, read_dotenv, without_the_users_own
+from include.ops.local.credentials import airflow_port, read_dotenv, without_user_settings
 from include.ops.local.processes import LocalError
 
 
@@ -56,7 +56,7 @@ def test_the_demo_sees_no_account_database_or_airflow_of_the_user() -> None:
         "PGHOST": "db.example.com",
     }
 
-    assert without_the_users_own(environ) == {"PATH": "/bin"}
+    assert without_user_settings(environ) == {"PATH": "/bin"}
 
 
 @pytest.mark.parametrize("value", ["http", "0", "65536", "-1", "5200.0"])

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 
 
 @dataclass
-class Tally:
-    """``phases``: in which victims were struck. ``reread``: pages a kill, of scans with kills."""
+class ChaosResult:
+    """``phases``: where workers were interrupted. ``reread``: pages read again for each kill."""
 
     scans: int = 0
     given_up: int = 0
@@ -16,8 +16,8 @@ class Tally:
     orphans_ended: Counter[str] = field(default_factory=Counter)
     reread: list[float] = field(default_factory=list)
 
-    def __add__(self, other: "Tally") -> "Tally":
-        return Tally(
+    def __add__(self, other: "ChaosResult") -> "ChaosResult":
+        return ChaosResult(
             *(getattr(self, name) + getattr(other, name) for name in self.__dataclass_fields__)
         )
 
@@ -25,7 +25,7 @@ class Tally:
         lines = [
             f"{self.scans} scans succeeded, {self.given_up} were given up;"
             f" {self.kills} attempts were killed, {self.orphans.total()} orphaned",
-            *(f"  {n:4} struck in {phase}" for phase, n in sorted(self.phases.items())),
+            *(f"  {n:4} interrupted in {phase}" for phase, n in sorted(self.phases.items())),
             *(f"  {n:4} orphans: {kind}" for kind, n in sorted(self.orphans.items())),
             *(f"  {n:4} orphans ended: {end}" for end, n in sorted(self.orphans_ended.items())),
         ]

@@ -1,0 +1,140 @@
+"""What of HubSpot's texts and numbers fits into PostgreSQL's types; what does not is None.
+
+What is read as a time is defined twice, here and in the SQL function `as_timestamptz`;
+tests/warehouse/tenant_views/test_values.py compares the two. docs/api-integration.md#values
+"""
+
+import json
+import math
+import re
+from datetime import UTC, datetime, timedelta
+from decimal import ROUND_HALF_UP, Context, Decimal
+from typing import Any
+
+#: An index row may have 2,704 bytes: of two such texts, the tenant, and what else there is.
+KEY_BYTES = 1_000
+MAX_INTEGER = 2**31 - 1
+MAX_BIGINT = 2**63 - 1
+#: Of a number in JSON. PostgreSQL's numeric has room for more.
+MAX_DIGITS = 1_000
+
+#: Ignored around numbers and times.
+BLANKS = " \t\n\r\f\v"
+MAX_NUMBER_LENGTH = 400
+
+_NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?")
+#: The parts of ISO 8601 that are read. `datetime.fromisoformat` reads more.
+_ISO_8601 = re.compile(
+    r"(?:"
+    r"(?:[0-9]{3}[1-9]|[0-9]{2}[1-9]0|[0-9][1-9]00|[1-9]000)-"
+    r"(?:(?:0[13578]|1[02])-(?:0[1-9]|[12][0-9]|3[01])|(?:0[469]|11)-(?:0[1-9]|[12][0-9]|30)"
+    r"|02-(?:0[1-9]|1[0-9]|2[0-8]))"
+    r"|(?:[0-9]{2}(?:0[48]|[2468][048]|[13579][26])|(?:0[48]|[2468][048]|[13579][26])00)-02-29"
+    r")(?:[Tt ](?:[01][0-9]|2[0-3]):[0-5][0-9](?::[0-5][0-9](?:\.[0-9]{1,9})?)?"
+    r"(?:[Zz]|[+-](?:0[0-9]|1[0-5])(?::?[0-5][0-9])?)?)?"
+)
+_FINER_THAN_US = re.compile(r"\.[0-9]{7,9}")
+#: `YYYY-MM-DDTHH:MM:SS.ffffff`: what is longer may have a finer fraction.
+_LENGTH_WITH_US = 26
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_US = timedelta(microseconds=1)
+_FIRST_MS, _END_MS = -62_135_596_800_000, 253_402_300_800_000
+_EXACT = Context(prec=2 * MAX_NUMBER_LENGTH)
+
+
+def number_of(value: str) -> Decimal:
+    """Return the number that a text says. Raises ValueError."""
+    text = value.strip(BLANKS)
+    if len(value) > MAX_NUMBER_LENGTH or not _NUMBER.fullmatch(text):
+        raise ValueError("not a number")
+    return Decimal(text)
+
+
+def to_timestamp(value: str) -> datetime:
+    """Return an aware UTC datetime, rounded to a microsecond. Raises ValueError."""
+    text = value.strip(BLANKS)
+    try:
+        if _ISO_8601.fullmatch(text):
+            return _of_iso_8601(text)
+        return _of_milliseconds(number_of(value))
+    except OverflowError as exc:
+        raise ValueError("outside the years 1 to 9999") from exc
+
+
+def to_moment(text: str | None) -> datetime | None:
+    """Return the time that a text says, or None."""
+    try:
+        return to_timestamp(text) if text else None
+    except ValueError:
+        return None
+
+
+def to_flag(text: object) -> bool | None:
+    # metadata values are strings: docs/api-integration.md#pipelines
+    return {"true": True, "false": False}.get(str(text).lower())
+
+
+def to_number(text: object) -> Decimal | None:
+    """Return the number that a text says, or None."""
+    try:
+        return number_of(str(text))
+    except ValueError:
+        return None
+
+
+def is_key(text: str) -> bool:
+    """Return whether a text fits into an index, beside another of its kind and the tenant."""
+    # most are short: no need to encode them
+    return len(text) <= KEY_BYTES // 4 or len(text.encode(errors="replace")) <= KEY_BYTES
+
+
+def to_integer(value: int | None) -> int | None:
+    """Return what fits into an integer."""
+    return value if value is not None and abs(value) <= MAX_INTEGER else None
+
+
+def to_bigint(value: int | None) -> int | None:
+    """Return what fits into a bigint."""
+    return value if value is not None and abs(value) <= MAX_BIGINT else None
+
+
+def to_json(raw: bytes | memoryview) -> Any:
+    """Decode JSON so that jsonb takes it: a number beyond all bounds, or what is nested too deep,
+    becomes the text that it is.
+    """
+    text = bytes(raw).decode(errors="replace")
+    try:
+        return json.loads(
+            text, parse_int=_json_number, parse_float=_json_number, parse_constant=str
+        )
+    except RecursionError:
+        return text
+
+
+def _json_number(text: str) -> int | float | str:
+    if len(text) > MAX_DIGITS:
+        return text
+    if text.lstrip("-").isdigit():
+        return int(text)
+    number = float(text)
+    return number if math.isfinite(number) else text
+
+
+def _of_iso_8601(text: str) -> datetime:
+    finer = _FINER_THAN_US.search(text) if len(text) > _LENGTH_WITH_US else None
+    if finer:
+        text = text.replace(finer[0], "")
+    moment = datetime.fromisoformat(text.upper())
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    elif moment.tzinfo is not UTC:
+        moment = moment.astimezone(UTC)
+    # as PostgreSQL rounds: in double precision, ties to even
+    return moment + round(float(finer[0]) * 1_000_000) * _US if finer else moment
+
+
+def _of_milliseconds(number: Decimal) -> datetime:
+    if not _FIRST_MS - 1 < number < _END_MS:
+        raise ValueError("outside the years 1 to 9999")
+    microseconds = _EXACT.multiply(number, Decimal(1_000)).to_integral_value(ROUND_HALF_UP)
+    return _EPOCH + int(microseconds) * _US
