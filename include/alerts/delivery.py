@@ -7,7 +7,6 @@ within the time that Airflow grants a callback. docs/alerts.md
 
 import html
 import logging
-import queue
 import re
 import threading
 import time
@@ -19,7 +18,13 @@ from typing import Any, Self, TypeVar
 from psycopg.rows import class_row
 
 from include.errors import AlertNotDeliveredError
-from include.tenants.model import Channel
+from include.tenants.model import (
+    AppriseChannel,
+    Channel,
+    SlackChannel,
+    SmtpChannel,
+    WebhookChannel,
+)
 from include.warehouse.connection import Warehouse
 
 #: Deliveries of an alert that are tried.
@@ -135,11 +140,10 @@ class Message:
 
     @classmethod
     def of_json(cls, document: Mapping[str, Any]) -> Self:
-        figures = document["figures"]
-        known = [name for name in FIGURES if name in figures]
-        names = [*known, *sorted(figures.keys() - set(known))]
         fields = {name: value for name, value in document.items() if name != "version"}
-        return cls(**{**fields, "figures": {name: figures[name] for name in names}})
+        figures = fields["figures"]
+        fields["figures"] = {name: figures[name] for name in sorted(figures, key=_place)}
+        return cls(**fields)
 
     @property
     def subject(self) -> str:
@@ -157,14 +161,28 @@ class Message:
         return "failure" if self.event in ("failure", "quality") else "warning"
 
     @property
+    def paragraphs(self) -> list[str]:
+        """The message: what happened, which scan, its figures, and where to look."""
+        runs = f" ({self.runs} runs)" if self.runs > 1 else ""
+        scan = {
+            "Scan": self.scan_id,
+            "Run": f"{self.dag_id}, {self.run_id}",
+            "When": self.at,
+            "Since": f"{self.since}{runs}",
+        }
+        figures = {name.replace("_", " ").capitalize(): n for name, n in self.figures.items()}
+        links = {label: self.links[name] for name, label in _LINKS.items() if name in self.links}
+        tables = [
+            "\n".join(f"{label}: {value}" for label, value in table.items())
+            for table in (scan, figures, links)
+            if table
+        ]
+        return [_sentences(self), *tables]
+
+    @property
     def text(self) -> str:
         """The whole message as plain text."""
-        blocks = ["\n".join(_sentences(self)), _table(self)]
-        if self.figures:
-            blocks.append("\n".join(f"{_label(k)}: {v}" for k, v in self.figures.items()))
-        if self.links:
-            blocks.append("\n".join(f"{_LINKS[name]}: {self.links[name]}" for name in self._shown))
-        return "\n\n".join(blocks) + "\n"
+        return "\n\n".join(self.paragraphs) + "\n"
 
     @property
     def html(self) -> str:
@@ -176,64 +194,28 @@ class Message:
 
     @property
     def slack_blocks(self) -> list[dict[str, Any]]:
-        """Block Kit; text that is not ours is escaped, so that it can't mention users."""
-        sections = ["\n".join(_sentences(self)), _table(self)]
-        links = " · ".join(f"<{self.links[name]}|{_LINKS[name]}>" for name in self._shown)
-        blocks: list[dict[str, Any]] = [
-            {
-                "type": "header",
-                "text": {"type": "plain_text", "text": self.subject[:150]},
-            }
-        ]
-        blocks += [_section(_for_slack(text)) for text in sections]
-        if self.figures:
-            figures = ", ".join(f"{_label(k).lower()} {v}" for k, v in self.figures.items())
-            blocks.append(
-                {
-                    "type": "context",
-                    "elements": [{"type": "mrkdwn", "text": _for_slack(figures)}],
-                }
-            )
-        return [*blocks, _section(links)] if links else blocks
-
-    @property
-    def _shown(self) -> list[str]:
-        return [name for name in _LINKS if name in self.links]
+        """Block Kit; the text is escaped, so that what HubSpot says can't mention users."""
+        blocks = [("header", "plain_text", self.subject[:150])]
+        for text in self.paragraphs:
+            escaped = html.escape(text, quote=False)
+            blocks.append(("section", "mrkdwn", escaped[:SLACK_TEXT_LIMIT]))
+        return [{"type": kind, "text": {"type": of, "text": text}} for kind, of, text in blocks]
 
 
-def _sentences(message: Message) -> list[str]:
+def _place(figure: str) -> tuple[int, str]:
+    return (FIGURES.index(figure) if figure in FIGURES else len(FIGURES)), figure
+
+
+def _sentences(message: Message) -> str:
     if message.event == "recovery":
-        return [message.why]
+        return message.why
     task = f" at {message.task_id}" if message.task_id else ""
     lines = [f"Tenant {message.tenant}: {_TITLES[message.event]}{task}.", "", message.why]
     if message.remedy:
         lines += ["", f"What to do: {message.remedy}"]
     if message.runbook:
         lines.append(f"More: {message.runbook}")
-    return lines
-
-
-def _table(message: Message) -> str:
-    runs = f" ({message.runs} runs)" if message.runs > 1 else ""
-    rows = {
-        "Scan": message.scan_id,
-        "Run": f"{message.dag_id}, {message.run_id}",
-        "When": message.at,
-        "Since": f"{message.since}{runs}",
-    }
-    return "\n".join(f"{name}: {value}" for name, value in rows.items())
-
-
-def _label(name: str) -> str:
-    return name.replace("_", " ").capitalize()
-
-
-def _section(text: str) -> dict[str, Any]:
-    return {"type": "section", "text": {"type": "mrkdwn", "text": text[:SLACK_TEXT_LIMIT]}}
-
-
-def _for_slack(text: str) -> str:
-    return html.escape(text, quote=False)
+    return "\n".join(lines)
 
 
 #: Of one request. SMTP's time-out is the connection's own (`timeout`, 30 s).
@@ -249,7 +231,7 @@ class DeliveryError(Exception):
 def send(channel: Channel, message: Message) -> None:
     """Send the message. Raises DeliveryError, whatever the reason."""
     try:
-        _SENDERS[channel.kind](channel, message)
+        _SENDERS[channel.kind](getattr(channel, channel.kind), message)
     except DeliveryError:
         raise
     except Exception as exc:  # noqa: BLE001 - providers raise whatever they like
@@ -257,10 +239,9 @@ def send(channel: Channel, message: Message) -> None:
         raise DeliveryError(_named(exc)) from None
 
 
-def _send_mail(channel: Channel, message: Message) -> None:
+def _send_mail(settings: SmtpChannel, message: Message) -> None:
     from airflow.providers.smtp.notifications.smtp import SmtpNotifier
 
-    settings = _require(channel.smtp)
     SmtpNotifier(
         to=list(settings.to),
         from_email=settings.sender,
@@ -277,21 +258,20 @@ def _send_mail(channel: Channel, message: Message) -> None:
     ).notify(_NO_CONTEXT)
 
 
-def _send_to_slack(channel: Channel, message: Message) -> None:
+def _send_to_slack(settings: SlackChannel, message: Message) -> None:
     from airflow.providers.slack.hooks.slack_webhook import SlackWebhookHook
 
     hook = SlackWebhookHook(
-        slack_webhook_conn_id=_require(channel.slack).connection,
+        slack_webhook_conn_id=settings.connection,
         timeout=TIMEOUT_S,
         logger=_SILENT,
     )
     _silent(hook).send(text=message.subject, blocks=message.slack_blocks, unfurl_links=False)
 
 
-def _post(channel: Channel, message: Message) -> None:
+def _post(settings: WebhookChannel, message: Message) -> None:
     from airflow.providers.http.hooks.http import HttpHook
 
-    settings = _require(channel.webhook)
     _silent(HttpHook(method="POST", http_conn_id=settings.connection)).run(
         endpoint=settings.endpoint,
         json=message.as_json(),
@@ -300,12 +280,12 @@ def _post(channel: Channel, message: Message) -> None:
     )
 
 
-def _send_by_apprise(channel: Channel, message: Message) -> None:
+def _send_by_apprise(settings: AppriseChannel, message: Message) -> None:
     import apprise
     from airflow.providers.apprise.hooks.apprise import AppriseHook
 
     # Not AppriseNotifier: it drops Apprise's answer, which says whether anything was sent.
-    hook = AppriseHook(_require(channel.apprise).connection)
+    hook = AppriseHook(settings.connection)
     services = apprise.Apprise()
     with _silent_apprise():
         hook.set_config_from_conn(hook.get_connection(hook.apprise_conn_id), services)
@@ -323,7 +303,7 @@ def _nothing(record: logging.LogRecord) -> bool:
     return False
 
 
-_SENDERS = {
+_SENDERS: dict[str, Callable[[Any, Message], None]] = {
     "smtp": _send_mail,
     "slack": _send_to_slack,
     "webhook": _post,
@@ -333,12 +313,6 @@ _NO_CONTEXT: Any = {}
 _SILENT = logging.getLogger(f"{__name__}.silent")
 # Not `disabled`: Airflow's configuration of logging would undo that.
 _SILENT.addFilter(_nothing)
-
-
-def _require(settings: T | None) -> T:
-    if settings is None:
-        raise DeliveryError("the channel has no settings")
-    return settings
 
 
 def _silent(hook: T) -> T:
@@ -385,16 +359,7 @@ class DeliveryBudget:
     left over.
     """
 
-    seconds: float = DELIVERY_TIMEOUT_S
-    clock: Callable[[], float] = time.monotonic
-    _spent: float = field(default=0.0, init=False)
-
-    @property
-    def left_s(self) -> float:
-        return max(0.0, self.seconds - self._spent)
-
-    def spend(self, since: float) -> None:
-        self._spent += self.clock() - since
+    left_s: float = DELIVERY_TIMEOUT_S
 
 
 @dataclass(frozen=True)
@@ -441,38 +406,27 @@ class Delivery:
 
         The messages of a channel keep their order. A thread that hangs is abandoned.
         """
-        started = self.budget.clock()
-        deadline = started + self.budget.left_s
-        answers: queue.Queue[tuple[int, str | None]] = queue.Queue()
-        by_channel: dict[str, list[tuple[int, Channel, Message]]] = {}
-        for number, (channel, message) in enumerate(messages):
-            by_channel.setdefault(channel.label, []).append((number, channel, message))
-        for of_channel in by_channel.values():
-            threading.Thread(
-                target=self._send_in_order, args=(of_channel, answers), daemon=True
-            ).start()
-        errors: list[str | None] = [f"no answer in {self.budget.left_s:.0f} s"] * len(messages)
-        for _ in messages:
-            try:
-                number, error = answers.get(timeout=max(0.0, deadline - self.budget.clock()))
-            except queue.Empty:
-                break
-            errors[number] = error
-        self.budget.spend(started)
-        return errors
+        started, budget_s = time.monotonic(), self.budget.left_s
+        errors: list[str | None] = [f"no answer in {budget_s:.0f} s"] * len(messages)
 
-    def _send_in_order(
-        self,
-        messages: list[tuple[int, Channel, Message]],
-        answers: "queue.Queue[tuple[int, str | None]]",
-    ) -> None:
-        for number, channel, message in messages:
-            try:
-                send(channel, message)
-            except DeliveryError as exc:
-                answers.put((number, str(exc)))
-            else:
-                answers.put((number, None))
+        def send_in_order(label: str) -> None:
+            for number, (channel, message) in enumerate(messages):
+                if channel.label == label:
+                    try:
+                        send(channel, message)
+                        errors[number] = None
+                    except DeliveryError as exc:
+                        errors[number] = str(exc)
+
+        labels = {channel.label for channel, _ in messages}
+        # daemons: a task's process must end although a channel hangs
+        threads = [threading.Thread(target=send_in_order, args=(x,), daemon=True) for x in labels]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(max(0.0, started + budget_s - time.monotonic()))
+        self.budget.left_s = max(0.0, started + budget_s - time.monotonic())
+        return errors.copy()  # an abandoned thread may still write to the list
 
     def _log(self, alert: Pending, error: str | None) -> None:
         event = alert.message["event"]

@@ -5,8 +5,7 @@ Alerts are kept in an outbox until they are delivered.
 """
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -37,7 +36,7 @@ from include.errors import (
     ScanCancelledError,
 )
 from include.tenants import AlertSettings, Tenant
-from include.warehouse.connection import Warehouse, WarehouseConnection, open_warehouse
+from include.warehouse.connection import WarehouseConnection, open_warehouse
 from include.warehouse.migrations import migrate
 from include.warehouse.scans import end_scan
 
@@ -194,16 +193,6 @@ _NOT_ALERTED = (OutdatedAttemptError, ScanCancelledError)
 
 
 @dataclass(frozen=True)
-class AlertTransaction:
-    """One transaction: the scan's row and the tenant's incidents."""
-
-    connection: WarehouseConnection
-    warehouse: Warehouse
-    incidents: Incidents
-    row: ScanRow | None
-
-
-@dataclass(frozen=True)
 class AlertDispatcher:
     """Records one event of a tenant, and sends its alerts."""
 
@@ -218,10 +207,10 @@ class AlertDispatcher:
         if error is None or isinstance(error, _NOT_ALERTED):
             return
 
-        def record(transaction: AlertTransaction) -> None:
-            if transaction.row is None or transaction.row.state not in ("cancelled", "succeeded"):
-                failed = transaction.row.checks.get("failed", ()) if transaction.row else ()
-                self._record(transaction, event_from_exception(error, failed))
+        def record(incidents: Incidents, row: ScanRow | None) -> None:
+            if row is None or row.state not in ("cancelled", "succeeded"):
+                failed = row.checks.get("failed", ()) if row else ()
+                self._record(incidents, row, event_from_exception(error, failed))
 
         if not self._record_and_deliver(record):
             self._send_unrecorded(event_from_exception(error))
@@ -236,16 +225,17 @@ class AlertDispatcher:
     def scan_succeeded(self) -> None:
         """Close what is over, send the all-clear, and open what the scan warns of."""
 
-        def record(transaction: AlertTransaction) -> None:
-            warned_of = transaction.row.checks.get("warned", ()) if transaction.row else ()
-            if transaction.row and warned_of:
-                event = warned(warned_of, transaction.row.warnings)
-                transaction.incidents.forget_warnings(self.run.scan_id, still=event.cause)
-                self._record(transaction, event)
+        def record(incidents: Incidents, row: ScanRow | None) -> None:
+            warned_of = row.checks.get("warned", ()) if row else ()
+            if row and warned_of:
+                event = warned(warned_of, row.warnings)
+                incidents.forget_warnings(self.run.scan_id, still=event.cause)
+                self._record(incidents, row, event)
             else:
-                transaction.incidents.forget_warnings(self.run.scan_id)
-            transaction.incidents.recover(
-                self.run.scan_id, lambda closed: self._all_clear(closed, transaction.row)
+                incidents.forget_warnings(self.run.scan_id)
+            incidents.recover(
+                self.run.scan_id,
+                lambda closed: self._message(_all_clear(self.tenant.id, closed), row, closed),
             )
 
         self._record_and_deliver(record)
@@ -253,7 +243,7 @@ class AlertDispatcher:
     def scan_waits(self, error: ComeBackLaterError) -> None:
         """The scan sleeps until HubSpot takes requests again."""
         event = event_from_exception(error)
-        self._record_and_deliver(lambda transaction: self._record(transaction, event))
+        self._record_and_deliver(lambda incidents, row: self._record(incidents, row, event))
 
     def deadline_missed(self) -> None:
         """The scan is late, unless it is over: runs that failed were alerted already.
@@ -262,82 +252,67 @@ class AlertDispatcher:
         """
         event = event_from_exception(late(self.tenant.id, self.tenant.deadline_s))
 
-        def record(transaction: AlertTransaction) -> None:
-            row = transaction.row
-            was_alerted = transaction.incidents.has_failure_of(self.run.scan_id)
+        def record(incidents: Incidents, row: ScanRow | None) -> None:
+            was_alerted = incidents.has_failure_of(self.run.scan_id)
             if row is None or not row.is_over or (row.state == "failed" and not was_alerted):
-                self._record(transaction, event)
+                self._record(incidents, row, event)
 
         if self.run.state not in ("success", "failed") and not self._record_and_deliver(record):
             self._send_unrecorded(event)
 
-    def _record_failed_run(self, transaction: AlertTransaction) -> None:
-        row = transaction.row
+    def _record_failed_run(self, incidents: Incidents, row: ScanRow | None) -> None:
         error = killed(self.tenant.id, self.run.task_id, self.run.reason)
         if row is None:
             # If an incident names the scan, the task's own callback has alerted, with the reason.
-            if not transaction.incidents.has_failure_of(self.run.scan_id):
+            if not incidents.has_failure_of(self.run.scan_id):
                 self._record(
-                    transaction, event_from_exception(unknown(self.tenant.id, self.run.task_id))
+                    incidents, row, event_from_exception(unknown(self.tenant.id, self.run.task_id))
                 )
         elif not row.is_over:
             # False: another callback was faster, and sends the alert.
             scan_id, ended_at = self.run.scan_id, self.run.ended_at
-            if end_scan(transaction.connection, scan_id, error, ended_at=ended_at):
-                self._record(transaction, event_from_exception(error))
-        elif row.state == "failed" and not transaction.incidents.has_failure_of(self.run.scan_id):
+            if end_scan(incidents.connection, scan_id, error, ended_at=ended_at):
+                self._record(incidents, row, event_from_exception(error))
+        elif row.state == "failed" and not incidents.has_failure_of(self.run.scan_id):
             failed, recorded = row.checks.get("failed", ()), row.error or ""
             # The REST API may have noticed first that the task was killed, and knows less.
             if recorded.startswith(type(error).__name__):
-                self._record(transaction, event_from_exception(error))
+                self._record(incidents, row, event_from_exception(error))
             else:
-                self._record(transaction, event_from_row(recorded, row.remedy or "", failed))
+                self._record(incidents, row, event_from_row(recorded, row.remedy or "", failed))
 
-    def _record(self, transaction: AlertTransaction, event: AlertEvent) -> None:
-        transaction.incidents.record(
-            event,
-            self.run.scan_id,
-            lambda incident: self._message(event, transaction.row, incident),
+    def _record(self, incidents: Incidents, row: ScanRow | None, event: AlertEvent) -> None:
+        incidents.record(
+            event, self.run.scan_id, lambda incident: self._message(event, row, [incident])
         )
 
-    def _record_and_deliver(self, record: Callable[[AlertTransaction], None]) -> bool:
+    def _record_and_deliver(self, record: Callable[[Incidents, ScanRow | None], None]) -> bool:
         """Record the event, then deliver the alerts of the outbox.
 
         False: PostgreSQL could not record the event, and nothing was delivered.
         """
+        tenant = self.tenant
         try:
-            with self._transaction() as transaction:
-                record(transaction)
-                warehouse = transaction.warehouse
+            warehouse = open_warehouse(tenant.id)
+            # the first scan of all may have failed before it made the tables
+            migrate(warehouse, tenant.id)
+            with warehouse.connect(tenant.id) as connection:
+                row = scan_row(connection, self.run.scan_id)
+                record(Incidents(connection, tenant.id, tenant.alerts), row)
         except (HubSpotDealsError, psycopg.Error) as exc:
-            known = isinstance(exc, HubSpotDealsError)
-            log.error(
-                "tenant %s: this event is in no incident: %s",
-                self.tenant.id,
-                exc if known else type(exc).__name__,
-            )
+            why = exc if isinstance(exc, HubSpotDealsError) else type(exc).__name__
+            log.error("tenant %s: this event is in no incident: %s", tenant.id, why)
             return False
         try:
-            self._delivery.of_outbox(Outbox(warehouse, self.tenant.id))
+            self._delivery.of_outbox(Outbox(warehouse, tenant.id))
         except HubSpotDealsError as exc:
-            log.error("tenant %s: alerts wait in the outbox: %s", self.tenant.id, exc)
+            log.error("tenant %s: alerts wait in the outbox: %s", tenant.id, exc)
         return True
-
-    @contextmanager
-    def _transaction(self) -> Iterator[AlertTransaction]:
-        tenant = self.tenant
-        warehouse = open_warehouse(tenant.id)
-        # the first scan of all may have failed before it made the tables
-        migrate(warehouse, tenant.id)
-        with warehouse.connect(tenant.id) as connection:
-            incidents = Incidents(connection, tenant.id, tenant.alerts)
-            row = scan_row(connection, self.run.scan_id)
-            yield AlertTransaction(connection, warehouse, incidents, row)
 
     def _send_unrecorded(self, event: AlertEvent) -> None:
         """Send an alert although PostgreSQL is down and cannot record it."""
         if event.kind in self.tenant.alerts.on and self.tenant.alerts.channels:
-            self._delivery.unrecorded(self._message(event, None, None))
+            self._delivery.unrecorded(self._message(event, None, []))
             self.run.note_alerted()
 
     @property
@@ -345,50 +320,34 @@ class AlertDispatcher:
         return Delivery(self.tenant.id, self.tenant.alerts.channels, self.budget)
 
     def _message(
-        self, event: AlertEvent, row: ScanRow | None, incident: Incident | None
+        self, event: AlertEvent, row: ScanRow | None, incidents: Sequence[Incident]
     ) -> Message:
-        now = datetime.now(UTC)
+        """Return an incident's alert, the all-clear of several, or an alert without an incident."""
+        now, is_over = datetime.now(UTC), event.kind == "recovery"
         return Message(
             event=event.kind,
-            round=incident.rounds if incident else 1,
+            round=incidents[0].rounds if incidents and not is_over else 1,
             tenant=self.tenant.id,
             dag_id=self.run.dag_id,
             run_id=self.run.run_id,
             scan_id=self.run.scan_id,
             task_id=self.run.task_id,
-            error_type=event.error_type,
+            error_type=event.error_type or None,
             why=event.why,
             remedy=event.remedy,
-            runbook=f"{RUNBOOK}#{event.heading}",
-            at=_iso(incident.last_seen_at if incident else now),
-            since=_iso(incident.opened_at if incident else now),
-            runs=incident.runs if incident else 1,
+            runbook=f"{RUNBOOK}#{event.heading}" if event.heading else None,
+            at=_iso(incidents[0].last_seen_at if incidents and not is_over else now),
+            since=_iso(incidents[0].opened_at if incidents else now),
+            runs=sum(incident.runs for incident in incidents) or 1,
             figures=row.figures if row else {},
             links=self.run.links,
         )
 
-    def _all_clear(self, closed: Sequence[Incident], row: ScanRow | None) -> Message:
-        what = ", ".join(dict.fromkeys(incident.error_type for incident in closed))
-        runs = sum(incident.runs for incident in closed)
-        return Message(
-            event="recovery",
-            round=1,
-            tenant=self.tenant.id,
-            dag_id=self.run.dag_id,
-            run_id=self.run.run_id,
-            scan_id=self.run.scan_id,
-            task_id=self.run.task_id,
-            error_type=None,
-            why=f"Tenant {self.tenant.id}: all clear. The scan succeeded, and this is over: "
-            f"{what}.",
-            remedy="",
-            runbook=None,
-            at=_iso(datetime.now(UTC)),
-            since=_iso(closed[0].opened_at),
-            runs=runs,
-            figures=row.figures if row else {},
-            links=self.run.links,
-        )
+
+def _all_clear(tenant_id: str, closed: Sequence[Incident]) -> AlertEvent:
+    what = ", ".join(dict.fromkeys(incident.error_type for incident in closed))
+    why = f"Tenant {tenant_id}: all clear. The scan succeeded, and this is over: {what}."
+    return AlertEvent("recovery", error_type="", cause="", why=why, remedy="", heading="")
 
 
 def _iso(moment: datetime) -> str:

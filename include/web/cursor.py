@@ -12,6 +12,7 @@ _CHECK_BYTES = 9
 _MAX_LENGTH = 2_000
 _ANYTHING = TypeAdapter[Any](Any)
 T = TypeVar("T")
+_ANY = TypeAdapter[object](object)
 
 
 class InvalidCursorError(Problem):

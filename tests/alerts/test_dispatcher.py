@@ -413,7 +413,7 @@ def test_a_deadline_is_alerted_however_long_the_triggerer_has_lived(
     file = tmp_path / "tenants.yaml"
     file.write_text("[{id: acme, deadline_s: 60, alerts: {channels: [{webhook: }]}}]")
     monkeypatch.setenv("HUBSPOT_DEALS_TENANTS_FILE", str(file))
-    monkeypatch.setattr(DELIVERY_BUDGET, "_spent", 1e6)
+    monkeypatch.setattr(DELIVERY_BUDGET, "left_s", 0.0)
     begun(warehouse)
     late = {"dag_id": "hubspot_deals__acme", "dag_run_id": "manual__1", "state": "running"}
 

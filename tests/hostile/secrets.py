@@ -714,9 +714,9 @@ def _alert(world: World, channel: dict[str, Any], environ: Mapping[str, str]) ->
     tenant = Tenant.model_validate({"id": TENANT, "alerts": {"channels": [channel]}})
     world.saw("repr", repr(tenant))
     run = Run(tenant.dag_id, world.run_of_letters(), error=TokenRejectedError("no"))
-    AlertDispatcher(tenant, run, DeliveryBudget(seconds=5)).task_failed()
+    AlertDispatcher(tenant, run, DeliveryBudget(5)).task_failed()
     with mock.patch.dict(os.environ, {"DATABASE_URL": "postgresql://127.0.0.1:1/x"}):
-        AlertDispatcher(tenant, run, DeliveryBudget(seconds=5)).task_failed()
+        AlertDispatcher(tenant, run, DeliveryBudget(5)).task_failed()
 
 
 def _alert_cases() -> Iterator[Case]:
