@@ -11,6 +11,7 @@ from typing import Any
 os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="hubspot_deals_tests_airflow_")
 os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
 
+import hypothesis
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
@@ -28,6 +29,10 @@ from tests.support.databases import (
 )
 
 Serve = Callable[..., HubSpotSimulator]
+
+# By default an example that takes longer than 200 ms fails: on a busy machine any may.
+hypothesis.settings.register_profile("tests", deadline=None)
+hypothesis.settings.load_profile("tests")
 
 _numbers = itertools.count(1)
 

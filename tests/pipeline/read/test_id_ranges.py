@@ -50,7 +50,7 @@ def clustered(rng: random.Random, clusters: int, size: int) -> list[int]:
     return sorted({start + n * rng.randint(1, 3) for start in starts for n in range(size)})
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.integers(0, 2**32), st.integers(1, 20), st.integers(0, 6), st.integers(1, 900))
 def test_every_id_is_read_exactly_once_however_ids_lie(
     seed: int, readers: int, clusters: int, size: int

@@ -263,7 +263,7 @@ _texts = st.builds(
 )
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=60, derandomize=True)
 @given(texts=st.lists(_texts, min_size=50, max_size=200))
 def test_python_and_postgresql_agree_about_any_text(
     connection: psycopg.Connection, texts: list[str]
@@ -273,7 +273,7 @@ def test_python_and_postgresql_agree_about_any_text(
     assert dict(zip(texts, found, strict=True)) == {text: to_moment(text) for text in texts}
 
 
-@settings(max_examples=30, deadline=None, derandomize=True)
+@settings(max_examples=30, derandomize=True)
 @given(texts=st.lists(st.one_of(_numbers, _texts), min_size=50, max_size=200))
 def test_python_and_postgresql_agree_about_numbers(
     connection: psycopg.Connection, texts: list[str]
