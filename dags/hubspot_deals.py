@@ -48,7 +48,7 @@ from airflow.sdk.exceptions import AirflowRescheduleException
 from include.alerts.callbacks import Callbacks
 from include.dag import ScanLink, deals_asset, emit, params_of
 from include.errors import ComeBackLaterError, ConfigError, ContractError, QualityError
-from include.metrics import counted
+from include.metrics import record_outcome
 from include.scan import Scan
 from include.tenants import Tenant, load_tenants
 from include.tenants.model import DAG_ID_PREFIX
@@ -120,7 +120,7 @@ def build_dag(tenant: Tenant) -> None:
             from include.pipeline.validate_token import validate_token
 
             scan = Scan.of_run(tenant, dag_run, params)
-            with reschedule_until(alerts), counted(scan):
+            with reschedule_until(alerts), record_outcome(scan):
                 return validate_token(scan)
 
         # one extraction of a tenant at a time, backfills included
@@ -138,7 +138,7 @@ def build_dag(tenant: Tenant) -> None:
             scan = Scan.of_run(tenant, dag_run, params)
             # shown in the UI; what a retry goes on from is in PostgreSQL, with the rows
             show = partial(task_state_store.set, "checkpoint") if task_state_store else None
-            with reschedule_until(alerts), counted(scan):
+            with reschedule_until(alerts), record_outcome(scan):
                 return extract_deals(scan, params["checkpoint_pages"], show)
 
         @task(outlets=[deals_asset(tenant)], on_success_callback=alerts.scan_succeeded)
@@ -153,7 +153,7 @@ def build_dag(tenant: Tenant) -> None:
             from include.pipeline.check_quality import check_quality
 
             scan = Scan.of_run(tenant, dag_run, params)
-            with counted(scan):
+            with record_outcome(scan):
                 checked = check_quality(scan)
             if outlet_events is not None:
                 emit(outlet_events, tenant, checked["scan"])

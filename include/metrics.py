@@ -36,7 +36,7 @@ def timed(name: str, took_s: float, **tags: str) -> None:
 
 
 @contextmanager
-def counted(scan: Scan) -> Iterator[None]:
+def record_outcome(scan: Scan) -> Iterator[None]:
     """Count what becomes of a scan if the block, a task, does not end well."""
     tags = {"tenant": scan.tenant.id, "mode": scan.mode}
     try:
