@@ -11,7 +11,7 @@ from airflow.sdk._shared.observability.metrics.base_stats_logger import NoStatsL
 from airflow.sdk.observability import stats
 
 from include.errors import DailyLimitError, HubSpotUnavailableError, TokenRejectedError
-from include.metrics import count, counted, gauge, timed
+from include.metrics import count, gauge, record_outcome, timed
 from tests.conftest import Serve
 from tests.hubspot_simulator import portals
 from tests.support.scans import run, scan
@@ -76,14 +76,14 @@ def test_nothing_is_sent_for_nothing(sent: Sent) -> None:
     ],
 )
 def test_what_becomes_of_a_scan_is_counted(sent: Sent, error: Exception, name: str) -> None:
-    with pytest.raises(type(error)), counted(scan()):
+    with pytest.raises(type(error)), record_outcome(scan()):
         raise error
 
     assert sent == [("counter", f"hubspot_deals.{name}", 1, {"tenant": "acme", "mode": "auto"})]
 
 
 def test_a_task_that_ends_well_is_not_the_end_of_a_scan(sent: Sent) -> None:
-    with counted(scan()):
+    with record_outcome(scan()):
         pass
 
     assert sent == []
