@@ -230,8 +230,8 @@ def test_every_field_of_the_webhooks_json_is_documented() -> None:
     assert rows == ["version", *Message.__dataclass_fields__]
 
 
-def test_every_event_that_alerts_tell_is_documented() -> None:
-    rows = [row[0] for row in table_rows(section(DOCS / "alerts.md", "What is told"))]
+def test_every_event_of_alerts_is_documented() -> None:
+    rows = [row[0] for row in table_rows(section(DOCS / "alerts.md", "Events"))]
 
     assert sorted(rows) == sorted(get_args(AlertKind))
 
