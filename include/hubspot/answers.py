@@ -203,6 +203,11 @@ class Account(msgspec.Struct, rename="camel"):
     time_zone: str = "UTC"
     #: STANDARD, DEVELOPER_TEST, SANDBOX or APP_DEVELOPER.
     account_type: str = ""
+    company_currency: str | None = None
+    additional_currencies: msgspec.Raw = _EMPTY_LIST
+    #: The hublet: na1, eu1 …
+    data_hosting_location: str | None = None
+    ui_domain: str | None = None
 
 
 class TokenInfo(msgspec.Struct, rename="camel"):
@@ -230,6 +235,8 @@ class Stage(msgspec.Struct, rename="camel"):
     id: str
     label: str | None = None
     display_order: int | None = None
+    created_at: str | None = None
+    updated_at: str | None = None
     metadata: dict[str, Any] = {}
 
 

@@ -23,7 +23,12 @@ from include.warehouse.connection import Warehouse, open_warehouse
 from include.warehouse.fencing import tenant_lease
 from include.warehouse.oauth_tokens import SharedTokens
 from include.warehouse.rate_limits import SharedLimits
-from include.warehouse.reference_data import add_unlisted_stages, save_owners, save_pipelines
+from include.warehouse.reference_data import (
+    add_unlisted_stages,
+    save_account,
+    save_owners,
+    save_pipelines,
+)
 from include.warehouse.scans import ScanLog
 from include.warehouse.tenant_views.plan import tenant_schema
 from include.warehouse.tenant_views.views import publish_views
@@ -97,7 +102,8 @@ def _extract(
             daily_quota_share=tenant.daily_quota_share,
         )
         resources.callback(_count_requests, scan, client)
-        portal_id = client.account().portal_id
+        account = client.account()
+        portal_id = account.portal_id
         require_same_portal(warehouse, scan, portal_id)
 
         @cache
@@ -108,6 +114,7 @@ def _extract(
             return resources.enter_context(DltLoader(warehouse, tenant.id, lock))
 
         context = _start(scan_log, client, portal_id)
+        save_account(warehouse, scan, account)
         _read_reference_data(context)
         deals, *others = tenant.crm_objects
         scan_one = partial(

@@ -1,4 +1,4 @@
-"""A portal's owners, pipelines with their stages, and property definitions."""
+"""A portal's account facts, owners, pipelines with their stages, and property definitions."""
 
 import logging
 from collections.abc import Iterable, Sequence
@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from include.hubspot.answers import Owner, Pipeline, PropertyDefinition, decode_definition
+from include.hubspot.answers import Account, Owner, Pipeline, PropertyDefinition, decode_definition
 from include.scan import Scan
 from include.warehouse.connection import Warehouse, WarehouseConnection
 from include.warehouse.rows import left_out, mark_missing, upsert
@@ -20,6 +20,28 @@ from include.warehouse.values import (
     to_moment,
     to_number,
 )
+
+
+def save_account(warehouse: Warehouse, scan: Scan, account: Account) -> None:
+    """Upsert the facts of the account that the tenant is loaded from."""
+    with warehouse.connect(scan.tenant.id) as connection:
+        upsert(
+            connection,
+            "accounts",
+            ("_tenant_id",),
+            [
+                {
+                    "_tenant_id": scan.tenant.id,
+                    "portal_id": account.portal_id,
+                    "time_zone": account.time_zone,
+                    "company_currency": account.company_currency,
+                    "additional_currencies": to_json(account.additional_currencies) or [],
+                    "account_type": account.account_type or None,
+                    "hublet": account.data_hosting_location,
+                    "ui_domain": account.ui_domain,
+                }
+            ],
+        )
 
 
 def save_owners(warehouse: Warehouse, scan: Scan, owners: Iterable[Owner]) -> list[str]:
@@ -125,6 +147,8 @@ def _stage_rows(pipelines: Sequence[Pipeline]) -> list[dict[str, Any]]:
             "probability": to_number(stage.metadata.get("probability")),
             "display_order": to_integer(stage.display_order),
             "listed": True,
+            "created_at": to_moment(stage.created_at),
+            "updated_at": to_moment(stage.updated_at),
         }
         for pipeline in pipelines
         for stage in pipeline.stages or ()

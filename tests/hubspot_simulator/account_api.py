@@ -44,7 +44,7 @@ def account(portal: Portal, request: Request) -> Answer:
             "accountType": portal.account_type,
             "timeZone": portal.time_zone,
             "companyCurrency": portal.currency,
-            "additionalCurrencies": [],
+            "additionalCurrencies": portal.additional_currencies,
             "utcOffset": f"{sign}{minutes // 60:02d}:{minutes % 60:02d}",
             "utcOffsetMilliseconds": seconds * 1_000,
             "uiDomain": f"{host}.hubspot.com",

@@ -32,6 +32,7 @@ class Portal:
     account_type: Literal["STANDARD", "DEVELOPER_TEST", "SANDBOX", "APP_DEVELOPER"] = "STANDARD"
     time_zone: str = "US/Eastern"
     currency: str = "USD"
+    additional_currencies: tuple[str, ...] = ()
     data_hosting: str = "na1"
     #: "id": a plain number, last id + 1. "last id": the last id itself, which then does not come
     #: again. "opaque": text without a meaning.

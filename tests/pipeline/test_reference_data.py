@@ -34,6 +34,56 @@ def rows(warehouse: Warehouse, table: str, where: str = "true") -> list[dict[str
     return query(warehouse, f"select * from {table} where _tenant_id = 'acme' and {where}")
 
 
+# The account
+
+
+def test_facts_of_the_account_are_kept_and_follow_it(warehouse: Warehouse, portal: Portal) -> None:
+    portal.time_zone, portal.currency = "Europe/Berlin", "EUR"
+    portal.additional_currencies = ("USD", "CHF")
+    run(scan("1"))
+    portal.currency = "CHF"
+
+    run(scan("2"))
+
+    (account,) = rows(warehouse, "accounts")
+    assert account["portal_id"] == portal.portal_id
+    assert account["time_zone"] == "Europe/Berlin"
+    assert account["company_currency"] == "CHF"
+    assert account["additional_currencies"] == ["USD", "CHF"]
+    assert (account["hublet"], account["ui_domain"]) == ("na1", "app.hubspot.com")
+    assert account["first_seen_at"] < account["last_seen_at"]
+
+
+def test_an_account_that_hubspot_says_little_of_is_kept(
+    warehouse: Warehouse, portal: Portal
+) -> None:
+    portal.currency = None  # type: ignore[assignment]
+    portal.additional_currencies = None  # type: ignore[assignment]
+
+    run(scan())
+
+    (account,) = rows(warehouse, "accounts")
+    assert (account["company_currency"], account["additional_currencies"]) == (None, [])
+
+
+def test_a_close_date_is_a_day_in_the_accounts_time_zone(
+    warehouse: Warehouse, portal: Portal
+) -> None:
+    portal.time_zone = "Asia/Tokyo"
+    deal = portal.live_ids()[0]
+    portal.update(deal, closedate="2025-03-31T15:30:00Z")
+    run(scan())
+
+    with warehouse.connect() as connection:
+        (day,) = connection.execute(
+            f"select (closedate at time zone time_zone)::date from {warehouse.schema}__acme.deals,"
+            f" {warehouse.schema}__acme.account where deal_id = %s",
+            [deal],
+        ).fetchone() or (None,)
+
+    assert str(day) == "2025-04-01"
+
+
 # Pipelines and stages
 
 
@@ -46,6 +96,9 @@ def test_pipelines_and_stages_are_those_of_the_portal(warehouse: Warehouse, port
     assert set(stages) == {stage["id"] for stage in portal.pipelines[0]["stages"]}
     assert (stages["closedwon"]["is_closed"], stages["closedwon"]["probability"]) == (True, 1)
     assert stages["contractsent"]["display_order"] == 4
+    (sent,) = (s for s in portal.pipelines[0]["stages"] if s["id"] == "closedwon")
+    assert stages["closedwon"]["created_at"] == datetime.fromisoformat(sent["createdAt"])
+    assert stages["closedwon"]["updated_at"] == datetime.fromisoformat(sent["updatedAt"])
 
 
 def test_a_stage_that_deals_still_hold_is_there_though_the_portal_lists_it_no_more(

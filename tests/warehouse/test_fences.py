@@ -16,6 +16,7 @@ from tests.support.waiting import until
 
 SCAN = scan()
 FENCED = (
+    "accounts",
     "associations",
     "deal_pipelines",
     "deal_stages",

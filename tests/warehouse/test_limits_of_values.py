@@ -46,7 +46,13 @@ def test_owners(warehouse: Warehouse) -> None:
 
 def test_pipelines_and_stages(warehouse: Warehouse) -> None:
     stages = [
-        Stage(LONGEST_KEY, LONG, 2**40, {"probability": "1e400000", "isClosed": LONG}),
+        Stage(
+            LONGEST_KEY,
+            LONG,
+            2**40,
+            created_at=LONG,
+            metadata={"probability": "1e400000", "isClosed": LONG},
+        ),
         Stage(LONG),
     ]
     pipelines = [Pipeline(LONGEST_KEY, LONG, -(2**40), stages=stages), Pipeline(LONG)]

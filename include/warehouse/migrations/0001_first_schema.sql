@@ -415,6 +415,32 @@ comment on column {schema}.history_reads.properties is
 
 -- What records refer to -----------------------------------------------------------------------
 
+create table {schema}.accounts (
+    _tenant_id text primary key,
+    portal_id bigint not null,
+    time_zone text not null,
+    company_currency text,
+    additional_currencies jsonb not null,
+    account_type text,
+    hublet text,
+    ui_domain text,
+    first_seen_at timestamptz not null default now(),
+    last_seen_at timestamptz not null default now()
+);
+comment on table {schema}.accounts is
+    'Facts of the HubSpot account that a tenant is loaded from, as of its last scan.';
+comment on column {schema}.accounts.portal_id is 'HubSpot''s id of the account (portal).';
+comment on column {schema}.accounts.time_zone is
+    'IANA name. HubSpot''s UI shows close dates in this time zone.';
+comment on column {schema}.accounts.company_currency is
+    'Code of the company currency: of `deals.amount_in_home_currency`.';
+comment on column {schema}.accounts.additional_currencies is
+    'Codes of the other currencies that the account uses.';
+comment on column {schema}.accounts.account_type is
+    '`STANDARD`, `DEVELOPER_TEST`, `SANDBOX` or `APP_DEVELOPER`.';
+comment on column {schema}.accounts.hublet is 'Where HubSpot hosts the data: `na1`, `eu1` …';
+comment on column {schema}.accounts.ui_domain is 'Host of HubSpot''s UI for this account.';
+
 create table {schema}.deal_pipelines (
     _tenant_id text not null,
     pipeline_id text not null,
@@ -445,6 +471,8 @@ create table {schema}.deal_stages (
     _scan_id text not null,
     display_order integer,
     listed boolean not null default true,
+    created_at timestamptz,
+    updated_at timestamptz,
     first_seen_at timestamptz not null default now(),
     last_seen_at timestamptz not null default now(),
     primary key (_tenant_id, pipeline_id, stage_id)
@@ -460,6 +488,7 @@ comment on column {schema}.deal_stages.probability is
     'The stage''s `metadata.probability`; 1 in a closed stage means won.';
 comment on column {schema}.deal_stages._scan_id is
     'The last scan in which HubSpot listed the stage, or in which a deal held it.';
+comment on column {schema}.deal_stages.created_at is 'As HubSpot states it.';
 comment on column {schema}.deal_stages.listed is
     'False: HubSpot no longer lists it, or never did; deals may still hold it.';
 
@@ -805,7 +834,7 @@ declare
     target text;
 begin
     foreach target in array array['deals', 'records', 'associations', 'property_history',
-                                  'history_reads', 'deal_pipelines', 'deal_stages', 'owners',
+                                  'history_reads', 'accounts', 'deal_pipelines', 'deal_stages', 'owners',
                                   'property_definitions', 'scan_objects', 'scan_chunks']
     loop
         execute format(

@@ -42,7 +42,8 @@ _CONVERSIONS_TO: dict[str, str | None] = {
 FIXED_VIEWS = frozenset(
     {
         *("deals", "deals_all", "deal_properties", "deal_associations", "deal_property_history"),
-        *("deal_pipelines", "deal_stages", "owners", "scans", "scan_objects", "quality_results"),
+        *("account", "deal_pipelines", "deal_stages", "owners"),
+        *("scans", "scan_objects", "quality_results"),
     }
 )
 
@@ -243,6 +244,7 @@ class ViewPlan:
             "Give it another name in the tenants file."
             for name in skipped
         ]
+        yield self._of_table("account", "accounts", {"_tenant_id": self._tenant_id})
         for table in ("deal_pipelines", "deal_stages", "owners"):
             yield self._of_table(table, table, {"_tenant_id": self._tenant_id})
         for table in ("scans", "scan_objects", "quality_results"):
