@@ -177,7 +177,7 @@ class HubSpotHook(BaseHook):
             f"connection {self.hubspot_conn_id}: requests to {url.hostname} would go in plain "
             "text, and the token with them.",
             tenant_id=self.tenant_id,
-            remedy="Write the host with https://. Where nobody else can read or change what is "
+            remedy="Write the host with https://. Where no third party can read or change what is "
             "sent, set the extra allow_plain_http (HUBSPOT_ALLOW_PLAIN_HTTP) to true.",
         )
 

@@ -389,10 +389,7 @@ class Transport(Http):
     ) -> Answer:
         """Send a request when the limits allow it, and learn from its answer's headers."""
         self._leave_quota_to_others()
-        if also:
-            self.limiter.wait_with(also)
-        else:
-            self.limiter.wait()
+        self.limiter.acquire(also)
         with self._counting:
             self.requests += 1
         sent_at = time.monotonic()

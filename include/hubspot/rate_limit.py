@@ -298,24 +298,26 @@ class RateLimiter:
         """How many requests a second the limit allows, as far as it is known."""
         return 1 / self._schedule.interval_s
 
-    def wait(self) -> float:
-        """Return when one request may be sent, and the slot it has, by the clock."""
-        while not self.wait_until(slot := self.take()):
-            pass
-        return slot
+    def acquire(self, also: "RateLimiter | None" = None) -> float:
+        """Wait until one request may be sent; return its slot, by the clock.
 
-    def wait_with(self, also: "RateLimiter") -> None:
-        """Return when one request may be sent that takes a slot of *also* as well."""
-        for _ in range(_TRIES_FOR_BOTH):
-            theirs = also.wait()
+        :param also: a second limit, of which the request takes a slot too.
+        """
+        tries = _TRIES_FOR_BOTH
+        while also and tries:
+            tries -= 1
+            theirs = also.acquire()
             ours = self.take()
             if ours - theirs > LATE_S:
                 # The queue here is long: by then the other slot will be too old.
                 theirs = also.take(not_before=ours)
             if theirs - ours <= LATE_S and self.wait_until(max(theirs, ours)):
-                return
-        # Both are crowded. Requests that used the other limit meanwhile did not use this one.
-        self.wait()
+                return max(theirs, ours)
+        # With two limits: both are crowded. Requests that used the other one meanwhile did not use
+        # this one.
+        while not self.wait_until(slot := self.take()):
+            pass
+        return slot
 
     def wait_until(self, slot: float) -> bool:
         """Sleep until *slot*, and return whether it can still be used."""

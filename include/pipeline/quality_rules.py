@@ -201,7 +201,7 @@ RULES = (
             where {of_this_scan} and archived and archived_at is null
         """,
         severity=Severity.WARN,
-        why="without it nobody can tell when the deal left the pipeline",
+        why="without it, the day on which the deal left the pipeline is unknown",
     ),
     Rule(
         name="stages_known_to_the_portal",

@@ -61,8 +61,8 @@ def test_waits_for_its_slot() -> None:
     clock = Clock()
     limiter = limiter_of(clock, rule=Rule(2))
 
-    limiter.wait()
-    limiter.wait()
+    limiter.acquire()
+    limiter.acquire()
 
     assert clock.now_s - 1000 == pytest.approx(10.3 / 2)
 
@@ -73,7 +73,7 @@ def test_a_slot_met_late_is_thrown_away_for_a_new_one() -> None:
     limiter = limiter_of(clock, limits)
     clock.oversleep_s = [LATE_S + 0.01]
 
-    slot = limiter.wait()
+    slot = limiter.acquire()
 
     assert len(limits.demands) == 2
     assert clock.now_s - slot <= LATE_S
@@ -83,14 +83,14 @@ def test_what_headers_say_goes_along_with_the_next_reservation() -> None:
     clock = Clock()
     limits = Recorded(clock)
     limiter = limiter_of(clock, limits)
-    limiter.wait()
+    limiter.acquire()
     sent_at = clock.now_s
     clock.now_s += 0.2
 
     limiter.learn(HEADERS, sent_at)
     clock.now_s += 1.0
-    limiter.wait()
-    limiter.wait()
+    limiter.acquire()
+    limiter.acquire()
 
     first, second, third = (demand.headers for demand in limits.demands)
     assert (first, third) == (None, None)
@@ -108,7 +108,7 @@ def test_a_senseless_header_changes_nothing(value: str) -> None:
     limiter = limiter_of(clock, limits)
 
     limiter.learn({"X-HubSpot-RateLimit-Max": value}, clock.now_s)
-    limiter.wait()
+    limiter.acquire()
 
     assert limits.demands[0].headers is None
 
@@ -121,7 +121,7 @@ def test_an_interval_that_would_stop_everything_is_not_believed(value: str) -> N
     headers = {"X-HubSpot-RateLimit-Max": "190"}
 
     limiter.learn({**headers, "X-HubSpot-RateLimit-Interval-Milliseconds": value}, clock.now_s)
-    limiter.wait()
+    limiter.acquire()
 
     assert limits.demands[0].headers is not None
     assert limits.demands[0].headers.window_s is None
@@ -134,7 +134,7 @@ def test_a_limit_far_above_our_pace_is_asked_for_once_for_many_requests() -> Non
     limiter.learn({**HEADERS, "X-HubSpot-RateLimit-Max": "1000000"}, clock.now_s)
 
     for _ in range(500):
-        limiter.wait()
+        limiter.acquire()
         clock.now_s += 0.001
 
     assert len(limits.demands) <= 10
@@ -147,7 +147,7 @@ def test_a_limit_that_is_used_up_is_not_reserved_ahead() -> None:
     limiter.learn(HEADERS, clock.now_s)
 
     for _ in range(5):
-        limiter.wait()
+        limiter.acquire()
 
     assert [demand.permits for demand in limits.demands] == [1] * 5
 
@@ -160,7 +160,7 @@ def test_a_429_throws_away_what_was_reserved() -> None:
     limiter.hold(10.0)
 
     assert not limiter.wait_until(slot)
-    limiter.wait()
+    limiter.acquire()
     assert clock.now_s >= 1010
 
 
@@ -172,7 +172,7 @@ def test_a_search_takes_a_turn_at_both_limits() -> None:
     sent = []
 
     for _ in range(20):
-        app.wait_with(searches)
+        app.acquire(also=searches)
         sent.append(clock.now_s)
 
     assert {demand.key for demand in limits.demands} == {"app", "search"}
@@ -186,7 +186,7 @@ def test_a_search_that_waited_for_the_app_meets_a_slot_of_the_search_limit() -> 
     searches = RateLimiter(limits, lambda: "search", search_rule(), clock=clock, sleep=clock.sleep)
     limits.reserve(Reservation("app", Rule(), 60))
 
-    app.wait_with(searches)
+    app.acquire(also=searches)
 
     assert [d.not_before_s > 1 for d in limits.demands if d.key == "search"] == [False, True]
 
