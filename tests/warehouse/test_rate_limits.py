@@ -225,11 +225,11 @@ def test_a_limit_that_is_not_reached_costs_next_to_nothing(
     limiter = RateLimiter(SharedLimits(warehouse), lambda: "app:1", Rule())
     said = {"X-HubSpot-RateLimit-Max": "1000000", "X-HubSpot-RateLimit-Remaining": "999000"}
     limiter.learn(said, time.monotonic())
-    limiter.wait()
+    limiter.acquire()
 
     started = time.process_time()
     for _ in range(500):
-        limiter.wait()
+        limiter.acquire()
         limiter.learn(said, time.monotonic())
 
     assert time.process_time() - started < 0.1
