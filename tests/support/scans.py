@@ -66,6 +66,9 @@ def assert_equals_the_portal(
 ) -> None:
     """The deals that are there are the portal's, value by value; merged ones point to the last.
 
+    A merge into a deal that was deleted for good before a scan read it is known to no answer of
+    HubSpot's: then a merged one points to an earlier survivor.
+
     :param but: a property that is not compared.
     """
     with warehouse.connect() as connection:
@@ -77,8 +80,16 @@ def assert_equals_the_portal(
                 [tenant_id],
             ).fetchall()
         )
-    assert _without(but, held) == _without(but, as_stored(portal.truth()))
-    assert merged == {deal_id: _survivor(portal, deal_id) for deal_id in merged}
+    truth = as_stored(portal.truth())
+    assert _without(but, held) == _without(but, truth)
+    known = set(map(int, truth))
+    wrong = {
+        deal_id: (into, survivors)
+        for deal_id, into in merged.items()
+        if into not in (survivors := _survivors(portal, deal_id))
+        or (into != survivors[-1] and survivors[-1] in known)
+    }
+    assert wrong == {}
 
 
 def _without(name: str, deals: Deals) -> Deals:
@@ -88,11 +99,13 @@ def _without(name: str, deals: Deals) -> Deals:
     }
 
 
-def _survivor(portal: Portal, deal_id: int) -> int | None:
-    survivor = portal.merged.get(deal_id)
-    while survivor in portal.merged:
-        survivor = portal.merged[survivor]
-    return survivor
+def _survivors(portal: Portal, deal_id: int) -> list[int]:
+    """Return the deals that this one was merged into, one after the other."""
+    survivors: list[int] = []
+    while deal_id in portal.merged:
+        deal_id = portal.merged[deal_id]
+        survivors.append(deal_id)
+    return survivors
 
 
 def query(warehouse: Warehouse, statement: str, *parameters: Any) -> list[dict[str, Any]]:
