@@ -101,15 +101,15 @@ class TenantLease:
         """Extend the lease; return False if it is not ours any more."""
         return self._changes_it(
             "update {tenant_leases} set expires_at = now() + %(lease)s::interval"
-            " where tenant_id = %(tenant_id)s and scan_id = %(scan_id)s and attempt = %(attempt)s"
+            " where tenant_id = %(tenant_id)s and writer = %(writer)s"
         )
 
     def release(self) -> None:
         """Free the tenant, if it is still ours. A failure is logged only: the lease expires."""
         try:
             self._changes_it(
-                "delete from {tenant_leases} where tenant_id = %(tenant_id)s"
-                " and scan_id = %(scan_id)s and attempt = %(attempt)s"
+                "delete from {tenant_leases}"
+                " where tenant_id = %(tenant_id)s and writer = %(writer)s"
             )
         except HubSpotDealsError as exc:
             log.warning("the tenant's lease is not released, but expires: %s", exc)

@@ -40,14 +40,14 @@ SMALL_TASKS_KILLED, SMALL_TASK_S = 0.15, 0.2
 
 
 class StoppedError(Exception):
-    """Somebody else has failed."""
+    """The run of another tenant has failed."""
 
 
 class ChaosRun:
     """Runs scans of one tenant, interrupts them, and proves each that gets through.
 
     :param tenant: its entry in the tenants file.
-    :param stop: set when somebody else has failed.
+    :param stop: set when the run of another tenant has failed.
     :param say: called with a line about the end of each scan.
     """
 

@@ -12,7 +12,7 @@ import psycopg
 from psycopg import sql
 
 from include.errors import HubSpotDealsError, WarehouseConfigError, WarehouseUnavailableError
-from include.warehouse.connection import Warehouse, require_usable
+from include.warehouse.connection import Warehouse, WarehouseConnection, require_usable
 from include.warehouse.tenant_views.roles import grant_rights
 
 log = logging.getLogger(__name__)
@@ -47,7 +47,7 @@ def migrate(warehouse: Warehouse, tenant_id: str | None = None) -> list[int]:
     """
     with warehouse.connect(tenant_id) as connection:
         require_usable(connection, tenant_id)
-        if _version(connection, warehouse.schema) == migrations()[-1][0]:
+        if _version(connection) == migrations()[-1][0]:
             return []
     try:
         applied = _migrate(warehouse, tenant_id)
@@ -68,10 +68,10 @@ def _migrate(warehouse: Warehouse, tenant_id: str | None) -> list[int]:
     with warehouse.connect(tenant_id) as connection:
         have = 0
         try:
-            have = _lock(connection, schema)
+            have = _lock(connection)
             # readers may hold tables without bound, and all others would queue behind us
             connection.execute("select set_config('lock_timeout', %s, true)", [LOCK_TIMEOUT])
-            applied = list(_apply_missing(connection, schema, have))
+            applied = list(_apply_missing(connection, have))
             if applied:
                 grant_rights(connection, schema)
         except psycopg.errors.InsufficientPrivilege as exc:
@@ -90,31 +90,29 @@ def _migrate(warehouse: Warehouse, tenant_id: str | None) -> list[int]:
     return applied
 
 
-def _lock(connection: psycopg.Connection, schema: str) -> int:
+def _lock(connection: WarehouseConnection) -> int:
     """Be the only one to migrate until the transaction ends; return the version that is there.
 
     The lock is one of a table, in a mode that a role that only reads can't take. If there is no
     table yet, making it has the same effect.
     """
-    if not _has_history(connection, schema):
+    if not _has_history(connection):
         try:
-            connection.execute(_compose(_CREATE_HISTORY, schema))
+            _run_script(connection, _CREATE_HISTORY)
         except (
             psycopg.errors.UniqueViolation,
             psycopg.errors.DuplicateSchema,
             psycopg.errors.DuplicateTable,
         ):
             raise _MadeMeanwhileError(
-                f"schema {schema} can't be made: something of its name is in the way.",
+                f"schema {connection.schema} can't be made: something of its name is in the way.",
                 remedy="Choose another DLT_DATABASE_SCHEMA; or remove what is in the way.",
             ) from None
         return 0
-    have = _version(connection, schema)
+    have = _version(connection)
     if have < migrations()[-1][0]:
-        connection.execute(
-            _compose("lock table {schema}.schema_migrations in share row exclusive mode", schema)
-        )
-        have = _version(connection, schema)
+        connection.run("lock table {schema_migrations} in share row exclusive mode")
+        have = _version(connection)
     return have
 
 
@@ -126,7 +124,7 @@ def _may_not(
 ) -> HubSpotDealsError:
     schema = warehouse.schema
     with warehouse.connect(tenant_id) as connection:
-        have = have or _version(connection, schema)
+        have = have or _version(connection)
         if connection.execute(_IS_MIGRATED, [schema]).fetchone() is not None:
             return WarehouseUnavailableError(
                 f"schema {schema} is being migrated just now.",
@@ -142,17 +140,21 @@ def _may_not(
         )
 
 
-def _apply_missing(connection: psycopg.Connection, schema: str, have: int) -> Iterator[int]:
+def _apply_missing(connection: WarehouseConnection, have: int) -> Iterator[int]:
     newest = migrations()[-1][0]
     if have > newest:
         raise WarehouseConfigError(
-            f"schema {schema} is at version {have}, this code knows versions up to {newest}.",
+            f"schema {connection.schema} is at version {have}, this code knows versions up to "
+            f"{newest}.",
             remedy="Deploy the newer code again: migrations are forward only.",
         )
     for version, path in migrations():
         if version > have:
-            connection.execute(_compose(path.read_text(), schema))
-            connection.execute(_compose(_RECORD, schema), [version, path.stem])
+            _run_script(connection, path.read_text())
+            connection.run(
+                "insert into {schema_migrations} (version, name) values (%s, %s)",
+                [version, path.stem],
+            )
             yield version
 
 
@@ -174,26 +176,25 @@ _CREATE_HISTORY = """
     comment on column {schema}.schema_migrations.version is 'The number in the file''s name.';
     comment on column {schema}.schema_migrations.name is 'The file''s name without `.sql`.';
 """
-_RECORD = "insert into {schema}.schema_migrations (version, name) values (%s, %s)"
 
 
-def _has_history(connection: psycopg.Connection, schema: str) -> bool:
+def _has_history(connection: WarehouseConnection) -> bool:
     known = connection.execute(
         "select from pg_catalog.pg_tables "
         "where schemaname = %s and tablename = 'schema_migrations'",
-        [schema],
+        [connection.schema],
     )
     return known.fetchone() is not None
 
 
-def _version(connection: psycopg.Connection, schema: str) -> int:
-    if not _has_history(connection, schema):
+def _version(connection: WarehouseConnection) -> int:
+    if not _has_history(connection):
         return 0
-    row = connection.execute(
-        _compose("select coalesce(max(version), 0) from {schema}.schema_migrations", schema)
-    ).fetchone()
+    row = connection.run("select coalesce(max(version), 0) from {schema_migrations}").fetchone()
     return int(row[0]) if row else 0
 
 
-def _compose(statement: str, schema: str) -> sql.Composed:
-    return sql.SQL(statement).format(schema=sql.Identifier(schema), schema_name=sql.Literal(schema))
+def _run_script(connection: WarehouseConnection, script: str) -> None:
+    schema = connection.schema
+    parts = {"schema": sql.Identifier(schema), "schema_name": sql.Literal(schema)}
+    connection.run(script, parts=parts)

@@ -1,4 +1,3 @@
-import contextlib
 import os
 import sys
 from collections.abc import Iterator
@@ -43,18 +42,12 @@ def start(programs: Programs, code: str, name: str = "program") -> str:
     return text.strip()
 
 
-def wait_for_end(pid: int) -> None:
-    """Wait for a child of this process, which may have ended, and been collected, already."""
-    with contextlib.suppress(psutil.NoSuchProcess):
-        psutil.Process(pid).wait()
-
-
 def test_a_killed_parents_child_is_still_found_and_stopped(programs: Programs) -> None:
     child = psutil.Process(int(start(programs, PARENT)))
     (parent,) = programs.running()
 
     os.kill(parent.pid, 9)
-    wait_for_end(parent.pid)
+    until(lambda: not programs.running(), "the parent has ended")
 
     assert programs.running() == []
     assert programs.has_members()
