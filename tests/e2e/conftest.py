@@ -41,7 +41,9 @@ TENANTS = ("acme", "globex", "initech")
 STRANGER = "hooli"
 NEVER_ISSUED = "pat-na1-never-issued"
 #: Runs when an asset of acme, the first tenant, is updated.
-EXAMPLE = "example_deals_report"
+REPORT = "example_deals_report"
+DBT = "example_dbt"
+EXAMPLES = (REPORT, DBT)
 
 _CHANNELS = [{"smtp": {"to": ["ops@example.com"]}}, {"webhook": None}]
 _WARNED: dict[str, Any] = {"retries": 0, "alerts": {"channels": _CHANNELS}}
@@ -205,8 +207,9 @@ def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:
         stack.start()
         # in Airflow's own store: callbacks read it from wherever they run
         stack.api.save_connection("http_default", {"conn_type": "http", "host": receiver.url})
-        stack.wait_for_dags([*map(dag_of, ENTRIES), EXAMPLE])
-        stack.api.unpause(EXAMPLE)
+        stack.wait_for_dags([*map(dag_of, ENTRIES), *EXAMPLES])
+        for example in EXAMPLES:
+            stack.api.unpause(example)
         yield Pipeline(stack, simulator, accounts, mailbox, receiver, statsd, lineage)
 
 

@@ -3,11 +3,13 @@
 import json
 from typing import Any
 
+import psycopg
 import pytest
 
+from dags.example_dbt import DEFAULT_DBT
 from include.ops.local.simulator import DEMO_TOKENS
 from include.scan import scan_id
-from tests.e2e.conftest import EXAMPLE, STRANGER, Pipeline, dag_of
+from tests.e2e.conftest import DBT, REPORT, STRANGER, Pipeline, dag_of
 from tests.support.waiting import TIMEOUT_S, until
 
 pytestmark = pytest.mark.e2e
@@ -108,16 +110,30 @@ def test_every_task_links_to_the_page_of_its_scan(pipeline: Pipeline, scanned: s
 def test_a_scan_that_succeeded_starts_the_dag_that_waits_for_it(
     pipeline: Pipeline, scanned: str
 ) -> None:
-    (run, *_) = until(lambda: pipeline.stack.api.runs(EXAMPLE), "the example's run is there")
+    (run, *_) = until(lambda: pipeline.stack.api.runs(REPORT), "the example's run is there")
     run_id = run["dag_run_id"]
-    assert pipeline.stack.wait(EXAMPLE, run_id, TIMEOUT_S) == "success"
+    assert pipeline.stack.wait(REPORT, run_id, TIMEOUT_S) == "success"
 
-    report = pipeline.stack.api.xcom(EXAMPLE, run_id, "report")
+    report = pipeline.stack.api.xcom(REPORT, run_id, "report")
 
     assert run["run_type"] == "asset_triggered"
     assert report["scan_id"] == scan_id(ACME, scanned)
     assert report["deals_written"] == 5
     assert sum(report["live_deals_by_stage"].values()) == 5
+
+
+@pytest.mark.skipif(not DEFAULT_DBT.exists(), reason="there is no dbt: make dbt")
+def test_a_scan_that_succeeded_has_its_dbt_models_built(pipeline: Pipeline, scanned: str) -> None:
+    assert scanned
+    (run, *_) = until(lambda: pipeline.stack.api.runs(DBT), "dbt's run is there")
+    run_id = run["dag_run_id"]
+    assert pipeline.stack.wait(DBT, run_id, TIMEOUT_S) == "success"
+
+    assert pipeline.stack.api.xcom(DBT, run_id, "dbt_build") == {"success": 5, "pass": 8}
+
+    with psycopg.connect(pipeline.stack.postgres.dsn("warehouse")) as connection:
+        funnel = "select sum(deals) from hubspot_deals_dbt__acme.funnel"
+        assert connection.execute(funnel).fetchall() == [(5,)]
 
 
 @pytest.mark.usefixtures("refused_run")
