@@ -23,6 +23,11 @@ class HubSpotDealsPlugin(AirflowPlugin):
         return _fastapi_apps()
 
     @property
+    def fastapi_root_middlewares(self) -> list[dict[str, Any]]:  # type: ignore[override]
+        """Nothing where the app can't be built."""
+        return _root_middlewares() if _fastapi_apps() else []
+
+    @property
     def external_views(self) -> list[dict[str, Any]]:  # type: ignore[override]
         """The page in the navigation, and as a tab of DAGs and runs."""
         return _external_views()
@@ -39,6 +44,13 @@ def _fastapi_apps() -> list[dict[str, Any]]:
         log.exception("HubSpot deals: the REST API and the page can't be built")
         return []
     return [{"app": app, "url_prefix": URL_PREFIX, "name": "HubSpot deals"}]
+
+
+@cache
+def _root_middlewares() -> list[dict[str, Any]]:
+    from include.web.app import AddressWithSlash
+
+    return [{"middleware": AddressWithSlash, "name": "HubSpot deals", "args": [], "kwargs": {}}]
 
 
 @cache

@@ -51,8 +51,8 @@ def require(user: BaseUser, method: Method, dag_id: str, what: str) -> None:
         )
 
 
-def not_found(what: str) -> Problem:
-    return Problem(Code.NOT_FOUND, f"There is no such {what}, or you may not see it.")
+def not_found(what: str, hint: str = "") -> Problem:
+    return Problem(Code.NOT_FOUND, f"There is no such {what}, or you may not see it{hint}.")
 
 
 def require_same_origin(request: Request) -> None:

@@ -9,10 +9,12 @@ from typing import Literal
 from fastapi import APIRouter, FastAPI, Request
 from pydantic import BaseModel
 from starlette.datastructures import MutableHeaders
+from starlette.responses import RedirectResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from include.web import deals, page, scans, tenants
 from include.web.problems import Code, Problem, handle_errors
+from include.web.static_files import APP
 
 log = logging.getLogger(__name__)
 
@@ -30,8 +32,14 @@ class AnswerBrokenOffError(Exception):
     """An answer could not be finished; the connection is closed, so that the caller notices."""
 
 
+class HeadAnsweredError(Exception):
+    """The headers of an answer to HEAD are sent, and nothing is to follow."""
+
+
 class Safeguard:
     """Adds `HEADERS` where an answer does not set them, and answers unexpected exceptions.
+
+    It also answers HEAD as GET without the body.
 
     The log gets an exception's class and where it was raised, not its message: messages of other
     libraries can hold rows.
@@ -42,6 +50,9 @@ class Safeguard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         begun = False
+        is_head = scope.get("method") == "HEAD"
+        if is_head:
+            scope = {**scope, "method": "GET"}
 
         async def send_with_headers(message: Message) -> None:
             nonlocal begun
@@ -50,10 +61,16 @@ class Safeguard:
                 headers = MutableHeaders(scope=message)
                 for name, value in HEADERS.items():
                     headers.setdefault(name, value)
+            elif is_head:
+                await send({"type": "http.response.body"})
+                # what is streamed need not be read from the warehouse
+                raise HeadAnsweredError
             await send(message)
 
         try:
             await self._app(scope, receive, send_with_headers)
+        except HeadAnsweredError:
+            return
         except Exception as exc:  # noqa: BLE001 - a caller must get an answer, whatever it is
             number = uuid.uuid4().hex[:12]
             trace = "".join(traceback.format_tb(exc.__traceback__))
@@ -65,6 +82,20 @@ class Safeguard:
                 f"This is a defect. See the API server's log: search it for {number}.",
             )
             await problem.answer(Request(scope))(scope, receive, send_with_headers)
+
+
+class AddressWithSlash:
+    """Leads `/hubspot-deals` to `/hubspot-deals/`, which Airflow's mount does not match."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path = scope.get("path", "")
+        if path.removeprefix(scope.get("root_path", "")) == f"/{APP}":
+            await RedirectResponse(f"{path}/")(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
 
 
 router = APIRouter(tags=["health"])

@@ -15,7 +15,7 @@ from include.warehouse.connection import Warehouse
 from include.web import models
 from include.web.access import User
 from include.web.cursor import cursor_of, position_of
-from include.web.problems import Code, answers
+from include.web.problems import Code, answers, refuse_unknown_parameters
 from include.web.scans import ScanId, found_scan
 from include.web.warehouse import (
     CurrentWarehouse,
@@ -55,7 +55,9 @@ class DealPage(NamedTuple):
 
 NDJSON = "application/x-ndjson"
 
-router = APIRouter(tags=["scans"], dependencies=[Depends(get_user)])
+router = APIRouter(
+    tags=["scans"], dependencies=[Depends(get_user), Depends(refuse_unknown_parameters)]
+)
 _encoder = msgspec.json.Encoder()
 
 

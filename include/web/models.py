@@ -235,7 +235,16 @@ class ScanDetail(ScanBase):
 class StartScan(BaseModel):
     """What to scan."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [
+                {"tenant": "acme"},
+                {"tenant": "acme", "mode": "full", "force": True},
+                {"tenant": "acme", "window_start": "2026-01-01T00:00:00Z", "force": True},
+            ]
+        },
+    )
 
     tenant: TenantId
     mode: Mode = "auto"

@@ -10,16 +10,18 @@ from functools import cache
 from html import escape
 from string import Template
 from typing import Annotated, Any
+from urllib.parse import urlencode
 
-from airflow.api_fastapi.core_api.security import get_user
+from airflow.api_fastapi.core_api.security import bearer_scheme, get_user
 from fastapi import APIRouter, Depends, FastAPI, Header, HTTPException, Request, Response
 from fastapi.openapi.utils import get_openapi
+from starlette.responses import RedirectResponse
 
 from include.scan import scan_id
 from include.tenants.model import DAG_ID_PREFIX
 from include.web import models
 from include.web.problems import ProblemBody
-from include.web.static_files import CONTENT_TYPES, DIRECTORY, static_files
+from include.web.static_files import APP, CONTENT_TYPES, DIRECTORY, static_files
 
 #: Bare names that the vendored modules import → their files.
 IMPORTS = {
@@ -32,7 +34,21 @@ IMPORTS = {
 IMMUTABLE = "private, max-age=31536000, immutable"
 REVALIDATED = "private, no-cache"
 
-router = APIRouter(include_in_schema=False, dependencies=[Depends(get_user)])
+
+async def require_login(request: Request) -> None:
+    """Let Airflow's users through; lead a browser that opens a page to the login and back."""
+    try:
+        await get_user(request, None, await bearer_scheme(request))
+    except HTTPException as refused:
+        if refused.status_code != 401 or "text/html" not in request.headers.get("accept", ""):
+            raise
+        airflow = request.scope.get("root_path", "").removesuffix(f"/{APP}")
+        here = f"{request.url.path}?{request.url.query}".removesuffix("?")
+        login = f"{airflow}/api/v2/auth/login?{urlencode({'next': here})}"
+        raise HTTPException(303, headers={"Location": login}) from None
+
+
+router = APIRouter(include_in_schema=False, dependencies=[Depends(require_login)])
 
 
 def content_security_policy(
@@ -43,6 +59,11 @@ def content_security_policy(
         f"default-src 'none'; script-src {script}; style-src {style}; img-src {img}; "
         "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
     )
+
+
+@router.get("/")
+def root(request: Request) -> Response:
+    return RedirectResponse(f"{request.scope.get('root_path', '')}/ui")
 
 
 @router.get("/ui")

@@ -1,6 +1,7 @@
 """Errors as `application/problem+json` (RFC 9457), each with a code that never changes."""
 
 import logging
+from collections.abc import Mapping
 from enum import StrEnum
 from functools import partial
 from typing import Any, Self
@@ -14,6 +15,7 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.routing import Match
 
 from include.errors import TenantsFileError, WarehouseConfigError, WarehouseUnavailableError
+from include.tenants.model import near_miss
 
 MEDIA_TYPE = "application/problem+json"
 _MAX_FAULTS = 20
@@ -38,7 +40,8 @@ class Code(StrEnum):
     CROSS_SITE = "cross-site", 403, "The request comes from another site"
     NOT_FOUND = "not-found", 404, "Not found"
     METHOD_NOT_ALLOWED = "method-not-allowed", 405, "Method not allowed"
-    INVALID_REQUEST = "invalid-request", 422, "The request makes no sense"
+    INVALID_REQUEST = "invalid-request", 422, "Invalid request"
+    NOT_JSON = "not-json", 415, "The body is not JSON"
     INVALID_CURSOR = "invalid-cursor", 400, "The cursor can't be used"
     SCAN_RUNNING = "scan-running", 409, "A scan of the tenant is running"
     SCAN_FINISHED = "scan-finished", 409, "The scan has ended"
@@ -139,7 +142,6 @@ _OF_STATUS = {
     ),
     403: Problem(Code.FORBIDDEN, "You may not do this."),
     404: Problem(Code.NOT_FOUND, "There is nothing at this address."),
-    405: Problem(Code.METHOD_NOT_ALLOWED, "This address knows other methods only."),
 }
 #: Airflow answers 403 to a token that it can't verify.
 _BAD_TOKEN = Problem(
@@ -170,19 +172,24 @@ async def _logged(problem: Problem, request: Request, exc: Exception) -> Respons
 
 
 async def _http_exception(request: Request, exc: Any) -> Response:
-    is_bad_token = exc.status_code == Code.FORBIDDEN.status and "JWT" in str(exc.detail)
-    problem = _BAD_TOKEN if is_bad_token else _OF_STATUS.get(exc.status_code, _UNREADABLE)
-    response = problem.answer(request)
-    response.headers.update(exc.headers or {})
-    if problem.code is Code.METHOD_NOT_ALLOWED:
+    if exc.status_code == Code.METHOD_NOT_ALLOWED.status:
         # all routes at the address: Starlette names the methods of the first one only
-        methods = (
+        allowed = {
             method
             for route in request.app.routes
             if isinstance(route, APIRoute) and route.matches(request.scope)[0] != Match.NONE
             for method in route.methods
-        )
-        response.headers["Allow"] = ", ".join(sorted(methods))
+        }
+        allow = ", ".join(sorted(allowed | ({"HEAD"} if "GET" in allowed else set())))
+        response = Problem(Code.METHOD_NOT_ALLOWED, f"Allowed methods: {allow}.").answer(request)
+        response.headers["Allow"] = allow
+        return response
+    if exc.status_code == 303:
+        return Response(status_code=303, headers=exc.headers)
+    is_bad_token = exc.status_code == Code.FORBIDDEN.status and "JWT" in str(exc.detail)
+    problem = _BAD_TOKEN if is_bad_token else _OF_STATUS.get(exc.status_code, _UNREADABLE)
+    response = problem.answer(request)
+    response.headers.update(exc.headers or {})
     return response
 
 
@@ -192,9 +199,45 @@ async def _invalid(request: Request, exc: Any) -> Response:
         await get_user(request, None, await bearer_scheme(request))
     except HTTPException as refused:
         return await _http_exception(request, refused)
-    faults = [
-        Fault(where=".".join(map(str, error["loc"])), what=str(error["msg"]))
-        for error in exc.errors()[:_MAX_FAULTS]
-    ]
+    errors = exc.errors()[:_MAX_FAULTS]
+    if any(error["loc"][0] == "body" for error in errors) and not _says_json(request):
+        problem = Problem(
+            Code.NOT_JSON,
+            "The body must be JSON, and the header Content-Type must say so.",
+            remedy="Send the header Content-Type: application/json.",
+        )
+        return problem.answer(request)
+    faults = [_fault(error, exc.body) for error in errors]
     detail = "; ".join(f"{fault.where}: {fault.what}" for fault in faults)
     return Problem(Code.INVALID_REQUEST, detail, errors=faults).answer(request)
+
+
+def _says_json(request: Request) -> bool:
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    return media_type == "application/json" or media_type.endswith("+json")
+
+
+def _fault(error: Mapping[str, Any], body: Any) -> Fault:
+    if error["type"] != "json_invalid" or not isinstance(body, str):
+        return Fault(where=".".join(map(str, error["loc"])), what=str(error["msg"]))
+    before = body[: error["loc"][1]]
+    line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
+    return Fault(where=f"body, line {line}, column {column}", what=f"{error['ctx']['error']}")
+
+
+def refuse_unknown_parameters(request: Request) -> None:
+    """Raise a problem for a query parameter that the route does not have: a typo is no filter."""
+    known = [field.alias for field in request.scope["route"].dependant.query_params]
+    unknown = [name for name in request.query_params if name not in known]
+    if unknown:
+        faults = [
+            # the name is the caller's own text: only what is like a known one is repeated
+            Fault(where="query", what=f"unknown parameter{near_miss(name, known)}")
+            for name in unknown[:_MAX_FAULTS]
+        ]
+        raise Problem(
+            Code.INVALID_REQUEST,
+            "; ".join(f"{fault.where}: {fault.what}" for fault in faults),
+            remedy=f"This address has {', '.join(known) or 'no parameters'}.",
+            errors=faults,
+        )

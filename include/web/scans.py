@@ -32,7 +32,7 @@ from include.web.airflow import (
     trigger_run,
 )
 from include.web.cursor import cursor_of, position_of
-from include.web.problems import Code, Problem, answers
+from include.web.problems import Code, Problem, answers, refuse_unknown_parameters
 from include.web.tenants_file import known_tenant, tenants_by_id
 from include.web.warehouse import CurrentWarehouse, WarehouseEmptyError, columns, fetch
 
@@ -135,7 +135,7 @@ _ONE = f"""
 
 router = APIRouter(
     tags=["scans"],
-    dependencies=[Depends(get_user)],
+    dependencies=[Depends(get_user), Depends(refuse_unknown_parameters)],
     responses=answers(
         Code.UNAUTHENTICATED,
         Code.INVALID_REQUEST,
@@ -150,7 +150,7 @@ ScanId = Annotated[str, Path(pattern=models.SCAN_ID_PATTERN, description="A UUID
 @router.get(
     "/scans",
     summary="Scans that you may see, the newest first",
-    responses=answers(Code.INVALID_CURSOR),
+    responses=answers(Code.INVALID_CURSOR, Code.NOT_FOUND),
 )
 def read_scans(
     user: User,
@@ -161,6 +161,9 @@ def read_scans(
     cursor: Annotated[str | None, Query(max_length=2000)] = None,
 ) -> models.ScanList:
     visible = visible_dag_ids(user)
+    known = tenants_by_id().get(tenant or "")
+    if tenant is not None and not (known and known.dag_id in visible):
+        _require_scans_of(warehouse, visible, tenant, user)
     queued: list[models.ScanSummary] = []
     if cursor is None and state in (None, "queued"):
         queued = _queued_summaries(warehouse, visible, tenant)[:limit]
@@ -179,6 +182,16 @@ def read_scans(
     except WarehouseEmptyError:
         page = models.ScanList(scans=[], next_cursor=None)
     return models.ScanList(scans=[*queued, *page.scans], next_cursor=page.next_cursor)
+
+
+def _require_scans_of(warehouse: Warehouse, visible: set[str], tenant: str, user: BaseUser) -> None:
+    """Raise a problem unless there are scans of a tenant that has left the tenants file."""
+    try:
+        if list_scans(warehouse, visible, tenant_id=tenant, limit=1).scans:
+            return
+    except WarehouseEmptyError:
+        pass
+    known_tenant(tenant, user)
 
 
 def _queued_summaries(
@@ -296,6 +309,7 @@ def links(
         Code.FORBIDDEN,
         Code.CROSS_SITE,
         Code.NOT_FOUND,
+        Code.NOT_JSON,
         Code.SCAN_RUNNING,
         Code.DAG_PAUSED,
         Code.AIRFLOW_REFUSED,
@@ -324,7 +338,7 @@ async def start_scan(
 
 def _startable(user: BaseUser, start: models.StartScan) -> Tenant:
     """Return the tenant to scan. Raises Problem if its scan can't be started, or not like this."""
-    tenant = known_tenant(start.tenant)
+    tenant = known_tenant(start.tenant, user)
     require(user, "POST", tenant.dag_id, "tenant")
     run: Any = SimpleNamespace(run_id="", run_type="manual", start_date=None)
     try:

@@ -13,10 +13,10 @@ from pydantic import TypeAdapter
 from include.tenants import Tenant
 from include.warehouse.connection import Warehouse
 from include.web import models
-from include.web.access import User, require, visible_dag_ids
+from include.web.access import User, visible_dag_ids
 from include.web.airflow import ActiveRun, Dag, active_runs, dags, mark_orphaned_scans_failed
 from include.web.cursor import cursor_of, position_of
-from include.web.problems import Code, answers
+from include.web.problems import Code, answers, refuse_unknown_parameters
 from include.web.scans import COMPUTED, OF_DEALS, SUMMARY
 from include.web.tenants_file import known_tenant, tenants_by_id
 from include.web.warehouse import CurrentWarehouse, WarehouseEmptyError, columns, fetch
@@ -105,7 +105,7 @@ _HISTORY = f"""
 
 router = APIRouter(
     tags=["tenants"],
-    dependencies=[Depends(get_user)],
+    dependencies=[Depends(get_user), Depends(refuse_unknown_parameters)],
     responses=answers(
         Code.UNAUTHENTICATED,
         Code.INVALID_REQUEST,
@@ -160,8 +160,7 @@ def read_tenant(
     warehouse: CurrentWarehouse,
     tenant_id: Annotated[str, PathParameter(max_length=100)],
 ) -> models.TenantDetail:
-    tenant = known_tenant(tenant_id)
-    require(user, "GET", tenant.dag_id, "tenant")
+    tenant = known_tenant(tenant_id, user)
     (view,) = tenant_views(warehouse, [tenant])
     try:
         history = tenant_history(warehouse, tenant.id)

@@ -7,8 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from airflow.api_fastapi.auth.managers.models.base_user import BaseUser
+
 from include.tenants import Tenant, load_tenants, tenants_path
-from include.web.access import not_found
+from include.tenants.model import near_miss
+from include.web.access import may, not_found, visible_dag_ids
 
 #: Looking through a directory of 5,000 files takes 30 ms: too much for each request.
 LOOK_EVERY_S = 5.0
@@ -51,12 +54,15 @@ def tenants_by_id(clock: Callable[[], float] = time.monotonic) -> dict[str, Tena
         return tenants
 
 
-def known_tenant(tenant_id: str) -> Tenant:
-    """Return a tenant of the tenants file. Raises Problem."""
-    tenant = tenants_by_id().get(tenant_id)
-    if tenant is None:
-        raise not_found("tenant")
-    return tenant
+def known_tenant(tenant_id: str, user: BaseUser) -> Tenant:
+    """Return a tenant that *user* may see. Raises Problem, which names one with a similar id."""
+    tenants = tenants_by_id()
+    tenant = tenants.get(tenant_id)
+    if tenant is not None and may(user, "GET", tenant.dag_id):
+        return tenant
+    visible = visible_dag_ids(user)
+    ids = [tenant.id for tenant in tenants.values() if tenant.dag_id in visible]
+    raise not_found("tenant", near_miss(tenant_id, ids))
 
 
 def _stamp(path: Path) -> _Stamp | None:

@@ -7,7 +7,6 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from airflow.api_fastapi.core_api.security import get_user
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
@@ -23,7 +22,7 @@ def client() -> Iterator[TestClient]:
     """Somebody who has signed in."""
     app = FastAPI()
     app.include_router(page.router)
-    app.dependency_overrides[get_user] = lambda: "somebody"
+    app.dependency_overrides[page.require_login] = lambda: None
     with TestClient(app) as client:
         yield client
 

@@ -186,12 +186,12 @@ def test_a_body_that_is_no_wish_is_422(simple: Server, body: bytes) -> None:
     assert (answer.status_code, answer.json()["code"]) == (422, "invalid-request")
 
 
-def test_a_form_of_another_site_is_no_wish(simple: Server) -> None:
+def test_a_form_of_another_site_starts_no_scan(simple: Server) -> None:
     answer = simple.post(
         "/scans", data='{"tenant": "acme"}', headers={"Content-Type": "text/plain"}
     )
 
-    assert answer.status_code == 422
+    assert answer.status_code == 415
 
 
 def test_neither_tokens_nor_values_are_in_the_logs(site: Site, acme_scan: str) -> None:
