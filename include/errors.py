@@ -22,12 +22,22 @@ docs/runbook.md that says more. It never holds a token, a header or a property's
 Standard library only: the DAG processor imports this module at parse time.
 """
 
+import os
 from collections.abc import Sequence
 from datetime import datetime
 
 from include.secret_text import without_secrets
 
 RUNBOOK = "docs/runbook.md"
+
+
+def runbook_url(airflow: str, heading: str) -> str:
+    """Return where a heading of the runbook is shown: in Airflow, or in a copy of yours.
+
+    :param airflow: the address of Airflow, or the path that it is served below.
+    """
+    page = os.environ.get("HUBSPOT_DEALS_RUNBOOK_URL") or f"{airflow}/hubspot-deals/help/runbook"
+    return f"{page}#{heading}"
 
 
 class HubSpotDealsError(Exception):

@@ -102,10 +102,14 @@ FIGURES = (
     "pages",
     "requests",
     "throttled",
-    "attempt",
     "seconds",
 )
-_LINKS = {"log": "Task log", "run": "Airflow run", "status": "Status page"}
+_LINKS = {
+    "runbook": "Runbook",
+    "log": "Task log",
+    "run": "Airflow run",
+    "status": "Status page",
+}
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]+")
 
 
@@ -115,7 +119,7 @@ class Message:
 
     :param round: 1 for the first alert of the incident, then 2, 3 …
     :param at: when it happened; `since` is when the incident began. ISO 8601, UTC.
-    :param links: `run`, `log` and `status`: addresses in Airflow's UI.
+    :param links: `run`, `log`, `status` and `runbook`: addresses in Airflow's UI.
     """
 
     event: str
@@ -213,8 +217,6 @@ def _sentences(message: Message) -> str:
     lines = [f"Tenant {message.tenant}: {_TITLES[message.event]}{task}.", "", message.why]
     if message.remedy:
         lines += ["", f"What to do: {message.remedy}"]
-    if message.runbook:
-        lines.append(f"More: {message.runbook}")
     return "\n".join(lines)
 
 

@@ -16,6 +16,7 @@ from include.errors import (
     HubSpotDealsError,
     QualityError,
     ScanKilledError,
+    runbook_url,
 )
 from include.scan import SCAN_PAGE, scan_id
 from include.tenants.model import AlertKind
@@ -161,7 +162,7 @@ def scan_row(connection: WarehouseConnection, scan_id: str) -> ScanRow | None:
     row = connection.run(
         """
         select scan.state, scan.error, scan.remedy, scan.warnings,
-            scan.attempt, scan.pages, scan.requests, scan.throttled,
+            scan.pages, scan.requests, scan.throttled,
             deals.records_received as deals_received, deals.rows_written as deals_written,
             round(extract(
                 epoch from coalesce(scan.finished_at, now()) - scan.started_at
@@ -240,9 +241,8 @@ class Run:
     def scan_id(self) -> str:
         return scan_id(self.dag_id, self.run_id)
 
-    @property
-    def links(self) -> dict[str, str]:
-        """Where a person can look. Needs Airflow's `[api] base_url`."""
+    def links(self, heading: str) -> dict[str, str]:
+        """Return where a person can look. Needs Airflow's `[api] base_url`."""
         from airflow.sdk.configuration import conf
 
         base = conf.get("api", "base_url", fallback="http://localhost:8080").rstrip("/")
@@ -251,7 +251,8 @@ class Run:
         if log and self.try_number:
             log += f"?try_number={self.try_number}"
         status = f"{base}{SCAN_PAGE}{self.scan_id}"
-        return {"run": run, **({"log": log} if log else {}), "status": status}
+        runbook = {"runbook": runbook_url(base, heading)} if heading else {}
+        return {"run": run, **({"log": log} if log else {}), "status": status, **runbook}
 
     def is_going_on(self) -> bool:
         """Return whether the run was cleared meanwhile, so that a callback is outdated."""

@@ -340,7 +340,7 @@ class AlertDispatcher:
             since=_iso(incidents[0].opened_at if incidents else now),
             runs=sum(incident.runs for incident in incidents) or 1,
             figures=row.figures if row else {},
-            links=self.run.links,
+            links=self.run.links(event.heading),
         )
 
 

@@ -14,17 +14,18 @@ from typing import Any, TypeVar
 from urllib.parse import quote, urlsplit
 
 from airflow.sdk import BaseHook, Connection
+from airflow.sdk.configuration import conf
 from airflow.sdk.exceptions import AirflowNotFoundException
 from airflow.sdk.log import mask_secret
 
 from include.errors import (
-    RUNBOOK,
     ConfigError,
     HubSpotDealsError,
     OAuthAppError,
     PlainTextRefusedError,
     TokenMalformedError,
     TokenMissingError,
+    runbook_url,
 )
 from include.hubspot import endpoints
 from include.hubspot.client import HubSpotClient
@@ -149,7 +150,8 @@ class HubSpotHook(BaseHook):
             )
         except HubSpotDealsError as exc:
             # The remedy speaks of a task that failed: here none did.
-            return False, f"{exc.what} See {RUNBOOK}#{exc.runbook_heading}"
+            airflow = conf.get("api", "base_url", fallback="").rstrip("/")
+            return False, f"{exc.what} See {runbook_url(airflow, exc.runbook_heading)}"
 
     def _connection(self) -> Connection:
         try:

@@ -43,7 +43,7 @@ def require(user: BaseUser, method: Method, dag_id: str, what: str) -> None:
     if not may(user, "GET", dag_id):
         raise not_found(what)
     if method != "GET" and not may(user, method, dag_id):
-        doing = "start scans" if method == "POST" else "cancel scans"
+        doing = "start scans" if method == "POST" else "cancel or retry scans"
         raise Problem(
             Code.FORBIDDEN,
             f"You may read the runs of DAG {dag_id}, but not {doing}.",

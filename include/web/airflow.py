@@ -13,9 +13,10 @@ from urllib.parse import quote
 import httpx
 from airflow.models.dag import DagModel
 from airflow.models.dagrun import DagRun
+from airflow.models.taskinstance import TaskInstance
 from airflow.utils.session import create_session
 from fastapi import Request
-from sqlalchemy import select, tuple_
+from sqlalchemy import func, select, tuple_
 
 from include.scan import MODES, scan_id
 from include.warehouse.connection import Warehouse
@@ -50,6 +51,12 @@ async def fail_run(request: Request, dag_id: str, run_id: str, note: str) -> Non
     """Have Airflow end a run, its tasks included. Raises Problem."""
     path = f"/api/v2/dags/{quote(dag_id, safe='')}/dagRuns/{quote(run_id, safe='')}"
     await _send(request, "PATCH", path, {"state": "failed", "note": note})
+
+
+async def clear_failed_tasks(request: Request, dag_id: str, run_id: str) -> None:
+    """Have Airflow run the failed tasks of a run again, and those after them. Raises Problem."""
+    body = {"dag_run_id": run_id, "only_failed": True, "dry_run": False, "reset_dag_runs": True}
+    await _send(request, "POST", f"/api/v2/dags/{quote(dag_id, safe='')}/clearTaskInstances", body)
 
 
 async def _send(request: Request, method: str, path: str, body: dict[str, Any]) -> None:
@@ -145,6 +152,16 @@ def active_runs(dag_ids: Collection[str]) -> list[ActiveRun]:
 def _mode(conf: Any) -> str:
     mode = conf.get("mode") if isinstance(conf, dict) else None
     return mode if mode in MODES else "auto"
+
+
+def run_facts(dag_id: str, run_id: str) -> tuple[datetime | None, int | None]:
+    """Return when a run was queued, and the tries of the task that needed most; None: unknown."""
+    tries = select(func.max(TaskInstance.try_number)).where(
+        TaskInstance.dag_id == dag_id, TaskInstance.run_id == run_id
+    )
+    queued = select(DagRun.queued_at).where(DagRun.dag_id == dag_id, DagRun.run_id == run_id)
+    with create_session() as session:
+        return session.scalar(queued), session.scalar(tries)
 
 
 def ended_runs(runs: Collection[tuple[str, str]]) -> dict[tuple[str, str], EndedRun]:

@@ -24,6 +24,21 @@ ScanState = Literal[
     "cancelled",
 ]
 TenantState = Literal["failing", "running", "late", "ok", "never"]
+#: What lists of tenants can be sorted by; "-" before a name: the other way round.
+TenantOrder = Literal[
+    "id",
+    "last_scan",
+    "freshness",
+    "deals_live",
+    "quota",
+    "next_run",
+    "-id",
+    "-last_scan",
+    "-freshness",
+    "-deals_live",
+    "-quota",
+    "-next_run",
+]
 
 
 class ScanBase(BaseModel):
@@ -37,12 +52,11 @@ class ScanBase(BaseModel):
     state: ScanState
     started_at: datetime = Field(description="Of a queued scan: when it was asked for.")
     finished_at: datetime | None
-    seconds: float | None
+    seconds: float | None = Field(description="From `started_at` to `finished_at`.")
     deals_received: int
     deals_written: int
     requests: int
     throttled: int = Field(description="Requests that HubSpot answered with 429.")
-    attempt: int
 
 
 class ScanSummary(ScanBase):
@@ -50,6 +64,7 @@ class ScanSummary(ScanBase):
 
     warnings: int
     error_type: str | None
+    error: str | None = Field(description="The first sentence of why it failed, or waits.")
 
 
 class ScanList(BaseModel):
@@ -134,6 +149,10 @@ class TenantList(BaseModel):
     tenants: list[Tenant]
     next_cursor: str | None = Field(description="null: this was the last page.")
     total: int = Field(description="Of all pages.")
+    states: dict[TenantState, int] = Field(
+        description="How many of the tenants that match `search` are in each state."
+    )
+    incidents: int = Field(description="How many of these have an open incident.")
 
 
 class HistoryEntry(BaseModel):
@@ -146,6 +165,11 @@ class HistoryEntry(BaseModel):
     deals_received: int
     deals_written: int
     seconds: float | None
+    token_s: float | None = Field(description="Of `seconds`, as in a scan's `phases`.")
+    read_s: float | None
+    check_s: float | None
+    deals_live: int | None = Field(description="In the warehouse; null: not counted.")
+    quota_used: float | None = Field(description="Of the account's daily quota, 0 to 1.")
 
 
 class TenantDetail(Tenant):
@@ -158,7 +182,10 @@ class Progress(BaseModel):
     pages: int
     records_received: int
     expected: int | None
-    fraction: float | None = Field(description="0 to 1.")
+    fraction: float | None = Field(
+        description="0 to 1, of the records. Below 1 until the scan has succeeded: associations and"
+        " histories are read last. null: nothing is read yet, or the checks run."
+    )
     records_per_s: float | None = Field(description="Over the last few checkpoints.")
     requests_per_s: float | None = Field(description="Since the extraction began.")
     time_left_s: float | None
@@ -194,6 +221,7 @@ class QualityResult(BaseModel):
     observed: float | None
     at_most: float
     why: str
+    runbook: str | None = Field(None, description="With `warned` and `failed`: how to fix it.")
 
 
 class ScanError(BaseModel):
@@ -202,7 +230,7 @@ class ScanError(BaseModel):
     type: str
     message: str
     remedy: str | None
-    runbook: str | None = Field(description="Heading in the runbook.")
+    runbook: str | None = Field(description="The heading of the runbook, as an address.")
 
 
 class ScanLinks(BaseModel):
@@ -212,6 +240,19 @@ class ScanLinks(BaseModel):
     page: str
     airflow_run: str
     runbook: str | None
+
+
+class Phases(BaseModel):
+    """How long each phase of a scan took, in seconds; null: not begun, or not known.
+
+    ``queued``: until the run's first task began. ``token``: `validate_token`, and the wait for
+    `extract_deals`. ``read``, which includes loading: `extract_deals`. ``check``: `check_quality`.
+    """
+
+    queued: float | None
+    token: float | None
+    read: float | None
+    check: float | None
 
 
 class ScanDetail(ScanBase):
@@ -225,6 +266,10 @@ class ScanDetail(ScanBase):
     error_type: str | None
     window_start: datetime | None
     window_end: datetime | None
+    tries: int | None = Field(
+        description="Airflow's tries of the task that needed most; null: Airflow has no such run."
+    )
+    phases: Phases
     progress: Progress
     objects: list[ScanObject]
     quality: list[QualityResult]
@@ -272,6 +317,11 @@ class Started(BaseModel):
     tenant: str
     state: Literal["queued"] = "queued"
     links: ScanLinks
+
+
+class Retried(BaseModel):
+    scan_id: str
+    state: Literal["queued"] = "queued"
 
 
 class Cancelled(BaseModel):

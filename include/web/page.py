@@ -28,7 +28,6 @@ IMPORTS = {
     "preact": "vendor/preact/preact.mjs",
     "preact/hooks": "vendor/preact/hooks.mjs",
     "htm": "vendor/htm/htm.mjs",
-    "uplot": "vendor/uplot/uPlot.esm.js",
 }
 #: A version's files never change: a browser may keep them. Not so a proxy, they need a login.
 IMMUTABLE = "private, max-age=31536000, immutable"
@@ -75,7 +74,7 @@ def page(tenant: str = "", scan: str = "", dag_id: str = "", run_id: str = "") -
     import_map = _import_map()
     # Browsers take an import map only inline: its hash lets this one through.
     digest = base64.b64encode(hashlib.sha256(import_map.encode()).digest()).decode()
-    document = _template("page.html").substitute(
+    document = template("page.html").substitute(
         static=static_files().path(),
         import_map=import_map,
         tenant=escape(tenant or dag_id.removeprefix(DAG_ID_PREFIX)),
@@ -94,7 +93,7 @@ def page(tenant: str = "", scan: str = "", dag_id: str = "", run_id: str = "") -
 def docs() -> Response:
     # Swagger UI styles elements from its script, and draws arrows as data: URLs
     policy = content_security_policy(style="'self' 'unsafe-inline'", img="'self' data:")
-    document = _template("docs.html").substitute(static=static_files().path())
+    document = template("docs.html").substitute(static=static_files().path())
     headers = {"Content-Security-Policy": policy}
     return Response(document, media_type="text/html", headers=headers)
 
@@ -131,7 +130,7 @@ def openapi(request: Request) -> dict[str, Any]:
 
 
 @cache
-def _template(name: str) -> Template:
+def template(name: str) -> Template:
     return Template((DIRECTORY / name).read_text())
 
 

@@ -45,6 +45,7 @@ class Code(StrEnum):
     INVALID_CURSOR = "invalid-cursor", 400, "The cursor can't be used"
     SCAN_RUNNING = "scan-running", 409, "A scan of the tenant is running"
     SCAN_FINISHED = "scan-finished", 409, "The scan has ended"
+    SCAN_NOT_FAILED = "scan-not-failed", 409, "The scan has not failed"
     DAG_PAUSED = "dag-paused", 409, "The tenant's DAG is paused"
     AIRFLOW_REFUSED = "airflow-refused", 502, "Airflow did not do it"
     TENANTS_FILE = "tenants-file", 503, "The tenants file can't be used"

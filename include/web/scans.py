@@ -13,7 +13,7 @@ from fastapi.concurrency import contextmanager_in_threadpool, run_in_threadpool
 from psycopg.rows import class_row, scalar_row
 from pydantic import AwareDatetime, Field, StringConstraints, TypeAdapter
 
-from include.errors import RUNBOOK, ScanRequestError
+from include.errors import QualityError, ScanRequestError, runbook_url
 from include.scan import Scan as ScanRequest
 from include.scan import scan_id as scan_id_of
 from include.tenants import Tenant
@@ -26,12 +26,15 @@ from include.web.access import SameOrigin, User, not_found, require, visible_dag
 from include.web.airflow import (
     ActiveRun,
     active_runs,
+    clear_failed_tasks,
     dags,
     fail_run,
     mark_orphaned_scans_failed,
+    run_facts,
     trigger_run,
 )
 from include.web.cursor import cursor_of, position_of
+from include.web.help import headings
 from include.web.problems import Code, Problem, answers, refuse_unknown_parameters
 from include.web.tenants_file import known_tenant, tenants_by_id
 from include.web.warehouse import CurrentWarehouse, WarehouseEmptyError, columns, fetch
@@ -55,6 +58,7 @@ class Scan(models.ScanBase):
     error: str | None = None
     remedy: str | None = None
     extraction_started_at: datetime | None = None
+    extraction_finished_at: datetime | None = None
     figures_at: datetime | None = None
     received_lately: int | None = None
     took_s: float | None = None
@@ -76,8 +80,14 @@ COMPUTED = {
     "deals_written": "coalesce(deals.rows_written, 0)",
     "error_type": "substring(scan.error from '^[A-Za-z_][A-Za-z0-9_]*')",
 }
+#: The message of a row begins with the error's class.
+_FIRST_SENTENCE = "substring(scan.error from '^[A-Za-z_][A-Za-z0-9_]*: (.*?[.])(?: |$)')"
 SUMMARY = columns(
-    models.ScanSummary, "scan", **COMPUTED, warnings="jsonb_array_length(scan.warnings)"
+    models.ScanSummary,
+    "scan",
+    **COMPUTED,
+    warnings="jsonb_array_length(scan.warnings)",
+    error=_FIRST_SENTENCE,
 )
 _EVERYTHING = columns(
     Scan,
@@ -91,6 +101,7 @@ _EVERYTHING = columns(
 OF_DEALS = (
     "left join {scan_objects} as deals on deals.scan_id = scan.scan_id and deals.object = 'deals'"
 )
+_OF_CHECKS = {"check": "result.check_name", "runbook": "null"}
 _LIST = f"""
     select {SUMMARY}
     from {{scans}} as scan {OF_DEALS}
@@ -126,7 +137,7 @@ _ONE = f"""
         select coalesce(json_agg(result order by array_position(
             array['failed', 'warned', 'passed', 'no_rows'], status), "check"), '[]') as quality
         from (
-            select {columns(models.QualityResult, "result", check="result.check_name")}
+            select {columns(models.QualityResult, "result", **_OF_CHECKS)}
             from {{quality_results}} as result where result.scan_id = scan.scan_id
         ) as result
     ) as quality
@@ -206,7 +217,7 @@ def _queued_summaries(
         known = set()
     scans = [queued_scan(run, tenant_of[run.dag_id]) for run in runs if run.scan_id not in known]
     return [
-        models.ScanSummary.model_validate({**dict(scan), "warnings": 0})
+        models.ScanSummary.model_validate({**dict(scan), "warnings": 0, "error": None})
         for scan in sorted(scans, key=lambda scan: scan.started_at, reverse=True)
     ]
 
@@ -227,7 +238,6 @@ def queued_scan(run: ActiveRun, tenant_id: str) -> Scan:
         deals_written=0,
         requests=0,
         throttled=0,
-        attempt=0,
     )
 
 
@@ -239,15 +249,44 @@ def read_scan(
     tenant = tenants_by_id().get(scan.tenant)
     # None: the tenant is no longer in the tenants file
     wanted = [crm_object.name for crm_object in tenant.crm_objects] if tenant else None
-    error = error_of(scan)
-    runbook = error.runbook if error else None
+    where = links(request, scan_id, scan.dag_id, scan.run_id)
+    airflow = _airflow(request)
+    error = error_of(scan, airflow)
+    quality = [
+        result.model_copy(update={"runbook": runbook_url(airflow, heading_of(result.check))})
+        if result.status in ("warned", "failed")
+        else result
+        for result in scan.quality
+    ]
+    queued_at, tries = run_facts(scan.dag_id, scan.run_id)
     return models.ScanDetail.model_validate(
         {
             **dict(scan),
+            "tries": tries,
+            "phases": phases_of(scan, queued_at),
             "progress": progress_of(scan, wanted),
+            "quality": quality,
             "error": error,
-            "links": links(request, scan_id, scan.dag_id, scan.run_id, runbook),
+            "links": where.model_copy(update={"runbook": error.runbook if error else None}),
         }
+    )
+
+
+def heading_of(check: str) -> str:
+    """Return the runbook's heading about a check: its own, or that of all checks."""
+    return check if check in headings("runbook") else QualityError.runbook_heading
+
+
+def phases_of(scan: Scan, queued_at: datetime | None) -> models.Phases:
+    def between(start: datetime | None, end: datetime | None) -> float | None:
+        return max(0.0, (end - start).total_seconds()) if start and end else None
+
+    read_until = scan.extraction_finished_at or scan.finished_at
+    return models.Phases(
+        queued=between(queued_at, scan.started_at),
+        token=between(scan.started_at, scan.extraction_started_at or scan.finished_at),
+        read=between(scan.extraction_started_at, read_until),
+        check=between(scan.extraction_finished_at, scan.finished_at),
     )
 
 
@@ -271,8 +310,11 @@ def found_scan(user: BaseUser, warehouse: Warehouse, scan_id: str) -> tuple[Scan
     raise not_found("scan")
 
 
-def error_of(scan: Scan) -> models.ScanError | None:
-    """Take a message apart: class, what happened, what to do, heading of the runbook."""
+def error_of(scan: Scan, airflow: str = "") -> models.ScanError | None:
+    """Take a message apart: class, what happened, what to do, heading of the runbook.
+
+    :param airflow: the path that Airflow is served below.
+    """
     if scan.error is None:
         return None
     found = RecordedError.of_columns(scan.error, scan.remedy)
@@ -280,23 +322,26 @@ def error_of(scan: Scan) -> models.ScanError | None:
         type=found.type,
         message=found.message,
         remedy=found.remedy,
-        runbook=f"{RUNBOOK}#{found.heading}" if found.heading else None,
+        runbook=runbook_url(airflow, found.heading) if found.heading else None,
     )
 
 
-def links(
-    request: Request, scan_id: str, dag_id: str, run_id: str, runbook: str | None = None
-) -> models.ScanLinks:
+def _airflow(request: Request) -> str:
+    """Return the path that Airflow is served below."""
+    root: str = request.scope.get("root_path", "")
+    return root.removesuffix(MOUNTED_AT)
+
+
+def links(request: Request, scan_id: str, dag_id: str, run_id: str) -> models.ScanLinks:
     """Return addresses as paths, with whatever prefix Airflow is served below."""
-    base = request.scope.get("root_path", "")
-    airflow = base.removesuffix(MOUNTED_AT)
+    base, airflow = request.scope.get("root_path", ""), _airflow(request)
     return models.ScanLinks(
         self=f"{base}/scans/{scan_id}",
         deals=f"{base}/scans/{scan_id}/deals",
         cancel=f"{base}/scans/{scan_id}/cancel",
         page=f"{base}/ui?scan={scan_id}",
         airflow_run=f"{airflow}/dags/{quote(dag_id, safe='')}/runs/{quote(run_id, safe='')}",
-        runbook=runbook,
+        runbook=None,
     )
 
 
@@ -415,6 +460,39 @@ async def cancel_scan(
     return models.Cancelled(scan_id=scan_id)
 
 
+@router.post(
+    "/scans/{scan_id}/retry",
+    status_code=202,
+    summary="Run the failed task of a scan again",
+    dependencies=[SameOrigin],
+    responses=answers(
+        Code.FORBIDDEN,
+        Code.CROSS_SITE,
+        Code.NOT_FOUND,
+        Code.SCAN_NOT_FAILED,
+        Code.AIRFLOW_REFUSED,
+    ),
+)
+async def retry_scan(
+    request: Request, user: User, warehouse: CurrentWarehouse, scan_id: ScanId
+) -> models.Retried:
+    scan = await run_in_threadpool(_failed, user, warehouse, scan_id)
+    await clear_failed_tasks(request, scan.dag_id, scan.run_id)
+    return models.Retried(scan_id=scan_id)
+
+
+def _failed(user: BaseUser, warehouse: Warehouse, scan_id: str) -> Scan:
+    scan, run = found_scan(user, warehouse, scan_id)
+    require(user, "PUT", scan.dag_id, "scan")
+    if scan.state != "failed" or run is not None:
+        raise Problem(
+            Code.SCAN_NOT_FAILED,
+            "Only a scan that has failed can be retried.",
+            remedy="Start a new scan instead.",
+        )
+    return scan
+
+
 def _cancellable(
     user: BaseUser, warehouse: Warehouse, scan_id: str
 ) -> tuple[Scan, ActiveRun | None]:
@@ -470,6 +548,10 @@ def find_scan(warehouse: Warehouse, scan_id: str) -> Scan | None:
     return next(iter(fetch(warehouse, class_row(Scan), _ONE, values)), None)
 
 
+#: Associations and histories are read when all records are there.
+ALL_READ = 0.99
+
+
 def progress_of(scan: Scan, wanted: Collection[str] | None) -> models.Progress:
     """Return a scan's progress.
 
@@ -482,13 +564,15 @@ def progress_of(scan: Scan, wanted: Collection[str] | None) -> models.Progress:
     counted_for_s, fraction, time_left_s = None, None, None
     if scan.extraction_started_at and scan.figures_at:
         counted_for_s = (scan.figures_at - scan.extraction_started_at).total_seconds()
-    if scan.state in ("checking", "succeeded"):
-        fraction = 1.0
-    elif expected is not None:
+    if expected is not None:
         # the portal may have grown since it was counted
-        fraction = min(1.0, received / expected) if expected else 1.0
-    if scan.state == "extracting" and expected is not None and records_per_s:
-        time_left_s = max(0.0, (expected - received) / records_per_s)
+        expected = max(expected, received)
+    if scan.state == "succeeded":
+        fraction = 1.0
+    elif expected and received and scan.state != "checking":
+        fraction = min(ALL_READ, received / expected)
+        if scan.state == "extracting" and fraction < ALL_READ and records_per_s:
+            time_left_s = (expected - received) / records_per_s
     return models.Progress(
         pages=scan.pages,
         records_received=received,

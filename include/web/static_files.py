@@ -55,7 +55,8 @@ def external_views() -> list[dict[str, Any]]:
     return [
         {
             **page,
-            "name": "HubSpot scans",
+            # Airflow cuts longer names in the navigation
+            "name": "HubSpot",
             "destination": "nav",
             "nav_top_level": True,
             "url_route": "hubspot-scans",

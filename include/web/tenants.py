@@ -1,6 +1,7 @@
 """`/tenants`: what the tenants file, Airflow and the warehouse know of each tenant."""
 
-from collections.abc import Collection, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
@@ -15,7 +16,7 @@ from include.warehouse.connection import Warehouse
 from include.web import models
 from include.web.access import User, visible_dag_ids
 from include.web.airflow import ActiveRun, Dag, active_runs, dags, mark_orphaned_scans_failed
-from include.web.cursor import cursor_of, position_of
+from include.web.cursor import InvalidCursorError, cursor_of, position_of
 from include.web.problems import Code, answers, refuse_unknown_parameters
 from include.web.scans import COMPUTED, OF_DEALS, SUMMARY
 from include.web.tenants_file import known_tenant, tenants_by_id
@@ -95,7 +96,17 @@ _STATUSES = f"""
         order by kind = 'warning', opened_at desc limit 1
     ) as incident on true
 """  # noqa: S608 - literals of this package
-_AS_READ = {**COMPUTED, "mode": "coalesce(nullif(deals.mode, 'skipped'), scan.mode)"}
+_AS_READ = {
+    **COMPUTED,
+    "mode": "coalesce(nullif(deals.mode, 'skipped'), scan.mode)",
+    "token_s": "extract(epoch from coalesce(scan.extraction_started_at, scan.finished_at)"
+    " - scan.started_at)::float8",
+    "read_s": "extract(epoch from coalesce(scan.extraction_finished_at, scan.finished_at)"
+    " - scan.extraction_started_at)::float8",
+    "check_s": "extract(epoch from scan.finished_at - scan.extraction_finished_at)::float8",
+    "deals_live": "deals.warehouse_live",
+    "quota_used": "(scan.quota_limit - scan.quota_remaining)::float8 / nullif(scan.quota_limit, 0)",
+}
 _HISTORY = f"""
     select {columns(models.HistoryEntry, "scan", **_AS_READ)}
     from {{scans}} as scan {OF_DEALS}
@@ -115,8 +126,16 @@ router = APIRouter(
         Code.WAREHOUSE_NOT_READY,
     ),
 )
-#: A page begins above this id.
-_POSITION = TypeAdapter(tuple[str])
+#: A page begins after this tenant.
+_POSITION: TypeAdapter[tuple[str] | None] = TypeAdapter(tuple[str] | None)
+_SORTED_BY: Mapping[str, Callable[[models.Tenant], Any]] = {
+    "id": lambda tenant: tenant.id,
+    "last_scan": lambda tenant: tenant.last_scan and tenant.last_scan.started_at,
+    "freshness": lambda tenant: tenant.freshness_s,
+    "deals_live": lambda tenant: tenant.deals_live,
+    "quota": lambda tenant: tenant.quota and (tenant.quota.used_today or 0),
+    "next_run": lambda tenant: tenant.next_run_at,
+}
 
 
 @router.get("/tenants", summary="Tenants that you may see")
@@ -125,29 +144,44 @@ def list_tenants(
     warehouse: CurrentWarehouse,
     search: Annotated[str, Query(max_length=100, description="A part of the id.")] = "",
     state: Annotated[models.TenantState | None, Query(description="Only these.")] = None,
+    sort: Annotated[
+        models.TenantOrder, Query(description="`-` reverses it. What is not known comes last.")
+    ] = "id",
     limit: Annotated[int, Query(ge=1, le=1000)] = 50,
     cursor: Annotated[str | None, Query(max_length=2000)] = None,
 ) -> models.TenantList:
     visible = visible_dag_ids(user)
     part = search.strip().lower()
-    what = f"tenants search={part} state={state}"
-    (above,) = position_of(what, cursor, _POSITION, ("",))
+    what = f"tenants search={part} state={state} sort={sort}"
+    after = position_of(what, cursor, _POSITION, None)
     tenants = [
         tenant
         for tenant in tenants_by_id().values()
         if tenant.dag_id in visible and part in tenant.id
     ]
-    if state is None:
-        total = len(tenants)
-        rest = [tenant for tenant in tenants if tenant.id > above]
-        shown, more = tenant_views(warehouse, rest[:limit]), len(rest) > limit
-    else:  # the states of all of them must be known
-        views = [view for view in tenant_views(warehouse, tenants) if view.state == state]
-        total = len(views)
-        views = [view for view in views if view.id > above]
-        shown, more = views[:limit], len(views) > limit
-    following = cursor_of(what, [shown[-1].id]) if more else None
-    return models.TenantList(tenants=shown, next_cursor=following, total=total)
+    views = _ordered(tenant_views(warehouse, tenants), sort)
+    begin = 0
+    if after is not None:
+        begin = next((n for n, view in enumerate(views, 1) if (view.id,) == after), 0)
+        if not begin:  # the tenant has left the tenants file
+            raise InvalidCursorError
+    rest = [view for view in views[begin:] if state in (None, view.state)]
+    shown = rest[:limit]
+    states = Counter(view.state for view in views)
+    return models.TenantList(
+        tenants=shown,
+        next_cursor=cursor_of(what, [shown[-1].id]) if len(rest) > limit else None,
+        total=states[state] if state else len(views),
+        states=states,
+        incidents=sum(view.incident is not None for view in views),
+    )
+
+
+def _ordered(views: Sequence[models.Tenant], sort: models.TenantOrder) -> list[models.Tenant]:
+    key = _SORTED_BY[sort.removeprefix("-")]
+    known = [view for view in views if key(view) is not None]
+    unknown = [view for view in views if key(view) is None]
+    return [*sorted(known, key=key, reverse=sort.startswith("-")), *unknown]
 
 
 @router.get(

@@ -5,20 +5,37 @@ const whole = new Intl.NumberFormat(undefined, { maximumFractionDigits: 0 });
 const short = new Intl.NumberFormat(undefined, { maximumFractionDigits: 1 });
 const compact = new Intl.NumberFormat(undefined, { notation: "compact", maximumFractionDigits: 1 });
 const percentage = new Intl.NumberFormat(undefined, { style: "percent", maximumFractionDigits: 0 });
-const thisYear = new Intl.DateTimeFormat(undefined, {
+/** The time zone that is chosen in Airflow, else the browser's. Airflow keeps it in localStorage. */
+export const timeZone = validZone(localStorage.getItem("timezone")?.replaceAll('"', ""));
+const clock = { hour: "2-digit", minute: "2-digit", timeZone };
+const thisYear = new Intl.DateTimeFormat(undefined, { month: "short", day: "numeric", ...clock });
+const anyYear = new Intl.DateTimeFormat(undefined, { year: "numeric", month: "short", day: "numeric", ...clock });
+const exact = new Intl.DateTimeFormat(undefined, {
+  year: "numeric",
   month: "short",
   day: "numeric",
-  hour: "2-digit",
-  minute: "2-digit",
+  ...clock,
+  second: "2-digit",
+  timeZoneName: "short",
 });
-const anyYear = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
 
-const known = (value) => value !== null && value !== undefined;
+function validZone(name) {
+  try {
+    return new Intl.DateTimeFormat(undefined, { timeZone: name || undefined }).resolvedOptions().timeZone;
+  } catch {
+    return undefined; // a name that this browser does not know
+  }
+}
+
+export const known = (value) => value !== null && value !== undefined;
 
 export const number = (value) => (known(value) ? whole.format(value) : NOTHING);
 export const decimal = (value) => (known(value) ? short.format(value) : NOTHING);
 export const rounded = (value) => (known(value) ? compact.format(value) : NOTHING);
 export const percent = (value) => (known(value) ? percentage.format(value) : NOTHING);
+
+/** With seconds and the zone. */
+export const exactMoment = (iso) => exact.format(new Date(iso));
 
 export function moment(iso) {
   const date = new Date(iso);

@@ -128,7 +128,10 @@ def _past(
         add_scan(
             connection, schema, tenant, f"scheduled__{started_at:%Y-%m-%dT%H:%M:%S}+00:00",
             checks=days == 1, started_at=started_at,
+            extraction_started_at=started_at + timedelta(seconds=1.5),
+            extraction_finished_at=started_at + timedelta(seconds=seconds - 1),
             finished_at=started_at + timedelta(seconds=seconds), requests=received // 95 + 12,
+            quota_limit=250_000, quota_remaining=250_000 - received * 2,
             deals={
                 "mode": "full" if is_full else "incremental", "pages": received // 100 + 1,
                 "records_received": received, "rows_written": min(received, size // 30),
@@ -151,6 +154,9 @@ def _newest(
     key = add_scan(
         connection, schema, tenant, f"scheduled__{started_at:%Y-%m-%dT%H:%M:%S}+00:00",
         state=state, started_at=started_at, extraction_started_at=started_at,
+        extraction_finished_at=(
+            started_at + timedelta(seconds=3 + size / 640) if state == "succeeded" else None
+        ),
         finished_at=started_at + timedelta(seconds=4 + size / 640) if ended else None,
         **_error(state),
         pages=received // 100, requests=received // 95 + 12, throttled=size % 3,

@@ -1,5 +1,6 @@
 // Figures side by side: a name, a value, and what else there is to say.
 import { html } from "../html.js";
+import { known } from "../format.js";
 
 /** @param items `[name, value, note?]`; items that are null are left out */
 export function Figures({ items, label }) {
@@ -9,7 +10,7 @@ export function Figures({ items, label }) {
         ([name, value, note]) => html`
           <div>
             <dt>${name}</dt>
-            <dd>${value}${note && html`<small>${note}</small>`}</dd>
+            <dd>${value}${known(note) && note !== false && html`<small>${note}</small>`}</dd>
           </div>
         `,
       )}

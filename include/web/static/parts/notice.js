@@ -1,5 +1,6 @@
 // Something the reader should know: what happened, and what to do.
 import { html } from "../html.js";
+import { airflowUrl, scanHref } from "../links.js";
 import { Moment } from "./moment.js";
 
 export function Notice({ tone = "quiet", title, children }) {
@@ -27,7 +28,7 @@ export function ProblemNotice({ problem, children }) {
   if (problem.status === 401) {
     return html`
       <${Notice} tone="bad" title="You are signed out">
-        <p>Sign in to Airflow again, then reload this page.</p>
+        <p><a href=${airflowUrl("/api/v2/auth/login?next=" + encodeURIComponent(top.location.pathname + top.location.search))} target="_top">Sign in to Airflow</a>, then reload this page.</p>
       <//>
     `;
   }
@@ -46,18 +47,18 @@ export function Outdated({ problem }) {
   if (!problem) return null;
   return html`
     <div class="notice warn" role="status">
-      <strong>${TITLES[problem.code] ?? "What is shown may be out of date"}.</strong> ${" "}
-      <span>${problem.unreachable ? "What is shown is from before. Trying again." : problem.message}</span>
+      <strong>${TITLES[problem.code] ?? "This page may be out of date"}.</strong> ${" "}
+      <span>${problem.unreachable ? "This page shows the last answer. Trying again." : problem.message}</span>
     </div>
   `;
 }
 
-export function Incident({ incident }) {
+export function Incident({ incident, scan }) {
   if (!incident) return null;
   return html`
     <${Notice} tone=${incident.kind === "warning" ? "warn" : "bad"}>
       <strong>${incident.error_type || incident.kind}</strong> since <${Moment} at=${incident.since} />.${" "}
-      The last scan shows why, and what to do.
+      ${scan && html`<a href=${scanHref(scan.scan_id)}>View the last scan for the cause and the fix</a>`}
     <//>
   `;
 }

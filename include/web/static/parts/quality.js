@@ -8,7 +8,7 @@ const STATUS = {
   passed: ["Passed", "good", "m5.2 8.2 2 2 3.6-4.2"],
   warned: ["Warned", "warn", "M8 4.8v4M8 11.2h.01"],
   failed: ["Failed", "bad", "m5.8 5.8 4.4 4.4m0-4.4-4.4 4.4"],
-  no_rows: ["Nothing to check", "quiet", "M5.4 8h5.2"],
+  no_rows: ["Not applicable", "quiet", "M5.4 8h5.2"],
 };
 
 export function QualitySummary({ quality }) {
@@ -16,7 +16,11 @@ export function QualitySummary({ quality }) {
   const worst = ["failed", "warned", "passed"].find((status) => quality[status]) ?? "no_rows";
   const [label, tone, path] = STATUS[worst];
   const count = worst === "no_rows" ? "" : `${number(quality[worst])} `;
-  return html`<span class="state ${tone}"><${Sign} path=${path} />${count}${label.toLowerCase()}</span>`;
+  const idle = worst === "passed" && quality.no_rows > 0;
+  return html`
+    <span class="state ${tone}"><${Sign} path=${path} />${count}${label.toLowerCase()}</span>
+    ${idle && html`<small class="idle">, ${number(quality.no_rows)} not applicable</small>`}
+  `;
 }
 
 function Status({ status }) {
@@ -27,7 +31,8 @@ function Status({ status }) {
 const COLUMNS = [
   { label: "Check", head: true, cell: (row) => html`<code>${row.check}</code>` },
   { label: "Result", cell: (row) => html`<${Status} status=${row.status} />` },
-  { label: "If it fails", cell: (row) => (row.severity === "block" ? "stops the run" : "is noted") },
+  { label: "On failure", cell: (row) => (row.severity === "block" ? "fails the run" : "warning only") },
+  { label: "How to fix", cell: (row) => (row.runbook ? html`<a href=${row.runbook}>Runbook</a>` : NOTHING) },
   { label: "Found", number: true, cell: (row) => decimal(row.observed) },
   { label: "Allowed", number: true, cell: (row) => decimal(row.at_most) },
   { label: "Why", cell: (row) => html`<span class="prose">${row.why}</span>` },

@@ -22,6 +22,7 @@ export function stateOf(tenant) {
   return last?.state ?? "never";
 }
 
+export const toneOf = (state) => STATES[state]?.[1] ?? "quiet";
 export const stateLabel = (state) => STATES[state]?.[0] ?? state;
 
 export function State({ state }) {

@@ -3,18 +3,24 @@
 import { html } from "../html.js";
 
 /**
- * @param columns `{ label, cell: row => content, number?: aligned as one, head?: names the row }`
+ * @param columns `{ label, cell: row => content, number?: aligned as one, head?: names the row,
+ *   sort?: the first order that a click on its head asks for }`
  * @param rowKey row => its key
  * @param rowClass row => class name
  */
-export function Table({ label, columns, rows, rowKey, rowClass = () => "", busy = false }) {
+export function Table({ label, columns, rows, rowKey, rowClass = () => "", busy = false, sorted, onSort }) {
   return html`
     <div class="scroll"><table class="table" role="table" aria-label=${label} aria-busy=${busy} onKeyDown=${walkRows}>
       <thead role="rowgroup">
         <tr role="row">
           ${columns.map(
             (column) => html`
-              <th role="columnheader" scope="col" class=${column.number ? "number" : ""}>${column.label}</th>
+              <th
+                role="columnheader"
+                scope="col"
+                class=${column.number ? "number" : ""}
+                aria-sort=${column.sort && sortedAs(column.sort, sorted)}
+              >${column.sort && onSort ? html`<${SortButton} column=${column} sorted=${sorted} onSort=${onSort} />` : column.label}</th>
             `,
           )}
         </tr>
@@ -32,6 +38,23 @@ export function Table({ label, columns, rows, rowKey, rowClass = () => "", busy 
   `;
 }
 
+const reverse = (sort) => (sort.startsWith("-") ? sort.slice(1) : `-${sort}`);
+
+function sortedAs(sort, sorted) {
+  if (sorted !== sort && sorted !== reverse(sort)) return "none";
+  return sorted.startsWith("-") ? "descending" : "ascending";
+}
+
+/** The first click sorts as *column.sort* says, the next one the other way round. */
+function SortButton({ column, sorted, onSort }) {
+  const sign = { ascending: "▲", descending: "▼", none: "" }[sortedAs(column.sort, sorted)];
+  return html`
+    <button class="sort" onClick=${() => onSort(sorted === column.sort ? reverse(column.sort) : column.sort)}>
+      ${column.label} <span aria-hidden="true">${sign}</span>
+    </button>
+  `;
+}
+
 function Cell({ column, row }) {
   const kind = column.number ? "number" : "";
   if (column.head) return html`<th role="rowheader" scope="row" class="head ${kind}">${column.cell(row)}</th>`;
@@ -40,7 +63,7 @@ function Cell({ column, row }) {
 
 /** Elements with a tooltip lie above the row's link, so a click on them is passed on. */
 function openRow(event) {
-  if (!event.target.closest("a")) event.currentTarget.querySelector("a.row")?.click();
+  if (!event.target.closest("a, button")) event.currentTarget.querySelector("a.row")?.click();
 }
 
 /** Arrow keys go from one row's link to the next. */

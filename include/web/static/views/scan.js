@@ -1,7 +1,9 @@
 // One scan: how far it is or how it ended, what it read, and what its checks found.
 import { html } from "../html.js";
-import { decimal, duration, number, percent, plural } from "../format.js";
+import { decimal, duration, known, number, percent, plural } from "../format.js";
 import { logHref, runHref, tenantHref, tenantsHref } from "../links.js";
+import { post } from "../api.js";
+import { useAction } from "../parts/action.js";
 import { AirflowLink } from "../parts/airflow_link.js";
 import { CancelButton } from "../parts/cancel_button.js";
 import { Figures } from "../parts/figures.js";
@@ -15,6 +17,8 @@ import { isRunning, State, stateLabel } from "../parts/state.js";
 import { usePolled } from "../polled.js";
 
 const MISFITS_SHOWN = 20;
+const ALL_READ = 0.99; // of the API: records are there, what belongs to them is not
+
 const ROOT = ["HubSpot scans", tenantsHref()];
 
 export function ScanView({ id, dag, run }) {
@@ -36,8 +40,8 @@ export function ScanView({ id, dag, run }) {
 function Missing({ problem, dag, run }) {
   if (problem.status !== 404 || !run) return html`<${ProblemNotice} problem=${problem} />`;
   return html`
-    <${Empty} title="This run has left no scan">
-      <p>Either it has not begun, or it ended before it could: the log of its first task says why.</p>
+    <${Empty} title="No scan was recorded for this run">
+      <p>It has not begun, or it failed before the scan began. The log of its first task shows the reason.</p>
       <p><${AirflowLink} to=${runHref(dag, run)}>Open the run<//></p>
     <//>
   `;
@@ -50,6 +54,7 @@ function Scan({ scan, reload }) {
       <${AirflowLink} className="button" to=${runHref(scan.dag_id, scan.run_id)}>Open run<//>
       <${AirflowLink} className="button" to=${logHref(scan)}>Logs<//>
       ${running && html`<${CancelButton} scan=${scan} onDone=${reload} />`}
+      ${scan.state === "failed" && html`<${RetryButton} scan=${scan} onDone=${reload} />`}
     <//>
     <p class="facts">
       <${State} state=${scan.state} />
@@ -66,9 +71,20 @@ function Scan({ scan, reload }) {
     <${Part} title="Objects" rows=${scan.objects} none=${running ? "Nothing has been read yet." : "Nothing was read."}>
       <${ObjectsTable} objects=${scan.objects} />
     <//>
-    <${Part} title="Quality" rows=${scan.quality} none=${running ? "The checks come after the reading." : "No check ran."}>
+    <${Part} title="Quality" rows=${scan.quality} none=${running ? "Quality checks run after extraction." : "No check ran."}>
       <${QualityTable} results=${scan.quality} />
     <//>
+  `;
+}
+
+function RetryButton({ scan, onDone }) {
+  const retry = useAction(async () => {
+    await post(`scans/${encodeURIComponent(scan.scan_id)}/retry`);
+    onDone();
+  });
+  return html`
+    <button class="primary" disabled=${retry.busy} onClick=${retry.run}>${retry.busy ? "Retrying …" : "Retry"}</button>
+    ${retry.problem && html`<${ProblemNotice} problem=${retry.problem} />`}
   `;
 }
 
@@ -94,7 +110,7 @@ function Failure({ scan }) {
     <${Notice} tone=${waits ? "warn" : "bad"} title=${waits ? "Waiting for HubSpot" : scan.error.type}>
       <p>${scan.error.message}</p>
       ${scan.error.remedy && html`<p class="remedy">${scan.error.remedy}</p>`}
-      ${scan.error.runbook && html`<p>More: <code>${scan.error.runbook}</code></p>`}
+      ${scan.error.runbook && html`<p><a href=${scan.error.runbook}>How to fix: the runbook</a></p>`}
     <//>
   `;
 }
@@ -108,26 +124,31 @@ function HowFar({ scan, running }) {
       html`
         <div class="how-far">
           <${Progress} fraction=${progress.fraction} label=${label} />
-          <span class="big">${percent(progress.fraction)}</span>
+          <span class="big">${progress.fraction >= ALL_READ ? "Reading associations and histories" : known(progress.fraction) ? percent(progress.fraction) : label}</span>
         </div>
       `}
       <${Figures}
         label="Progress"
         items=${[
-          ["Records", number(progress.records_received), progress.expected && `of ${number(progress.expected)}`],
+          ["Records", number(progress.records_received), known(progress.expected) && `of ${number(progress.expected)}`],
           ["Pages", number(progress.pages)],
           ["Deals received", number(scan.deals_received)],
           ["Deals written", number(scan.deals_written)],
           running && ["Records a second", decimal(progress.records_per_s)],
           running && ["Time left", duration(progress.time_left_s)],
-          !running && ["Time taken", duration(scan.seconds)],
-          ["Requests", number(scan.requests), progress.requests_per_s && `${decimal(progress.requests_per_s)} a second`],
-          ["Throttled", number(scan.throttled), "429 answers"],
-          scan.attempt > 1 && ["Attempt", number(scan.attempt)],
+          !running && ["Duration", duration(scan.seconds), phasesInWords(scan.phases)],
+          ["Requests", number(scan.requests), known(progress.requests_per_s) && `${decimal(progress.requests_per_s)} a second`],
+          ["HTTP 429 responses", number(scan.throttled)],
+          scan.tries > 1 && ["Tries", number(scan.tries), "by Airflow"],
         ]}
       />
     </section>
   `;
+}
+
+function phasesInWords({ token, read, check }) {
+  const named = [["token", token], ["read", read], ["check", check]].filter(([, seconds]) => known(seconds));
+  return named.length > 1 ? named.map(([name, seconds]) => `${name} ${duration(seconds)}`).join(", ") : null;
 }
 
 function Warnings({ warnings }) {

@@ -1,12 +1,12 @@
 // One tenant: how it stands, how its scans went, and starting one.
 import { useState } from "preact/hooks";
 import { html } from "../html.js";
-import { duration, number, plural } from "../format.js";
+import { duration, known, number, percent, plural, rounded } from "../format.js";
 import { dagHref, scanHref, tenantsHref } from "../links.js";
 import { AirflowLink } from "../parts/airflow_link.js";
 import { Figures } from "../parts/figures.js";
 import { Heading } from "../parts/heading.js";
-import { HistoryChart } from "../parts/history_chart.js";
+import { ScanChart } from "../parts/chart.js";
 import { Moment } from "../parts/moment.js";
 import { Empty, Incident, Notice, Outdated, ProblemNotice } from "../parts/notice.js";
 import { QualitySummary } from "../parts/quality.js";
@@ -52,9 +52,9 @@ function Tenant({ tenant }) {
     ${starting && html`<${StartForm} tenant=${tenant} onClose=${() => setStarting(false)} />`}
     ${tenant.running_scan_id &&
     html`<${Notice}>A scan is under way. <a href=${scanHref(tenant.running_scan_id)}>See how far it is</a><//>`}
-    <${Incident} incident=${tenant.incident} />
+    <${Incident} incident=${tenant.incident} scan=${tenant.last_scan} />
     ${tenant.paused &&
-    html`<${Notice}>The DAG is paused: no scan starts on schedule, and none can be started here.<//>`}
+    html`<${Notice}>Scans can't be started while the DAG is paused, and no scan starts on schedule.<//>`}
     <${Standing} tenant=${tenant} />
     <${History} history=${tenant.history} />
   `;
@@ -90,7 +90,7 @@ const checks = (quality) =>
   quality && plural(quality.passed + quality.warned + quality.failed + quality.no_rows, "check", "checks");
 
 const quotaInWords = (quota) =>
-  quota?.daily_limit && `${number(quota.used_today)} of ${number(quota.daily_limit)}`;
+  known(quota?.used_today) && `${number(quota.used_today)} of ${number(quota.daily_limit)}`;
 
 const COLUMNS = [
   {
@@ -102,7 +102,7 @@ const COLUMNS = [
   { label: "Mode", cell: (scan) => scan.mode },
   { label: "Deals received", number: true, cell: (scan) => number(scan.deals_received) },
   { label: "Deals written", number: true, cell: (scan) => number(scan.deals_written) },
-  { label: "Time taken", number: true, cell: (scan) => duration(scan.seconds) },
+  { label: "Duration", number: true, cell: (scan) => duration(scan.seconds) },
 ];
 
 function History({ history }) {
@@ -119,10 +119,46 @@ function History({ history }) {
   return html`
     <section class="panel" aria-label="History">
       <h2>Scans</h2>
-      <${HistoryChart} history=${history} />
+      <${Charts} history=${history} />
       <${Table} label="Scans" columns=${COLUMNS} rows=${rows} rowKey=${(scan) => scan.scan_id} />
       ${history.length > rows.length &&
       html`<p class="more"><button onClick=${() => setAll(true)}>Show all ${number(history.length)}</button></p>`}
     </section>
   `;
+}
+
+function Charts({ history }) {
+  const ages = agesOfData(history);
+  return html`
+    <div class="charts">
+      <${ScanChart} title="Deals received" scans=${history} format=${rounded}
+        series=${[{ name: "Received", value: (scan) => scan.deals_received }]} />
+      <${ScanChart} title="Deals written" note="new or changed" scans=${history} format=${rounded}
+        series=${[{ name: "Written", value: (scan) => scan.deals_written }]} />
+      <${ScanChart} title="Duration" scans=${history} format=${duration}
+        series=${[
+          { name: "Token", className: "chart-3", value: (scan) => scan.token_s },
+          { name: "Read and load", className: "chart-1", value: (scan) => scan.read_s },
+          { name: "Check", className: "chart-2", value: (scan) => scan.check_s },
+        ]} />
+      <${ScanChart} title="Live deals" note="in the warehouse" scans=${history} format=${rounded}
+        series=${[{ name: "Live", value: (scan) => scan.deals_live }]} />
+      <${ScanChart} title="Freshness" note="age of the data when the scan began" scans=${history} format=${duration}
+        series=${[{ name: "Age", value: (scan) => ages.get(scan.scan_id) ?? null }]} />
+      <${ScanChart} title="Daily quota used" note="by all apps of the account" scans=${history} format=${percent}
+        series=${[{ name: "Used", value: (scan) => scan.quota_used }]} />
+    </div>
+  `;
+}
+
+/** Seconds from the start of the last scan that succeeded to the start of each scan. */
+function agesOfData(history) {
+  const ages = new Map();
+  let success = null;
+  for (const scan of history) {
+    const start = Date.parse(scan.started_at) / 1000;
+    if (success !== null) ages.set(scan.scan_id, start - success);
+    if (scan.state === "succeeded") success = start;
+  }
+  return ages;
 }

@@ -2,7 +2,9 @@
 import { useEffect, useRef, useState } from "preact/hooks";
 import { html } from "../html.js";
 import { duration, number, plural } from "../format.js";
-import { tenantHref } from "../links.js";
+import { post } from "../api.js";
+import { scanHref, tenantHref } from "../links.js";
+import { useAction } from "../parts/action.js";
 import { Heading } from "../parts/heading.js";
 import { Moment } from "../parts/moment.js";
 import { Empty, Outdated, ProblemNotice } from "../parts/notice.js";
@@ -15,41 +17,50 @@ import { usePolled } from "../polled.js";
 const PAGE_SIZE = 50;
 const TYPING_MS = 200;
 const FILTERS = [
-  ["", "All states"],
-  ["failing", "Failing"],
-  ["running", "Running"],
-  ["late", "Late"],
-  ["ok", "OK"],
-  ["never", "Never scanned"],
+  ["", "all", ""],
+  ["failing", "failing", "bad"],
+  ["late", "late", "warn"],
+  ["running", "running", "busy"],
+  ["ok", "OK", "good"],
+  ["never", "never scanned", "quiet"],
 ];
 
 const COLUMNS = [
   {
     label: "Tenant",
+    sort: "id",
     head: true,
     cell: (tenant) => html`
       <a class="row" href=${tenantHref(tenant.id)}>${tenant.id}</a>
       ${tenant.paused && html`<span class="tag" title="Its DAG is paused: no scan starts on schedule">paused</span>`}
     `,
   },
-  { label: "State", cell: (tenant) => html`<${State} state=${stateOf(tenant)} />` },
-  { label: "Last scan", cell: (tenant) => html`<${Moment} at=${tenant.last_scan?.started_at} />` },
+  {
+    label: "State",
+    cell: (tenant) => html`
+      <${State} state=${stateOf(tenant)} />
+      ${tenant.last_scan?.error && html`<small class="reason" title=${tenant.last_scan.error}>${tenant.last_scan.error}</small>`}
+    `,
+  },
+  { label: "Last scan", sort: "-last_scan", cell: (tenant) => html`<${Moment} at=${tenant.last_scan?.started_at} />` },
   {
     label: "Freshness",
+    sort: "-freshness",
     number: true,
     cell: (tenant) => html`
       ${tenant.state === "late" && html`<span class="tag late" title="A scan is overdue">late</span> `}
       ${duration(tenant.freshness_s)}
     `,
   },
-  { label: "Deals live", number: true, cell: (tenant) => number(tenant.deals_live) },
-  { label: "Archived", number: true, cell: (tenant) => number(tenant.deals_archived) },
+  { label: "Deals live", sort: "-deals_live", number: true, cell: (tenant) => number(tenant.deals_live) },
   { label: "Quality", cell: (tenant) => html`<${QualitySummary} quality=${tenant.quality} />` },
-  { label: "Quota today", number: true, cell: (tenant) => html`<${Quota} quota=${tenant.quota} />` },
+  { label: "Quota today", sort: "-quota", number: true, cell: (tenant) => html`<${Quota} quota=${tenant.quota} />` },
   {
     label: "Next run",
+    sort: "next_run",
     cell: (tenant) => (tenant.paused ? "paused" : html`<${Moment} at=${tenant.next_run_at} />`),
   },
+  { label: "Start", cell: (tenant) => html`<${StartButton} tenant=${tenant} />` },
 ];
 
 const anyRuns = (answer) => answer.tenants.some((tenant) => isRunning(stateOf(tenant)));
@@ -60,6 +71,7 @@ export function TenantsView() {
   const query = new URLSearchParams({ limit: PAGE_SIZE });
   if (asked.search) query.set("search", asked.search);
   if (asked.state) query.set("state", asked.state);
+  if (asked.sort) query.set("sort", asked.sort);
   if (cursor) query.set("cursor", cursor);
   const { data, problem, settled } = usePolled(`tenants?${query}`, anyRuns);
   const shown = useRef(null); // while the next page comes, the last one stays
@@ -68,7 +80,7 @@ export function TenantsView() {
 
   return html`
     <${Heading} title="HubSpot scans" />
-    <${Filters} asked=${asked} ask=${ask} />
+    <${Filters} asked=${asked} ask=${ask} answer=${answer} />
     ${answer && html`<${Outdated} problem=${problem} />`}
     ${!answer && problem && html`<${ProblemNotice} problem=${problem} />`}
     ${!answer && !problem && html`<p class="loading" role="status">Loading …</p>`}
@@ -87,8 +99,10 @@ function Tenants({ answer, asked, ask, busy }) {
       rowKey=${(tenant) => tenant.id}
       rowClass=${(tenant) => (tenant.incident && tenant.incident.kind !== "warning" ? "incident" : "")}
       busy=${busy}
+      sorted=${asked.sort || "id"}
+      onSort=${(sort) => ask({ sort, cursors: [null] })}
     />
-    <nav class="pages" aria-label="Pages">
+    ${(answer.next_cursor || asked.cursors.length > 1) && html`<nav class="pages" aria-label="Pages">
       <p role="status">${number(answer.first)}–${number(last)} of ${plural(answer.total, "tenant", "tenants")}</p>
       <button
         disabled=${asked.cursors.length === 1}
@@ -98,7 +112,26 @@ function Tenants({ answer, asked, ask, busy }) {
         disabled=${!answer.next_cursor || busy}
         onClick=${() => ask({ cursors: [...asked.cursors, answer.next_cursor] })}
       >Next</button>
-    </nav>
+    </nav>`}
+  `;
+}
+
+/** Starts what is due, and leads to the scan; the tenant's own page offers more. */
+function StartButton({ tenant }) {
+  const start = useAction(async () => location.assign(scanHref((await post("scans", { tenant: tenant.id })).scan_id)));
+  const refused = start.problem?.message;
+  return html`
+    <button
+      class="small ${refused ? "danger" : ""}"
+      title=${refused ?? "Start a scan of what is due"}
+      aria-label="Start a scan of ${tenant.id}"
+      disabled=${start.busy || tenant.paused || Boolean(tenant.running_scan_id)}
+      onClick=${(event) => {
+        event.stopPropagation();
+        start.run();
+      }}
+    >${refused ? "Refused" : "Start"}</button>
+    ${refused && html`<span class="unseen" role="alert">${refused}</span>`}
   `;
 }
 
@@ -117,7 +150,9 @@ function NoTenants({ filtered, ask }) {
   `;
 }
 
-function Filters({ asked, ask }) {
+const sum = (counts) => Object.values(counts).reduce((all, count) => all + count, 0);
+
+function Filters({ asked, ask, answer }) {
   const [text, setText] = useState(asked.search);
   const input = useRef(null);
 
@@ -158,12 +193,18 @@ function Filters({ asked, ask }) {
         />
         <kbd aria-hidden="true">/</kbd>
       </label>
-      <label>
-        <span class="unseen">State</span>
-        <select value=${asked.state} onChange=${(event) => ask({ state: event.currentTarget.value, cursors: [null] })}>
-          ${FILTERS.map(([value, label]) => html`<option value=${value}>${label}</option>`)}
-        </select>
-      </label>
+      <div class="chips" role="group" aria-label="State">
+        ${FILTERS.filter(([value]) => !value || answer?.states[value] || asked.state === value).map(
+          ([value, label, tone]) => html`
+            <button
+              class="chip ${tone}"
+              aria-pressed=${asked.state === value}
+              onClick=${() => ask({ state: value, cursors: [null] })}
+            >${answer && `${number(value ? (answer.states[value] ?? 0) : sum(answer.states))} `}${label}</button>
+          `,
+        )}
+      </div>
+      ${answer?.incidents > 0 && html`<p class="incidents">${plural(answer.incidents, "open incident", "open incidents")}</p>`}
     </search>
   `;
 }
@@ -174,6 +215,7 @@ function useAsked() {
   const [asked, setAsked] = useState({
     search: given.get("search") ?? "",
     state: given.get("state") ?? "",
+    sort: given.get("sort") ?? "",
     cursors: history.state?.cursors ?? [null],
   });
   function ask(changes) {
@@ -181,6 +223,7 @@ function useAsked() {
     const query = new URLSearchParams();
     if (next.search) query.set("search", next.search);
     if (next.state) query.set("state", next.state);
+    if (next.sort) query.set("sort", next.sort);
     history.replaceState({ ...history.state, cursors: next.cursors }, "", `ui${query.size ? `?${query}` : ""}`);
     setAsked(next);
     scrollTo(0, 0);

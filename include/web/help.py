@@ -1,0 +1,82 @@
+"""The documentation as pages inside Airflow, so that an error leads to its heading offline."""
+
+import re
+from functools import cache
+from html import escape
+from itertools import pairwise
+from pathlib import Path
+from posixpath import dirname, join, normpath
+
+from fastapi import APIRouter, Depends, HTTPException, Response
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
+
+from include.web.page import REVALIDATED, require_login, template
+from include.web.static_files import static_files
+
+DOCUMENTATION = Path(__file__).resolve().parents[2] / "docs"
+
+router = APIRouter(include_in_schema=False, dependencies=[Depends(require_login)])
+
+
+@router.get("/help/{name:path}")
+def page(name: str) -> Response:
+    """Show a page of docs/: `runbook`, `how-to/backfill` …"""
+    file = pages().get(name)
+    if file is None:
+        raise HTTPException(404)
+    document = template("help.html").substitute(
+        base="../" * (name.count("/") + 1),
+        static=static_files().path(),
+        title=escape(file.read_text().partition("\n")[0].removeprefix("# ")),
+        content=rendered(name),
+    )
+    return Response(document, media_type="text/html", headers={"Cache-Control": REVALIDATED})
+
+
+@cache
+def pages() -> dict[str, Path]:
+    """Return the files by the names that they are served under."""
+    files = [*DOCUMENTATION.glob("*.md"), *DOCUMENTATION.glob("how-to/*.md")]
+    return {file.relative_to(DOCUMENTATION).with_suffix("").as_posix(): file for file in files}
+
+
+@cache
+def rendered(name: str) -> str:
+    """Return a page as HTML. Its headings have GitHub's anchors; HTML in the text is escaped."""
+    markdown = MarkdownIt("commonmark", {"html": False}).enable("table")
+    tokens = markdown.parse(pages()[name].read_text())
+    for token, inline in pairwise(tokens):
+        if token.type == "heading_open":
+            token.attrSet("id", anchor(inline.content))
+    for token in tokens:
+        for part in token.children or ():
+            if part.type == "link_open":
+                _lead_to_served_page(part, dirname(name))
+    result: str = markdown.renderer.render(tokens, markdown.options, {})
+    return result
+
+
+@cache
+def headings(name: str) -> frozenset[str]:
+    """Return the anchors of a page's headings."""
+    return frozenset(re.findall(r'<h\d id="([^"]+)"', rendered(name)))
+
+
+def anchor(heading: str) -> str:
+    """Return GitHub's anchor of a heading."""
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+
+
+def _lead_to_served_page(link: Token, folder: str) -> None:
+    """Point a link to another page of docs/ at its address here; one to another file is no link."""
+    href = str(link.attrGet("href"))
+    path, _, fragment = href.partition("#")
+    if not path or "://" in path:
+        return
+    target = normpath(join(folder, path)).removesuffix(".md")
+    if target in pages():
+        up = "../" * folder.count("/") + ("../" if folder else "")
+        link.attrSet("href", f"{up}{target}" + (f"#{fragment}" if fragment else ""))
+    else:
+        del link.attrs["href"]
