@@ -22,6 +22,8 @@ RUN pip install --no-cache-dir --require-hashes -r /opt/airflow/requirements-ima
 COPY dags /opt/airflow/dags
 COPY plugins /opt/airflow/plugins
 COPY include /opt/airflow/include
+# the runbook is shown inside Airflow
+COPY docs /opt/airflow/docs
 # An empty file: everything is set by the environment. Without one Airflow would want to write one.
 COPY include/ops/compose/profiles/airflow.cfg /opt/airflow/airflow.cfg
 

@@ -19,6 +19,7 @@ from airflow.sdk.exceptions import AirflowNotFoundException
 from airflow.sdk.log import mask_secret
 
 from include.errors import (
+    RUNBOOK,
     ConfigError,
     HubSpotDealsError,
     OAuthAppError,
@@ -151,7 +152,9 @@ class HubSpotHook(BaseHook):
         except HubSpotDealsError as exc:
             # The remedy speaks of a task that failed: here none did.
             airflow = conf.get("api", "base_url", fallback="").rstrip("/")
-            return False, f"{exc.what} See {runbook_url(airflow, exc.runbook_heading)}"
+            heading = exc.runbook_heading
+            page = runbook_url(airflow, heading) if airflow else f"{RUNBOOK}#{heading}"
+            return False, f"{exc.what} See {page}"
 
     def _connection(self) -> Connection:
         try:

@@ -22,6 +22,7 @@ MESSAGE = Message(
     runs=1,
     figures={"deals_received": 1200, "pages": 12},
     links={
+        "runbook": "http://localhost:5200/hubspot-deals/help/runbook#token-rejected",
         "run": "http://localhost:5200/dags/hubspot_deals__acme/runs/manual__1",
         "log": "http://localhost:5200/dags/hubspot_deals__acme/runs/manual__1/tasks/validate_token",
         "status": "http://localhost:5200/plugin/hubspot-scans/hubspot-deals/ui?scan=5f0e",

@@ -26,7 +26,7 @@ def test_mail_arrives_with_subject_text_and_links(mailbox: Mailbox) -> None:
     assert (mail["From"], mail["To"]) == ("alerts@example.com", "ops@example.com, boss@example.com")
     assert mail["Auto-Submitted"] == "auto-generated"
     assert body is not None
-    assert "docs/runbook.md#token-rejected" in body.get_content()
+    assert f'<a href="{MESSAGE.links["runbook"]}">' in body.get_content()
 
 
 def test_the_sender_of_the_channel_wins_over_the_connections(mailbox: Mailbox) -> None:

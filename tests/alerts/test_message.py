@@ -13,7 +13,7 @@ def test_the_text_tells_tenant_task_cause_remedy_heading_figures_and_links() -> 
         "Tenant acme: scan failed at validate_token.",
         "HubSpot refused the token (401): it has expired.",
         "What to do: Put a valid token into the connection hubspot_acme",
-        "More: docs/runbook.md#token-rejected",
+        "Runbook: http://localhost:5200/hubspot-deals/help/runbook#token-rejected",
         "Scan: 5f0e0000-0000-5000-8000-000000000000",
         "Deals received: 1200",
         "Task log: http://localhost:5200/dags/",

@@ -38,7 +38,7 @@ def test_every_context_of_airflow_tells_which_scan_it_is(
 def test_links_lead_below_airflows_address(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW__API__BASE_URL", "https://airflow.example.com/data/")
 
-    links = Run.of_context({"ti": TI}).links
+    links = Run.of_context({"ti": TI}).links("scan-killed")
 
     base = "https://airflow.example.com/data"
     run = f"{base}/dags/{DAG_ID}/runs/manual__2026-11-24T19%3A00%3A00%2B00%3A00"
@@ -46,13 +46,22 @@ def test_links_lead_below_airflows_address(monkeypatch: pytest.MonkeyPatch) -> N
         "run": run,
         "log": f"{run}/tasks/extract_deals?try_number=2",
         "status": f"{base}/plugin/hubspot-scans/hubspot-deals/ui?scan={scan_id(DAG_ID, RUN_ID)}",
+        "runbook": f"{base}/hubspot-deals/help/runbook#scan-killed",
     }
+
+
+def test_a_setting_moves_the_runbooks_links_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HUBSPOT_DEALS_RUNBOOK_URL", "https://wiki.example.com/hubspot")
+
+    links = Run.of_context({"ti": TI}).links("scan-killed")
+
+    assert links["runbook"] == "https://wiki.example.com/hubspot#scan-killed"
 
 
 def test_a_run_without_a_task_has_no_link_to_a_log() -> None:
     late = Run.of_late_run({"dag_id": DAG_ID, "dag_run_id": RUN_ID, "state": "running"})
 
-    assert set(late.links) == {"run", "status"}
+    assert set(late.links("")) == {"run", "status"}
     assert late.state == "running"
 
 

@@ -12,7 +12,14 @@ from tests.test_docs import DOCS, section, table_rows
 from tests.web.api.routes import routes
 
 PAGE = DOCS / "api-documentation.md"
-FOR_BROWSERS = {"/", "/ui", "/docs", "/openapi.json", "/static/{version}/{name:path}"}
+FOR_BROWSERS = {
+    "/",
+    "/help/{name:path}",
+    "/ui",
+    "/docs",
+    "/openapi.json",
+    "/static/{version}/{name:path}",
+}
 
 
 def test_every_route_is_documented() -> None:

@@ -61,7 +61,7 @@ def test_every_file_that_the_document_names_is_there(client: TestClient) -> None
 
     missing = [name for name in named if client.get(f"/{name}").status_code != 200]
 
-    assert len(named) == 9
+    assert len(named) == 7
     assert missing == []
 
 

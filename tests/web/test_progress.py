@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from include.web.models import ScanObject
-from include.web.scans import Scan, progress_of
+from include.web.scans import ALL_READ, Scan, progress_of
 
 STARTED = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -72,10 +72,15 @@ def test_an_object_that_can_not_be_read_is_not_waited_for() -> None:
     assert progress_of(scan(objects=parts), ["deals", "contacts"]).fraction == 0.25
 
 
-def test_more_than_was_expected_is_no_more_than_everything() -> None:
+def test_more_than_was_expected_is_what_is_expected_and_not_the_end() -> None:
     progress = progress_of(scan(objects=[part(received=13_000)]), ["deals"])
 
-    assert (progress.fraction, progress.time_left_s) == (1.0, 0.0)
+    assert (progress.expected, progress.fraction, progress.time_left_s) == (13_000, ALL_READ, None)
+
+
+def test_nothing_is_known_before_the_first_page_and_while_the_checks_run() -> None:
+    assert progress_of(scan(objects=[part(received=0)]), ["deals"]).fraction is None
+    assert progress_of(scan("checking"), ["deals"]).fraction is None
 
 
 @pytest.mark.parametrize("state", ["waiting", "failed", "cancelled", "validating"])

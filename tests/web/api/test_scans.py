@@ -39,7 +39,7 @@ def code(answer: requests.Response) -> tuple[int, str]:
 def test_a_scan_with_its_objects_and_checks(simple: Server, acme_scan: str) -> None:
     scan = simple.get(f"/scans/{acme_scan}").json()
 
-    assert (scan["state"], scan["mode"], scan["attempt"]) == ("succeeded", "auto", 2)
+    assert (scan["state"], scan["mode"], scan["tries"]) == ("succeeded", "auto", None)
     assert (scan["requests"], scan["throttled"]) == (40, 2)
     assert [part["object"] for part in scan["objects"]] == ["deals", "contacts"]
     assert scan["objects"][0]["expected"] == 1_190
@@ -61,7 +61,7 @@ def test_a_failed_scan_says_why_and_what_to_do(simple: Server, failed_scan: str)
         "type": "TokenRejectedError",
         "message": "tenant acme: HubSpot refused the token (401).",
         "remedy": "Rotate it.",
-        "runbook": "docs/runbook.md#token-rejected",
+        "runbook": "/hubspot-deals/help/runbook#token-rejected",
     }
 
 
@@ -277,3 +277,30 @@ def test_a_scan_that_has_ended_is_409(simple: Server, number: int) -> None:
     scan = run_of("acme", number)[0]
 
     assert code(simple.post(f"/scans/{scan}/cancel")) == (409, "scan-finished")
+
+
+def test_a_failed_scan_is_retried_by_airflow(site: Site) -> None:
+    scan_id, run = working(site)
+    query(
+        site.warehouse,
+        "update scans set state = 'failed', finished_at = now() where scan_id = %s"
+        " returning scan_id",
+        scan_id,
+    )
+    tasks = f"{run}/taskInstances/validate_token"
+    assert site.simple.airflow("PATCH", run, json={"state": "failed"}).ok
+    assert site.simple.airflow("PATCH", tasks, json={"new_state": "failed"}).ok
+
+    answer = site.simple.post(f"/scans/{scan_id}/retry")
+
+    assert (answer.status_code, answer.json()["state"]) == (202, "queued")
+    assert site.simple.airflow("GET", run).json()["state"] == "queued"
+    assert site.simple.airflow("GET", tasks).json()["state"] is None
+
+
+def test_a_scan_that_has_not_failed_is_not_retried(simple: Server, acme_scan: str) -> None:
+    assert code(simple.post(f"/scans/{acme_scan}/retry")) == (409, "scan-not-failed")
+
+
+def test_who_may_only_read_does_not_retry(simple: Server, failed_scan: str) -> None:
+    assert code(simple.post(f"/scans/{failed_scan}/retry", "viewer")) == (403, "forbidden")

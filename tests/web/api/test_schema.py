@@ -16,7 +16,14 @@ pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("nothing_runs")]
 EXAMPLES = 15
 SEED = 5
 #: Not documented on purpose: for browsers.
-UNDOCUMENTED = {"/", "/ui", "/docs", "/openapi.json", "/static/{version}/{name:path}"}
+UNDOCUMENTED = {
+    "/",
+    "/help/{name:path}",
+    "/ui",
+    "/docs",
+    "/openapi.json",
+    "/static/{version}/{name:path}",
+}
 
 
 def test_every_route_of_the_api_is_in_the_document(simple: Server) -> None:

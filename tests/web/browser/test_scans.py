@@ -2,19 +2,23 @@
 
 import itertools
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from playwright.sync_api import Page, expect
 
 from tests.web.browser.conftest import SignIn
-from tests.web.browser.data import UNTOUCHED, add_scan
+from tests.web.browser.data import UNTOUCHED, WARNED, add_scan
 from tests.web.browser.stack import PageStack, dag_of
 from tests.web.browser.test_tenants import PAGE, scan_of
 
 pytestmark = pytest.mark.e2e
 
+CHARTS = (
+    *("Deals received", "Deals written", "Duration", "Live deals", "Freshness"),
+    "Daily quota used",
+)
 HOSTILE = "<img src=x onerror=window.pwned=1>"
 _numbers = itertools.count(1)
 
@@ -80,7 +84,55 @@ def test_a_failed_scan_says_what_to_do(page: Page) -> None:
 
     expect(alert).to_contain_text("HubSpot refused the token (401)")
     expect(alert).to_contain_text("Put a valid token into the password")
-    expect(alert).to_contain_text("docs/runbook.md#token-rejected")
+    alert.get_by_role("link", name="How to fix: the runbook").click()
+    expect(page.get_by_role("heading", name="Token rejected")).to_be_in_viewport()
+
+
+def test_a_check_that_warned_leads_to_its_heading_in_the_runbook(page: Page) -> None:
+    page.goto(f"{PAGE}{scan_of(page, WARNED)}")
+
+    check = page.get_by_role("row", name=re.compile("everything_wanted_was_read"))
+    expect(check).to_contain_text("warning only")
+    check.get_by_role("link", name="Runbook").click()
+
+    heading = page.get_by_role("heading", name="everything_wanted_was_read")
+    expect(heading).to_be_in_viewport()
+
+
+def test_a_page_of_the_documentation_leads_to_the_others(page: Page, complaints: list[str]) -> None:
+    page.goto("/hubspot-deals/help/how-to/backfill")
+    page.get_by_role("link", name="Documentation").click()
+    page.get_by_role("link", name="runbook.md").click()
+
+    expect(page.get_by_role("heading", name="Runbook", exact=True)).to_be_visible()
+    assert complaints == []
+
+
+def test_a_scan_with_nothing_new_shows_one_zero(page: Page, page_stack: PageStack) -> None:
+    zeros = {"expected": 0, "records_received": 0, "rows_written": 0, "pages": 0}
+    now = datetime.now(UTC)
+    moments = dict.fromkeys(
+        ("started_at", "finished_at", "extraction_started_at", "extraction_finished_at"), now
+    )
+    later = now + timedelta(seconds=1)
+    key = new_scan(page_stack, deals=zeros, figures_at=later, requests=4, **moments)
+
+    page.goto(f"{PAGE}?scan={key}")
+
+    figure = page.get_by_label("Progress").last.locator("div", has_text="Records").first
+    expect(figure).to_have_text(re.compile(r"^\s*Records\s*0\s*of 0\s*$"))
+    expect(page.get_by_text("Tries", exact=True)).to_have_count(0)
+
+
+def test_a_scan_that_checks_shows_no_percentage(page: Page, page_stack: PageStack) -> None:
+    counts = {"expected": 10, "records_received": 12}
+    key = new_scan(page_stack, "tenant_0009", state="checking", deals=counts)
+
+    page.goto(f"{PAGE}?scan={key}")
+
+    expect(page.locator(".how-far")).to_contain_text("Checking quality")
+    expect(page.locator(".how-far")).not_to_contain_text("%")
+    expect(page.get_by_text("of 12")).to_be_visible()
 
 
 def test_a_waiting_scan_says_until_when(page: Page) -> None:
@@ -100,7 +152,7 @@ def test_a_tenant_without_a_scan_says_so(page: Page) -> None:
     ("address", "said"),
     [
         pytest.param("?dag_id=other", "This DAG scans no HubSpot account", id="dag"),
-        pytest.param("?dag_id=other&run_id=x", "This run has left no scan", id="run"),
+        pytest.param("?dag_id=other&run_id=x", "No scan was recorded for this run", id="run"),
     ],
 )
 def test_a_dag_that_is_none_of_ours_is_explained(page: Page, address: str, said: str) -> None:
@@ -111,12 +163,36 @@ def test_a_dag_that_is_none_of_ours_is_explained(page: Page, address: str, said:
 
 def test_the_charts_figures_are_in_a_table_too(page: Page) -> None:
     page.goto(f"{PAGE}?tenant=acme")
-    chart = page.get_by_role("img", name=re.compile("Chart of the last 60 scans"))
-    expect(chart.locator("canvas")).to_be_visible()
+    for title in CHARTS:
+        chart = page.get_by_role("figure", name=re.compile(f"^{title}"))
+        expect(chart.locator("svg .bar")).to_have_count(60)
+        chart.get_by_text("Show as a table").click()
+        expect(chart.get_by_role("table", name=title).locator("tbody tr")).to_have_count(60)
 
-    page.get_by_role("button", name="Show all 60").click()
 
-    expect(page.get_by_role("table", name="Scans").locator("a.row")).to_have_count(60)
+def test_the_duration_of_a_scan_is_the_sum_of_its_phases(page: Page) -> None:
+    page.goto(f"{PAGE}?tenant=acme")
+    chart = page.get_by_role("figure", name=re.compile("^Duration"))
+    chart.get_by_text("Show as a table").click()
+
+    bars = chart.locator("svg .bar").nth(10).locator("rect:not(.hover)")
+    cells = chart.get_by_role("table").locator("tbody tr").nth(49).locator("td").all_inner_texts()
+
+    expect(bars).to_have_count(4)  # token, read, check, and the mark of its state
+    assert [text.split()[-1] for text in cells[-3:]] == ["s", "s", "s"]
+
+
+def test_a_tenant_with_one_scan_has_one_narrow_bar_in_each_chart(page: Page) -> None:
+    page.goto(f"{PAGE}?tenant=tenant_0007")
+
+    for title in CHARTS:
+        chart = page.get_by_role("figure", name=re.compile(f"^{title}"))
+        expect(chart.locator("svg .bar")).to_have_count(1)
+        box = chart.locator(".plot svg").bounding_box()
+        bar = chart.locator(".bar .hover").bounding_box()
+        assert box
+        assert bar
+        assert bar["width"] < box["width"] / 20
 
 
 def test_a_scan_is_started_and_cancelled_by_buttons(page: Page, page_stack: PageStack) -> None:

@@ -25,7 +25,7 @@ def test_a_thousand_tenants_come_in_pages(page: Page) -> None:
     expect(shown(page, 1, 50)).to_be_visible()
     first = page.locator("a.row").first.inner_text()
 
-    page.get_by_role("button", name="Next").click()
+    page.get_by_role("button", name="Next", exact=True).click()
     expect(shown(page, 51, 100)).to_be_visible()
     later = page.locator("a.row").all_inner_texts()
     page.get_by_role("button", name="Previous").click()
@@ -52,10 +52,69 @@ def test_search_and_state_narrow_the_list_and_stay_when_one_comes_back(page: Pag
 def test_the_state_filter_shows_the_failing_ones(page: Page) -> None:
     page.goto(PAGE)
 
-    page.get_by_label("State").select_option("failing")
+    page.get_by_role("button", name=re.compile(r"^\d+ failing$")).click()
 
     expect(page.get_by_role("row", name=re.compile("hooli"))).to_contain_text("Failed")
     expect(page.get_by_role("row", name=re.compile("acme"))).to_have_count(0)
+
+
+def test_a_summary_counts_the_tenants_by_state_and_those_with_an_incident(page: Page) -> None:
+    page.goto(PAGE)
+
+    chips = page.get_by_role("group", name="State").get_by_role("button")
+    expect(chips.first).to_have_text(f"{TENANT_COUNT:,} all")
+    expect(page.get_by_text("1 open incident", exact=True)).to_be_visible()
+    counts = [int(re.sub(r"\D", "", text)) for text in chips.all_inner_texts()]
+    assert sum(counts[1:]) == counts[0] == TENANT_COUNT
+
+
+def test_a_failed_tenant_shows_the_first_sentence_of_its_error(page: Page) -> None:
+    page.goto(f"{PAGE}?search=hooli")
+
+    row = page.get_by_role("row", name=re.compile("hooli"))
+    expect(row).to_contain_text("HubSpot refused the token (401): it has expired.")
+
+
+def test_a_click_on_a_columns_head_sorts_and_the_next_one_turns_it_round(page: Page) -> None:
+    page.goto(PAGE)
+    head = page.get_by_role("columnheader", name="Deals live")
+
+    head.get_by_role("button").click()
+    expect(head).to_have_attribute("aria-sort", "descending")
+    expect(page.locator(".table")).to_have_attribute("aria-busy", "false")
+    most = deals_live(page)
+    head.get_by_role("button").click()
+    expect(head).to_have_attribute("aria-sort", "ascending")
+    expect(page.locator(".table")).to_have_attribute("aria-busy", "false")
+    least = deals_live(page)
+
+    assert most == sorted(most, reverse=True)
+    assert least == sorted(least)
+    assert least[0] < most[0]
+    assert "sort=deals_live" in page.url
+
+
+def deals_live(page: Page) -> list[int]:
+    cells = page.locator("td[data-label='Deals live']").all_inner_texts()
+    return [int(text.replace(",", "")) for text in cells]
+
+
+def test_a_list_of_one_page_has_no_buttons_to_turn_it(page: Page) -> None:
+    page.goto(f"{PAGE}?search=tenant_0042")
+
+    expect(shown(page, 1, 1, "1 tenant")).to_be_visible()
+    expect(page.get_by_role("button", name="Next", exact=True)).to_have_count(0)
+
+
+def test_a_scan_is_started_from_the_list(page: Page) -> None:
+    page.goto(f"{PAGE}?search=initech")
+
+    page.get_by_role("button", name="Start a scan of initech").click()
+
+    expect(page.get_by_role("heading", name="Scan of initech")).to_be_visible()
+    page.get_by_role("button", name="Cancel scan").click()
+    page.get_by_role("button", name="Yes, cancel it").click()
+    expect(page.locator(".facts")).to_contain_text("Cancelled")
 
 
 def test_nothing_found_is_said_and_can_be_undone(page: Page) -> None:
@@ -191,7 +250,7 @@ def test_pointing_at_a_time_in_a_row_tells_the_exact_one_and_a_click_there_opens
 ) -> None:
     page.goto(f"{PAGE}?search=acme")
     time = page.get_by_role("row", name=re.compile("acme")).locator("time").first
-    expect(time).to_have_attribute("title", re.compile(r"^\d{4}-\d\d-\d\dT"))
+    expect(time).to_have_attribute("title", re.compile(r", \d\d:\d\d:\d\d .*\d{4}-\d\d-\d\dT"))
 
     time.click()
 

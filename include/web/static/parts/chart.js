@@ -58,7 +58,7 @@ function Bar({ scan, x, top, series, format }) {
       <title>${moment(scan.started_at)}, ${scan.mode}, ${stateLabel(scan.state)}. ${figures || "Not known"}</title>
       <rect class="hover" x=${x} width=${SLOT} y="0" height=${HEIGHT} />
       ${known.map((of) => {
-        const height = (of.value(scan) / top) * HEIGHT;
+        const height = (Math.max(0, of.value(scan)) / top) * HEIGHT;
         y -= height;
         return html`<rect class=${of.className ?? "of-state"} x=${x + 1.5} width=${SLOT - 3} y=${y} height=${height} />`;
       })}

@@ -102,17 +102,20 @@ function Tenants({ answer, asked, ask, busy }) {
       sorted=${asked.sort || "id"}
       onSort=${(sort) => ask({ sort, cursors: [null] })}
     />
-    ${(answer.next_cursor || asked.cursors.length > 1) && html`<nav class="pages" aria-label="Pages">
+    <nav class="pages" aria-label="Pages">
       <p role="status">${number(answer.first)}–${number(last)} of ${plural(answer.total, "tenant", "tenants")}</p>
-      <button
-        disabled=${asked.cursors.length === 1}
-        onClick=${() => ask({ cursors: asked.cursors.slice(0, -1) })}
-      >Previous</button>
-      <button
-        disabled=${!answer.next_cursor || busy}
-        onClick=${() => ask({ cursors: [...asked.cursors, answer.next_cursor] })}
-      >Next</button>
-    </nav>`}
+      ${(answer.next_cursor || asked.cursors.length > 1) &&
+      html`
+        <button
+          disabled=${asked.cursors.length === 1}
+          onClick=${() => ask({ cursors: asked.cursors.slice(0, -1) })}
+        >Previous</button>
+        <button
+          disabled=${!answer.next_cursor || busy}
+          onClick=${() => ask({ cursors: [...asked.cursors, answer.next_cursor] })}
+        >Next</button>
+      `}
+    </nav>
   `;
 }
 
