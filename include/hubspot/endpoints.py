@@ -101,10 +101,11 @@ def associations_path(version: str, from_type: str, to_type: str) -> str:
     return f"{path}/{from_type}/{to_type}/batch/read"
 
 
-def sensitive_scopes(object_type: str, sensitivity: str) -> tuple[str, ...]:
+def sensitive_scopes(scope_name: str, sensitivity: str) -> tuple[str, ...]:
     """Return the scopes any of which lets values of this sensitivity be read."""
-    scope = f"crm.objects.{object_type}.{sensitivity}.read"
-    return (f"{scope}.v2", scope)
+    scope = f"crm.objects.{scope_name}.{sensitivity}.read"
+    # those of tickets are named as their read scope is
+    return (f"{scope}.v2", scope, f"{scope_name}.{sensitivity}.v2")
 
 
 def _crm_path(resource: str, version: str, legacy: str = "v3") -> str:

@@ -394,7 +394,7 @@ comment on table {schema}.property_history is
 comment on column {schema}.property_history.record_id is
     'Joins `deals.deal_id` or `records.record_id`.';
 comment on column {schema}.property_history.property is
-    'HubSpot''s internal name; by default `dealstage` and `amount` of deals.';
+    'HubSpot''s internal name; by default `dealstage` and `amount` of deals, with `property_history: all` every one.';
 comment on column {schema}.property_history.changed_at is 'When the property got this value.';
 comment on column {schema}.property_history.value is 'As sent.';
 comment on column {schema}.property_history.source_type is 'What changed it, such as `CRM_UI`.';
@@ -411,7 +411,7 @@ comment on table {schema}.history_reads is
     'For which content of a record, and for which properties, its history was last read.';
 comment on column {schema}.history_reads.content_hash is 'The row''s `_content_hash` at that time.';
 comment on column {schema}.history_reads.properties is
-    'The names that were asked for, joined by commas.';
+    'What was asked for: the names joined by commas, or `all` with those that HubSpot refused; a hash of that text where it is long.';
 
 -- What records refer to -----------------------------------------------------------------------
 
