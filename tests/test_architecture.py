@@ -34,6 +34,7 @@ MAY_IMPORT = {
         "include.errors",
         "include.files",
         "include.hubspot.crm_objects",
+        "include.hubspot.endpoints",
         "include.tenants",
     },
     "include.scan": {"include.errors", "include.tenants"},

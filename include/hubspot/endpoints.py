@@ -25,6 +25,9 @@ URL_PROPERTIES_MAX_CHARS: Final = 7_000
 DEFAULT_REQUESTS_PER_WINDOW: Final = 100
 RATE_WINDOW_S: Final = 10.0
 
+#: Requests a day for all apps of an account together. docs/api-integration.md#rate-limits
+DAILY_QUOTAS: Final = "250,000 (Free, Starter), 625,000 (Professional), 1,000,000 (Enterprise)"
+
 #: Searches have a separate limit, for all apps of an account together, and their answers carry
 #: no rate headers. docs/api-integration.md#search
 SEARCHES_PER_S: Final = 5

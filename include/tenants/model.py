@@ -97,8 +97,7 @@ class Objects(_Model):
     @classmethod
     def _empty_entries_are_objects(cls, entries: Any) -> Any:
         # `contacts:` and `contacts: true` say all that is needed
-        if isinstance(entries, str):
-            entries = {"preset": entries}
+        entries = as_objects(entries)
         if not isinstance(entries, dict):
             return entries
         if entries.get("preset") == "sales":
@@ -127,6 +126,11 @@ class Objects(_Model):
         return tuple(
             _crm_object(name, entry) for name, entry in sorted(self.__pydantic_extra__.items())
         )
+
+
+def as_objects(value: Any) -> Any:
+    """Return what `objects` holds as a mapping, where a preset's name stands in its place."""
+    return {"preset": value} if isinstance(value, str) else value
 
 
 def _refined(preset: dict[str, Any], entries: dict[str, Any]) -> dict[str, Any]:
@@ -339,13 +343,13 @@ class Tenant(_Model):
 
     @property
     def first_scan_cost(self) -> str:
-        """What a first scan costs of the account's daily quota, in requests, for a person."""
+        """How many requests a first scan sends, for a person."""
         costs = (
-            f"{crm_object.first_scan_requests} for {COSTED_RECORDS:,} {crm_object.name}"
-            + (
-                f" ({crm_object.history_requests} of them histories)"
-                * bool(crm_object.history_requests)
-            )
+            f"{crm_object.name} {crm_object.first_scan_requests}"
+            + (f" (histories {crm_object.history_requests})" if crm_object.property_history else "")
             for crm_object in self.crm_objects
         )
-        return f"a first scan sends about {', '.join(costs)}"
+        return (
+            f"a first scan sends about this many requests for each {COSTED_RECORDS:,} records: "
+            f"{', '.join(costs)}"
+        )
