@@ -154,7 +154,7 @@ comment on column {schema}.scan_objects.watermark is
 comment on column {schema}.scan_objects.properties_asked is
     'The properties that a full scan asked for; empty for others.';
 comment on column {schema}.scan_objects.expected is
-    'How many records the scan expected to receive when it began: the live and archived ones of the last successful scan that counted them; an incremental scan uses the count of HubSpot''s search for the live ones. NULL: unknown (a first scan, a window).';
+    'How many records the scan expected to receive when it began: the live and archived ones of the last successful scan that counted them; an incremental scan uses the count of HubSpot''s search for the live ones. NULL: unknown (a first scan, a window, an object that search refuses).';
 comment on column {schema}.scan_objects.pages is 'Pages and batches received, empty ones included.';
 comment on column {schema}.scan_objects.records_received is
     'Different records that HubSpot sent, live and archived. Until the object is read to its end, a record that came twice counts twice.';
@@ -170,7 +170,7 @@ comment on column {schema}.scan_objects.vanished is 'Rows newly marked as missin
 comment on column {schema}.scan_objects.associations is
     'Associations of the object in PostgreSQL after the scan. NULL: none are loaded.';
 comment on column {schema}.scan_objects.portal_live is
-    'Live records as counted by HubSpot. NULL for windows, which are not compared.';
+    'Live records as counted by HubSpot. NULL for windows, which are not compared, and for objects that HubSpot''s search refuses.';
 comment on column {schema}.scan_objects.warehouse_live is 'Live rows as counted in PostgreSQL.';
 comment on column {schema}.scan_objects.difference is '`portal_live` − `warehouse_live`.';
 comment on column {schema}.scan_objects.unexplained is
