@@ -384,7 +384,7 @@ def test_every_standard_object_is_documented() -> None:
             known.modified_property,
             known.created_property,
             known.object_type,
-            known.type_id or "–",
+            known.type_id or "none",
             known.read_scope,
         )
         for name, known in STANDARD_OBJECTS.items()

@@ -10,6 +10,7 @@ from include.scan import Window
 from include.warehouse.connection import Warehouse
 from tests.conftest import Serve
 from tests.hubspot_simulator import Fault, Portal, Token, portals
+from tests.hubspot_simulator.definitions import definition
 from tests.support.scans import (
     BARE,
     assert_equals_the_portal,
@@ -360,6 +361,20 @@ def test_an_object_that_search_refuses_from_now_on_is_read_from_its_list(
     run(scan("4", search_lag_s=0, objects=objects))
     assert object_row(warehouse, scan("4"), "contacts")["mode"] == "incremental"
     assert present(warehouse, "contacts") == truth(portal, "contacts")
+
+
+def test_sensitive_values_of_a_custom_object_are_read_with_the_scope_of_custom_objects(
+    warehouse: Warehouse, portal: Portal
+) -> None:
+    machines, token = portal.objects["machines"], portal.tokens[0]
+    machines.definitions["iban"] = definition("iban", data_sensitivity="sensitive")
+    token.scopes += ("crm.objects.custom.sensitive.read.v2",)
+    machines.update(machines.live_ids()[0], iban="DE00")
+
+    run(scan(objects={**BARE, "machines": MACHINES}))
+
+    _, properties = present(warehouse, "machines")[str(machines.live_ids()[0])]
+    assert properties["iban"] == "DE00"
 
 
 # A preset
