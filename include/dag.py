@@ -35,7 +35,7 @@ def params_of(tenant: Tenant) -> dict[str, Any]:
             values_display=MODE_LABELS,
             title="What to read",
             description="Automatic reads everything if a full scan is due, and else what changed "
-            "since the last successful scan.",
+            f"since the last successful scan; {tenant.first_scan_cost}.",
         ),
         "rewrite_rows": Param(
             False,

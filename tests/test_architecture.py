@@ -15,7 +15,7 @@ MAY_IMPORT = {
     "include.secret_text": set(),
     "include.loopback": set(),
     "include.errors": {"include.secret_text"},
-    "include.hubspot.crm_objects": set(),
+    "include.hubspot.crm_objects": {"include.hubspot.endpoints"},
     "include.hubspot": {
         "include.errors",
         "include.hubspot",
@@ -34,6 +34,7 @@ MAY_IMPORT = {
         "include.errors",
         "include.files",
         "include.hubspot.crm_objects",
+        "include.hubspot.endpoints",
         "include.tenants",
     },
     "include.scan": {"include.errors", "include.tenants"},

@@ -379,8 +379,14 @@ def test_the_migrations_that_setup_shows_are_all() -> None:
 def test_every_standard_object_is_documented() -> None:
     rows = table_rows(section(DOCS / "api-integration.md", "Objects"))
 
-    assert {row[0]: (row[1], row[2]) for row in rows} == {
-        name: (known.modified_property, known.created_property)
+    assert {row[0]: tuple(row[1:]) for row in rows} == {
+        name: (
+            known.modified_property,
+            known.created_property,
+            known.object_type,
+            known.type_id or "none",
+            known.read_scope,
+        )
         for name, known in STANDARD_OBJECTS.items()
     }
 

@@ -156,10 +156,10 @@ class HubSpotClient:
             raise ScopeMissingError([DEALS_READ_SCOPE], tenant_id=self.tenant_id)
         return frozenset(info.scopes)
 
-    def readable_sensitivities(self, object_type: str) -> list[str]:
+    def readable_sensitivities(self, scope_name: str) -> list[str]:
         """Which kinds of sensitive properties the token may read, besides the usual ones."""
         return [
-            kind for kind in SENSITIVITIES if self.scopes & set(sensitive_scopes(object_type, kind))
+            kind for kind in SENSITIVITIES if self.scopes & set(sensitive_scopes(scope_name, kind))
         ]
 
     # What records are made of

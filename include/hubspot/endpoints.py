@@ -25,6 +25,9 @@ URL_PROPERTIES_MAX_CHARS: Final = 7_000
 DEFAULT_REQUESTS_PER_WINDOW: Final = 100
 RATE_WINDOW_S: Final = 10.0
 
+#: Requests a day for all apps of an account together. docs/api-integration.md#rate-limits
+DAILY_QUOTAS: Final = "250,000 (Free, Starter), 625,000 (Professional), 1,000,000 (Enterprise)"
+
 #: Searches have a separate limit, for all apps of an account together, and their answers carry
 #: no rate headers. docs/api-integration.md#search
 SEARCHES_PER_S: Final = 5
@@ -101,10 +104,11 @@ def associations_path(version: str, from_type: str, to_type: str) -> str:
     return f"{path}/{from_type}/{to_type}/batch/read"
 
 
-def sensitive_scopes(object_type: str, sensitivity: str) -> tuple[str, ...]:
+def sensitive_scopes(scope_name: str, sensitivity: str) -> tuple[str, ...]:
     """Return the scopes any of which lets values of this sensitivity be read."""
-    scope = f"crm.objects.{object_type}.{sensitivity}.read"
-    return (f"{scope}.v2", scope)
+    scope = f"crm.objects.{scope_name}.{sensitivity}.read"
+    # those of tickets are named as their read scope is
+    return (f"{scope}.v2", scope, f"{scope_name}.{sensitivity}.v2")
 
 
 def _crm_path(resource: str, version: str, legacy: str = "v3") -> str:

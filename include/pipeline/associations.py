@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from include.errors import AccessDeniedError, ContractError
-from include.hubspot.crm_objects import CrmObject
+from include.hubspot.crm_objects import CrmObject, object_type_of
 from include.hubspot.endpoints import ASSOCIATIONS_BATCH_SIZE
 from include.pipeline.context import ScanContext, reason_of
 from include.pipeline.load.chunk_writer import ChunkWriter
@@ -66,7 +66,7 @@ def _read(
 ) -> None:
     def ask(ids: list[int]) -> _Answer:
         results, unanswered = context.client.associations(
-            crm_object.object_type, to_type, [str(record_id) for record_id in ids]
+            crm_object.object_type, object_type_of(to_type), [str(record_id) for record_id in ids]
         )
         left_out = set(map(int, unanswered))
         links, misfits = links_of(results, of=set(ids) - left_out)

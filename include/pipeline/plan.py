@@ -24,6 +24,9 @@ from include.warehouse.values import to_timestamp
 
 _NAMES_SHOWN = 5
 
+#: Why an object is read in full by every scan.
+NOT_SEARCHABLE = "HubSpot's search refuses this object, so each scan reads its whole list"
+
 
 @dataclass(frozen=True)
 class LastScan:
@@ -54,6 +57,10 @@ class Plan:
     watermark: datetime | None = None
     modified: int | None = None
     expected: int | None = None
+
+    @property
+    def searchable(self) -> bool:
+        return self.reason != NOT_SEARCHABLE
 
     def columns(self) -> dict[str, Any]:
         """Return what of it is kept in `scan_objects`."""

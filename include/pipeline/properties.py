@@ -110,6 +110,6 @@ def _asked(context: ScanContext, crm_object: CrmObject) -> Definitions:
             tenant_id=client.tenant_id,
             remedy="Report it.",
         )
-    for sensitivity in client.readable_sensitivities(object_type):
+    for sensitivity in client.readable_sensitivities(crm_object.scope_name):
         live += client.property_definitions(object_type, sensitivity)
     return Definitions(live, client.property_definitions(object_type, archived=True))

@@ -15,7 +15,7 @@ from include.pipeline.associations import read_associations
 from include.pipeline.context import Progress, ScanContext, reason_of
 from include.pipeline.history import read_histories
 from include.pipeline.load.chunk_writer import ChunkWriter, OnCheckpoint
-from include.pipeline.plan import LastScan, Plan, cheaper_plan, plan_scan
+from include.pipeline.plan import NOT_SEARCHABLE, LastScan, Plan, cheaper_plan, plan_scan
 from include.pipeline.properties import (
     Definitions,
     known_definitions,
@@ -95,6 +95,7 @@ def scan_object(
         if context.scan.rewrite_rows:
             forget_history_reads(table)
         object_log.open(**plan.columns(), properties_asked=names)
+    crm_object = replace(crm_object, searchable=plan.searchable)
     log.info(
         "tenant %s: %s: %s scan because %s",
         context.tenant.id,
@@ -107,7 +108,7 @@ def scan_object(
     )
     reader = RecordReader(context, crm_object, names, table, writer, progress)
     reader.read(plan)
-    if plan.mode != "window":
+    if plan.mode != "window" and crm_object.searchable:
         by_creation = crm_object.created_property in definitions.names
         object_log.set(
             **reconcile(context, crm_object, reader, table, by_creation=by_creation).columns()
@@ -161,10 +162,28 @@ def _plan(
     watermark, last_full_at, asked = object_log.past()
     past = LastScan(watermark, last_full_at, frozenset(asked))
     plan = plan_scan(context.scan, past, context.hubspot_now, names, definitions.live)
+    try:
+        return _counted(context, crm_object, object_log, names, plan)
+    except ContractError as exc:
+        # deals can be searched: of them this is no answer
+        if exc.status not in (400, 404) or crm_object.name == "deals":
+            raise
+        return Plan("full", NOT_SEARCHABLE, watermark=plan.watermark)
+
+
+def _counted(
+    context: ScanContext,
+    crm_object: CrmObject,
+    object_log: ScanObjects,
+    names: Sequence[str],
+    plan: Plan,
+) -> Plan:
+    """Count by search what *plan* will read, and read everything if that is cheaper."""
     client, object_type = context.client, crm_object.object_type
     live, archived = object_log.last_known()
     if plan.mode == "full":
-        if live is None:
+        # of other objects than deals, this also finds out whether search takes them still
+        if live is None or crm_object.name != "deals":
             live = search.count(client, object_type, [])
         return replace(plan, expected=live + (archived or 0))
     if plan.window_start is None:

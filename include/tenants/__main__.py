@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from include.errors import RUNBOOK, HubSpotDealsError, TenantCommandError, TenantsFileError
+from include.hubspot.endpoints import DAILY_QUOTAS
 from include.tenants.file import load_tenants, tenants_path
 from include.tenants.model import DEFAULT_POOL
 from include.tenants.shards import (
@@ -45,6 +46,10 @@ def _check(options: argparse.Namespace) -> int:
         f"{tenants_path()}: {len(tenants.enabled)} tenants, "
         f"{len(tenants.all) - len(tenants.enabled)} switched off, {len(problems)} problems"
     )
+    for tenant in tenants.enabled:
+        share = f"up to {tenant.daily_quota_share:.0%} of the daily quota"
+        print(f"{tenant.id}: {tenant.first_scan_cost}; {share}")
+    print(f"daily quota of requests, for all apps of an account: {DAILY_QUOTAS}")
     for pool, slots in {DEFAULT_POOL: None, **tenants.pools}.items():
         users = sum(tenant.pool == pool for tenant in tenants.enabled)
         print(f"pool {pool}: {users} tenants{f', {slots} slots' if slots else ''}")

@@ -24,6 +24,7 @@ from include.tenants.model import (
     SmtpChannel,
     Tenant,
     WebhookChannel,
+    as_objects,
     near_miss,
 )
 from include.tenants.shards import ALL, Shard
@@ -119,6 +120,8 @@ def merged(defaults: Mapping[str, Any], entry: Mapping[str, Any]) -> dict[str, A
     result = dict(defaults)
     for key, value in entry.items():
         below = result.get(key)
+        if key == "objects":
+            below, value = as_objects(below), as_objects(value)
         if isinstance(below, dict) and isinstance(value, dict):
             value = merged(below, value)
         result[key] = value
@@ -406,8 +409,10 @@ def _problem(error: Any) -> str:
         return f"key {key!r} is missing"
     if key == "id":
         return f"id {error['input']!r} must match {TENANT_ID_PATTERN}"
-    if path[:1] == ["properties"]:
-        return "key 'properties': expected 'all' or a list of HubSpot's internal property names"
+    named = [part for part in path if not part.isdecimal()]
+    if named and named[-1].endswith(("properties", "property_history")):
+        of_all = "'all' or a list of HubSpot's internal property names"
+        return f"key {'.'.join(named)!r}: expected {of_all}"
     return f"key {key!r}: {str(error['msg']).removeprefix('Value error, ')}"
 
 

@@ -14,7 +14,12 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 from pydantic import field_validator as validates
 from pydantic import model_validator as validates_whole
 
-from include.hubspot.crm_objects import STANDARD_OBJECTS, CrmObject
+from include.hubspot.crm_objects import (
+    COSTED_RECORDS,
+    STANDARD_OBJECTS,
+    CrmObject,
+    standard_object,
+)
 from include.tenants.schedule import plain_cron
 
 #: Names of objects become names of views.
@@ -42,7 +47,26 @@ class OtherObject(_Model):
     object_type: ObjectType | None = None
     properties: Literal["all"] | tuple[PropertyName, ...] = "all"
     associations: tuple[ObjectType, ...] = ()
-    property_history: tuple[PropertyName, ...] = ()
+    property_history: Literal["all"] | tuple[PropertyName, ...] = ()
+
+
+_WITH_THEIR_RECORDS = {"associations": ["deals", "contacts", "companies", "tickets"]}
+
+#: What `objects: sales` says; a key beside `preset` says it otherwise.
+#: docs/configuration.md#the-preset-sales
+SALES_OBJECTS: dict[str, Any] = {
+    "deal_property_history": ["dealstage", "amount", "closedate", "pipeline", "hubspot_owner_id"],
+    "companies": {"property_history": ["lifecyclestage", "hubspot_owner_id"]},
+    "contacts": {
+        "associations": ["companies"],
+        "property_history": ["lifecyclestage", "hubspot_owner_id"],
+    },
+    "tickets": {
+        "associations": ["deals", "contacts", "companies"],
+        "property_history": ["hs_pipeline_stage", "hs_ticket_priority", "hubspot_owner_id"],
+    },
+    **dict.fromkeys(("calls", "emails", "meetings", "notes", "tasks"), _WITH_THEIR_RECORDS),
+}
 
 
 class Objects(_Model):
@@ -51,6 +75,8 @@ class Objects(_Model):
     model_config = ConfigDict(extra="allow")
     __pydantic_extra__: dict[str, OtherObject]
 
+    #: Loads what sales teams look at besides deals, as far as no other key says otherwise.
+    preset: Literal["sales"] | None = None
     #: Pipelines and their stages.
     deal_pipelines: bool = True
     owners: bool = True
@@ -62,14 +88,20 @@ class Objects(_Model):
         "line_items",
         "tickets",
     )
-    deal_property_history: Literal[False] | tuple[PropertyName, ...] = ("dealstage", "amount")
+    deal_property_history: Literal[False, "all"] | tuple[PropertyName, ...] = (
+        "dealstage",
+        "amount",
+    )
 
     @validates_whole(mode="before")
     @classmethod
     def _empty_entries_are_objects(cls, entries: Any) -> Any:
         # `contacts:` and `contacts: true` say all that is needed
+        entries = as_objects(entries)
         if not isinstance(entries, dict):
             return entries
+        if entries.get("preset") == "sales":
+            entries = _refined(SALES_OBJECTS, entries)
         return {
             name: {} if name not in cls.model_fields and entry in (None, True) else entry
             for name, entry in entries.items()
@@ -83,7 +115,7 @@ class Objects(_Model):
                 raise ValueError("deals are always loaded: take 'deals' out")
             if not re.fullmatch(OBJECT_NAME_PATTERN, name):
                 raise ValueError(f"object {name!r} must match {OBJECT_NAME_PATTERN}")
-            if entry.object_type is None and name not in STANDARD_OBJECTS:
+            if entry.object_type is None and standard_object(name) is None:
                 known = [*type(self).model_fields, *STANDARD_OBJECTS]
                 hint = near_miss(name, known) or " (a custom one needs 'object_type')"
                 raise ValueError(f"unknown object {name!r}{hint}")
@@ -96,9 +128,24 @@ class Objects(_Model):
         )
 
 
+def as_objects(value: Any) -> Any:
+    """Return what `objects` holds as a mapping, where a preset's name stands in its place."""
+    return {"preset": value} if isinstance(value, str) else value
+
+
+def _refined(preset: dict[str, Any], entries: dict[str, Any]) -> dict[str, Any]:
+    """Return a preset with what *entries* say otherwise, key by key of each object."""
+    refined = {**preset, **entries}
+    for name in preset.keys() & entries.keys():
+        if isinstance(preset[name], dict) and entries[name] is not False:
+            given = {} if entries[name] in (None, True) else entries[name]
+            refined[name] = {**preset[name], **given} if isinstance(given, dict) else given
+    return refined
+
+
 def _crm_object(name: str, entry: OtherObject) -> CrmObject:
     object_type = entry.object_type or name
-    known = STANDARD_OBJECTS.get(object_type, CrmObject(name, object_type))
+    known = standard_object(object_type) or CrmObject(name, object_type)
     return replace(
         known,
         name=name,
@@ -293,3 +340,16 @@ class Tenant(_Model):
             property_history=self.objects.deal_property_history or (),
         )
         return (deals, *self.objects.others)
+
+    @property
+    def first_scan_cost(self) -> str:
+        """How many requests a first scan sends, for a person."""
+        costs = (
+            f"{crm_object.name} {crm_object.first_scan_requests}"
+            + (f" (histories {crm_object.history_requests})" if crm_object.property_history else "")
+            for crm_object in self.crm_objects
+        )
+        return (
+            f"a first scan sends about this many requests for each {COSTED_RECORDS:,} records: "
+            f"{', '.join(costs)}"
+        )

@@ -16,6 +16,8 @@ def unread_histories(table: RecordTable, properties: str, size: int) -> Iterator
     """Yield the live records whose content changed since the history of *properties* was read.
 
     In lists of *size*, by ascending id.
+
+    :param properties: a text that stands for what is asked for, as in `history_reads.properties`.
     """
     batches = table.number_batches(
         """
@@ -80,8 +82,8 @@ def save_histories(
         # one statement for all rows: one for each row costs PostgreSQL ten times as much
         connection.run(
             """
-            insert into {property_history} (_tenant_id, object, record_id, property, changed_at,
-                                            value, source_type, source_id)
+            insert into {property_history} as held
+                (_tenant_id, object, record_id, property, changed_at, value, source_type, source_id)
             select %(tenant_id)s, %(object)s, past.*
             from unnest(%(ids)s::bigint[], %(properties)s::text[], %(moments)s::timestamptz[],
                         %(values)s::text[], %(source_types)s::text[], %(source_ids)s::text[])
@@ -90,6 +92,9 @@ def save_histories(
             set value = excluded.value,
                 source_type = excluded.source_type,
                 source_id = excluded.source_id
+            -- all values of a record come again whenever it changes
+            where (held.value, held.source_type, held.source_id)
+                is distinct from (excluded.value, excluded.source_type, excluded.source_id)
             """,
             of
             | {

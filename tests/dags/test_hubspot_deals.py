@@ -185,6 +185,13 @@ def test_the_trigger_form_has_a_title_and_a_description_for_every_param(parse: A
         assert param.description, name
 
 
+def test_the_trigger_form_says_what_a_first_scan_costs(parse: Any) -> None:
+    dag = parse(THREE_TENANTS).dags["hubspot_deals__acme"]
+
+    description = dag.params.get_param("mode").description
+    assert "for each 10,000 records: deals 340 (histories 200)" in description
+
+
 def test_a_run_can_be_given_a_mode_and_a_window(parse: Any) -> None:
     dag = parse(THREE_TENANTS).dags["hubspot_deals__acme"]
 

@@ -25,6 +25,7 @@ PROPERTIES: dict[str, dict[str, str]] = {
     "companies": {
         "name": "string",
         "domain": "string",
+        "lifecyclestage": "enumeration",
         "industry": "enumeration",
         "numberofemployees": "number",
         "annualrevenue": "number",

@@ -45,6 +45,10 @@ class Portal:
     latency_s: float = 0.0
     #: How long a change stays unseen by search.
     index_lag_s: float = 0.0
+    #: Of names in `propertiesWithHistory` of a batch. None, as HubSpot documents none: no limit.
+    history_names_max: int | None = None
+    #: Properties whose history is refused, with the whole batch.
+    history_refused: tuple[str, ...] = ()
     #: Of every page, this many records less than asked for; the first page then is empty.
     short_pages_by: int = 0
     pipelines: list[dict[str, Any]] = field(default_factory=lambda: [sales_pipeline()])

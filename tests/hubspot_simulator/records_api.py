@@ -6,7 +6,7 @@ from typing import Any
 
 from tests.hubspot_simulator.associations_api import in_a_record
 from tests.hubspot_simulator.changes import CrmObject
-from tests.hubspot_simulator.errors import Answer, not_found
+from tests.hubspot_simulator.errors import Answer, invalid, not_found
 from tests.hubspot_simulator.record import Record, to_json
 from tests.hubspot_simulator.request import Request, times
 from tests.hubspot_simulator.tokens import Token
@@ -52,6 +52,7 @@ def get_record(crm_object: CrmObject, request: Request) -> Answer:
 
 def batch_read(crm_object: CrmObject, request: Request) -> Answer:
     history = readable(crm_object, request.token, request.strings("propertiesWithHistory"))
+    _require_history_allowed(crm_object, history)
     asked = request.strings("properties") or crm_object.type.defaults
     names = crm_object.with_always(readable(crm_object, request.token, asked))
     maximum = HISTORY_MAX if history else BATCH_MAX
@@ -73,6 +74,14 @@ def batch_read(crm_object: CrmObject, request: Request) -> Answer:
         rest |= {"numErrors": 1, "errors": [_missing(crm_object.type.singular, missing)]}
     body_ = b'{"status":"COMPLETE","results":[' + results + b"]," + to_json(rest)[1:]
     return Answer(207 if missing else 200, body_)
+
+
+def _require_history_allowed(crm_object: CrmObject, names: tuple[str, ...]) -> None:
+    portal = crm_object.portal
+    if portal.history_names_max is not None and len(names) > portal.history_names_max:
+        raise invalid(f"At most {portal.history_names_max} histories can be asked for at once.")
+    if refused := set(names) & set(portal.history_refused):
+        raise invalid(f"There is no history of {', '.join(sorted(refused))}.")
 
 
 def readable(crm_object: CrmObject, token: Token, names: Iterable[str]) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from tests.hubspot_simulator import filters
 from tests.hubspot_simulator.changes import CrmObject
-from tests.hubspot_simulator.errors import Answer, invalid, json_answer
+from tests.hubspot_simulator.errors import Answer, invalid, json_answer, not_found
 from tests.hubspot_simulator.record import Properties, Record
 from tests.hubspot_simulator.records_api import readable
 from tests.hubspot_simulator.request import Request, number_between
@@ -23,6 +23,8 @@ Found = tuple[Record, Properties]
 
 def search(crm_object: CrmObject, request: Request) -> Answer:
     """Search what is indexed: no archived records, no changes that are younger than the lag."""
+    if not crm_object.type.searchable:
+        raise not_found()
     body = request.json()
     limit = number_between(body.get("limit") or PAGE_DEFAULT, "limit", 1, PAGE_MAX)
     offset = number_between(body.get("after") or 0, "after", 0, RESULT_CAP)

@@ -20,6 +20,15 @@ ALL_SCOPES = (
     "e-commerce",
     "crm.objects.custom.read",
     "crm.schemas.custom.read",
+    *(
+        f"crm.objects.{name}.read"
+        for name in (
+            *("appointments", "carts", "commercepayments", "contracts", "courses"),
+            *("feedback_submissions", "goals", "invoices", "leads", "listings", "orders"),
+            *("partner-clients", "partner-services", "projects", "services", "subscriptions"),
+            "users",
+        )
+    ),
     "oauth",
 )
 

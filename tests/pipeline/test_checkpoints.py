@@ -422,3 +422,26 @@ def test_a_scan_whose_chunks_are_gone_begins_anew(warehouse: Warehouse, small: P
 
     assert not extracted["went_on"]
     assert extracted["deals_extracted"] == 300
+
+
+def test_an_object_without_search_goes_on_where_its_list_was(
+    warehouse: Warehouse, small: Portal
+) -> None:
+    contracts = small.add_object("contracts", count=900, archived=10)
+    what = scan(objects={**BARE, "contracts": None})
+    validate_token(what)
+    with pytest.raises(Killed):
+        extract_deals(what, 4, killed_at_object("contracts"))
+    asked = small.requests["list:contracts"]
+    before = small.requests["search:contracts"]
+
+    extract(what)
+
+    # ten pages in all; and whether it can be searched was known
+    assert 0 < small.requests["list:contracts"] - asked < 10
+    assert small.requests["search:contracts"] == before
+    held = query(warehouse, "select record_id, archived from records where object = 'contracts'")
+    assert {(row["record_id"], row["archived"]) for row in held} == {
+        (record.id, record.archived) for record in contracts.by_id.values()
+    }
+    assert len(held) == 910

@@ -5,11 +5,21 @@ from typing import Any
 
 import pytest
 
+from include.hubspot.crm_objects import STANDARD_OBJECTS
 from include.scan import Window
 from include.warehouse.connection import Warehouse
 from tests.conftest import Serve
-from tests.hubspot_simulator import Portal, Token, portals
-from tests.support.scans import BARE, object_row, query, run, scan, scan_row
+from tests.hubspot_simulator import Fault, Portal, Token, portals
+from tests.hubspot_simulator.definitions import definition
+from tests.support.scans import (
+    BARE,
+    assert_equals_the_portal,
+    object_row,
+    query,
+    run,
+    scan,
+    scan_row,
+)
 
 MACHINES = {"object_type": "2-7654321"}
 
@@ -246,3 +256,198 @@ def test_views_of_another_object_have_its_properties(warehouse: Warehouse, porta
     assert len(live) == 120
     assert {"record_id", "email"} <= set(live[0])
     assert len(query(warehouse, f"select from {schema}.contacts_all")) == 127
+
+
+# Standard objects
+
+#: Name in the tenants file → HubSpot's own, where that is another.
+RENAMED = {"goals": "goal_targets", "payments": "commerce_payments"}
+
+
+def test_every_standard_object_is_loaded_by_its_name_alone(
+    warehouse: Warehouse, serve: Serve
+) -> None:
+    portal = portals.generated(deals=1)
+    names = [name for name in STANDARD_OBJECTS if name != "deals"]
+    # a load takes a fifth of a second: those with a path of their own have records
+    loaded = ("courses", *RENAMED)
+    for name in names:
+        portal.add_object(RENAMED.get(name, name), count=2 if name in loaded else 0)
+    serve(acme=portal)
+
+    run(scan(objects={**BARE, **dict.fromkeys(names)}))
+
+    assert scan_row(warehouse, scan())["warnings"] == []
+    modes = query(warehouse, "select object, mode from scan_objects where object <> 'deals'")
+    assert {row["object"]: row["mode"] for row in modes} == dict.fromkeys(names, "full")
+    for name in loaded:
+        assert present(warehouse, name) == truth(portal, RENAMED.get(name, name)) != {}
+
+
+def test_without_its_scope_the_scan_names_an_objects_own_scope(
+    warehouse: Warehouse, serve: Serve
+) -> None:
+    portal = portals.generated(deals=1)
+    portal.add_object("goal_targets", count=1)
+    portal.add_object("commerce_payments", count=1)
+    portal.tokens[0] = Token(portal.tokens[0].text, scopes=("crm.objects.deals.read",))
+    serve(acme=portal)
+
+    run(scan(objects={**BARE, "goals": None, "payments": None}))
+
+    assert sorted(scan_row(warehouse, scan())["warnings"]) == [
+        "goals were not read: the token lacks crm.objects.goals.read",
+        "payments were not read: the token lacks crm.objects.commercepayments.read",
+    ]
+
+
+def test_associations_lead_to_standard_objects_by_their_names(
+    warehouse: Warehouse, portal: Portal
+) -> None:
+    deal = portal.live_ids()[0]
+    portal.associate(deal, "0-162", 7)
+
+    run(scan(objects={**BARE, "deal_associations": ["services"]}))
+
+    (link,) = query(warehouse, "select * from associations")
+    assert (link["to_object"], link["to_id"]) == ("services", 7)
+
+
+@pytest.mark.parametrize("refusal", ["400", "404"])
+def test_an_object_that_cannot_be_searched_is_read_from_its_list_by_every_scan(
+    warehouse: Warehouse, portal: Portal, refusal: str
+) -> None:
+    contracts = portal.add_object("contracts", count=450, archived=7, seed=5)
+    portal.add_fault(Fault(refusal, endpoint="search:contracts", count=1_000))
+    objects = {**BARE, "contracts": {"property_history": ["name"]}}
+    live = contracts.live_ids()
+
+    run(scan("1", search_lag_s=0, objects=objects))
+    first = present(warehouse, "contracts")
+    assert first == truth(portal, "contracts")
+
+    contracts.update(live[0], name="updated")
+    contracts.drift(live[1], weight="815")
+    contracts.archive(live[2])
+    contracts.restore(contracts.archived_ids()[-1])
+    contracts.merge(live[3], live[4])
+    contracts.purge(live[5])
+    contracts.create(name="created")
+    run(scan("2", search_lag_s=0, objects=objects))
+
+    assert present(warehouse, "contracts") == truth(portal, "contracts") != first
+    for run_id, received in (("1", 457), ("2", 456)):
+        found = object_row(warehouse, scan(run_id), "contracts")
+        assert (found["mode"], found["records_received"]) == ("full", received)
+        assert found["reason"].startswith("HubSpot's search refuses this object")
+        assert (found["portal_live"], found["unexplained"]) == (None, None)
+        assert scan_row(warehouse, scan(run_id))["warnings"] == []
+        assert object_row(warehouse, scan(run_id))["unexplained"] == 0
+    assert query(warehouse, "select value from property_history where value = 'updated'")
+
+
+def test_a_window_of_an_object_without_search_reads_its_list_and_moves_nothing(
+    warehouse: Warehouse, portal: Portal
+) -> None:
+    portal.add_object("contracts", count=3)
+    window = Window(datetime(2020, 1, 1, tzinfo=UTC), datetime(2020, 1, 2, tzinfo=UTC))
+
+    run(scan(window=window, objects={**BARE, "contracts": None}))
+
+    assert present(warehouse, "contracts") == truth(portal, "contracts")
+    found = object_row(warehouse, scan(), "contracts")
+    assert (found["mode"], found["watermark"]) == ("full", None)
+
+
+def test_an_object_that_search_refuses_from_now_on_is_read_from_its_list(
+    warehouse: Warehouse, portal: Portal
+) -> None:
+    contacts, objects = portal.objects["contacts"], {**BARE, "contacts": None}
+    run(scan("1", search_lag_s=0, objects=objects))
+    portal.add_fault(Fault("400", endpoint="search:contacts", count=1_000))
+    contacts.update(contacts.live_ids()[0], firstname="Ada")
+
+    run(scan("2", search_lag_s=0, objects=objects))
+    run(scan("3", search_lag_s=0, objects=objects, mode="full"))
+
+    assert present(warehouse, "contacts") == truth(portal, "contacts")
+    assert scan_row(warehouse, scan("3"))["warnings"] == []
+    portal.faults = []
+    contacts.update(contacts.live_ids()[0], firstname="Grace")
+    run(scan("4", search_lag_s=0, objects=objects))
+    assert object_row(warehouse, scan("4"), "contacts")["mode"] == "incremental"
+    assert present(warehouse, "contacts") == truth(portal, "contacts")
+
+
+def test_sensitive_values_of_a_custom_object_are_read_with_the_scope_of_custom_objects(
+    warehouse: Warehouse, portal: Portal
+) -> None:
+    machines, token = portal.objects["machines"], portal.tokens[0]
+    machines.definitions["iban"] = definition("iban", data_sensitivity="sensitive")
+    token.scopes += ("crm.objects.custom.sensitive.read.v2",)
+    machines.update(machines.live_ids()[0], iban="DE00")
+
+    run(scan(objects={**BARE, "machines": MACHINES}))
+
+    _, properties = present(warehouse, "machines")[str(machines.live_ids()[0])]
+    assert properties["iban"] == "DE00"
+
+
+# A preset
+
+
+def test_a_preset_costs_only_the_objects_whose_scopes_the_token_lacks(
+    warehouse: Warehouse, serve: Serve
+) -> None:
+    portal = portals.generated(deals=20, associations=True)
+    names = ("companies", "contacts", "tickets", "calls", "emails", "meetings", "notes", "tasks")
+    for number, name in enumerate(names):
+        added = portal.add_object(name, count=5 + number, archived=1, seed=number)
+        added.associate(added.live_ids()[0], "deals", portal.live_ids()[0])
+    lacking = ("crm.objects.companies.read", "crm.objects.contacts.read", "tickets")
+    without(portal, *lacking, "crm.objects.tickets.read")
+    without(portal, *(f"crm.schemas.{name}.read" for name in names))
+    portal.tokens[0].scopes += tuple(f"crm.objects.{name}.read" for name in names[3:])
+    serve(acme=portal)
+
+    extracted = run(scan(objects="sales"))
+
+    assert extracted["objects"] == ["deals", "calls", "emails", "meetings", "notes", "tasks"]
+    assert scan_row(warehouse, scan())["state"] == "succeeded"
+    warnings = scan_row(warehouse, scan())["warnings"]
+    for name, scope in zip(names, lacking, strict=False):
+        assert f"{name} were not read: the token lacks {scope}" in warnings
+        assert object_row(warehouse, scan(), name)["mode"] == "skipped"
+    assert_equals_the_portal(warehouse, portal)
+    for name in names[3:]:
+        assert present(warehouse, name) == truth(portal, name)
+        links = query(warehouse, "select * from associations where from_object = %s", name)
+        assert [(link["to_object"], link["to_id"]) for link in links] == [
+            ("deals", portal.live_ids()[0])
+        ]
+
+
+def test_a_preset_loads_all_its_objects_with_their_histories_without_a_warning(
+    warehouse: Warehouse, serve: Serve
+) -> None:
+    portal = portals.generated(deals=5)
+    names = ("companies", "contacts", "tickets", "calls", "emails", "meetings", "notes", "tasks")
+    loaded = ("companies", "contacts", "tickets")
+    for name in names:
+        portal.add_object(name, count=3 if name in loaded else 0)
+    serve(acme=portal)
+
+    run(scan(objects="sales"))
+
+    assert scan_row(warehouse, scan())["warnings"] == []
+    for name in names:
+        assert object_row(warehouse, scan(), name)["mode"] == "full"
+    assert {
+        (row["object"], row["property"])
+        for row in query(warehouse, "select distinct object, property from property_history")
+    } >= {
+        ("deals", "dealstage"),
+        ("companies", "lifecyclestage"),
+        ("contacts", "lifecyclestage"),
+        ("tickets", "hs_pipeline_stage"),
+    }

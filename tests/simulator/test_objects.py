@@ -56,7 +56,8 @@ def test_contacts_are_listed_under_every_path(
         ("line_items", None, {"createdate", "hs_lastmodifieddate"}),
         ("products", None, {"createdate", "hs_lastmodifieddate"}),
         ("quotes", None, {"hs_createdate", "hs_lastmodifieddate"}),
-        ("calls", "0-48", {"createdate", "hs_lastmodifieddate"}),
+        ("calls", None, {"hs_createdate", "hs_lastmodifieddate"}),
+        ("courses", None, {"hs_createdate", "hs_lastmodifieddate"}),
         ("cars", CUSTOM, {"hs_createdate", "hs_lastmodifieddate"}),
     ],
 )

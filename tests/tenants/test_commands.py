@@ -287,6 +287,22 @@ def test_a_check_prints_all_and_fails_for_problems(
     assert "hubspot_deals.py: 1 DAGs" in printed
 
 
+def test_a_check_says_what_a_first_scan_costs(
+    file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    objects = "{deal_associations: false, contacts: {property_history: all}, notes: }"
+    file.write_text(f"tenants: [{{id: acme, daily_quota_share: 0.5, objects: {objects}}}]\n")
+
+    main(["check", "--dags", str(tmp_path)])
+
+    printed = capsys.readouterr().out
+    assert (
+        "acme: a first scan sends about this many requests for each 10,000 records: deals 300 "
+        "(histories 200), contacts 300 (histories 200), notes 100; up to 50% of the daily quota"
+    ) in printed
+    assert "250,000 (Free, Starter)" in printed
+
+
 def test_a_check_of_a_good_file_succeeds(file: Path, tmp_path: Path) -> None:
     assert main(["check", "--dags", str(tmp_path)]) == 0
 

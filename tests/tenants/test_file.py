@@ -89,6 +89,21 @@ def test_a_disabled_tenant_is_left_out(tmp_path: Path) -> None:
         ),
         pytest.param("{id: acme, objects: [contacts]}", "key 'objects'", id="a list of objects"),
         pytest.param(
+            "{id: acme, objects: sails}",
+            "key 'objects.preset': Input should be 'sales'",
+            id="misspelt preset",
+        ),
+        pytest.param(
+            "{id: acme, objects: {payment: }}",
+            "unknown object 'payment' (did you mean 'payments'?)",
+            id="misspelt object of commerce",
+        ),
+        pytest.param(
+            "{id: acme, objects: {contacts: {property_history: al}}}",
+            "key 'objects.contacts.property_history': expected 'all' or a list",
+            id="misspelt all",
+        ),
+        pytest.param(
             '{id: acme, objects: {"a; drop table": {object_type: 2-1}}}',
             "must match ^[a-z]",
             id="hostile name",
@@ -134,6 +149,82 @@ def test_any_other_object_is_named_in_the_file(tmp_path: Path) -> None:
     assert found["machines"].object_type == "2-77"
     assert found["machines"].read_scope == "crm.objects.custom.read"
     assert found["companies"].read_scope == "crm.objects.companies.read"
+
+
+ENGAGEMENTS = ("calls", "emails", "meetings", "notes", "tasks")
+
+
+@pytest.mark.parametrize("preset", ["sales", "{preset: sales}"])
+def test_a_preset_stands_for_the_objects_of_sales(tmp_path: Path, preset: str) -> None:
+    (tenant,) = tenants_of(tmp_path, f"[{{id: acme, objects: {preset}}}]").enabled
+
+    found = {crm_object.name: crm_object for crm_object in tenant.crm_objects}
+    assert set(found) == {"deals", "companies", "contacts", "tickets", *ENGAGEMENTS}
+    for name in ENGAGEMENTS:
+        assert found[name].associations == ("deals", "contacts", "companies", "tickets")
+    assert found["tickets"].associations == ("deals", "contacts", "companies")
+    assert found["deals"].associations == ("companies", "contacts", "line_items", "tickets")
+    assert "dealstage" in found["deals"].property_history
+    assert "lifecyclestage" in found["contacts"].property_history
+    assert "hs_pipeline_stage" in found["tickets"].property_history
+
+
+@pytest.mark.parametrize(
+    ("defaults", "entry"),
+    [
+        pytest.param(
+            "{}",
+            "{preset: sales, tickets: false, owners: false, contacts: {properties: [email]}}",
+            id="one entry",
+        ),
+        pytest.param(
+            "sales",
+            "{tickets: false, owners: false, contacts: {properties: [email]}}",
+            id="default",
+        ),
+        pytest.param(
+            "{tickets: false, owners: false, contacts: {properties: [email]}}", "sales", id="entry"
+        ),
+    ],
+)
+def test_keys_beside_a_preset_refine_it(tmp_path: Path, defaults: str, entry: str) -> None:
+    text = f"{{defaults: {{objects: {defaults}}}, tenants: [{{id: acme, objects: {entry}}}]}}"
+
+    (tenant,) = tenants_of(tmp_path, text).enabled
+
+    found = {crm_object.name: crm_object for crm_object in tenant.crm_objects}
+    assert set(found) == {"deals", "companies", "contacts", *ENGAGEMENTS}
+    assert found["contacts"].properties == ("email",)
+    assert found["contacts"].associations == ("companies",)
+    assert not tenant.objects.owners
+
+
+def test_the_history_of_all_properties_can_be_wanted_of_any_object(tmp_path: Path) -> None:
+    objects = "{deal_property_history: all, contacts: {property_history: all}}"
+
+    (tenant,) = tenants_of(tmp_path, f"[{{id: acme, objects: {objects}}}]").enabled
+
+    assert [crm_object.property_history for crm_object in tenant.crm_objects] == ["all", "all"]
+
+
+@pytest.mark.parametrize(
+    ("entry", "object_type", "scope"),
+    [
+        pytest.param("calls: ", "calls", "crm.objects.contacts.read", id="activities"),
+        pytest.param("goals: ", "goal_targets", "crm.objects.goals.read", id="name of its own"),
+        pytest.param("goal_targets: ", "goal_targets", "crm.objects.goals.read", id="path segment"),
+        pytest.param("kurse: {object_type: 0-410}", "0-410", "crm.objects.courses.read", id="id"),
+        pytest.param("fees: ", "fees", "crm.objects.line_items.read", id="scope of another"),
+        pytest.param("tickets: ", "tickets", "tickets", id="older scope"),
+    ],
+)
+def test_every_standard_object_has_its_path_and_its_scope(
+    tmp_path: Path, entry: str, object_type: str, scope: str
+) -> None:
+    (tenant,) = tenants_of(tmp_path, f"[{{id: acme, objects: {{{entry}}}}}]").enabled
+
+    _, found = tenant.crm_objects
+    assert (found.object_type, found.read_scope) == (object_type, scope)
 
 
 def test_a_tenant_listed_twice_is_taken_once_and_reported(tmp_path: Path) -> None:

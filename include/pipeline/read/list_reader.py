@@ -46,6 +46,7 @@ class ListReader:
     :param position: what is to be read; moved on with every page that is yielded.
     :param announced: how many live records were counted before.
     :param read_ahead: asked before each page; it is released when pages are stored.
+    :param searchable: False: HubSpot's search does not know this object. Then one reader reads it.
 
     Readers are threads. They end with the `with` block, whatever ends it.
     """
@@ -60,8 +61,10 @@ class ListReader:
         *,
         archived: bool,
         announced: int = 0,
+        searchable: bool = True,
     ) -> None:
         self._announced = announced
+        self._searchable = searchable
         self._client = client
         self._object_type = object_type
         self._properties = properties
@@ -74,7 +77,7 @@ class ListReader:
         self._came: queue.SimpleQueue[ListRead | Future[None]] = queue.SimpleQueue()
         self._executor = ThreadPoolExecutor(MAX_READERS, thread_name_prefix="hubspot")
         self._running = 0
-        self._may_split = True
+        self._may_split = searchable
         self._restarted = False
         self._guard = self._new_guard()
 
@@ -276,11 +279,12 @@ class ListReader:
 
     def _new_guard(self) -> CursorGuard:
         kind = "archived " if self._archived else ""
+        # search knows nothing of archived records
+        is_counted = self._searchable and not self._archived
         return CursorGuard(
             f"of {kind}{self._object_type}",
             self._client.tenant_id,
-            # search knows nothing of archived records
-            None if self._archived else lambda: search.count(self._client, self._object_type, []),
+            (lambda: search.count(self._client, self._object_type, [])) if is_counted else None,
             announced=self._announced,
         )
 

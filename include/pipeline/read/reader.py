@@ -118,6 +118,7 @@ class RecordReader:
             self._writer.read_ahead,
             archived=archived,
             announced=announced,
+            searchable=self._object.searchable,
         )
         with reader as pages:
             for page in pages:

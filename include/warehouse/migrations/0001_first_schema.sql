@@ -154,7 +154,7 @@ comment on column {schema}.scan_objects.watermark is
 comment on column {schema}.scan_objects.properties_asked is
     'The properties that a full scan asked for; empty for others.';
 comment on column {schema}.scan_objects.expected is
-    'How many records the scan expected to receive when it began: the live and archived ones of the last successful scan that counted them; an incremental scan uses the count of HubSpot''s search for the live ones. NULL: unknown (a first scan, a window).';
+    'How many records the scan expected to receive when it began: the live and archived ones of the last successful scan that counted them; an incremental scan uses the count of HubSpot''s search for the live ones. NULL: unknown (a first scan, a window, an object that search refuses).';
 comment on column {schema}.scan_objects.pages is 'Pages and batches received, empty ones included.';
 comment on column {schema}.scan_objects.records_received is
     'Different records that HubSpot sent, live and archived. Until the object is read to its end, a record that came twice counts twice.';
@@ -170,7 +170,7 @@ comment on column {schema}.scan_objects.vanished is 'Rows newly marked as missin
 comment on column {schema}.scan_objects.associations is
     'Associations of the object in PostgreSQL after the scan. NULL: none are loaded.';
 comment on column {schema}.scan_objects.portal_live is
-    'Live records as counted by HubSpot. NULL for windows, which are not compared.';
+    'Live records as counted by HubSpot. NULL for windows, which are not compared, and for objects that HubSpot''s search refuses.';
 comment on column {schema}.scan_objects.warehouse_live is 'Live rows as counted in PostgreSQL.';
 comment on column {schema}.scan_objects.difference is '`portal_live` − `warehouse_live`.';
 comment on column {schema}.scan_objects.unexplained is
@@ -394,7 +394,7 @@ comment on table {schema}.property_history is
 comment on column {schema}.property_history.record_id is
     'Joins `deals.deal_id` or `records.record_id`.';
 comment on column {schema}.property_history.property is
-    'HubSpot''s internal name; by default `dealstage` and `amount` of deals.';
+    'HubSpot''s internal name; by default `dealstage` and `amount` of deals, with `property_history: all` every one.';
 comment on column {schema}.property_history.changed_at is 'When the property got this value.';
 comment on column {schema}.property_history.value is 'As sent.';
 comment on column {schema}.property_history.source_type is 'What changed it, such as `CRM_UI`.';
@@ -411,7 +411,7 @@ comment on table {schema}.history_reads is
     'For which content of a record, and for which properties, its history was last read.';
 comment on column {schema}.history_reads.content_hash is 'The row''s `_content_hash` at that time.';
 comment on column {schema}.history_reads.properties is
-    'The names that were asked for, joined by commas.';
+    'What was asked for: the names joined by commas, or `all` with those that HubSpot refused; a hash of that text where it is long.';
 
 -- What records refer to -----------------------------------------------------------------------
 

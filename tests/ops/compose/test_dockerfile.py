@@ -21,6 +21,7 @@ from tests.ops.compose.dockerfile import (
 LOCK = ROOT / "requirements-image.txt"
 #: Module → the distribution that brings it, where the names differ.
 DISTRIBUTIONS = {
+    "markdown_it": "markdown-it-py",
     "adbc_driver_postgresql": "adbc-driver-postgresql",
     "airflow": "apache-airflow",
     "dotenv": "python-dotenv",
