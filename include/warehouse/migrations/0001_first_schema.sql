@@ -699,14 +699,15 @@ comment on column {schema}.oauth_tokens.refreshed_at is 'When HubSpot issued it.
 -- Views of a tenant ---------------------------------------------------------------------------
 
 create table {schema}.tenant_views (
-    tenant_id text primary key,
+    tenant_id text not null,
     schema_name text not null,
     role_name text not null,
     signature text not null,
-    built_at timestamptz not null default now()
+    built_at timestamptz not null default now(),
+    primary key (tenant_id, schema_name)
 );
 comment on table {schema}.tenant_views is
-    'The schema of views of each tenant, `<schema>__<tenant>`.';
+    'The schemas of views of each tenant: `<schema>__<tenant>`, and with `fivetran_views` `<schema>_fivetran__<tenant>`.';
 comment on column {schema}.tenant_views.role_name is 'The role that may read the schema.';
 comment on column {schema}.tenant_views.signature is
     'Hash of what the views should be; empty if some could not be built, so that the next scan tries again.';
@@ -727,6 +728,11 @@ create function {schema}.as_number(value text) returns numeric
 create function {schema}.as_boolean(value text) returns boolean
     language sql immutable parallel safe
     return case value when 'true' then true when 'false' then false end;
+
+-- An id. HubSpot's have up to 16 digits.
+create function {schema}.as_bigint(value text) returns bigint
+    language sql immutable parallel safe
+    return case when value ~ '^-?[0-9]{{1,18}}$' then value::bigint end;
 
 create function {schema}.as_list(value text) returns text[]
     language sql immutable parallel safe

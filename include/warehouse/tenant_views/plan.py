@@ -102,6 +102,15 @@ def tenant_schema(dataset: str, tenant_id: str) -> str:
     return shortened(f"{dataset}__{tenant_id}")
 
 
+def fivetran_schema(dataset: str, tenant_id: str) -> str:
+    # no other tenant's schema is called so: the first `__` ends the dataset
+    return shortened(f"{dataset}_fivetran__{tenant_id}")
+
+
+#: The schemas that a tenant can have: its own, and Fivetran's tables.
+SCHEMA_NAMES = (tenant_schema, fivetran_schema)
+
+
 def tenant_role(tenant_id: str) -> str:
     return shortened(f"hubspot_{tenant_id}")
 
@@ -125,16 +134,17 @@ def property_columns(
     definitions: Sequence[PropertyDefinition],
     reserved: Collection[str],
     typed_columns: Mapping[str, str],
+    prefix: str = "",
 ) -> list[PropertyColumn]:
     """Return the columns, ordered by property name, of the first MAX_PROPERTIES definitions.
 
     *reserved* are column names that the view has besides.
     """
     kept = sorted(definitions[:MAX_PROPERTIES], key=lambda definition: definition.name)
-    names = column_names([definition.name for definition in kept], reserved)
+    names = column_names([prefix + definition.name for definition in kept], reserved)
     return [
         PropertyColumn(
-            names[definition.name],
+            names[prefix + definition.name],
             definition.name,
             typed_columns.get(definition.name),
             conversion(definition),
@@ -203,7 +213,8 @@ class View:
     """A view to be made. ``columns``: name → expression over ``source``.
 
     ``reads``: the view that is its barrier; None: it is one itself. ``texts``: of columns that show
-    a property, the expression that yields its text. ``comments``: of columns.
+    a property, the expression that yields its text. ``comments``: of columns. ``prefix``: what
+    precedes a property's name in the name of its column.
     """
 
     name: str
@@ -212,6 +223,7 @@ class View:
     reads: str | None = None
     texts: Mapping[str, sql.Composable] = field(default_factory=dict)
     comments: Mapping[str, str] = field(default_factory=dict)
+    prefix: str = ""
 
     @property
     def is_barrier(self) -> bool:
@@ -320,7 +332,7 @@ class ViewPlan:
             if column.comment:
                 comments[column.name] = column.comment
         yield barrier
-        source = sql.SQL(_UNPACKED).format(sql.Identifier(self._schema, barrier.name))
+        source = sql.SQL(UNPACKED).format(sql.Identifier(self._schema, barrier.name))
         live = sql.SQL(_LIVE).format(sql.Identifier(f"merged_into_{kind}_id"))
         yield View(names.live, columns, source + live, barrier.name, texts, comments)
         yield View(names.all, columns, source, barrier.name, texts, comments)
@@ -373,7 +385,7 @@ _PRESENT_TYPES = """
 # A row's properties are decompressed once, not once for each column that reads them. `group by ()`
 # makes one row: the planner does not merge the subquery into the query, which would decompress for
 # each column again, and leaves the join out if no column needs it.
-_UNPACKED = """
+UNPACKED = """
     from {} as record
     left join lateral (select record.properties || '{{}}' as unpacked group by ()) as json on true
 """
