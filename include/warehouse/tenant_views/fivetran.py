@@ -342,6 +342,8 @@ _SINGULAR = {
     "tasks": ("task", "0-27"),
 }
 _ENGAGEMENTS = ("calls", "emails", "meetings", "notes", "tasks")
+#: What engagements and tickets are associated with.
+_PAIRED_WITH = ("deals", "contacts", "companies")
 
 #: Properties whose columns are always there, and what makes their type. All others have the types
 #: of the tenant's own views, but several values stay one text.
@@ -387,13 +389,18 @@ _COMMENTS = {
 
 
 def views_of(object_type: str) -> list[str]:
-    """Return the views that show an object of HubSpot's and need it."""
+    """Return the views that show records of one of HubSpot's types, or what belongs to them."""
     if object_type not in _SINGULAR:
         return []
     name, _ = _SINGULAR[object_type]
     if object_type in _ENGAGEMENTS:
-        return ["engagement", f"engagement_{name}"]
-    return [name, *_OF_OBJECT.get(object_type, ())]
+        return ["engagement", f"engagement_{name}", *_paired("engagement")]
+    paired = _paired(name) if object_type == "tickets" else []
+    return [name, *_OF_OBJECT.get(object_type, ()), *paired]
+
+
+def _paired(name: str) -> list[str]:
+    return [f"{name}_{_SINGULAR[other][0]}" for other in _PAIRED_WITH]
 
 
 class FivetranPlan(ViewPlan):
@@ -429,7 +436,7 @@ class FivetranPlan(ViewPlan):
         if engagements:
             types = {self._objects[name].name: _SINGULAR[name][0].upper() for name in engagements}
             yield self._of("engagement", _ENGAGEMENT, types=_values(types))
-        for other in ("deals", "contacts", "companies"):
+        for other in _PAIRED_WITH:
             yield from self._pairs("engagement", engagements, other)
             yield from self._pairs("ticket", ["tickets"], other)
         if "tickets" in self._objects:
