@@ -224,7 +224,7 @@ def _read_pipelines(context: ScanContext) -> None:
     # Asked twice: every account has a pipeline, and an empty list would mark all as not listed.
     pipelines = context.client.pipelines("deals") or context.client.pipelines("deals")
     if pipelines:
-        for warning in save_pipelines(context.warehouse, context.scan, pipelines):
+        for warning in save_pipelines(context.warehouse, context.scan, "deals", pipelines):
             context.warn(warning)
         context.freshness.note("pipelines:deals")
     else:

@@ -6,7 +6,7 @@ docs/database-schema.md#views-of-a-tenant
 import hashlib
 import itertools
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 
 from psycopg import sql
 
@@ -42,7 +42,7 @@ _CONVERSIONS_TO: dict[str, str | None] = {
 FIXED_VIEWS = frozenset(
     {
         *("deals", "deals_all", "deal_properties", "deal_associations", "deal_property_history"),
-        *("account", "deal_pipelines", "deal_stages", "owners"),
+        *("account", "deal_pipelines", "deal_stages", "owners", "users", "teams", "roles"),
         *("scans", "scan_objects", "quality_results"),
     }
 )
@@ -81,6 +81,8 @@ class ObjectViews:
     properties: str
     associations: str
     property_history: str
+    pipelines: str
+    stages: str
 
     @classmethod
     def of(cls, crm_object: str) -> "ObjectViews":
@@ -92,10 +94,12 @@ class ObjectViews:
             f"{around}_properties",
             f"{around}_associations",
             f"{around}_property_history",
+            f"{around}_pipelines",
+            f"{around}_stages",
         )
 
     def names(self) -> set[str]:
-        return {self.live, self.all, self.properties, self.associations, self.property_history}
+        return set(astuple(self))
 
 
 def tenant_schema(dataset: str, tenant_id: str) -> str:
@@ -257,7 +261,7 @@ class ViewPlan:
             for name in skipped
         ]
         yield self._of_table("account", "accounts", {"_tenant_id": self._tenant_id})
-        for table in ("deal_pipelines", "deal_stages", "owners"):
+        for table in ("owners", "users", "teams", "roles"):
             yield self._of_table(table, table, {"_tenant_id": self._tenant_id})
         for table in ("scans", "scan_objects", "quality_results"):
             yield self._of_table(table, table, {"tenant_id": self._tenant_id})
@@ -302,6 +306,15 @@ class ViewPlan:
         yield self._of_table(names.property_history, "property_history", its_own)
         outgoing = {**tenant, "from_object": crm_object}
         yield self._of_table(names.associations, "associations", outgoing)
+        if self._has_pipelines(crm_object):
+            yield self._of_table(names.pipelines, "pipelines", its_own)
+            yield self._of_table(names.stages, "pipeline_stages", its_own)
+
+    def _has_pipelines(self, crm_object: str) -> bool:
+        """Whether HubSpot has ever listed some; every account has pipelines of deals."""
+        of = [self._tenant_id, crm_object]
+        known = self._connection.run(_PIPELINES, of).fetchone()
+        return crm_object == "deals" or known is not None
 
     def _of_table(self, name: str, table: str, only: Mapping[str, str]) -> View:
         """A view of the rows where the columns of *only* have these values, and of the others."""
@@ -398,6 +411,7 @@ _DEFINITIONS = """
     where _tenant_id = %s and object = %s
     order by archived or not listed, first_seen_at, name collate "C"
 """
+_PIPELINES = "select from {pipelines} where _tenant_id = %s and object = %s limit 1"
 _COLUMNS = """
     select attname::text, col_description(attrelid, attnum)
     from pg_catalog.pg_attribute
