@@ -16,7 +16,11 @@ from include.tenants import Tenant
 from include.warehouse.connection import Warehouse
 from include.warehouse.tenant_views.fivetran import views_of
 from include.warehouse.tenant_views.plan import MAX_PROPERTIES, fivetran_schema
-from include.warehouse.tenant_views.roles import loader_role, prepare_tenants
+from include.warehouse.tenant_views.roles import (
+    grant_again,
+    loader_role,
+    prepare_tenants,
+)
 from include.warehouse.tenant_views.views import publish_views
 from tests.conftest import Serve
 from tests.hubspot_simulator import Portal, Token, portals
@@ -33,6 +37,7 @@ from tests.warehouse.tenant_views.views import (
     define,
     execute,
     insert,
+    make_login,
     refused,
     rows,
 )
@@ -155,6 +160,7 @@ def test_scanned_tenants_have_fivetrans_tables(warehouse: Warehouse, serve: Serv
     run(scan("2", OURS, mode="full", **settings))
     deals.restore(live[5])
     run(scan("3", OURS, mode="full", **settings))
+    add_role_and_ticket_pipeline(warehouse)
 
     found = catalog(warehouse)
 
@@ -195,6 +201,16 @@ def test_scanned_tenants_have_fivetrans_tables(warehouse: Warehouse, serve: Serv
     ]
     assert select(warehouse, "select count(*) from engagement_deal") == [(10,)]
     assert select(warehouse, "select label from property where name = 'amount'") == [("Amount",)]
+
+
+def add_role_and_ticket_pipeline(warehouse: Warehouse) -> None:
+    ours = {"_tenant_id": OURS, "listed": True}
+    insert(warehouse, "roles", {**ours, "role_id": 8, "name": "Sales"})
+    pipeline = {**ours, "object": "tickets", "pipeline_id": "p"}
+    insert(warehouse, "pipelines", {**pipeline, "label": "Support"})
+    labels = {"pipeline_label": "Support", "stage_label": "New", "_scan_id": "s"}
+    stage = {"stage_id": "s", "metadata": {"ticketState": "OPEN"}}
+    insert(warehouse, "pipeline_stages", {**pipeline, **stage, **labels})
 
 
 def broken_promises(warehouse: Warehouse, table: str, tenant_id: str) -> list[str]:
@@ -377,7 +393,8 @@ def test_teams_without_their_own_table_come_from_owners(warehouse: Warehouse) ->
 def test_users_teams_and_roles_come_first_from_their_own_tables(warehouse: Warehouse) -> None:
     ours = {"_tenant_id": OURS, "listed": True}
     user = {"user_id": 1, "email": "ada@example.com", "role_ids": Jsonb(["8", "9"])}
-    insert(warehouse, "users", {**ours, **user, "primary_team_id": 5})
+    teams = {"primary_team_id": 5, "secondary_team_ids": Jsonb([])}
+    insert(warehouse, "users", {**ours, **user, **teams})
     members = {"user_ids": Jsonb(["1"]), "secondary_user_ids": Jsonb([2, "1"])}
     insert(warehouse, "teams", {**ours, "team_id": 5, "name": "North", **members})
     role = {"role_id": 8, "name": "Sales", "requires_billing_write": False}
@@ -613,6 +630,9 @@ def test_a_column_that_others_use_keeps_its_type(warehouse: Warehouse) -> None:
 
     assert [f"The view {SCHEMA}.deal keeps these columns" in text for text in warnings] == [True]
     assert rows(warehouse, "select property_size + 1 from public.theirs") == [(8,)]
+    execute(warehouse, "delete from {schema}.property_definitions where name = 'size'")
+    publish(warehouse)
+    assert rows(warehouse, "select property_size + 1 from public.theirs") == [(8,)]
     execute(warehouse, "drop view public.theirs")
 
 
@@ -647,6 +667,26 @@ def test_the_schema_is_prepared_for_a_loader_that_may_not_make_one(warehouse: Wa
     assert rows(warehouse, schemas, []) == [(f"hubspot_deals__{OURS}",), (SCHEMA,)]
     execute(warehouse, f"drop owned by {loader_role(warehouse.schema)}")
     execute(warehouse, f"drop role {loader_role(warehouse.schema)}")
+
+
+def test_a_login_makes_the_second_schema_although_its_group_may_not(
+    warehouse: Warehouse, database_url: str
+) -> None:
+    group = loader_role(warehouse.schema)
+    execute(warehouse, f"create role {group}")
+    prepare_tenants(warehouse, [OURS])
+    grant_again(warehouse)
+    url = make_login(database_url, "tv_login", f"in role {group}")
+    database = warehouse.parameters["dbname"]
+    execute(warehouse, f'grant create on database "{database}" to tv_login')
+
+    warnings = publish(Warehouse.from_url(url, warehouse.schema))
+
+    assert warnings == []
+    assert "deal" in catalog(warehouse)
+    execute(warehouse, f"drop owned by {group} cascade")
+    execute(warehouse, "drop owned by tv_login cascade")
+    execute(warehouse, f"drop role tv_login, {group}")
 
 
 def test_the_setting_is_off_by_default() -> None:
