@@ -43,8 +43,9 @@ MAY_IMPORT = {
     "include.airflow_provider": set(),
     "include.warehouse": {
         "include.errors",
-        # types only: records, tokens, limits
+        # types only: records, objects, tokens, limits
         "include.hubspot.answers",
+        "include.hubspot.crm_objects",
         "include.hubspot.oauth",
         "include.hubspot.rate_limit",
         "include.loopback",

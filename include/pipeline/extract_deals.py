@@ -129,8 +129,14 @@ def _extract(
         if tenant.objects.deal_pipelines:
             add_unlisted_stages(warehouse, scan)
         # Also those that could not be read now: their rows are still there.
-        every = [crm_object.name for crm_object in tenant.crm_objects]
-        for warning in publish_views(warehouse, tenant.id, every, COLUMNS_BY_PROPERTY):
+        every = tenant.crm_objects
+        for warning in publish_views(
+            warehouse,
+            tenant.id,
+            [crm_object.name for crm_object in every],
+            COLUMNS_BY_PROPERTY,
+            fivetran=every if tenant.fivetran_views else (),
+        ):
             context.warn(warning)
         scan_log.set(**context.columns(), extraction_finished_at=context.clock())
     report_lineage(hook, warehouse, tenant.id, portal_id)
@@ -218,7 +224,7 @@ def _read_pipelines(context: ScanContext) -> None:
     # Asked twice: every account has a pipeline, and an empty list would mark all as not listed.
     pipelines = context.client.pipelines("deals") or context.client.pipelines("deals")
     if pipelines:
-        for warning in save_pipelines(context.warehouse, context.scan, pipelines):
+        for warning in save_pipelines(context.warehouse, context.scan, "deals", pipelines):
             context.warn(warning)
         context.freshness.note("pipelines:deals")
     else:

@@ -1,7 +1,7 @@
 """The data-quality checks: a name, a query that yields one figure, a bound, a severity, a reason.
 
-A query sees the tables `{deals}`, `{records}`, `{scans}`, `{scan_objects}`, `{deal_stages}`, the
-temporary table `received` (what this scan received: object, record_id, content_hash, chunk,
+A query sees the tables `{deals}`, `{records}`, `{scans}`, `{scan_objects}`, `{pipeline_stages}`,
+the temporary table `received` (what this scan received: object, record_id, content_hash, chunk,
 loaded_at), the condition `{of_this_scan}` on `deals`, and the parameters %(tenant_id)s and
 %(scan_id)s. Its figure counts what is wrong: a rule passes while figure ≤ at_most.
 """
@@ -212,14 +212,18 @@ RULES = (
               and not deal.archived
               and deal.stage_id is not null
               and not exists (
-                  select from {deal_stages} as stage
+                  select from {pipeline_stages} as stage
                   where stage._tenant_id = deal._tenant_id
+                    and stage.object = 'deals'
                     and stage.pipeline_id = deal.pipeline_id
                     and stage.stage_id = deal.stage_id
                     and stage.listed
               )
             -- without a single stage they were not read at all
-            having exists (select from {deal_stages} where _tenant_id = %(tenant_id)s and listed)
+            having exists (
+                select from {pipeline_stages}
+                where _tenant_id = %(tenant_id)s and object = 'deals' and listed
+            )
         """,
         severity=Severity.WARN,
         why="a deal in a deleted stage falls out of every report by stage",

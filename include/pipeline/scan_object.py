@@ -27,6 +27,7 @@ from include.pipeline.reconcile import reconcile
 from include.warehouse.checkpoints import ScanObjects
 from include.warehouse.property_history import forget_history_reads
 from include.warehouse.records import Counts, RecordTable
+from include.warehouse.tenant_views.fivetran import views_of
 
 if TYPE_CHECKING:
     from include.pipeline.load.dlt_loader import DltLoader
@@ -62,7 +63,9 @@ def is_scanned(
         reason = f"{prefix if unknown else ''}{exc.what}"
     else:
         return True
-    context.warn(f"{crm_object.name} were not read: {reason}")
+    views = views_of(crm_object.object_type) if context.tenant.fivetran_views else []
+    unfilled = f". Fivetran's tables get no rows of it: {', '.join(views)}" if views else ""
+    context.warn(f"{crm_object.name} were not read: {reason}{unfilled}")
     object_log = ScanObjects(context.warehouse, context.scan, crm_object.name)
     object_log.open(mode="skipped", reason=reason)
     return False

@@ -279,6 +279,9 @@ class Tenant(_Model):
     daily_quota_share: Annotated[float, Field(gt=0, le=1)] = 0.9
     #: What is loaded besides deals.
     objects: Objects = Objects.model_validate({})
+    #: Also show the rows as the tables that Fivetran's HubSpot connector writes, in a schema of
+    #: their own.
+    fivetran_views: bool = False
     #: Tries after the first, for errors that waiting can heal.
     retries: Annotated[int, Field(ge=0, le=20)] = 3
     #: After so many seconds Airflow ends a task of the tenant; the next try goes on where it was.

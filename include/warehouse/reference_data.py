@@ -1,7 +1,7 @@
 """A portal's account facts, owners, pipelines with their stages, and property definitions."""
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -76,29 +76,31 @@ def _owner_row(owner: Owner) -> dict[str, Any]:
     }
 
 
-def save_pipelines(warehouse: Warehouse, scan: Scan, pipelines: Sequence[Pipeline]) -> list[str]:
-    """Upsert every pipeline and stage that HubSpot lists; the others stay, marked as not listed.
+def save_pipelines(
+    warehouse: Warehouse, scan: Scan, object_name: str, pipelines: Sequence[Pipeline]
+) -> list[str]:
+    """Upsert every pipeline and stage of an object; those not listed stay, marked as such.
 
     Returns a warning for each one whose id does not fit.
     """
     kept = [pipeline for pipeline in pipelines if is_key(pipeline.id)]
-    tenant = {"_tenant_id": scan.tenant.id}
+    of = {"_tenant_id": scan.tenant.id, "object": object_name}
     with warehouse.connect(scan.tenant.id) as connection:
         upsert(
             connection,
-            "deal_pipelines",
-            ("_tenant_id", "pipeline_id"),
-            [tenant | _pipeline_row(pipeline) for pipeline in kept],
+            "pipelines",
+            ("_tenant_id", "object", "pipeline_id"),
+            [of | _pipeline_row(pipeline) for pipeline in kept],
         )
-        mark_missing(connection, "deal_pipelines", tenant)
+        mark_missing(connection, "pipelines", of)
         upsert(
             connection,
-            "deal_stages",
-            ("_tenant_id", "pipeline_id", "stage_id"),
-            [tenant | row | {"_scan_id": scan.id} for row in _stage_rows(kept)],
+            "pipeline_stages",
+            ("_tenant_id", "object", "pipeline_id", "stage_id"),
+            [of | row | {"_scan_id": scan.id} for row in _stage_rows(kept)],
         )
         unsaid = [pipeline.id for pipeline in kept if pipeline.stages is None]
-        mark_missing(connection, "deal_stages", tenant, but=("pipeline_id", unsaid))
+        mark_missing(connection, "pipeline_stages", of, but=("pipeline_id", unsaid))
     return left_out("the pipeline", (p.id for p in pipelines if not is_key(p.id))) + left_out(
         "the stage", (s.id for p in kept for s in p.stages or () if not is_key(s.id))
     )
@@ -108,12 +110,14 @@ def add_unlisted_stages(warehouse: Warehouse, scan: Scan) -> None:
     """Add the stages that deals hold and that HubSpot has never listed."""
     warehouse.change(
         """
-        insert into {deal_stages} (_tenant_id, pipeline_id, stage_id, pipeline_label, stage_label,
-                                   listed, _scan_id)
-        select distinct deal._tenant_id, deal.pipeline_id, deal.stage_id,
+        insert into {pipeline_stages} (_tenant_id, object, pipeline_id, stage_id, pipeline_label,
+                                       stage_label, listed, _scan_id)
+        select distinct deal._tenant_id, 'deals', deal.pipeline_id, deal.stage_id,
                coalesce(pipeline.label, deal.pipeline_id), deal.stage_id, false, %(scan_id)s
         from {deals} as deal
-        left join {deal_pipelines} as pipeline using (_tenant_id, pipeline_id)
+        left join {pipelines} as pipeline
+            on pipeline._tenant_id = deal._tenant_id and pipeline.object = 'deals'
+            and pipeline.pipeline_id = deal.pipeline_id
         where deal._tenant_id = %(tenant_id)s
           and deal.pipeline_id is not null
           and deal.stage_id is not null
@@ -143,8 +147,13 @@ def _stage_rows(pipelines: Sequence[Pipeline]) -> list[dict[str, Any]]:
             "stage_id": stage.id,
             "pipeline_label": pipeline.label or pipeline.id,
             "stage_label": stage.label or stage.id,
-            "is_closed": to_flag(stage.metadata.get("isClosed")),
+            "is_closed": _is_closed(stage.metadata),
             "probability": to_number(stage.metadata.get("probability")),
+            # documented to hold text only
+            "metadata": {
+                name: value if isinstance(value, str | bool | None) else str(value)
+                for name, value in stage.metadata.items()
+            },
             "display_order": to_integer(stage.display_order),
             "listed": True,
             "created_at": to_moment(stage.created_at),
@@ -154,6 +163,13 @@ def _stage_rows(pipelines: Sequence[Pipeline]) -> list[dict[str, Any]]:
         for stage in pipeline.stages or ()
         if is_key(stage.id)
     ]
+
+
+def _is_closed(metadata: Mapping[str, Any]) -> bool | None:
+    # stages of tickets have no isClosed: docs/api-integration.md#pipelines
+    if state := metadata.get("ticketState"):
+        return {"OPEN": False, "CLOSED": True}.get(str(state))
+    return to_flag(metadata.get("isClosed"))
 
 
 log = logging.getLogger(__name__)

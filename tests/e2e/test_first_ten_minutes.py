@@ -126,7 +126,8 @@ def test_look_start_break_and_repair_as_the_readme_says_leaves_no_token_in_any_f
     inside = page.frame_locator("iframe")
     for tenant in ("acme", "globex", "initech"):
         expect(inside.get_by_role("row").filter(has_text=tenant)).to_contain_text("Succeeded")
-    assert "Enterprise agreement" in checkout.run(checkout.block("make psql"))
+    for view in ("hubspot_deals__acme.deals", "hubspot_deals_fivetran__acme.deal "):
+        assert "Enterprise agreement" in checkout.run(checkout.block(view))
 
     trigger(page, "globex")
     page.goto("/plugin/hubspot-scans/hubspot-deals/ui?tenant=globex")

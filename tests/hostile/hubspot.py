@@ -285,7 +285,7 @@ class Hostile:
 
     def _stages(self) -> set[tuple[Any, ...]]:
         return self._rows(
-            "select pipeline_id, stage_id, stage_label from deal_stages"
+            "select pipeline_id, stage_id, stage_label from pipeline_stages"
             " where _tenant_id = %s and listed"
         )
 

@@ -43,7 +43,8 @@ def execute(warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch, database_url:
     )
     run(
         """
-        insert into deal_stages values ('acme', 'default', 'won', 'Sales', 'Won', true, 1, $scan);
+        insert into pipeline_stages
+        values ('acme', 'deals', 'default', 'won', 'Sales', 'Won', true, 1, null, $scan);
         insert into deals (_tenant_id, deal_id, pipeline_id, stage_id, created_at, updated_at,
                            archived, properties, _content_hash, _scan_id, _extracted_at)
         select 'acme', id, 'default', 'won', timestamptz '2026-10-31Z', timestamptz '2026-11-01Z',
@@ -191,8 +192,8 @@ def test_a_blocking_check_fails_the_scan_with_its_figures(
             id="unknown stage",
         ),
         pytest.param(
-            "update deal_stages set listed = false; insert into deal_stages"
-            " values ('acme', 'default', 'open', 'Sales', 'Open', false, 0.5, $scan)",
+            "update pipeline_stages set listed = false; insert into pipeline_stages values"
+            " ('acme', 'deals', 'default', 'open', 'Sales', 'Open', false, 0.5, null, $scan)",
             "stages_known_to_the_portal",
             id="stage no longer listed",
         ),

@@ -90,8 +90,8 @@ def test_a_close_date_is_a_day_in_the_accounts_time_zone(
 def test_pipelines_and_stages_are_those_of_the_portal(warehouse: Warehouse, portal: Portal) -> None:
     run(scan())
 
-    (pipeline,) = rows(warehouse, "deal_pipelines")
-    stages = {row["stage_id"]: row for row in rows(warehouse, "deal_stages", "listed")}
+    (pipeline,) = rows(warehouse, "pipelines")
+    stages = {row["stage_id"]: row for row in rows(warehouse, "pipeline_stages", "listed")}
     assert (pipeline["pipeline_id"], pipeline["label"]) == ("default", "Sales Pipeline")
     assert set(stages) == {stage["id"] for stage in portal.pipelines[0]["stages"]}
     assert (stages["closedwon"]["is_closed"], stages["closedwon"]["probability"]) == (True, 1)
@@ -110,7 +110,7 @@ def test_a_stage_that_deals_still_hold_is_there_though_the_portal_lists_it_no_mo
 
     run(scan("2"))
 
-    unlisted = {row["stage_id"]: row for row in rows(warehouse, "deal_stages", "not listed")}
+    unlisted = {row["stage_id"]: row for row in rows(warehouse, "pipeline_stages", "not listed")}
     assert unlisted["closedlost"]["stage_label"] == "Closed Lost"
     assert unlisted["long_gone"]["stage_label"] == "long_gone"
 
@@ -122,9 +122,9 @@ def test_a_pipeline_that_is_gone_stays_unlisted(warehouse: Warehouse, portal: Po
 
     run(scan("2"))
 
-    listed = {row["pipeline_id"]: row["listed"] for row in rows(warehouse, "deal_pipelines")}
+    listed = {row["pipeline_id"]: row["listed"] for row in rows(warehouse, "pipelines")}
     assert listed == {gone["id"]: False, portal.pipelines[0]["id"]: True}
-    stages = rows(warehouse, "deal_stages", "listed")
+    stages = rows(warehouse, "pipeline_stages", "listed")
     assert {row["pipeline_id"] for row in stages} == {portal.pipelines[0]["id"]}
 
 
@@ -132,12 +132,12 @@ def test_a_list_of_pipelines_that_is_empty_is_not_believed(
     warehouse: Warehouse, portal: Portal
 ) -> None:
     run(scan("1"))
-    before = rows(warehouse, "deal_stages", "listed")
+    before = rows(warehouse, "pipeline_stages", "listed")
     portal.pipelines.clear()
 
     run(scan("2"))
 
-    assert rows(warehouse, "deal_stages", "listed") == before
+    assert rows(warehouse, "pipeline_stages", "listed") == before
     (warning,) = scan_row(warehouse, scan("2"))["warnings"]
     assert "lists no pipeline" in warning
 
@@ -147,13 +147,13 @@ def test_stages_that_hubspot_does_not_speak_of_stay_listed(
     warehouse: Warehouse, portal: Portal, said: dict[str, None]
 ) -> None:
     run(scan("1"))
-    before = [row["stage_id"] for row in rows(warehouse, "deal_stages", "listed")]
+    before = [row["stage_id"] for row in rows(warehouse, "pipeline_stages", "listed")]
     del portal.pipelines[0]["stages"]
     portal.pipelines[0].update(said)
 
     run(scan("2"))
 
-    assert [row["stage_id"] for row in rows(warehouse, "deal_stages", "listed")] == before
+    assert [row["stage_id"] for row in rows(warehouse, "pipeline_stages", "listed")] == before
 
 
 # Owners
@@ -496,5 +496,5 @@ def test_what_is_switched_off_is_not_asked_for(warehouse: Warehouse, portal: Por
     assert extracted["deals_loaded"] == 130
     for endpoint in ("pipelines", "owners", "associations", "batch_read"):
         assert portal.requests[endpoint] == 0
-    for table in ("deal_pipelines", "owners", "property_definitions", "associations"):
+    for table in ("pipelines", "owners", "property_definitions", "associations"):
         assert rows(warehouse, table) == []

@@ -26,8 +26,8 @@ DAMAGE = {
     "associations": "label = 'Ã¤'",
     "property_history": "value = 'Ã¤', source_id = 'Ã¤'",
     "owners": "first_name = 'Ã¤', email = 'Ã¤', teams = null",
-    "deal_pipelines": "label = 'Ã¤'",
-    "deal_stages": "stage_label = 'Ã¤', pipeline_label = 'Ã¤', probability = 7",
+    "pipelines": "label = 'Ã¤'",
+    "pipeline_stages": "stage_label = 'Ã¤', pipeline_label = 'Ã¤', probability = 7",
     "property_definitions": "label = 'Ã¤', options = '[]', definition = '{}'",
 }
 #: Columns that say when a row was written.

@@ -18,16 +18,19 @@ SCAN = scan()
 FENCED = (
     "accounts",
     "associations",
-    "deal_pipelines",
-    "deal_stages",
     "deals",
     "history_reads",
     "owners",
+    "pipeline_stages",
+    "pipelines",
     "property_definitions",
     "property_history",
     "records",
+    "roles",
     "scan_chunks",
     "scan_objects",
+    "teams",
+    "users",
 )
 
 

@@ -57,10 +57,10 @@ def test_pipelines_and_stages(warehouse: Warehouse) -> None:
     ]
     pipelines = [Pipeline(LONGEST_KEY, LONG, -(2**40), stages=stages), Pipeline(LONG)]
 
-    warnings = save_pipelines(warehouse, scan(), pipelines)
+    warnings = save_pipelines(warehouse, scan(), "deals", pipelines)
 
-    assert len(query(warehouse, "select from deal_pipelines where label = %s", LONG)) == 1
-    (stage,) = query(warehouse, "select probability, display_order, is_closed from deal_stages")
+    assert len(query(warehouse, "select from pipelines where label = %s", LONG)) == 1
+    (stage,) = query(warehouse, "select probability, display_order, is_closed from pipeline_stages")
     assert stage == {"probability": None, "display_order": None, "is_closed": None}
     assert [warning.split(" with")[0] for warning in warnings] == ["the pipeline", "the stage"]
 
@@ -71,9 +71,9 @@ def test_pipelines_and_stages(warehouse: Warehouse) -> None:
 def test_a_probability(warehouse: Warehouse, probability: str) -> None:
     stage = Stage("1", metadata={"probability": probability})
 
-    save_pipelines(warehouse, scan(), [Pipeline("1", stages=[stage])])
+    save_pipelines(warehouse, scan(), "deals", [Pipeline("1", stages=[stage])])
 
-    assert query(warehouse, "select probability from deal_stages") == [{"probability": None}]
+    assert query(warehouse, "select probability from pipeline_stages") == [{"probability": None}]
 
 
 def test_stages_of_deals_that_are_longer_than_an_index_row(warehouse: Warehouse) -> None:
@@ -88,7 +88,7 @@ def test_stages_of_deals_that_are_longer_than_an_index_row(warehouse: Warehouse)
 
     add_unlisted_stages(warehouse, scan())
 
-    assert query(warehouse, "select from deal_stages") == []
+    assert query(warehouse, "select from pipeline_stages") == []
 
 
 def test_property_definitions(warehouse: Warehouse) -> None:

@@ -263,9 +263,9 @@ comment on column {schema}.deals.deal_name is 'HubSpot property `dealname`.';
 comment on column {schema}.deals.deal_type is
     'HubSpot property `dealtype`: `newbusiness`, `existingbusiness` …';
 comment on column {schema}.deals.pipeline_id is
-    'HubSpot property `pipeline`; joins `deal_pipelines`.';
+    'HubSpot property `pipeline`; joins `pipelines`.';
 comment on column {schema}.deals.stage_id is
-    'HubSpot property `dealstage`; joins `deal_stages`.';
+    'HubSpot property `dealstage`; joins `pipeline_stages`.';
 comment on column {schema}.deals.owner_id is 'HubSpot property `hubspot_owner_id`; joins `owners`.';
 comment on column {schema}.deals.amount is
     'HubSpot property `amount`, in the deal''s own currency.';
@@ -441,8 +441,9 @@ comment on column {schema}.accounts.account_type is
 comment on column {schema}.accounts.hublet is 'Where HubSpot hosts the data: `na1`, `eu1` …';
 comment on column {schema}.accounts.ui_domain is 'Host of HubSpot''s UI for this account.';
 
-create table {schema}.deal_pipelines (
+create table {schema}.pipelines (
     _tenant_id text not null,
+    object text not null,
     pipeline_id text not null,
     label text not null,
     display_order integer,
@@ -451,23 +452,28 @@ create table {schema}.deal_pipelines (
     updated_at timestamptz,
     first_seen_at timestamptz not null default now(),
     last_seen_at timestamptz not null default now(),
-    primary key (_tenant_id, pipeline_id)
+    primary key (_tenant_id, object, pipeline_id)
 );
-comment on table {schema}.deal_pipelines is 'The account''s deal pipelines.';
-comment on column {schema}.deal_pipelines.pipeline_id is 'Joins `deals.pipeline_id`.';
-comment on column {schema}.deal_pipelines.label is 'Name in HubSpot''s UI.';
-comment on column {schema}.deal_pipelines.listed is 'False: HubSpot no longer lists it.';
-comment on column {schema}.deal_pipelines.created_at is
+comment on table {schema}.pipelines is
+    'The account''s pipelines of deals, and of the other objects that are loaded and have pipelines.';
+comment on column {schema}.pipelines.object is '`deals`, or as in `records`.';
+comment on column {schema}.pipelines.pipeline_id is
+    'Joins `deals.pipeline_id`, and the property `hs_pipeline` of other objects; unique within an object only.';
+comment on column {schema}.pipelines.label is 'Name in HubSpot''s UI.';
+comment on column {schema}.pipelines.listed is 'False: HubSpot no longer lists it.';
+comment on column {schema}.pipelines.created_at is
     'As HubSpot states it; the built-in pipeline can have 1970.';
 
-create table {schema}.deal_stages (
+create table {schema}.pipeline_stages (
     _tenant_id text not null,
+    object text not null,
     pipeline_id text not null,
     stage_id text not null,
     pipeline_label text not null,
     stage_label text not null,
     is_closed boolean,
     probability numeric,
+    metadata jsonb,
     _scan_id text not null,
     display_order integer,
     listed boolean not null default true,
@@ -475,22 +481,27 @@ create table {schema}.deal_stages (
     updated_at timestamptz,
     first_seen_at timestamptz not null default now(),
     last_seen_at timestamptz not null default now(),
-    primary key (_tenant_id, pipeline_id, stage_id)
+    primary key (_tenant_id, object, pipeline_id, stage_id)
 );
-comment on table {schema}.deal_stages is 'The stages of these pipelines.';
-comment on column {schema}.deal_stages.pipeline_id is 'Joins `deals.pipeline_id`.';
-comment on column {schema}.deal_stages.stage_id is 'Joins `deals.stage_id`.';
-comment on column {schema}.deal_stages.pipeline_label is 'Name in HubSpot''s UI.';
-comment on column {schema}.deal_stages.stage_label is
+comment on table {schema}.pipeline_stages is 'The stages of these pipelines.';
+comment on column {schema}.pipeline_stages.object is '`deals`, or as in `records`.';
+comment on column {schema}.pipeline_stages.pipeline_id is 'Joins `pipelines`.';
+comment on column {schema}.pipeline_stages.stage_id is
+    'Joins `deals.stage_id`, and the property `hs_pipeline_stage` of other objects.';
+comment on column {schema}.pipeline_stages.pipeline_label is 'Name in HubSpot''s UI.';
+comment on column {schema}.pipeline_stages.stage_label is
     'Name in HubSpot''s UI; the id, if HubSpot never listed the stage.';
-comment on column {schema}.deal_stages.is_closed is 'The stage''s `metadata.isClosed`.';
-comment on column {schema}.deal_stages.probability is
-    'The stage''s `metadata.probability`; 1 in a closed stage means won.';
-comment on column {schema}.deal_stages._scan_id is
+comment on column {schema}.pipeline_stages.is_closed is
+    'The stage''s `metadata.isClosed`; of tickets, whether `metadata.ticketState` is `CLOSED`.';
+comment on column {schema}.pipeline_stages.probability is
+    'The stage''s `metadata.probability`, of deals only; 1 in a closed stage means won.';
+comment on column {schema}.pipeline_stages.metadata is
+    'As HubSpot sends it; NULL if HubSpot never listed the stage.';
+comment on column {schema}.pipeline_stages._scan_id is
     'The last scan in which HubSpot listed the stage, or in which a deal held it.';
-comment on column {schema}.deal_stages.created_at is 'As HubSpot states it.';
-comment on column {schema}.deal_stages.listed is
-    'False: HubSpot no longer lists it, or never did; deals may still hold it.';
+comment on column {schema}.pipeline_stages.created_at is 'As HubSpot states it.';
+comment on column {schema}.pipeline_stages.listed is
+    'False: HubSpot no longer lists it, or never did; records may still hold it.';
 
 create table {schema}.owners (
     _tenant_id text not null,
@@ -517,6 +528,70 @@ comment on column {schema}.owners.user_id is
 comment on column {schema}.owners.teams is 'As HubSpot sends them.';
 comment on column {schema}.owners.last_seen_at is
     'The last scan in which HubSpot listed the owner, live or archived.';
+
+create table {schema}.users (
+    _tenant_id text not null,
+    user_id bigint not null,
+    email text,
+    first_name text,
+    last_name text,
+    role_ids jsonb not null,
+    primary_team_id bigint,
+    secondary_team_ids jsonb not null,
+    super_admin boolean,
+    listed boolean not null,
+    first_seen_at timestamptz not null default now(),
+    last_seen_at timestamptz not null default now(),
+    primary key (_tenant_id, user_id)
+);
+comment on table {schema}.users is
+    'The account''s users, from the settings API: also those that are no owners. Empty if the token may not read them.';
+comment on column {schema}.users.user_id is 'HubSpot''s user id; joins `owners.user_id`.';
+comment on column {schema}.users.role_ids is
+    'Ids of the roles (permission sets) that the user has, as text: an array.';
+comment on column {schema}.users.primary_team_id is 'The main team; joins `teams`.';
+comment on column {schema}.users.secondary_team_ids is 'Ids of the other teams, as text: an array.';
+comment on column {schema}.users.super_admin is 'Whether the user is a super admin.';
+comment on column {schema}.users.listed is 'False: HubSpot no longer lists the user.';
+
+create table {schema}.teams (
+    _tenant_id text not null,
+    team_id bigint not null,
+    name text,
+    user_ids jsonb not null,
+    secondary_user_ids jsonb not null,
+    listed boolean not null,
+    first_seen_at timestamptz not null default now(),
+    last_seen_at timestamptz not null default now(),
+    primary key (_tenant_id, team_id)
+);
+comment on table {schema}.teams is
+    'The account''s teams, from the settings API: also those without an owner. Empty if the token may not read them.';
+comment on column {schema}.teams.team_id is 'HubSpot''s id of the team.';
+comment on column {schema}.teams.name is 'Name in HubSpot''s UI.';
+comment on column {schema}.teams.user_ids is
+    'User ids of the members for whom it is the main team, as text: an array.';
+comment on column {schema}.teams.secondary_user_ids is
+    'User ids of the other members, as text: an array.';
+comment on column {schema}.teams.listed is 'False: HubSpot no longer lists it.';
+
+create table {schema}.roles (
+    _tenant_id text not null,
+    role_id bigint not null,
+    name text,
+    requires_billing_write boolean,
+    listed boolean not null,
+    first_seen_at timestamptz not null default now(),
+    last_seen_at timestamptz not null default now(),
+    primary key (_tenant_id, role_id)
+);
+comment on table {schema}.roles is
+    'The account''s roles, which HubSpot also calls permission sets, from the settings API. Empty if the token may not read them.';
+comment on column {schema}.roles.role_id is 'HubSpot''s id of the role; `users.role_ids` holds it.';
+comment on column {schema}.roles.name is 'Name in HubSpot''s UI.';
+comment on column {schema}.roles.requires_billing_write is
+    'Whether an app needs the right to change the bill to give the role to a user: a paid seat goes with it.';
+comment on column {schema}.roles.listed is 'False: HubSpot no longer lists it.';
 
 create table {schema}.property_definitions (
     _tenant_id text not null,
@@ -560,9 +635,9 @@ create table {schema}.freshness (
     primary key (_tenant_id, what)
 );
 comment on table {schema}.freshness is
-    'When pipelines, owners, property definitions and associations were last read completely. Not every scan reads them; deleting a tenant''s rows makes its next scan read all of them.';
+    'When pipelines, owners, users, property definitions and associations were last read completely. Not every scan reads them; deleting a tenant''s rows makes its next scan read all of them.';
 comment on column {schema}.freshness.what is
-    '`pipelines:deals`, `owners`, `properties:<object>` or `associations:<object>`.';
+    '`pipelines:<object>`, `owners`, `users`, `properties:<object>` or `associations:<object>`.';
 
 -- Alerts --------------------------------------------------------------------------------------
 
@@ -699,14 +774,15 @@ comment on column {schema}.oauth_tokens.refreshed_at is 'When HubSpot issued it.
 -- Views of a tenant ---------------------------------------------------------------------------
 
 create table {schema}.tenant_views (
-    tenant_id text primary key,
+    tenant_id text not null,
     schema_name text not null,
     role_name text not null,
     signature text not null,
-    built_at timestamptz not null default now()
+    built_at timestamptz not null default now(),
+    primary key (tenant_id, schema_name)
 );
 comment on table {schema}.tenant_views is
-    'The schema of views of each tenant, `<schema>__<tenant>`.';
+    'The schemas of views of each tenant: `<schema>__<tenant>`, and with `fivetran_views` `<schema>_fivetran__<tenant>`.';
 comment on column {schema}.tenant_views.role_name is 'The role that may read the schema.';
 comment on column {schema}.tenant_views.signature is
     'Hash of what the views should be; empty if some could not be built, so that the next scan tries again.';
@@ -727,6 +803,11 @@ create function {schema}.as_number(value text) returns numeric
 create function {schema}.as_boolean(value text) returns boolean
     language sql immutable parallel safe
     return case value when 'true' then true when 'false' then false end;
+
+-- An id. HubSpot's have up to 16 digits.
+create function {schema}.as_bigint(value text) returns bigint
+    language sql immutable parallel safe
+    return case when value ~ '^-?[0-9]{{1,18}}$' then value::bigint end;
 
 create function {schema}.as_list(value text) returns text[]
     language sql immutable parallel safe
@@ -834,8 +915,9 @@ declare
     target text;
 begin
     foreach target in array array['deals', 'records', 'associations', 'property_history',
-                                  'history_reads', 'accounts', 'deal_pipelines', 'deal_stages', 'owners',
-                                  'property_definitions', 'scan_objects', 'scan_chunks']
+                                  'history_reads', 'accounts', 'pipelines', 'pipeline_stages', 'owners',
+                                  'users', 'teams', 'roles', 'property_definitions',
+                                  'scan_objects', 'scan_chunks']
     loop
         execute format(
             'create trigger refuse_outdated before insert or update or delete on {schema}.%I'

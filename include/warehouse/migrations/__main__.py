@@ -27,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if wanted.create_roles:
             grant_again(warehouse)
         if wanted.tenant:
-            prepare_tenants(warehouse, wanted.tenant)
+            prepare_tenants(warehouse, wanted.tenant, fivetran=wanted.fivetran)
             sys.stdout.write(f"prepared tenants: {', '.join(wanted.tenant)}\n")
     except HubSpotDealsError as exc:
         sys.exit(f"{type(exc).__name__}: {exc}")
@@ -58,6 +58,11 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         metavar="ID",
         help="make a tenant's role and its schema of views; may be given several times",
+    )
+    parser.add_argument(
+        "--fivetran",
+        action="store_true",
+        help="make their schemas of Fivetran's tables too",
     )
     return parser
 

@@ -6,7 +6,7 @@ docs/database-schema.md#views-of-a-tenant
 import hashlib
 import itertools
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 
 from psycopg import sql
 
@@ -42,7 +42,7 @@ _CONVERSIONS_TO: dict[str, str | None] = {
 FIXED_VIEWS = frozenset(
     {
         *("deals", "deals_all", "deal_properties", "deal_associations", "deal_property_history"),
-        *("account", "deal_pipelines", "deal_stages", "owners"),
+        *("account", "deal_pipelines", "deal_stages", "owners", "users", "teams", "roles"),
         *("scans", "scan_objects", "quality_results"),
     }
 )
@@ -81,6 +81,8 @@ class ObjectViews:
     properties: str
     associations: str
     property_history: str
+    pipelines: str
+    stages: str
 
     @classmethod
     def of(cls, crm_object: str) -> "ObjectViews":
@@ -92,14 +94,25 @@ class ObjectViews:
             f"{around}_properties",
             f"{around}_associations",
             f"{around}_property_history",
+            f"{around}_pipelines",
+            f"{around}_stages",
         )
 
     def names(self) -> set[str]:
-        return {self.live, self.all, self.properties, self.associations, self.property_history}
+        return set(astuple(self))
 
 
 def tenant_schema(dataset: str, tenant_id: str) -> str:
     return shortened(f"{dataset}__{tenant_id}")
+
+
+def fivetran_schema(dataset: str, tenant_id: str) -> str:
+    # no other tenant's schema is called so: the first `__` ends the dataset
+    return shortened(f"{dataset}_fivetran__{tenant_id}")
+
+
+#: The schemas that a tenant can have: its own, and Fivetran's tables.
+SCHEMA_NAMES = (tenant_schema, fivetran_schema)
 
 
 def tenant_role(tenant_id: str) -> str:
@@ -125,16 +138,17 @@ def property_columns(
     definitions: Sequence[PropertyDefinition],
     reserved: Collection[str],
     typed_columns: Mapping[str, str],
+    prefix: str = "",
 ) -> list[PropertyColumn]:
     """Return the columns, ordered by property name, of the first MAX_PROPERTIES definitions.
 
     *reserved* are column names that the view has besides.
     """
     kept = sorted(definitions[:MAX_PROPERTIES], key=lambda definition: definition.name)
-    names = column_names([definition.name for definition in kept], reserved)
+    names = column_names([prefix + definition.name for definition in kept], reserved)
     return [
         PropertyColumn(
-            names[definition.name],
+            names[prefix + definition.name],
             definition.name,
             typed_columns.get(definition.name),
             conversion(definition),
@@ -203,7 +217,8 @@ class View:
     """A view to be made. ``columns``: name → expression over ``source``.
 
     ``reads``: the view that is its barrier; None: it is one itself. ``texts``: of columns that show
-    a property, the expression that yields its text. ``comments``: of columns.
+    a property, the expression that yields its text. ``comments``: of columns. ``prefix``: what
+    precedes a property's name in the name of its column.
     """
 
     name: str
@@ -212,6 +227,7 @@ class View:
     reads: str | None = None
     texts: Mapping[str, sql.Composable] = field(default_factory=dict)
     comments: Mapping[str, str] = field(default_factory=dict)
+    prefix: str = ""
 
     @property
     def is_barrier(self) -> bool:
@@ -245,7 +261,7 @@ class ViewPlan:
             for name in skipped
         ]
         yield self._of_table("account", "accounts", {"_tenant_id": self._tenant_id})
-        for table in ("deal_pipelines", "deal_stages", "owners"):
+        for table in ("owners", "users", "teams", "roles"):
             yield self._of_table(table, table, {"_tenant_id": self._tenant_id})
         for table in ("scans", "scan_objects", "quality_results"):
             yield self._of_table(table, table, {"tenant_id": self._tenant_id})
@@ -290,6 +306,15 @@ class ViewPlan:
         yield self._of_table(names.property_history, "property_history", its_own)
         outgoing = {**tenant, "from_object": crm_object}
         yield self._of_table(names.associations, "associations", outgoing)
+        if self._has_pipelines(crm_object):
+            yield self._of_table(names.pipelines, "pipelines", its_own)
+            yield self._of_table(names.stages, "pipeline_stages", its_own)
+
+    def _has_pipelines(self, crm_object: str) -> bool:
+        """Whether HubSpot has ever listed some; every account has pipelines of deals."""
+        of = [self._tenant_id, crm_object]
+        known = self._connection.run(_PIPELINES, of).fetchone()
+        return crm_object == "deals" or known is not None
 
     def _of_table(self, name: str, table: str, only: Mapping[str, str]) -> View:
         """A view of the rows where the columns of *only* have these values, and of the others."""
@@ -320,7 +345,7 @@ class ViewPlan:
             if column.comment:
                 comments[column.name] = column.comment
         yield barrier
-        source = sql.SQL(_UNPACKED).format(sql.Identifier(self._schema, barrier.name))
+        source = sql.SQL(UNPACKED).format(sql.Identifier(self._schema, barrier.name))
         live = sql.SQL(_LIVE).format(sql.Identifier(f"merged_into_{kind}_id"))
         yield View(names.live, columns, source + live, barrier.name, texts, comments)
         yield View(names.all, columns, source, barrier.name, texts, comments)
@@ -373,7 +398,7 @@ _PRESENT_TYPES = """
 # A row's properties are decompressed once, not once for each column that reads them. `group by ()`
 # makes one row: the planner does not merge the subquery into the query, which would decompress for
 # each column again, and leaves the join out if no column needs it.
-_UNPACKED = """
+UNPACKED = """
     from {} as record
     left join lateral (select record.properties || '{{}}' as unpacked group by ()) as json on true
 """
@@ -386,6 +411,7 @@ _DEFINITIONS = """
     where _tenant_id = %s and object = %s
     order by archived or not listed, first_seen_at, name collate "C"
 """
+_PIPELINES = "select from {pipelines} where _tenant_id = %s and object = %s limit 1"
 _COLUMNS = """
     select attname::text, col_description(attrelid, attnum)
     from pg_catalog.pg_attribute

@@ -11,7 +11,7 @@ from psycopg import sql
 
 from include.errors import WarehouseConfigError
 from include.warehouse.connection import Warehouse
-from include.warehouse.tenant_views.plan import tenant_role, tenant_schema
+from include.warehouse.tenant_views.plan import SCHEMA_NAMES, tenant_role
 
 #: Tables that no reader needs: what is in them is of use to an attacker only.
 CLOSED_TO_READERS = frozenset({"locks", "oauth_tokens", "rate_limits"})
@@ -135,10 +135,14 @@ def grant_again(warehouse: Warehouse) -> None:
         grant_rights(connection, warehouse.schema)
 
 
-def prepare_tenants(warehouse: Warehouse, tenant_ids: Iterable[str]) -> None:
+def prepare_tenants(
+    warehouse: Warehouse, tenant_ids: Iterable[str], *, fivetran: bool = False
+) -> None:
     """Make each tenant's role and its schema, in which the loader may then build the views.
 
     For a loader that may not make both. May be run again. Raises WarehouseConfigError.
+
+    :param fivetran: make the schema of Fivetran's tables too.
     """
     loader = loader_role(warehouse.schema)
     for tenant_id in tenant_ids:
@@ -146,11 +150,12 @@ def prepare_tenants(warehouse: Warehouse, tenant_ids: Iterable[str]) -> None:
             role = tenant_role(tenant_id)
             if not exists(connection, role) and not _create(connection, role):
                 raise _not_allowed(connection, [role], tenant_id)
-            schema = tenant_schema(warehouse.schema, tenant_id)
-            # a schema that the loader has made is the loader's, which grants the role access
-            if _is_ours_to_make(connection, schema):
-                for statement in _of_tenant(schema, role, loader):
-                    connection.execute(statement)
+            for name in SCHEMA_NAMES if fivetran else SCHEMA_NAMES[:1]:
+                schema = name(warehouse.schema, tenant_id)
+                # a schema that the loader has made is the loader's, which grants the role access
+                if _is_ours_to_make(connection, schema):
+                    for statement in _of_tenant(schema, role, loader):
+                        connection.execute(statement)
 
 
 def _is_ours_to_make(connection: psycopg.Connection, schema: str) -> bool:

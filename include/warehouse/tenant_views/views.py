@@ -1,4 +1,4 @@
-"""What analysts see: one schema of views per tenant, and a role that may read it and nothing else.
+"""What analysts see: schemas of views of one tenant, and a role that reads them and nothing else.
 
 The views belong to the loaders' group role, or to the loader itself where there is none, and read
 the tables with its rights; `security_barrier` keeps functions in an analyst's query away from rows
@@ -15,17 +15,19 @@ from dataclasses import dataclass, replace
 import psycopg
 from psycopg import sql
 
+from include.hubspot.crm_objects import CrmObject
 from include.warehouse.connection import Warehouse, WarehouseConnection
 from include.warehouse.fencing import lock
+from include.warehouse.tenant_views.fivetran import FivetranPlan
 from include.warehouse.tenant_views.plan import (
     MAX_COLUMNS,
+    SCHEMA_NAMES,
     View,
     ViewPlan,
     conversion_to,
     converted,
     is_type_of_property,
     tenant_role,
-    tenant_schema,
     text_of,
 )
 from include.warehouse.tenant_views.roles import exists, loader_role
@@ -50,50 +52,76 @@ class _Relation:
 
 
 def publish_views(
-    warehouse: Warehouse, tenant_id: str, objects: Sequence[str], typed_columns: Mapping[str, str]
+    warehouse: Warehouse,
+    tenant_id: str,
+    objects: Sequence[str],
+    typed_columns: Mapping[str, str],
+    fivetran: Sequence[CrmObject] = (),
 ) -> list[str]:
     """Build the tenant's views anew if definitions changed; return warnings for the scan.
 
     *typed_columns* says which HubSpot property each typed column of `deals` holds: property to
-    column. Any number of processes may call this at once.
+    column. *fivetran*: the objects to show as Fivetran's tables too; without any, the views that
+    did so are removed. Any number of processes may call this at once.
     """
     with warehouse.connect(tenant_id) as connection:
         lock(connection, f"views:{tenant_id}")
         connection.execute("select set_config('lock_timeout', %s, true)", [VIEW_LOCK_TIMEOUT])
-        return _TenantViews(connection, tenant_id).publish(objects, typed_columns)
+        plan = ViewPlan(connection, tenant_id)
+        views = list(plan.views(objects, typed_columns))
+        as_fivetran: list[View] = []
+        if fivetran:
+            tables = FivetranPlan(connection, tenant_id, fivetran).tables(typed_columns)
+            as_fivetran = list(tables)
+        own, theirs = (name(connection.schema, tenant_id) for name in SCHEMA_NAMES)
+        return [
+            *plan.warnings,
+            *_SchemaOfViews(connection, tenant_id, own).publish(views),
+            *_SchemaOfViews(connection, tenant_id, theirs).publish(as_fivetran),
+        ]
 
 
-class _TenantViews:
-    def __init__(self, connection: WarehouseConnection, tenant_id: str) -> None:
+class _SchemaOfViews:
+    def __init__(self, connection: WarehouseConnection, tenant_id: str, schema: str) -> None:
         self._connection = connection
         self._tenant_id = tenant_id
-        self._schema = tenant_schema(connection.schema, tenant_id)
+        self._schema = schema
         self._role = tenant_role(tenant_id)
         #: Starts the comment of every view that we built; a view without it is not ours.
         self._mark = (
             f"Built from {connection.schema} for {tenant_id}; changes are overwritten. Version "
         )
 
-    def publish(self, objects: Sequence[str], typed_columns: Mapping[str, str]) -> list[str]:
-        plan = ViewPlan(self._connection, self._tenant_id)
-        views = list(plan.views(objects, typed_columns))
+    def publish(self, views: list[View]) -> list[str]:
+        """Make the schema hold these views, and none that we built before; return warnings."""
+        stored = self._stored_signature()
+        if not views and stored is None:
+            return []
         digests = {view.name: self._digest(view) for view in views}
         signature = _hash(f"{VERSION} {self._role} {sorted(digests.items())}")
         # as ourselves: the right to create roles is nothing that members of a group have
+        self._connection.execute("reset role")
         admitted = self._create_role()
         self._act_as_group()
         present = self._relations()
         blocked: list[str] = []
         if refusal := self._create_schema():
-            return [*plan.warnings, refusal, *admitted]
-        if self._stored_signature() != signature or digests.keys() - present.keys():
+            return [refusal, *admitted]
+        if stored != signature or digests.keys() - present.keys():
             blocked = list(self._rebuild(views, digests, present))
             # what could not be done is tried again by the next scan
             self._record("" if blocked else signature)
-            log.info("tenant %s: views built, %d left as they were", self._tenant_id, len(blocked))
+            log.info(
+                "tenant %s: views of %s built, %d left as they were",
+                self._tenant_id,
+                self._schema,
+                len(blocked),
+            )
+        if not views and not blocked:
+            self._connection.run(_FORGET, [self._tenant_id, self._schema])
         if not admitted:
             self._grant([name for name in digests if not _is_inner(name)])
-        return [*plan.warnings, *blocked, *admitted]
+        return [*blocked, *admitted]
 
     def _act_as_group(self) -> None:
         """Until the transaction ends, be the group: what one login builds, the next can rebuild."""
@@ -157,13 +185,13 @@ class _TenantViews:
         self, view: View, present: _Relation, changed: Sequence[str], dependents: list[str]
     ) -> Iterator[str]:
         """Build a view that others depend on: PostgreSQL lets no column of it change or go."""
-        if not all(is_type_of_property(present.columns[name]) for name in changed):
+        if view.is_barrier or not all(is_type_of_property(present.columns[n]) for n in changed):
             yield self._stays(view.name, [f"{it} depends on it" for it in dependents])
             return
         columns = dict(view.columns)
         for name in changed:
             # the column of a property that is no longer known is most often called like it
-            text = view.texts.get(name, text_of(name))
+            text = view.texts.get(name, text_of(name.removeprefix(view.prefix)))
             conversion = conversion_to(present.columns[name])
             columns[name] = converted(self._connection.schema, text, conversion)
         ordered = dict.fromkeys([*present.columns, *columns])
@@ -319,8 +347,8 @@ class _TenantViews:
         }
 
     def _stored_signature(self) -> str | None:
-        statement = "select signature from {tenant_views} where tenant_id = %s"
-        row = self._connection.run(statement, [self._tenant_id]).fetchone()
+        statement = "select signature from {tenant_views} where tenant_id = %s and schema_name = %s"
+        row = self._connection.run(statement, [self._tenant_id, self._schema]).fetchone()
         return row[0] if row else None
 
     def _record(self, signature: str) -> None:
@@ -460,10 +488,10 @@ _UNREADABLE = """
 _RECORD = """
     insert into {tenant_views} (tenant_id, schema_name, role_name, signature)
     values (%s, %s, %s, %s)
-    on conflict (tenant_id) do update
-    set schema_name = excluded.schema_name, role_name = excluded.role_name,
-        signature = excluded.signature, built_at = now()
+    on conflict (tenant_id, schema_name) do update
+    set role_name = excluded.role_name, signature = excluded.signature, built_at = now()
 """
+_FORGET = "delete from {tenant_views} where tenant_id = %s and schema_name = %s"
 
 
 _NAMES_SHOWN = 5

@@ -39,7 +39,8 @@ def ours(warehouse: Warehouse, analyst: Analyst) -> psycopg.Connection:
 @pytest.mark.parametrize(
     "table",
     [
-        *("deals", "records", "deal_stages", "deal_pipelines", "owners", "associations", "scans"),
+        *("deals", "records", "pipeline_stages", "pipelines", "owners", "associations", "scans"),
+        *("users", "teams", "roles"),
         *("property_definitions", "property_history", "history_reads", "scan_objects", "tenants"),
         *("scan_chunks", "quality_results", "tenant_views", "schema_migrations", "_dlt_loads"),
     ],

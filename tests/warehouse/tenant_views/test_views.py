@@ -49,7 +49,8 @@ def test_a_tenant_gets_these_views(warehouse: Warehouse) -> None:
         *("deals", "deals_all", "deal_properties", "deal_associations", "deal_property_history"),
         *("contacts", "contacts_all", "contacts_properties", "contacts_associations"),
         *("contacts_property_history", "account", "deal_pipelines", "deal_stages", "owners"),
-        *("scans", "scan_objects", "quality_results", "_deals", "_contacts"),
+        *("users", "teams", "roles", "scans", "scan_objects", "quality_results"),
+        *("_deals", "_contacts"),
     }
 
 
@@ -696,7 +697,7 @@ def test_a_schema_name_over_63_bytes_is_cut(warehouse: Warehouse, database_url: 
 
     stored = rows(long, "select schema_name from {schema}.tenant_views")[0][0]
     assert len(stored) == 63
-    assert rows(long, "select count(*) from pg_views where schemaname = %s", [stored]) == [(19,)]
+    assert rows(long, "select count(*) from pg_views where schemaname = %s", [stored]) == [(22,)]
 
 
 # Roles

@@ -1,0 +1,568 @@
+"""Views with the names, columns and types of the tables that Fivetran's HubSpot connector writes.
+
+They feed dashboards and dbt packages made for Fivetran. Ids are bigint, those of pipelines and
+stages text, and each key is there once: joins would multiply deals without an error.
+docs/database-schema.md#fivetrans-tables
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+
+from psycopg import sql
+
+from include.hubspot.crm_objects import CrmObject
+from include.warehouse.connection import WarehouseConnection
+from include.warehouse.tenant_views.plan import (
+    UNPACKED,
+    PropertyColumn,
+    PropertyDefinition,
+    View,
+    ViewPlan,
+    fivetran_schema,
+    property_columns,
+    text_of,
+)
+
+PREFIX = "property_"
+
+# In the statements, {tenant} is the tenant's id, {synced} the value of _fivetran_synced. Other
+# names in braces are explained beside the statement, or are tables and functions of the warehouse.
+
+#: The end of the last successful scan: it moves also if nothing changed, as Fivetran's syncs do.
+#: Rows of a tenant without one have the start of the scan.
+_SYNCED = """coalesce(
+    (select finished_at from {scans} where tenant_id = {tenant} and state = 'succeeded'
+     order by started_at desc limit 1),
+    (select max(started_at) from {scans} where tenant_id = {tenant}),
+    'epoch')"""
+_PORTAL_ID = "(select portal_id from {accounts} where _tenant_id = {tenant})"
+
+#: What every tenant has, by the name of the view.
+_ALWAYS = {
+    # Deals that were archived before a scan read them live have no history: then the row of the
+    # deal says what its stage is.
+    "deal_stage": """
+        with entered as (
+            select record_id as deal_id, value, changed_at, source_type as source, source_id
+            from {property_history}
+            where _tenant_id = {tenant} and object = 'deals' and property = 'dealstage'
+            union all
+            select deal_id, stage_id, coalesce(stage_entered_at, created_at, _extracted_at),
+                   null, null
+            from {deals} as deal
+            where _tenant_id = {tenant} and not exists (
+                select from {property_history} as known
+                where known._tenant_id = {tenant} and known.object = 'deals'
+                  and known.record_id = deal.deal_id and known.property = 'dealstage'
+            )
+        ), followed as (
+            select *, lead(changed_at) over (partition by deal_id order by changed_at) as next_at
+            from entered
+        )
+        select deal_id, value, changed_at as date_entered, source, source_id,
+               changed_at as _fivetran_start,
+               coalesce(next_at, timestamptz '9999-12-31 23:59:59.999Z') as _fivetran_end,
+               next_at is null as _fivetran_active, {synced} as _fivetran_synced
+        from followed
+        where value <> ''
+    """,
+    "deal_pipeline": """
+        select pipeline_id, label, listed as active, display_order, created_at, updated_at,
+               not listed as _fivetran_deleted, {synced} as _fivetran_synced
+        from {pipelines}
+        where _tenant_id = {tenant} and object = 'deals'
+    """,
+    # Deals can hold a stage of another pipeline, which then is there once for each.
+    "deal_pipeline_stage": """
+        select distinct on (stage_id)
+               stage_id, pipeline_id, stage_label as label, listed as active,
+               coalesce(is_closed and probability = 1, false) as closed_won, is_closed,
+               display_order, probability::double precision as probability,
+               created_at, updated_at,
+               not listed as _fivetran_deleted, {synced} as _fivetran_synced
+        from {pipeline_stages}
+        where _tenant_id = {tenant} and object = 'deals'
+        order by stage_id, listed desc, last_seen_at desc, pipeline_id
+    """,
+    "deal_property_history": """
+        select record_id as deal_id, property as name, value, changed_at as timestamp,
+               source_type as source, source_id, {synced} as _fivetran_synced
+        from {property_history}
+        where _tenant_id = {tenant} and object = 'deals'
+    """,
+    # What a survivor lists was perhaps merged before the first scan; only our own mark knows the
+    # last survivor of several merges.
+    "merged_deal": """
+        select distinct on (merged_deal_id)
+               deal_id, merged_deal_id, {synced} as _fivetran_synced
+        from (
+            select 1 as rank, merged_into_deal_id as deal_id, deal_id as merged_deal_id
+            from {deals}
+            where _tenant_id = {tenant} and merged_into_deal_id is not null
+            union all
+            select 2, coalesce(merged_into_deal_id, deal_id), {as_bigint}(merged_id)
+            from {deals}
+            cross join lateral string_to_table(properties ->> 'hs_merged_object_ids', ';')
+                as merged_id
+            where _tenant_id = {tenant}
+        ) as merged
+        where merged_deal_id is not null
+        order by merged_deal_id, rank, deal_id
+    """,
+    "owner": """
+        select {as_bigint}(owner_id) as owner_id, user_id as active_user_id, email, first_name,
+               last_name, owner_type as type, {portal_id} as portal_id, created_at, updated_at,
+               {synced} as _fivetran_synced
+        from {owners}
+        where _tenant_id = {tenant} and {as_bigint}(owner_id) is not null
+    """,
+    "owner_team": """
+        select distinct on (owner_id, team_id)
+               owner_id, team_id, is_team_primary, _fivetran_deleted, {synced} as _fivetran_synced
+        from (
+            select {as_bigint}(owner_id) as owner_id, {as_bigint}(team ->> 'id') as team_id,
+                   coalesce({as_boolean}(team ->> 'primary'), false) as is_team_primary,
+                   archived as _fivetran_deleted
+            from {owners} cross join lateral jsonb_path_query(teams, '$[*]') as team
+            where _tenant_id = {tenant}
+        ) as member
+        where owner_id is not null and team_id is not null
+        order by owner_id, team_id, is_team_primary desc
+    """,
+    # Without the scope for teams, owners name those that they are in.
+    "team": """
+        select distinct on (id) id, name, _fivetran_deleted, {synced} as _fivetran_synced
+        from (
+            select 1 as rank, team_id as id, name, not listed as _fivetran_deleted
+            from {teams}
+            where _tenant_id = {tenant}
+            union all
+            select 2, {as_bigint}(team ->> 'id'), team ->> 'name', false
+            from {owners} cross join lateral jsonb_path_query(teams, '$[*]') as team
+            where _tenant_id = {tenant}
+        ) as known
+        where id is not null
+        order by id, rank, name
+    """,
+    "team_user": """
+        select distinct on (team_id, user_id)
+               team_id, user_id, is_secondary_user, _fivetran_deleted,
+               {synced} as _fivetran_synced
+        from (
+            select 1 as rank, team_id, {as_bigint}(member #>> '{{}}') as user_id,
+                   false as is_secondary_user, not listed as _fivetran_deleted
+            from {teams} cross join lateral jsonb_path_query(user_ids, '$[*]') as member
+            where _tenant_id = {tenant}
+            union all
+            select 2, team_id, {as_bigint}(member #>> '{{}}'), true, not listed
+            from {teams} cross join lateral jsonb_path_query(secondary_user_ids, '$[*]') as member
+            where _tenant_id = {tenant}
+            union all
+            select 3, {as_bigint}(team ->> 'id'), user_id,
+                   not coalesce({as_boolean}(team ->> 'primary'), false), archived
+            from {owners} cross join lateral jsonb_path_query(teams, '$[*]') as team
+            where _tenant_id = {tenant}
+        ) as member
+        where team_id is not null and user_id is not null
+        order by team_id, user_id, rank, is_secondary_user, _fivetran_deleted
+    """,
+    # Without the scope for users, those that are owners are known. The view must be there: the dbt
+    # package compares its id with a number.
+    "users": """
+        select distinct on (id)
+               id, email, first_name, last_name, primary_team_id, role_id, _fivetran_deleted,
+               {synced} as _fivetran_synced
+        from (
+            select 1 as rank, user_id as id, email, first_name, last_name, primary_team_id,
+                   {as_bigint}(role_ids ->> 0) as role_id, not listed as _fivetran_deleted
+            from {users}
+            where _tenant_id = {tenant}
+            union all
+            select 2, user_id, email, first_name, last_name,
+                   {as_bigint}(jsonb_path_query_first(teams, '$[*] ? (@.primary == true)')
+                               ->> 'id'),
+                   null, archived
+            from {owners}
+            where _tenant_id = {tenant} and user_id is not null
+        ) as known
+        order by id, rank, _fivetran_deleted
+    """,
+    "role": """
+        select role_id as id, name, requires_billing_write, not listed as _fivetran_deleted,
+               {synced} as _fivetran_synced
+        from {roles}
+        where _tenant_id = {tenant}
+    """,
+    # {objects}: our name and Fivetran's of each object
+    "property": """
+        select md5(hubspot_object || '/' || name) as _fivetran_id, hubspot_object, name, label,
+               property_type as type, field_type, definition ->> 'groupName' as group_name,
+               definition ->> 'description' as description, calculated,
+               {as_boolean}(definition ->> 'hubspotDefined') as hubspot_defined,
+               {as_boolean}(definition ->> 'showCurrencySymbol') as show_currency_symbol,
+               {as_timestamptz}(definition ->> 'createdAt') as created_at,
+               {as_timestamptz}(definition ->> 'updatedAt') as updated_at,
+               {synced} as _fivetran_synced
+        from {property_definitions} join {objects} as named (object, hubspot_object) using (object)
+        where _tenant_id = {tenant}
+    """,
+    "property_option": """
+        select distinct on (hubspot_object, name, label)
+               md5(hubspot_object || '/' || name) as property_id, hubspot_object, name, label,
+               value, display_order, hidden, {synced} as _fivetran_synced
+        from (
+            select hubspot_object, name, option ->> 'label' as label, option ->> 'value' as value,
+                   {as_bigint}(option ->> 'displayOrder') as display_order,
+                   coalesce({as_boolean}(option ->> 'hidden'), false) as hidden
+            from {property_definitions}
+            join {objects} as named (object, hubspot_object) using (object)
+            cross join lateral jsonb_path_query(options, '$[*]') as option
+            where _tenant_id = {tenant}
+        ) as offered
+        where label is not null
+        order by hubspot_object, name, label, hidden, display_order, value
+    """,
+}
+
+_HISTORY = """
+    select record_id as {id}, property as name, value, changed_at as timestamp,
+           source_type as source, source_id, {synced} as _fivetran_synced
+    from {property_history}
+    where _tenant_id = {tenant} and object = {object}
+"""
+#: What belongs to an object besides its records, by HubSpot's type. {id}: the column of the
+#: record's id; {object}: our name of the object.
+_OF_OBJECT = {
+    "companies": {"company_property_history": _HISTORY},
+    "contacts": {"contact_property_history": _HISTORY},
+    "tickets": {
+        "ticket_pipeline": """
+            select pipeline_id, '0-5' as object_type_id, label, listed as active, display_order,
+                   created_at, updated_at,
+                   not listed as _fivetran_deleted, {synced} as _fivetran_synced
+            from {pipelines}
+            where _tenant_id = {tenant} and object = {object}
+        """,
+        "ticket_pipeline_stage": """
+            select distinct on (stage_id)
+                   stage_id, pipeline_id, stage_label as label, listed as active, is_closed,
+                   metadata ->> 'ticketState' as ticket_state, display_order,
+                   created_at, updated_at,
+                   not listed as _fivetran_deleted, {synced} as _fivetran_synced
+            from {pipeline_stages}
+            where _tenant_id = {tenant} and object = {object}
+            order by stage_id, listed desc, last_seen_at desc, pipeline_id
+        """,
+        "ticket_property_history": """
+            select record_id as ticket_id, property as name, value, changed_at as timestamp_instant,
+                   source_type as source, source_id, changed_at as _fivetran_start,
+                   lead(changed_at, 1, timestamptz '9999-12-31 23:59:59.999Z')
+                       over (partition by record_id, property order by changed_at) as _fivetran_end,
+                   {synced} as _fivetran_synced
+            from {property_history}
+            where _tenant_id = {tenant} and object = {object}
+        """,
+    },
+}
+#: {types}: our name of each object, and the type that its records have.
+_ENGAGEMENT = """
+    select record_id as id,
+           case when type = 'EMAIL' then coalesce(nullif(properties ->> 'hs_email_direction', ''),
+                                                  type) else type end as type,
+           {portal_id} as portal_id, {synced} as _fivetran_synced
+    from {records} join {types} as named (object, type) using (object)
+    where _tenant_id = {tenant} and not archived and vanished_at is null
+      and merged_into_record_id is null
+"""
+#: {to}: what the tenants file may call the associated type; {id}: the column of its id.
+_OF_DEAL = """
+    select from_id as deal_id, to_id as {id}, type_id, category, {synced} as _fivetran_synced
+    from {associations}
+    where _tenant_id = {tenant} and from_object = 'deals' and to_object = any({to})
+"""
+#: Read from either side, each pair once, whatever it is labelled.
+_PAIRS = """
+    select distinct on ({one_id}, {other_id})
+           {one_id}, {other_id}, category, {synced} as _fivetran_synced
+    from (
+        select from_id as {one_id}, to_id as {other_id}, category
+        from {associations}
+        where _tenant_id = {tenant} and from_object = any({one}) and to_object = any({to_other})
+        union all
+        select to_id, from_id, category
+        from {associations}
+        where _tenant_id = {tenant} and from_object = any({other}) and to_object = any({to_one})
+    ) as pair
+    order by {one_id}, {other_id}, category
+"""
+
+#: What records have besides the columns of properties, by HubSpot's type. {barrier}: a view of the
+#: tenant's rows; {typed}: its columns that hold a property.
+_DELETED = "archived or vanished_at is not null or {merged_into} is not null"
+_RECORDS = {
+    "deals": """
+        select deal_id, pipeline_id as deal_pipeline_id, stage_id as deal_pipeline_stage_id,
+               {as_bigint}(owner_id) as owner_id, {portal_id} as portal_id,
+               {deleted} as is_deleted, {deleted} as _fivetran_deleted,
+               {synced} as _fivetran_synced, {typed} properties
+        from {barrier}
+    """,
+    "companies": """
+        select record_id as id, {deleted} as is_deleted, {deleted} as _fivetran_deleted,
+               {synced} as _fivetran_synced, properties
+        from {barrier}
+    """,
+    "contacts": """
+        select record_id as id, {deleted} as _fivetran_deleted, {synced} as _fivetran_synced,
+               properties
+        from {barrier}
+    """,
+    "tickets": """
+        select record_id as id, {deleted} as is_deleted, {deleted} as _fivetran_deleted,
+               {synced} as _fivetran_synced, properties
+        from {barrier}
+    """,
+}
+_ENGAGEMENT_RECORDS = """
+    select record_id as engagement_id, {type} as type, {deleted} as _fivetran_deleted,
+           {synced} as _fivetran_synced, properties
+    from {barrier}
+"""
+
+#: HubSpot's types that Fivetran has tables of: its name of one record, HubSpot's id of the type.
+_SINGULAR = {
+    "deals": ("deal", "0-3"),
+    "companies": ("company", "0-2"),
+    "contacts": ("contact", "0-1"),
+    "tickets": ("ticket", "0-5"),
+    "calls": ("call", "0-48"),
+    "emails": ("email", "0-49"),
+    "meetings": ("meeting", "0-47"),
+    "notes": ("note", "0-46"),
+    "tasks": ("task", "0-27"),
+}
+_ENGAGEMENTS = ("calls", "emails", "meetings", "notes", "tasks")
+#: What engagements and tickets are associated with.
+_PAIRED_WITH = ("deals", "contacts", "companies")
+
+#: Properties whose columns are always there, and what makes their type. All others have the types
+#: of the tenant's own views, but several values stay one text.
+_TEXT = None
+_OF_ENGAGEMENT: dict[str, str | None] = {
+    "hs_createdate": "as_timestamptz",
+    "hs_timestamp": "as_timestamptz",
+    "hubspot_owner_id": "as_bigint",
+    "hubspot_team_id": "as_bigint",
+}
+_FIXED: dict[str, dict[str, str | None]] = {
+    "deals": {
+        "dealname": _TEXT,
+        "description": _TEXT,
+        "amount": "as_number",
+        "closedate": "as_timestamptz",
+        "createdate": "as_timestamptz",
+    },
+    "contacts": {"email": _TEXT, "hs_merged_object_ids": _TEXT},
+    "tickets": {
+        "createdate": "as_timestamptz",
+        "closed_date": "as_timestamptz",
+        "hs_pipeline": _TEXT,
+        "hs_pipeline_stage": _TEXT,
+        "hubspot_owner_id": "as_bigint",
+        "subject": _TEXT,
+        "content": _TEXT,
+    },
+    **dict.fromkeys(_ENGAGEMENTS, _OF_ENGAGEMENT),
+}
+
+_COMMENTS = {
+    "_fivetran_synced": "When the tenant's last successful scan ended.",
+    "_fivetran_deleted": "No longer in HubSpot's lists: archived, missing or merged.",
+    "is_deleted": "Archived, missing in HubSpot, or merged into another record.",
+    "active": "HubSpot lists it.",
+    "closed_won": "Closed with probability 1.",
+    "_fivetran_end": "When the next value came; year 9999 for the present one.",
+    "_fivetran_active": "The present value.",
+    "active_user_id": "HubSpot's user id; joins users.id.",
+    "portal_id": "HubSpot's id of the account.",
+}
+
+
+def views_of(object_type: str) -> list[str]:
+    """Return the views that show records of one of HubSpot's types, or what belongs to them."""
+    if object_type not in _SINGULAR:
+        return []
+    name, _ = _SINGULAR[object_type]
+    if object_type in _ENGAGEMENTS:
+        return ["engagement", f"engagement_{name}", *_paired("engagement")]
+    paired = _paired(name) if object_type == "tickets" else []
+    return [name, *_OF_OBJECT.get(object_type, ()), *paired]
+
+
+def _paired(name: str) -> list[str]:
+    return [f"{name}_{_SINGULAR[other][0]}" for other in _PAIRED_WITH]
+
+
+class FivetranPlan(ViewPlan):
+    """The views of Fivetran's tables that a tenant ought to have: those of what it loads."""
+
+    def __init__(
+        self, connection: WarehouseConnection, tenant_id: str, objects: Sequence[CrmObject]
+    ) -> None:
+        super().__init__(connection, tenant_id)
+        self._schema = fivetran_schema(connection.schema, tenant_id)
+        #: By HubSpot's type. If two entries are of one type, the first counts.
+        self._objects = {known.object_type: known for known in reversed(objects)}
+        self._parts: dict[str, sql.Composable] = {"tenant": sql.Literal(tenant_id)}
+        self._parts["synced"] = connection.composed(_SYNCED, self._parts)
+        self._parts["portal_id"] = connection.composed(_PORTAL_ID, self._parts)
+
+    def tables(self, typed_columns: Mapping[str, str]) -> Iterator[View]:
+        named = {
+            known.name: _SINGULAR.get(known.object_type, (known.name,))[0]
+            for known in self._objects.values()
+        }
+        for name, statement in _ALWAYS.items():
+            yield self._of(name, statement, objects=_values(named))
+        for crm_object in self._objects.values():
+            if crm_object.object_type in _SINGULAR:
+                yield from self._of_object(crm_object, typed_columns)
+        for other in ("companies", "contacts"):
+            name, _ = _SINGULAR[other]
+            if self._associates(["deals"], other):
+                to, its_id = sql.Literal(_aliases(other)), sql.Identifier(f"{name}_id")
+                yield self._of(f"deal_{name}", _OF_DEAL, id=its_id, to=to)
+        engagements = [name for name in _ENGAGEMENTS if name in self._objects]
+        if engagements:
+            types = {self._objects[name].name: _SINGULAR[name][0].upper() for name in engagements}
+            yield self._of("engagement", _ENGAGEMENT, types=_values(types))
+        for other in _PAIRED_WITH:
+            yield from self._pairs("engagement", engagements, other)
+            yield from self._pairs("ticket", ["tickets"], other)
+        if "tickets" in self._objects:
+            yield from self._pairs("engagement", engagements, "tickets", "ticket_engagement")
+
+    def _of_object(self, crm_object: CrmObject, typed_columns: Mapping[str, str]) -> Iterator[View]:
+        yield from self._records(crm_object, typed_columns)
+        its_id = sql.Identifier(f"{_SINGULAR[crm_object.object_type][0]}_id")
+        for name, statement in _OF_OBJECT.get(crm_object.object_type, {}).items():
+            yield self._of(name, statement, id=its_id, object=sql.Literal(crm_object.name))
+
+    def _of(self, name: str, statement: str, **parts: sql.Composable) -> View:
+        """A view of all that a statement selects."""
+        selected = self._connection.composed(statement, {**self._parts, **parts})
+        columns = self._columns(selected)
+        return View(
+            name,
+            {column: sql.Identifier(column) for column in columns},
+            sql.SQL("from ({}) as fivetran").format(selected),
+            comments={c: _COMMENTS[c] for c in columns if c in _COMMENTS},
+        )
+
+    def _columns(self, selected: sql.Composed) -> list[str]:
+        cursor = self._connection.execute(sql.SQL("{} limit 0").format(selected))
+        return [column.name for column in cursor.description or ()]
+
+    def _pairs(
+        self, name: str, types: Sequence[str], other: str, view: str | None = None
+    ) -> Iterator[View]:
+        """Yield the view of a table that associates records of these types with another's."""
+        loaded = [object_type for object_type in types if object_type in self._objects]
+        aliases = [alias for object_type in loaded for alias in _aliases(object_type)]
+        known = self._objects.get(other)
+        if self._associates(loaded, other) or (known and set(known.associations) & set(aliases)):
+            its_name, _ = _SINGULAR[other]
+            yield self._of(
+                view or f"{name}_{its_name}",
+                _PAIRS,
+                one_id=sql.Identifier(f"{name}_id"),
+                other_id=sql.Identifier(f"{its_name}_id"),
+                one=sql.Literal([self._objects[object_type].name for object_type in loaded]),
+                other=sql.Literal([known.name] if known else []),
+                to_one=sql.Literal(aliases),
+                to_other=sql.Literal(_aliases(other)),
+            )
+
+    def _associates(self, types: Sequence[str], other: str) -> bool:
+        aliases = set(_aliases(other))
+        return any(aliases & set(self._objects[name].associations) for name in types)
+
+    def _records(self, crm_object: CrmObject, typed_columns: Mapping[str, str]) -> Iterator[View]:
+        """Yield the view of an object's records, and its barrier, as `plan` does."""
+        name, _ = _SINGULAR[crm_object.object_type]
+        kind, only = "record", {"_tenant_id": self._tenant_id, "object": crm_object.name}
+        statement, typed = _RECORDS.get(crm_object.object_type, _ENGAGEMENT_RECORDS), {}
+        if crm_object.object_type == "deals":
+            kind, only, typed = "deal", {"_tenant_id": self._tenant_id}, dict(typed_columns)
+        view = f"engagement_{name}" if crm_object.object_type in _ENGAGEMENTS else name
+        barrier = self._of_table(f"_{view}", f"{kind}s", only)
+        deleted = sql.SQL(_DELETED).format(merged_into=sql.Identifier(f"merged_into_{kind}_id"))
+        columns = self._property_columns(crm_object, typed)
+        parts = {
+            **self._parts,
+            "deleted": deleted,
+            "type": self._type_of(crm_object.object_type),
+            "typed": sql.SQL("").join(
+                sql.SQL("{} as {}, ").format(
+                    sql.Identifier(typed[column.hubspot_property]), sql.Identifier(column.name)
+                )
+                for column in columns
+                if column.base_column
+            ),
+        }
+        # the barrier is not there yet, and the table has the same columns
+        of_table = {"barrier": sql.Identifier(self._connection.schema, f"{kind}s")}
+        of_barrier = {"barrier": sql.Identifier(self._schema, barrier.name)}
+        hidden = {"properties", *(column.name for column in columns)}
+        shown: dict[str, sql.Composable] = {
+            column: sql.Identifier(column)
+            for column in self._columns(self._connection.composed(statement, parts | of_table))
+            if column not in hidden
+        }
+        selected = self._connection.composed(statement, parts | of_barrier)
+        comments = {column: _COMMENTS[column] for column in shown if column in _COMMENTS}
+        for column in columns:
+            shown[column.name] = self._value(column)
+            if column.comment:
+                comments[column.name] = column.comment
+        texts = {column.name: text_of(column.hubspot_property) for column in columns}
+        source = sql.SQL(UNPACKED).format(sql.SQL("({})").format(selected))
+        yield barrier
+        yield View(view, shown, source, barrier.name, texts, comments, PREFIX)
+
+    def _type_of(self, object_type: str) -> sql.Composable:
+        name, _ = _SINGULAR[object_type]
+        if object_type == "emails":
+            return sql.SQL("coalesce(nullif(properties ->> 'hs_email_direction', ''), 'EMAIL')")
+        return sql.Literal(name.upper())
+
+    def _property_columns(
+        self, crm_object: CrmObject, typed_columns: Mapping[str, str]
+    ) -> list[PropertyColumn]:
+        fixed = _FIXED.get(crm_object.object_type, {})
+        known = {known.name: known for known in self._definitions(crm_object.name)}
+        # before all others, so that they are among the first MAX_PROPERTIES
+        ordered = {name: PropertyDefinition(name, None, None) for name in fixed} | known
+        columns = property_columns(list(ordered.values()), (), typed_columns, PREFIX)
+        return [
+            replace(
+                column,
+                base_column=column.name if column.base_column else None,
+                conversion=fixed.get(
+                    column.hubspot_property,
+                    column.conversion if column.conversion != "as_list" else None,
+                ),
+            )
+            for column in columns
+        ]
+
+
+def _aliases(object_type: str) -> list[str]:
+    """Return what the tenants file may call a type: by name, or by id."""
+    _, type_id = _SINGULAR[object_type]
+    return [object_type, type_id]
+
+
+def _values(pairs: Mapping[str, str]) -> sql.Composed:
+    rows = [sql.SQL("({}, {})").format(*pair) for pair in pairs.items()]
+    return sql.SQL("(values {})").format(sql.SQL(", ").join(rows))
