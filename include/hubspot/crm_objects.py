@@ -5,6 +5,7 @@ Deals are the first entry; a tenant names others in its `objects:`. Imported at 
 nothing heavy here.
 """
 
+import re
 from dataclasses import dataclass
 from typing import Literal
 
@@ -42,6 +43,14 @@ class CrmObject:
     searchable: bool = True
 
     @property
+    def has_pipelines(self) -> bool:
+        """Whether HubSpot has pipelines of this kind of object: docs/api-integration.md#pipelines.
+
+        An account need not have any: of custom objects, each type can do without.
+        """
+        return bool(_WITH_PIPELINES.fullmatch(self.object_type))
+
+    @property
     def scope_name(self) -> str:
         """The part of a scope's name that is this object's: crm.objects.<this>.read."""
         return self.read_scope.removeprefix("crm.objects.").removesuffix(".read")
@@ -56,6 +65,13 @@ class CrmObject:
         """About how many requests a first scan of COSTED_RECORDS records sends."""
         associations = len(self.associations) * COSTED_RECORDS // ASSOCIATIONS_BATCH_SIZE
         return COSTED_RECORDS // LIST_PAGE_SIZE + associations + self.history_requests
+
+
+#: By name, by id, and custom objects by id and by full name.
+_WITH_PIPELINES = re.compile(
+    "deals|tickets|leads|orders|services|appointments|courses|listings"
+    r"|0-(3|5|136|123|162|421|410|420)|2-\d+|p\d+_.+"
+)
 
 
 def _standard(
