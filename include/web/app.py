@@ -12,7 +12,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.responses import RedirectResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from include.web import deals, help, page, scans, tenants
+from include.web import contents, deals, help, page, scans, tenants
 from include.web.problems import Code, Problem, handle_errors
 from include.web.static_files import APP
 
@@ -130,7 +130,15 @@ def create_app() -> FastAPI:
         redirect_slashes=False,
     )
     handle_errors(app)
-    for part in (router, tenants.router, scans.router, deals.router, page.router, help.router):
+    for part in (
+        router,
+        tenants.router,
+        contents.router,
+        scans.router,
+        deals.router,
+        page.router,
+        help.router,
+    ):
         app.include_router(part)
     app.add_middleware(Safeguard)
     app.openapi = partial(page.describe, app)  # type: ignore[method-assign]

@@ -176,6 +176,54 @@ class TenantDetail(Tenant):
     history: list[HistoryEntry] = Field(description="The last 60 scans, the newest last.")
 
 
+class Stage(BaseModel):
+    """The live deals in one stage."""
+
+    pipeline_id: str | None
+    stage_id: str | None
+    pipeline: str | None = Field(description="Its label.")
+    stage: str | None = Field(description="Its label.")
+    deals: int
+    amount: float | None = Field(description="Sum of `amount_in_home_currency`.")
+    currency: str | None = Field(description="The account's.")
+
+
+class StageList(BaseModel):
+    stages: list[Stage]
+
+
+class ViewColumn(BaseModel):
+    view: str
+    name: str
+    type: str = Field(description="As PostgreSQL calls it.")
+    comment: str | None = Field(description="HubSpot's label and description of the property.")
+
+
+class Watermark(BaseModel):
+    object: str
+    watermark: datetime | None
+
+
+class ObjectSchema(Watermark):
+    """``watermark``: the next scan reads what was modified since then; null: everything."""
+
+    view: str
+    columns: list[ViewColumn] = Field(description="Of the view of live records.")
+
+
+class Drift(BaseModel):
+    """What the last scan that noticed a change of HubSpot's properties noticed, by object."""
+
+    drift: dict[str, dict[str, list[str]]]
+    seen_at: datetime
+
+
+class TenantSchema(BaseModel):
+    schema_name: str
+    objects: list[ObjectSchema]
+    drift: Drift | None
+
+
 class Progress(BaseModel):
     """Counted at checkpoints. null wherever nothing is known."""
 

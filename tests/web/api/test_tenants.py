@@ -1,7 +1,9 @@
 import pytest
+from psycopg.types.json import Jsonb
 
+from include.warehouse.tenant_views.views import publish_views
 from tests.support.status_rows import run_of
-from tests.web.api.conftest import DEALS
+from tests.web.api.conftest import DEALS, Site
 from tests.web.api.servers import Server
 
 pytestmark = pytest.mark.e2e
@@ -60,3 +62,76 @@ def test_an_unknown_tenant_is_404(simple: Server) -> None:
 
 def test_the_warehouse_is_found_by_an_airflow_connection_as_well(fab: Server) -> None:
     assert fab.get("/tenants/acme", "acme_reader").json()["deals_live"] == 1_200
+
+
+def test_the_live_deals_are_counted_by_stage_with_their_labels(site: Site) -> None:
+    with site.warehouse.connect() as connection:
+        connection.run("delete from {deals} where _tenant_id = 'initech'")
+        connection.run(
+            "insert into {accounts} (_tenant_id, portal_id, time_zone, company_currency,"
+            " additional_currencies) values ('initech', 1, 'UTC', 'EUR', '[]')"
+        )
+        connection.run(
+            "insert into {pipeline_stages} (_tenant_id, object, pipeline_id, stage_id,"
+            " pipeline_label, stage_label, _scan_id) values"
+            " ('initech', 'deals', 'p', 's', 'Sales', 'Won', 'x'),"
+            " ('initech', 'tickets', 'p', 's', 'Support', 'Open', 'x'),"
+            " ('acme', 'deals', 'p', 's', 'Foreign', 'Foreign', 'x')"
+        )
+        connection.run(
+            "insert into {deals} (_tenant_id, deal_id, pipeline_id, stage_id,"
+            " amount_in_home_currency, archived, vanished_at, merged_into_deal_id, properties,"
+            " _scan_id, _extracted_at)"
+            " select 'initech', id, 'p', stage, 10, archived, vanished_at, merged, '{{}}', 'x',"
+            " now() from (values (1, 's', false, null, null), (2, 's', false, null, null),"
+            " (3, 'old', false, null, null), (4, 's', true, null, null),"
+            " (5, 's', false, now(), null), (6, 's', false, null, 1))"
+            " as deal (id, stage, archived, vanished_at, merged)"
+        )
+    try:
+        stages = site.simple.get("/tenants/initech/stages").json()["stages"]
+    finally:
+        with site.warehouse.connect() as connection:
+            for table in ("accounts", "deals", "pipeline_stages"):
+                connection.run(f"delete from {{{table}}} where _tenant_id = 'initech'")
+            connection.run("delete from {pipeline_stages} where pipeline_label = 'Foreign'")
+
+    assert [(row["pipeline"], row["stage"], row["deals"], row["amount"]) for row in stages] == [
+        ("Sales", "Won", 2, 20.0),
+        ("p", "old", 1, 10.0),
+    ]
+    assert {row["currency"] for row in stages} == {"EUR"}
+
+
+def test_the_schema_of_a_tenant_names_columns_types_labels_watermark_and_drift(
+    site: Site,
+) -> None:
+    drift = {"deals": {"added": ["region"]}}
+    with site.warehouse.connect() as connection:
+        connection.run(
+            "insert into {property_definitions} (_tenant_id, object, name, label, property_type,"
+            " field_type, calculated, options, archived, listed, definition) values"
+            " ('acme', 'deals', 'amount', 'Amount', 'number', 'number', false, '[]', false, true,"
+            """ '{{"description": "What it is worth"}}')"""
+        )
+        connection.run(
+            "update {scans} set schema_drift = %s where tenant_id = 'acme' and run_id = 'manual__1'",
+            [Jsonb(drift)],
+        )
+    publish_views(site.warehouse, "acme", ["deals"], {})
+
+    answer = site.simple.get("/tenants/acme/schema").json()
+
+    assert answer["schema_name"] == "deals_of_the_api__acme"
+    assert (answer["drift"]["drift"], len(answer["objects"])) == (drift, 1)
+    (deals,) = answer["objects"]
+    types = {column["name"]: column["type"] for column in deals["columns"]}
+    assert (types["deal_id"], types["amount"]) == ("bigint", "numeric")
+    comments = {column["name"]: column["comment"] for column in deals["columns"]}
+    assert comments["amount"].startswith("Amount")
+
+
+@pytest.mark.parametrize("what", ["stages", "schema"])
+def test_what_the_warehouse_holds_of_another_tenant_is_not_shown(fab: Server, what: str) -> None:
+    assert fab.get(f"/tenants/initech/{what}", "acme_user").status_code == 404
+    assert fab.get(f"/tenants/acme/{what}", "acme_user").status_code == 200

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
+from include.warehouse.tenant_views.views import publish_views
 from tests.web.browser.conftest import SignIn
 from tests.web.browser.data import UNTOUCHED, WARNED, add_scan
 from tests.web.browser.stack import PageStack, dag_of
@@ -193,6 +194,22 @@ def test_a_tenant_with_one_scan_has_one_narrow_bar_in_each_chart(page: Page) -> 
         assert box
         assert bar
         assert bar["width"] < box["width"] / 20
+
+
+def test_the_schema_panel_shows_columns_with_their_labels_and_sql_to_copy(
+    page: Page, page_stack: PageStack
+) -> None:
+    publish_views(page_stack.warehouse, "stark", ["deals"], {})
+    page.goto(f"{PAGE}?tenant=stark")
+
+    page.get_by_text("Schema and views").click()
+
+    expect(
+        page.get_by_text('select * from "hubspot_deals__stark"."deals" limit 100;')
+    ).to_be_visible()
+    row = page.get_by_role("table", name="Columns of deals").get_by_role("row", name="deal_id")
+    expect(row.first).to_contain_text("bigint")
+    expect(page.get_by_text("The next scan reads what was modified since")).to_be_visible()
 
 
 def test_a_scan_is_started_and_cancelled_by_buttons(page: Page, page_stack: PageStack) -> None:

@@ -1,6 +1,6 @@
 // Bars, one for each scan, the newest at the right. The same figures are in a table below.
 import { html } from "../html.js";
-import { duration, moment, NOTHING } from "../format.js";
+import { duration, moment, NOTHING, percent } from "../format.js";
 import { Moment } from "./moment.js";
 import { State, stateLabel, toneOf } from "./state.js";
 import { Table } from "./table.js";
@@ -16,7 +16,7 @@ const HEIGHT = 100;
  */
 export function ScanChart({ title, note, scans, series, format }) {
   const total = (scan) => series.reduce((sum, of) => sum + (of.value(scan) ?? 0), 0);
-  const top = ceiling(Math.max(...scans.map(total)), format === duration);
+  const top = ceiling(Math.max(...scans.map(total)), format);
   const slots = Math.max(SLOTS, scans.length);
   const first = slots - scans.length;
   return html`
@@ -81,9 +81,9 @@ const tableColumns = (series, format) => [
 const TIMES_S = [2, 10, 20, 60, 120, 600, 1200, 3600, 7200, 21600, 43200, 86400, 172800];
 
 /** The next of 1, 2, 5, 10, 20 … that is not below *value*; of durations, the next whole one. */
-function ceiling(value, isDuration) {
-  if (!(value > 0)) return 1;
-  const time = isDuration && TIMES_S.find((s) => s >= value);
+function ceiling(value, format) {
+  if (!(value > 0)) return format === percent ? 1 : 2;
+  const time = format === duration && TIMES_S.find((s) => s >= value);
   if (time) return time;
   const unit = 10 ** Math.floor(Math.log10(value));
   return [1, 2, 5, 10].find((step) => step * unit >= value) * unit;

@@ -4,6 +4,7 @@ import { html } from "../html.js";
 import { duration, known, number, percent, plural, rounded } from "../format.js";
 import { dagHref, scanHref, tenantsHref } from "../links.js";
 import { AirflowLink } from "../parts/airflow_link.js";
+import { DealsByStage, SchemaPanel } from "../parts/contents.js";
 import { Figures } from "../parts/figures.js";
 import { Heading } from "../parts/heading.js";
 import { ScanChart } from "../parts/chart.js";
@@ -56,7 +57,9 @@ function Tenant({ tenant }) {
     ${tenant.paused &&
     html`<${Notice}>Scans can't be started while the DAG is paused, and no scan starts on schedule.<//>`}
     <${Standing} tenant=${tenant} />
+    <${DealsByStage} tenant=${tenant.id} version=${tenant.last_success_at} />
     <${History} history=${tenant.history} />
+    <${SchemaPanel} tenant=${tenant.id} />
   `;
 }
 

@@ -36,13 +36,14 @@ const COLUMNS = [
     `,
   },
   {
-    label: "State",
+    label: "Last scan",
+    sort: "-last_scan",
     cell: (tenant) => html`
       <${State} state=${stateOf(tenant)} />
+      ${tenant.last_scan && html`<small class="when"><${Moment} at=${tenant.last_scan.started_at} /></small>`}
       ${tenant.last_scan?.error && html`<small class="reason" title=${tenant.last_scan.error}>${tenant.last_scan.error}</small>`}
     `,
   },
-  { label: "Last scan", sort: "-last_scan", cell: (tenant) => html`<${Moment} at=${tenant.last_scan?.started_at} />` },
   {
     label: "Freshness",
     sort: "-freshness",
