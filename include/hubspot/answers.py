@@ -267,6 +267,36 @@ class Owner(msgspec.Struct, rename="camel"):
     updated_at: str | None = None
 
 
+class User(msgspec.Struct, rename="camel"):
+    """A user of the account, as the settings API lists it; `Owner` is another list."""
+
+    id: str
+    email: str | None = None
+    first_name: str | None = None
+    last_name: str | None = None
+    role_ids: list[str] = []
+    #: The older field, which older answers have alone.
+    role_id: str | None = None
+    primary_team_id: str | None = None
+    secondary_team_ids: list[str] = []
+    super_admin: bool | None = None
+
+
+class Team(msgspec.Struct, rename="camel"):
+    id: str
+    name: str | None = None
+    user_ids: list[str] = []
+    secondary_user_ids: list[str] = []
+
+
+class Role(msgspec.Struct, rename="camel"):
+    """What HubSpot's documentation also calls a permission set."""
+
+    id: str
+    name: str | None = None
+    requires_billing_write: bool | None = None
+
+
 class _PropertyDefinitions(msgspec.Struct):
     results: list[msgspec.Raw]
 
@@ -277,6 +307,18 @@ class Pipelines(msgspec.Struct):
 
 class Owners(_Paged):
     results: list[Owner]
+
+
+class Users(_Paged):
+    results: list[User]
+
+
+class Teams(msgspec.Struct):
+    results: list[Team]
+
+
+class Roles(msgspec.Struct):
+    results: list[Role]
 
 
 _Repaired = TypeVar("_Repaired", Page, HistoryPage)

@@ -32,8 +32,14 @@ from include.hubspot.answers import (
     Pipeline,
     Pipelines,
     PropertyDefinition,
+    Role,
+    Roles,
     SearchPage,
+    Team,
+    Teams,
     TokenInfo,
+    User,
+    Users,
     decode_definitions,
     decode_history,
     decode_page,
@@ -179,18 +185,30 @@ class HubSpotClient:
 
     def owners(self, *, archived: bool) -> Iterator[Owner]:
         """Yield the users that records can belong to; archived ones are listed apart."""
-        after: str | None = None
         path = endpoints.owners_path(self.api_version)
+        return self._each(path, Owners, {"archived": str(archived).lower()})
+
+    def users(self) -> Iterator[User]:
+        """Yield the account's users, also those that are no owners."""
+        return self._each(endpoints.users_path(self.api_version), Users, {})
+
+    def teams(self) -> list[Team]:
+        return self._get(endpoints.users_path(self.api_version, "/teams"), Teams).results
+
+    def roles(self) -> list[Role]:
+        return self._get(endpoints.users_path(self.api_version, "/roles"), Roles).results
+
+    def _each(self, path: str, shape: type[Any], query: dict[str, str]) -> Iterator[Any]:
+        """Yield what all pages of a list hold."""
         guard = CursorGuard(path, self.tenant_id)
+        query = {"limit": "100", **query}
         while True:
-            query = {"limit": "100", "archived": str(archived).lower()}
-            if after is not None:
-                query["after"] = after
-            page = self._get(path + _query(query), Owners)
+            page = self._get(path + _query(query), shape)
             yield from page.results
-            after = guard.next(page.after, [owner.id for owner in page.results])
+            after = guard.next(page.after, [item.id for item in page.results])
             if after is None:
                 return
+            query["after"] = after
 
     # Records
 

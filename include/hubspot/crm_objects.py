@@ -4,6 +4,7 @@ Deals are the first entry; a tenant names others in its `objects:`. Imported at 
 nothing heavy here.
 """
 
+import re
 from dataclasses import dataclass
 from typing import Literal
 
@@ -28,12 +29,25 @@ class CrmObject:
     property_history: tuple[str, ...] = ()
 
     @property
+    def has_pipelines(self) -> bool:
+        """Whether HubSpot has pipelines of this kind of object: docs/api-integration.md#pipelines.
+
+        An account need not have any: of custom objects, each type can do without.
+        """
+        return bool(_WITH_PIPELINES.fullmatch(self.object_type))
+
+    @property
     def read_scope(self) -> str:
         """The scope without which HubSpot does not list this object."""
         kind = self.object_type if self.object_type in STANDARD_OBJECTS else "custom"
         return _OLDER_SCOPES.get(kind, f"crm.objects.{kind}.read")
 
 
+#: By name, by id, and custom objects by id and by full name.
+_WITH_PIPELINES = re.compile(
+    "deals|tickets|leads|orders|services|appointments|courses|listings"
+    r"|0-(3|5|136|123|162|421|410|420)|2-\d+|p\d+_.+"
+)
 #: Scopes that HubSpot named before it had a scheme for them.
 _OLDER_SCOPES = {"tickets": "tickets", "products": "e-commerce"}
 

@@ -40,6 +40,13 @@ ASSOCIATIONS_BATCH_SIZE: Final = 1_000
 #: Without this scope nothing can be read. docs/api-integration.md#scopes
 DEALS_READ_SCOPE: Final = "crm.objects.deals.read"
 
+#: What opens the lists of the settings API; of each, any one will do. docs/api-integration.md#users
+SETTINGS_SCOPES: Final = {
+    "users": ("settings.users.read", "crm.objects.users.read"),
+    "roles": ("settings.users.read", "crm.objects.users.read"),
+    "teams": ("settings.users.teams.read",),
+}
+
 #: What else a tenant with default settings reads; of each, any one will do. Without: a warning.
 USEFUL_SCOPES: Final = (
     ("crm.objects.owners.read",),
@@ -47,6 +54,7 @@ USEFUL_SCOPES: Final = (
     ("crm.objects.contacts.read",),
     ("crm.objects.line_items.read",),
     ("crm.objects.tickets.read", "tickets"),
+    *dict.fromkeys(SETTINGS_SCOPES.values()),
 )
 #: For `make seed-test-deals` alone: scans write nothing. docs/api-integration.md#scopes
 DEALS_WRITE_SCOPE: Final = "crm.objects.deals.write"
@@ -93,6 +101,11 @@ def pipelines_path(version: str, object_type: str) -> str:
 
 def owners_path(version: str) -> str:
     return _crm_path("owners", version)
+
+
+def users_path(version: str, resource: str = "") -> str:
+    """Of users, or with *resource* of "/teams" or "/roles"."""
+    return ("/settings/v3/users" if version == "v3" else f"/settings/users/{version}") + resource
 
 
 def associations_path(version: str, from_type: str, to_type: str) -> str:

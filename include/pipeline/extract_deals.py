@@ -2,13 +2,18 @@
 
 import logging
 from collections import Counter
+from collections.abc import Callable, Collection, Iterable
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import cache, partial
 from typing import TYPE_CHECKING, TypedDict
 
+from include.errors import AccessDeniedError, ContractError
+from include.hubspot.answers import Role, Team, User
 from include.hubspot.client import HubSpotClient
+from include.hubspot.crm_objects import CrmObject
+from include.hubspot.endpoints import SETTINGS_SCOPES
 from include.hubspot.hook import HubSpotHook
 from include.hubspot.json_repair import Repairs
 from include.metrics import count
@@ -28,6 +33,7 @@ from include.warehouse.reference_data import (
     save_account,
     save_owners,
     save_pipelines,
+    save_users,
 )
 from include.warehouse.scans import ScanLog
 from include.warehouse.tenant_views.plan import tenant_schema
@@ -115,8 +121,8 @@ def _extract(
 
         context = _start(scan_log, client, portal_id)
         save_account(warehouse, scan, account)
-        _read_reference_data(context)
         deals, *others = tenant.crm_objects
+        _read_reference_data(context, deals)
         scan_one = partial(
             scan_object,
             context,
@@ -125,7 +131,12 @@ def _extract(
             on_checkpoint=on_checkpoint,
         )
         scanned = scan_one(deals)
-        names = [deals.name, *(o.name for o in others if is_scanned(context, o, scan_one))]
+        names = [deals.name]
+        for crm_object in others:
+            if is_scanned(context, crm_object, scan_one):
+                names.append(crm_object.name)
+                if crm_object.has_pipelines:
+                    _read_pipelines(context, crm_object)
         if tenant.objects.deal_pipelines:
             add_unlisted_stages(warehouse, scan)
         # Also those that could not be read now: their rows are still there.
@@ -202,12 +213,11 @@ def _by_hubspots_clock(client: HubSpotClient, now: datetime) -> datetime:
     return server_time
 
 
-def _read_reference_data(context: ScanContext) -> None:
-    """Read what deals point to by id: pipelines, stages, owners."""
+def _read_reference_data(context: ScanContext, deals: CrmObject) -> None:
+    """Read what deals point to by id: pipelines, stages, owners; and users, teams, roles."""
     wanted = context.tenant.objects
-    if wanted.deal_pipelines and not context.is_fresh("pipelines:deals"):
-        with context.optional("pipelines and stages of deals", "crm.objects.deals.read"):
-            _read_pipelines(context)
+    if wanted.deal_pipelines:
+        _read_pipelines(context, deals)
     if wanted.owners and not context.is_fresh("owners"):
         with context.optional("owners", "crm.objects.owners.read"):
             owners = [
@@ -218,20 +228,66 @@ def _read_reference_data(context: ScanContext) -> None:
             for warning in save_owners(context.warehouse, context.scan, owners):
                 context.warn(warning)
             context.freshness.note("owners")
+    for what, scopes in SETTINGS_SCOPES.items():
+        if wanted.users and not context.is_fresh(what):
+            with context.optional(what, " or ".join(scopes)):
+                _read_users(context, what, scopes)
 
 
-def _read_pipelines(context: ScanContext) -> None:
-    # Asked twice: every account has a pipeline, and an empty list would mark all as not listed.
-    pipelines = context.client.pipelines("deals") or context.client.pipelines("deals")
-    if pipelines:
-        for warning in save_pipelines(context.warehouse, context.scan, "deals", pipelines):
-            context.warn(warning)
-        context.freshness.note("pipelines:deals")
-    else:
+def _read_users(context: ScanContext, what: str, scopes: Collection[str]) -> None:
+    """Read the settings API's list of users, teams or roles."""
+    client, demanded = context.client, context.tenant.objects.users is True
+    lists: dict[str, Callable[[], Iterable[User | Team | Role]]] = {
+        "users": client.users,
+        "teams": client.teams,
+        "roles": client.roles,
+    }
+    listed: list[User | Team | Role] | None = None
+    if demanded or not client.scopes or not client.scopes.isdisjoint(scopes):
+        try:
+            listed = list(lists[what]())
+        except AccessDeniedError:
+            if demanded:
+                raise
+    if listed is None:
+        log.info("tenant %s: %s are not read: the token may not", context.tenant.id, what)
+    elif what == "users" and not listed:
         context.warn(
-            "HubSpot lists no pipeline of deals, and every account has one; those that are known "
-            "stay as they are"
+            "HubSpot lists no user, and every account has one; those known stay as they are"
         )
+        return
+    else:
+        for warning in save_users(context.warehouse, context.scan, what, listed):
+            context.warn(warning)
+    context.freshness.note(what)
+
+
+def _read_pipelines(context: ScanContext, crm_object: CrmObject) -> None:
+    name, object_type = crm_object.name, crm_object.object_type
+    if context.is_fresh(f"pipelines:{name}"):
+        return
+    with context.optional(f"pipelines and stages of {name}", crm_object.read_scope):
+        try:
+            # Asked twice: an empty list can be a mistake, and would mark all as not listed.
+            pipelines = context.client.pipelines(object_type) or context.client.pipelines(
+                object_type
+            )
+        except ContractError as exc:
+            if name == "deals" or exc.status not in (400, 404):
+                raise
+            pipelines = []
+        if pipelines:
+            for warning in save_pipelines(context.warehouse, context.scan, name, pipelines):
+                context.warn(warning)
+        elif name == "deals":
+            context.warn(
+                "HubSpot lists no pipeline of deals, and every account has one; those that are "
+                "known stay as they are"
+            )
+            return
+        else:
+            log.info("tenant %s: HubSpot lists no pipeline of %s", context.tenant.id, name)
+        context.freshness.note(f"pipelines:{name}")
 
 
 def _count_requests(scan: Scan, client: HubSpotClient) -> None:

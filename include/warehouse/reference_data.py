@@ -6,7 +6,16 @@ from typing import Any
 
 import msgspec
 
-from include.hubspot.answers import Account, Owner, Pipeline, PropertyDefinition, decode_definition
+from include.hubspot.answers import (
+    Account,
+    Owner,
+    Pipeline,
+    PropertyDefinition,
+    Role,
+    Team,
+    User,
+    decode_definition,
+)
 from include.scan import Scan
 from include.warehouse.connection import Warehouse, WarehouseConnection
 from include.warehouse.rows import left_out, mark_missing, upsert
@@ -15,6 +24,7 @@ from include.warehouse.values import (
     is_key,
     to_bigint,
     to_flag,
+    to_id,
     to_integer,
     to_json,
     to_moment,
@@ -74,6 +84,55 @@ def _owner_row(owner: Owner) -> dict[str, Any]:
         "created_at": to_moment(owner.created_at),
         "updated_at": to_moment(owner.updated_at),
     }
+
+
+def save_users(
+    warehouse: Warehouse, scan: Scan, table: str, listed: Iterable[User | Team | Role]
+) -> list[str]:
+    """Upsert all users, teams or roles that HubSpot lists; the others stay, marked as not listed.
+
+    Returns a warning for each one whose id does not fit.
+    """
+    listed = list(listed)
+    key = f"{table.removesuffix('s')}_id"
+    of = {"_tenant_id": scan.tenant.id}
+    with warehouse.connect(scan.tenant.id) as connection:
+        upsert(
+            connection,
+            table,
+            ("_tenant_id", key),
+            [
+                of | {key: to_id(item.id), "listed": True} | _settings_row(item)
+                for item in listed
+                if to_id(item.id) is not None
+            ],
+        )
+        mark_missing(connection, table, of)
+    return [
+        f"{table}: the one with the id {item.id[:40]!r} can't be kept: that is no number that fits"
+        for item in listed
+        if to_id(item.id) is None
+    ]
+
+
+def _settings_row(item: User | Team | Role) -> dict[str, Any]:
+    if isinstance(item, User):
+        return {
+            "email": item.email,
+            "first_name": item.first_name,
+            "last_name": item.last_name,
+            "role_ids": item.role_ids or ([item.role_id] if item.role_id else []),
+            "primary_team_id": to_id(item.primary_team_id),
+            "secondary_team_ids": item.secondary_team_ids,
+            "super_admin": item.super_admin,
+        }
+    if isinstance(item, Team):
+        return {
+            "name": item.name,
+            "user_ids": item.user_ids,
+            "secondary_user_ids": item.secondary_user_ids,
+        }
+    return {"name": item.name, "requires_billing_write": item.requires_billing_write}
 
 
 def save_pipelines(

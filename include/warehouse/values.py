@@ -98,6 +98,12 @@ def to_bigint(value: int | None) -> int | None:
     return value if value is not None and abs(value) <= MAX_BIGINT else None
 
 
+def to_id(text: str | None) -> int | None:
+    """Return the id that a text says, if it fits into a bigint."""
+    digits = text is not None and text.isascii() and text.isdecimal() and len(text) <= MAX_DIGITS
+    return to_bigint(int(text)) if text and digits else None
+
+
 def to_json(raw: bytes | memoryview) -> Any:
     """Decode JSON so that jsonb takes it: a number beyond all bounds, or what is nested too deep,
     becomes the text that it is.

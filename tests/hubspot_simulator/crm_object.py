@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, MutableMapping
 from typing import TYPE_CHECKING, Any
 
+from tests.hubspot_simulator.definitions import support_pipeline
 from tests.hubspot_simulator.links import Associations, Links
 from tests.hubspot_simulator.object_type import ObjectType
 from tests.hubspot_simulator.record import Properties, Record
@@ -23,6 +24,8 @@ class StoredObject:
         #: The last search: what was asked, of which version of the records, and all it found.
         self.search_cache: tuple[str, int, list[tuple[Record, Properties]]] | None = None
         self.portal = portal
+        #: Of other objects than deals; every account has some of tickets.
+        self.pipelines = [support_pipeline()] if type_.name == "tickets" else []
         self._after_lists: list[tuple[int, Callable[[Portal], object]]] = []
 
     @property

@@ -136,6 +136,43 @@ def owner(number: int, *, archived: bool = False) -> dict[str, Any]:
     }
 
 
+def user(number: int, **other: Any) -> dict[str, Any]:
+    """The user who is the owner of this number; of an archived one there is none."""
+    return {
+        "id": str(1_000 + number),
+        "email": f"owner{number}@example.com",
+        "firstName": "Owner",
+        "lastName": str(number),
+        "roleIds": [],
+        "superAdmin": False,
+        **other,
+    }
+
+
+def team(number: int, name: str, *user_ids: str) -> dict[str, Any]:
+    return {"id": str(number), "name": name, "userIds": list(user_ids), "secondaryUserIds": []}
+
+
+def role(number: int, name: str) -> dict[str, Any]:
+    return {"id": str(number), "name": name, "requiresBillingWrite": False}
+
+
+def support_pipeline() -> dict[str, Any]:
+    """Tickets' own: stages are open or closed, and have no probability."""
+    stages = [
+        _stage_of(str(order + 1), label, order, {"ticketState": state})
+        for order, (label, state) in enumerate(
+            (
+                ("New", "OPEN"),
+                ("Waiting on contact", "OPEN"),
+                ("Waiting on us", "OPEN"),
+                ("Closed", "CLOSED"),
+            )
+        )
+    ]
+    return _pipeline("0", "Support Pipeline", 0, stages)
+
+
 def _options(name: str) -> list[dict[str, Any]]:
     return [
         {"value": value, "label": label, "displayOrder": order, "hidden": False}
@@ -160,11 +197,16 @@ def _pipeline(
 def _stage(
     stage_id: str, label: str, order: int, probability: str, *, closed: bool
 ) -> dict[str, Any]:
+    metadata = {"isClosed": str(closed).lower(), "probability": probability}
+    return _stage_of(stage_id, label, order, metadata)
+
+
+def _stage_of(stage_id: str, label: str, order: int, metadata: dict[str, Any]) -> dict[str, Any]:
     return {
         "id": stage_id,
         "label": label,
         "displayOrder": order,
-        "metadata": {"isClosed": str(closed).lower(), "probability": probability},
+        "metadata": metadata,
         "createdAt": _EPOCH,
         "updatedAt": _EPOCH,
         "archived": False,

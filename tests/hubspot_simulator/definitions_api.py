@@ -1,4 +1,4 @@
-"""What objects are made of: property definitions, pipelines, owners."""
+"""What objects are made of: property definitions, pipelines, owners; users, teams, roles."""
 
 from typing import Any
 
@@ -9,6 +9,11 @@ from tests.hubspot_simulator.request import Request, number_between
 
 SENSITIVITIES = ("non_sensitive", "sensitive", "highly_sensitive")
 OWNERS_DEFAULT, OWNERS_MAX = 100, 500
+USERS_MAX = 100
+#: Types that HubSpot has pipelines of; custom ones too.
+WITH_PIPELINES = frozenset(
+    {"deals", "tickets", "leads", "orders", "services", "appointments", "courses", "listings"}
+)
 
 
 def properties(crm_object: CrmObject, request: Request) -> Answer:
@@ -31,17 +36,38 @@ def one_property(crm_object: CrmObject, request: Request) -> Answer:
     return json_answer(definition)
 
 
-def pipelines(portal: Portal, request: Request) -> Answer:
-    return json_answer({"results": portal.pipelines})
+def pipelines(crm_object: CrmObject, request: Request) -> Answer:
+    type_ = crm_object.type
+    if not (type_.custom or type_.name in WITH_PIPELINES):
+        raise invalid(f"{type_.name} does not support pipelines")
+    if type_.name == "deals":
+        return json_answer({"results": crm_object.portal.pipelines})
+    return json_answer({"results": crm_object.pipelines})
 
 
 def owners(portal: Portal, request: Request) -> Answer:
     everybody = portal.archived_owners if request.archived else portal.owners
     if email := request.one("email"):
         everybody = [owner for owner in everybody if owner["email"] == email]
-    start = number_between(request.one("after") or 0, "after", 0, len(everybody))
-    end = start + request.limit(default=OWNERS_DEFAULT, maximum=OWNERS_MAX)
-    answer: dict[str, Any] = {"results": everybody[start:end]}
-    if end < len(everybody):
+    return _page(everybody, request, OWNERS_DEFAULT, OWNERS_MAX)
+
+
+def users(portal: Portal, request: Request) -> Answer:
+    return _page(portal.users, request, USERS_MAX, USERS_MAX)
+
+
+def teams(portal: Portal, request: Request) -> Answer:
+    return json_answer({"results": portal.teams})
+
+
+def roles(portal: Portal, request: Request) -> Answer:
+    return json_answer({"results": portal.roles})
+
+
+def _page(items: list[dict[str, Any]], request: Request, default: int, maximum: int) -> Answer:
+    start = number_between(request.one("after") or 0, "after", 0, len(items))
+    end = start + request.limit(default=default, maximum=maximum)
+    answer: dict[str, Any] = {"results": items[start:end]}
+    if end < len(items):
         answer["paging"] = {"next": {"after": str(end), "link": request.next_link(str(end))}}
     return json_answer(answer)

@@ -11,7 +11,14 @@ from typing import Any, Literal
 from tests.hubspot_simulator import cursors, mutator, object_seed
 from tests.hubspot_simulator import object_type as types
 from tests.hubspot_simulator.changes import CrmObject, Deals
-from tests.hubspot_simulator.definitions import owner, sales_pipeline, standard_definitions
+from tests.hubspot_simulator.definitions import (
+    owner,
+    role,
+    sales_pipeline,
+    standard_definitions,
+    team,
+    user,
+)
 from tests.hubspot_simulator.faults import Fault
 from tests.hubspot_simulator.links import Associations, Links
 from tests.hubspot_simulator.oauth_app import OAuthApp
@@ -50,6 +57,11 @@ class Portal:
     pipelines: list[dict[str, Any]] = field(default_factory=lambda: [sales_pipeline()])
     owners: list[dict[str, Any]] = field(default_factory=lambda: [owner(1), owner(2)])
     archived_owners: list[dict[str, Any]] = field(default_factory=lambda: [owner(3, archived=True)])
+    users: list[dict[str, Any]] = field(
+        default_factory=lambda: [user(1, roleIds=["7"], primaryTeamId="5"), user(2), user(4)]
+    )
+    teams: list[dict[str, Any]] = field(default_factory=lambda: [team(5, "Sales", "1001")])
+    roles: list[dict[str, Any]] = field(default_factory=lambda: [role(7, "Closer")])
     faults: list[Fault] = field(default_factory=list)
     #: Installed here; the access tokens they get are added to ``tokens``.
     oauth_apps: list[OAuthApp] = field(default_factory=list)

@@ -63,6 +63,14 @@ def _owners(portal: Portal, variables: dict[str, str]) -> Required:
     return (("crm.objects.owners.read",),)
 
 
+def _users(portal: Portal, variables: dict[str, str]) -> Required:
+    return (("crm.objects.users.read", "settings.users.read"),)
+
+
+def _teams(portal: Portal, variables: dict[str, str]) -> Required:
+    return (("settings.users.teams.read",),)
+
+
 def _read(portal: Portal, variables: dict[str, str]) -> Required:
     return (_object(portal, variables).type.scopes,)
 
@@ -82,7 +90,6 @@ def _both_ends(portal: Portal, variables: dict[str, str]) -> Required:
 
 _DATE = r"20\d\d-0[39](?:-beta)?"
 _TYPE = "(?P<type>[a-z0-9_-]+)"
-_DEALS = "(?P<type>deals|deal|0-3)"
 _ONE = r"(?P<id>\d+)"
 _TO = "(?P<to>[a-z0-9_-]+)"
 
@@ -94,6 +101,10 @@ def _crm(resource: str, rest: str = "", legacy: str = "v3") -> str:
 
 def _account(rest: str) -> str:
     return f"/account-info/(?:v3|{_DATE})/{rest}"
+
+
+def _settings_users(rest: str) -> str:
+    return rf"/settings/(?:v3/users|users/{_DATE}){rest}/?"
 
 
 def _oauth(rest: str) -> str:
@@ -150,8 +161,17 @@ _TABLE: tuple[tuple[str, str, str, Needs, Handler], ...] = (
         _define,
         _of_object(definitions_api.one_property),
     ),
-    ("pipelines", "GET", _crm("pipelines", f"/{_DEALS}"), _define, definitions_api.pipelines),
+    (
+        "pipelines",
+        "GET",
+        _crm("pipelines", f"/{_TYPE}"),
+        _define,
+        _of_object(definitions_api.pipelines),
+    ),
     ("owners", "GET", _crm("owners"), _owners, definitions_api.owners),
+    ("users", "GET", _settings_users(""), _users, definitions_api.users),
+    ("teams", "GET", _settings_users("/teams"), _teams, definitions_api.teams),
+    ("roles", "GET", _settings_users("/roles"), _users, definitions_api.roles),
     (
         "token_info",
         "POST",

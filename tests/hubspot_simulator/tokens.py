@@ -8,6 +8,8 @@ ALL_SCOPES = (
     "crm.objects.deals.read",
     "crm.schemas.deals.read",
     "crm.objects.owners.read",
+    "settings.users.read",
+    "settings.users.teams.read",
     "crm.objects.companies.read",
     "crm.schemas.companies.read",
     "crm.objects.contacts.read",

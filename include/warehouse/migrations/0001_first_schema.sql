@@ -635,9 +635,9 @@ create table {schema}.freshness (
     primary key (_tenant_id, what)
 );
 comment on table {schema}.freshness is
-    'When pipelines, owners, users, property definitions and associations were last read completely. Not every scan reads them; deleting a tenant''s rows makes its next scan read all of them.';
+    'When pipelines, owners, users, teams, roles, property definitions and associations were last read completely. Not every scan reads them; deleting a tenant''s rows makes its next scan read all of them.';
 comment on column {schema}.freshness.what is
-    '`pipelines:<object>`, `owners`, `users`, `properties:<object>` or `associations:<object>`.';
+    '`pipelines:<object>`, `owners`, `users`, `teams`, `roles`, `properties:<object>` or `associations:<object>`.';
 
 -- Alerts --------------------------------------------------------------------------------------
 

@@ -252,9 +252,13 @@ class ViewPlan:
         self._tenant_id = tenant_id
         self._schema = tenant_schema(connection.schema, tenant_id)
         self.warnings: list[str] = []
+        self._with_pipelines: set[str] = set()
 
     def views(self, objects: Sequence[str], typed_columns: Mapping[str, str]) -> Iterator[View]:
         known, skipped = object_views(objects)
+        # of deals every account has some, also if they could not be read yet
+        listed = self._connection.run(_WITH_PIPELINES, [self._tenant_id]).fetchall()
+        self._with_pipelines = {"deals", *(crm_object for (crm_object,) in listed)}
         self.warnings += [
             f"The object {name} gets no views: they would be called like others of this tenant. "
             "Give it another name in the tenants file."
@@ -306,15 +310,9 @@ class ViewPlan:
         yield self._of_table(names.property_history, "property_history", its_own)
         outgoing = {**tenant, "from_object": crm_object}
         yield self._of_table(names.associations, "associations", outgoing)
-        if self._has_pipelines(crm_object):
+        if crm_object in self._with_pipelines:
             yield self._of_table(names.pipelines, "pipelines", its_own)
             yield self._of_table(names.stages, "pipeline_stages", its_own)
-
-    def _has_pipelines(self, crm_object: str) -> bool:
-        """Whether HubSpot has ever listed some; every account has pipelines of deals."""
-        of = [self._tenant_id, crm_object]
-        known = self._connection.run(_PIPELINES, of).fetchone()
-        return crm_object == "deals" or known is not None
 
     def _of_table(self, name: str, table: str, only: Mapping[str, str]) -> View:
         """A view of the rows where the columns of *only* have these values, and of the others."""
@@ -339,16 +337,50 @@ class ViewPlan:
         texts: dict[str, sql.Composable] = {}
         barrier = self._of_table(f"_{crm_object}", f"{kind}s", only)
         comments = {name: text for name, text in barrier.comments.items() if name in meta}
-        for column in property_columns(definitions, meta, typed_columns):
+        properties = property_columns(definitions, meta, typed_columns)
+        labels = self._labels(crm_object, typed_columns)
+        taken = {*meta, *(column.name for column in properties)}
+        for column in properties:
             columns[column.name] = self._value(column)
             texts[column.name] = text_of(column.hubspot_property)
             if column.comment:
                 comments[column.name] = column.comment
+            if label := labels.get(column.hubspot_property):
+                name = f"{column.hubspot_property}_label"
+                # a property that is called so keeps its name
+                name = _with_hash(name) if name in taken else name
+                columns[name] = label
+                comments[name] = f"Label of `{column.hubspot_property}`, from `{names.stages}`."
         yield barrier
         source = sql.SQL(UNPACKED).format(sql.Identifier(self._schema, barrier.name))
         live = sql.SQL(_LIVE).format(sql.Identifier(f"merged_into_{kind}_id"))
         yield View(names.live, columns, source + live, barrier.name, texts, comments)
         yield View(names.all, columns, source, barrier.name, texts, comments)
+
+    def _labels(
+        self, crm_object: str, typed_columns: Mapping[str, str]
+    ) -> dict[str, sql.Composable]:
+        """Return the labels of what a record's pipeline and stage hold, by property."""
+        if crm_object not in self._with_pipelines:
+            return {}
+        properties = _OF_DEALS if crm_object == "deals" else _OF_OTHERS
+        pipeline, stage = (
+            sql.Identifier("record", typed_columns[name])
+            if name in typed_columns
+            else text_of(name)
+            for name in properties
+        )
+        schema = self._connection.schema
+        of = {
+            "tenant": sql.Literal(self._tenant_id),
+            "object": sql.Literal(crm_object),
+            "pipeline": pipeline,
+            "stage": stage,
+            "pipelines": sql.Identifier(schema, "pipelines"),
+            "pipeline_stages": sql.Identifier(schema, "pipeline_stages"),
+        }
+        labels = (sql.SQL(_PIPELINE_LABEL).format(**of), sql.SQL(_STAGE_LABEL).format(**of))
+        return dict(zip(properties, labels, strict=True))
 
     def _definitions(self, crm_object: str) -> list[PropertyDefinition]:
         rows = self._connection.run(_DEFINITIONS, [self._tenant_id, crm_object]).fetchall()
@@ -411,7 +443,26 @@ _DEFINITIONS = """
     where _tenant_id = %s and object = %s
     order by archived or not listed, first_seen_at, name collate "C"
 """
-_PIPELINES = "select from {pipelines} where _tenant_id = %s and object = %s limit 1"
+_WITH_PIPELINES = "select distinct object from {pipelines} where _tenant_id = %s"
+#: The properties of a pipeline and of a stage.
+_OF_DEALS, _OF_OTHERS = ("pipeline", "dealstage"), ("hs_pipeline", "hs_pipeline_stage")
+# Scalar subqueries: they cost nothing where the column is not selected, never multiply rows, and
+# no function of an analyst's is moved into them, to rows of other tenants. A stage of another
+# pipeline than the record's is found by its id alone. A stage without metadata was never listed.
+_PIPELINE_LABEL = """(
+    select label from {pipelines}
+    where _tenant_id = {tenant} and object = {object} and pipeline_id = {pipeline}
+)"""
+_STAGE_LABEL = """coalesce((
+    select stage_label from {pipeline_stages}
+    where _tenant_id = {tenant} and object = {object} and pipeline_id = {pipeline}
+      and stage_id = {stage} and metadata is not null
+), (
+    select stage_label from {pipeline_stages}
+    where _tenant_id = {tenant} and object = {object} and stage_id = {stage}
+    order by listed desc, metadata is null, pipeline_id
+    limit 1
+))"""
 _COLUMNS = """
     select attname::text, col_description(attrelid, attnum)
     from pg_catalog.pg_attribute
