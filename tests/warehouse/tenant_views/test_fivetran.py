@@ -160,7 +160,6 @@ def test_scanned_tenants_have_fivetrans_tables(warehouse: Warehouse, serve: Serv
     run(scan("2", OURS, mode="full", **settings))
     deals.restore(live[5])
     run(scan("3", OURS, mode="full", **settings))
-    add_role_and_ticket_pipeline(warehouse)
 
     found = catalog(warehouse)
 
@@ -201,16 +200,6 @@ def test_scanned_tenants_have_fivetrans_tables(warehouse: Warehouse, serve: Serv
     ]
     assert select(warehouse, "select count(*) from engagement_deal") == [(10,)]
     assert select(warehouse, "select label from property where name = 'amount'") == [("Amount",)]
-
-
-def add_role_and_ticket_pipeline(warehouse: Warehouse) -> None:
-    ours = {"_tenant_id": OURS, "listed": True}
-    insert(warehouse, "roles", {**ours, "role_id": 8, "name": "Sales"})
-    pipeline = {**ours, "object": "tickets", "pipeline_id": "p"}
-    insert(warehouse, "pipelines", {**pipeline, "label": "Support"})
-    labels = {"pipeline_label": "Support", "stage_label": "New", "_scan_id": "s"}
-    stage = {"stage_id": "s", "metadata": {"ticketState": "OPEN"}}
-    insert(warehouse, "pipeline_stages", {**pipeline, **stage, **labels})
 
 
 def broken_promises(warehouse: Warehouse, table: str, tenant_id: str) -> list[str]:
