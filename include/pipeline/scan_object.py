@@ -63,7 +63,7 @@ def is_scanned(
         reason = f"{prefix if unknown else ''}{exc.what}"
     else:
         return True
-    views = views_of(crm_object.object_type) if context.tenant.fivetran_views else []
+    views = views_of(crm_object) if context.tenant.fivetran_views else []
     unfilled = f". Fivetran's tables get no rows of it: {', '.join(views)}" if views else ""
     context.warn(f"{crm_object.name} were not read: {reason}{unfilled}")
     object_log = ScanObjects(context.warehouse, context.scan, crm_object.name)

@@ -63,6 +63,7 @@ router = APIRouter(
     dependencies=[Depends(get_user), Depends(refuse_unknown_parameters)],
     responses=answers(
         Code.UNAUTHENTICATED,
+        Code.INVALID_REQUEST,
         Code.NOT_FOUND,
         Code.TENANTS_FILE,
         Code.WAREHOUSE_UNAVAILABLE,

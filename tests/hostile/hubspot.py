@@ -57,6 +57,9 @@ ENDPOINTS: dict[str, dict[str, tuple[str, ...]]] = {
     "token_info": {"": ("incremental",)},
     "pipelines": {"": ("incremental",)},
     "owners": {"archived=false": ("incremental",), "archived=true": ("full",)},
+    "users": {"": ("incremental",)},
+    "teams": {"": ("full",)},
+    "roles": {"": ("full",)},
     "properties": {"^$": ("incremental",), "archived=true": ("full",)},
     "properties:contacts": {"^$": ("full",)},
     "search": {"": ("incremental", "full")},
@@ -247,6 +250,9 @@ class Hostile:
         for contact_id in rng.sample(contacts.live_ids(), 3):
             contacts.update(contact_id, firstname=f"name {rng.randint(1, 10**6)}")
         portal.owners[0]["firstName"] = f"Owner {rng.randint(1, 10**6)}"
+        portal.users[0]["firstName"] = f"User {rng.randint(1, 10**6)}"
+        portal.teams[0]["name"] = f"Team {rng.randint(1, 10**6)}"
+        portal.roles[0]["name"] = f"Role {rng.randint(1, 10**6)}"
         portal.pipelines[0]["stages"][0]["label"] = f"Stage {rng.randint(1, 10**6)}"
 
     def _difference(self, when: str) -> str | None:
@@ -260,6 +266,7 @@ class Hostile:
             "contacts": (self._contacts(), _contacts_of(self.portal)),
             # owners that HubSpot does not list any more stay
             "owners": (self._owners() & _owners_of(self.portal), _owners_of(self.portal)),
+            "users": (self._users(), _users_of(self.portal)),
             "stages": (self._stages(), _stages_of(self.portal)),
         }
         for name, (has, true) in compared.items():
@@ -281,6 +288,16 @@ class Hostile:
     def _owners(self) -> set[tuple[Any, ...]]:
         return self._rows(
             "select owner_id, coalesce(first_name, ''), archived from owners where _tenant_id = %s"
+        )
+
+    def _users(self) -> set[tuple[Any, ...]]:
+        return self._rows(
+            "with tenant as (select %s::text as id) select 'user', user_id::text, first_name"
+            " from users join tenant on _tenant_id = tenant.id where listed"
+            " union all select 'team', team_id::text, name"
+            " from teams join tenant on _tenant_id = tenant.id where listed"
+            " union all select 'role', role_id::text, name"
+            " from roles join tenant on _tenant_id = tenant.id where listed"
         )
 
     def _stages(self) -> set[tuple[Any, ...]]:
@@ -312,6 +329,14 @@ def _contacts_of(portal: Portal) -> set[tuple[Any, ...]]:
 def _owners_of(portal: Portal) -> set[tuple[Any, ...]]:
     owners = [*portal.owners, *portal.archived_owners]
     return {(owner["id"], owner["firstName"], owner["archived"]) for owner in owners}
+
+
+def _users_of(portal: Portal) -> set[tuple[Any, ...]]:
+    return {
+        *(("user", user["id"], user["firstName"]) for user in portal.users),
+        *(("team", team["id"], team["name"]) for team in portal.teams),
+        *(("role", role["id"], role["name"]) for role in portal.roles),
+    }
 
 
 def _stages_of(portal: Portal) -> set[tuple[Any, ...]]:

@@ -346,6 +346,7 @@ def _portal() -> Portal:
         portal.deals[deal_id].properties["dealname"] = name
     portal.owners[0]["firstName"] = NAMES[0]
     portal.pipelines[0]["label"] = NAMES[1]
+    portal.users[0]["firstName"] = portal.teams[0]["name"] = portal.roles[0]["name"] = NAMES[0]
     return portal
 
 
@@ -363,6 +364,9 @@ _TABLES = {
     "of tenant": "select * from {tenant}.deals order by deal_id",
     "properties": "select deal_id, properties::text from {schema}.deals order by 1",
     "owners": "select * from {schema}.owners order by owner_id",
+    "users": "select * from {schema}.users order by user_id",
+    "teams": "select * from {schema}.teams order by team_id",
+    "roles": "select * from {schema}.roles order by role_id",
     "pipelines": "select * from {schema}.pipelines order by pipeline_id",
     "stages": "select * from {schema}.pipeline_stages order by stage_id",
     "definitions": "select * from {schema}.property_definitions order by object, name",

@@ -134,7 +134,8 @@ def test_the_test_of_a_connection_names_the_scopes_that_scans_will_miss(serve: S
     assert good
     assert message.endswith(
         "Scans will do without what these scopes open: crm.objects.owners.read, "
-        "crm.objects.contacts.read, crm.objects.line_items.read."
+        "crm.objects.contacts.read, crm.objects.line_items.read, settings.users.read, "
+        "settings.users.teams.read."
     )
 
 

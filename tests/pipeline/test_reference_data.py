@@ -156,6 +156,191 @@ def test_stages_that_hubspot_does_not_speak_of_stay_listed(
     assert [row["stage_id"] for row in rows(warehouse, "pipeline_stages", "listed")] == before
 
 
+def test_pipelines_of_tickets_are_read_and_their_stages_open_or_closed(
+    warehouse: Warehouse, portal: Portal
+) -> None:
+    portal.add_object("tickets", count=5)
+
+    run(scan(objects={**BARE, "tickets": True}))
+
+    (pipeline,) = rows(warehouse, "pipelines", "object = 'tickets'")
+    assert (pipeline["pipeline_id"], pipeline["label"]) == ("0", "Support Pipeline")
+    stages = rows(warehouse, "pipeline_stages", "object = 'tickets'")
+    assert {row["stage_label"]: row["is_closed"] for row in stages} == {
+        "New": False,
+        "Waiting on contact": False,
+        "Waiting on us": False,
+        "Closed": True,
+    }
+    assert stages[0]["metadata"] == {"ticketState": "OPEN"}
+    shown = query(
+        warehouse,
+        f"select distinct hs_pipeline_label from {warehouse.schema}__acme.tickets",
+    )
+    assert shown == [{"hs_pipeline_label": "Support Pipeline"}]
+
+
+def test_pipelines_of_one_object_leave_those_of_another(
+    warehouse: Warehouse, portal: Portal
+) -> None:
+    tickets = portal.add_object("tickets", count=1)
+    tickets.pipelines.append(partner_pipeline())
+    portal.pipelines.append(partner_pipeline())
+    objects = {**BARE, "deal_pipelines": True, "tickets": True}
+    run(scan("1", objects=objects))
+    tickets.pipelines.pop()
+
+    run(scan("2", objects=objects))
+
+    listed = {
+        (row["object"], row["pipeline_id"]): row["listed"] for row in rows(warehouse, "pipelines")
+    }
+    partner = partner_pipeline()["id"]
+    assert listed == {
+        ("deals", "default"): True,
+        ("deals", partner): True,
+        ("tickets", "0"): True,
+        ("tickets", partner): False,
+    }
+
+
+def test_objects_that_never_have_pipelines_are_not_asked_for_them(
+    warehouse: Warehouse, portal: Portal
+) -> None:
+    portal.add_object("contacts", count=1)
+
+    run(scan(objects={**BARE, "contacts": True}))
+
+    assert portal.requests["pipelines:contacts"] == 0
+
+
+@pytest.mark.parametrize("answer", ["none", "400", "404"])
+def test_an_object_without_pipelines_is_no_warning(
+    warehouse: Warehouse, portal: Portal, answer: str
+) -> None:
+    portal.add_object("machines", object_type="2-77", count=3)
+    if answer != "none":
+        portal.faults = [Fault(answer, endpoint="pipelines:machines", count=None)]
+    objects = {**BARE, "machines": {"object_type": "2-77"}}
+
+    extracted = run(scan("1", objects=objects, refresh_after_s=3_600))
+    asked = portal.requests["pipelines:machines"] + portal.requests["faults"]
+    run(scan("2", objects=objects, refresh_after_s=3_600))
+
+    assert (extracted["objects"], extracted["warnings"]) == (["deals", "machines"], 0)
+    assert rows(warehouse, "pipelines") == []
+    assert portal.requests["pipelines:machines"] + portal.requests["faults"] == asked > 0
+
+
+# Users, teams and roles
+
+READS_DEALS = ("oauth", "crm.objects.deals.read", "crm.schemas.deals.read")
+USERS = {**BARE, "users": True}
+
+
+def test_users_teams_and_roles_are_there_also_users_who_are_no_owners(
+    warehouse: Warehouse, portal: Portal
+) -> None:
+    portal.users[1] |= {"superAdmin": "true", "roleId": "7", "secondaryTeamIds": ["5", 6]}
+
+    run(scan())
+
+    users = {row["user_id"]: row for row in rows(warehouse, "users")}
+    owners = {row["user_id"] for row in rows(warehouse, "owners")}
+    assert users.keys() - owners == {1_004}
+    assert (users[1_001]["email"], users[1_001]["primary_team_id"]) == ("owner1@example.com", 5)
+    assert (users[1_001]["role_ids"], users[1_001]["super_admin"]) == (["7"], False)
+    assert (users[1_002]["role_ids"], users[1_002]["super_admin"]) == (["7"], True)
+    assert users[1_002]["secondary_team_ids"] == ["5", "6"]
+    (team,) = rows(warehouse, "teams")
+    assert (team["team_id"], team["name"], team["user_ids"]) == (5, "Sales", ["1001"])
+    (role,) = rows(warehouse, "roles")
+    assert (role["role_id"], role["name"], role["requires_billing_write"]) == (7, "Closer", False)
+    shown = query(warehouse, f"select count(*) from {warehouse.schema}__acme.users")
+    assert shown == [{"count": 3}]
+
+
+def test_many_users_come_in_pages(warehouse: Warehouse, portal: Portal) -> None:
+    portal.users += [{"id": str(number), "email": f"{number}@x.org"} for number in range(250)]
+
+    run(scan(objects=USERS))
+
+    assert len(rows(warehouse, "users")) == 253
+
+
+def test_users_teams_and_roles_that_are_gone_are_marked(
+    warehouse: Warehouse, portal: Portal
+) -> None:
+    run(scan("1", objects=USERS))
+    gone = portal.users.pop()
+    portal.teams.clear()
+    portal.roles.clear()
+
+    run(scan("2", objects=USERS))
+
+    users = {str(row["user_id"]): row["listed"] for row in rows(warehouse, "users")}
+    assert users == {**dict.fromkeys((u["id"] for u in portal.users), True), gone["id"]: False}
+    assert [row["listed"] for row in rows(warehouse, "teams")] == [False]
+    assert [row["listed"] for row in rows(warehouse, "roles")] == [False]
+
+
+def test_a_list_of_users_that_is_empty_is_not_believed(
+    warehouse: Warehouse, portal: Portal
+) -> None:
+    run(scan("1", objects=USERS))
+    portal.users.clear()
+
+    run(scan("2", objects=USERS))
+
+    assert {row["listed"] for row in rows(warehouse, "users")} == {True}
+    (warning,) = scan_row(warehouse, scan("2"))["warnings"]
+    assert warning.startswith("HubSpot lists no user")
+
+
+@pytest.mark.parametrize("states_scopes", [True, False], ids=["stated", "not stated"])
+def test_without_their_scopes_users_are_left_out_without_a_warning(
+    warehouse: Warehouse, portal: Portal, states_scopes: bool
+) -> None:
+    kind: Any = "private" if states_scopes else "oauth"
+    portal.tokens[0] = Token(portal.tokens[0].text, scopes=READS_DEALS, kind=kind)
+    objects = {**BARE, "users": "if_allowed"}
+
+    extracted = run(scan(objects=objects, refresh_after_s=3_600))
+    asked = portal.requests["users"]
+    run(scan("2", objects=objects, refresh_after_s=3_600))
+
+    assert extracted["warnings"] == 0
+    assert rows(warehouse, "users") == []
+    assert portal.requests["users"] == asked == (0 if states_scopes else 1)
+
+
+def test_without_their_scopes_users_that_are_demanded_are_a_warning(
+    warehouse: Warehouse, portal: Portal
+) -> None:
+    scopes = (*READS_DEALS, "crm.objects.users.read")
+    portal.tokens[0] = Token(portal.tokens[0].text, scopes=scopes)
+
+    run(scan(objects=USERS))
+
+    assert scan_row(warehouse, scan())["warnings"] == [
+        "teams were not read: the token lacks settings.users.teams.read"
+    ]
+    assert len(rows(warehouse, "users")) == 3
+    assert rows(warehouse, "teams") == []
+
+
+def test_an_answer_about_users_that_is_not_understood_is_a_warning(
+    warehouse: Warehouse, portal: Portal
+) -> None:
+    portal.users[0]["roleIds"] = {"7": True}
+
+    run(scan())
+
+    (warning,) = scan_row(warehouse, scan())["warnings"]
+    assert warning.startswith("users were not read: ")
+    assert len(rows(warehouse, "teams")) == 1
+
+
 # Owners
 
 
@@ -486,6 +671,7 @@ def test_what_is_switched_off_is_not_asked_for(warehouse: Warehouse, portal: Por
     off = {
         "deal_pipelines": False,
         "owners": False,
+        "users": False,
         "deal_properties": False,
         "deal_associations": False,
         "deal_property_history": False,
@@ -494,7 +680,15 @@ def test_what_is_switched_off_is_not_asked_for(warehouse: Warehouse, portal: Por
     extracted = run(scan(objects=off))
 
     assert extracted["deals_loaded"] == 130
-    for endpoint in ("pipelines", "owners", "associations", "batch_read"):
+    for endpoint in (
+        "pipelines",
+        "owners",
+        "users",
+        "teams",
+        "roles",
+        "associations",
+        "batch_read",
+    ):
         assert portal.requests[endpoint] == 0
-    for table in ("pipelines", "owners", "property_definitions", "associations"):
+    for table in ("pipelines", "owners", "users", "property_definitions", "associations"):
         assert rows(warehouse, table) == []

@@ -1,11 +1,11 @@
-"""Property definitions, pipelines and owners."""
+"""Property definitions, pipelines and owners; users, teams and roles."""
 
 from typing import Any
 
 import pytest
 
 from tests.hubspot_simulator import HubSpotSimulator, Portal, Token, portals
-from tests.hubspot_simulator.definitions import definition, owner
+from tests.hubspot_simulator.definitions import definition, owner, user
 from tests.simulator.caller import DEALS, Caller
 
 PROPERTIES = "/crm/v3/properties/deals"
@@ -73,6 +73,65 @@ def test_a_stages_metadata_are_strings(caller: Caller, path: str) -> None:
     by_id = {stage["id"]: stage["metadata"] for stage in pipeline["stages"]}
     assert by_id["closedwon"] == {"isClosed": "true", "probability": "1.0"}
     assert by_id["qualifiedtobuy"] == {"isClosed": "false", "probability": "0.4"}
+
+
+@pytest.mark.parametrize("path", ["/crm/v3/pipelines/tickets", "/crm/pipelines/2026-03/0-5"])
+def test_stages_of_tickets_are_open_or_closed(caller: Caller, portal: Portal, path: str) -> None:
+    portal.add_object("tickets")
+
+    (pipeline,) = caller.get(path).json()["results"]
+
+    states = [stage["metadata"] for stage in pipeline["stages"]]
+    assert states == [*[{"ticketState": "OPEN"}] * 3, {"ticketState": "CLOSED"}]
+
+
+@pytest.mark.parametrize(
+    ("name", "object_type", "status"),
+    [("contacts", None, 400), ("machines", "2-77", 200), ("leads", "0-136", 200)],
+)
+def test_only_some_objects_have_pipelines(
+    caller: Caller, portal: Portal, name: str, object_type: str | None, status: int
+) -> None:
+    portal.add_object(name, object_type=object_type)
+
+    answer = caller.get(f"/crm/v3/pipelines/{name}")
+
+    assert answer.status_code == status
+    assert answer.json().get("results", []) == []
+
+
+@pytest.mark.parametrize("path", ["/settings/v3/users/", "/settings/users/2026-03"])
+def test_users_are_paged(caller: Caller, portal: Portal, path: str) -> None:
+    portal.users = [user(number) for number in range(5)]
+
+    first = caller.get(f"{path}?limit=3").json()
+    second = caller.get(f"{path}?limit=3&after={first['paging']['next']['after']}").json()
+
+    assert [entry["id"] for entry in first["results"] + second["results"]] == [
+        entry["id"] for entry in portal.users
+    ]
+    assert "paging" not in second
+
+
+@pytest.mark.parametrize(
+    ("what", "scopes"),
+    [
+        ("", {"crm.objects.users.read", "settings.users.read"}),
+        ("/roles", {"crm.objects.users.read", "settings.users.read"}),
+        ("/teams", {"settings.users.teams.read"}),
+    ],
+)
+def test_users_teams_and_roles_have_scopes_of_their_own(
+    caller: Caller, portal: Portal, what: str, scopes: set[str]
+) -> None:
+    every = {"crm.objects.users.read", "settings.users.read", "settings.users.teams.read"}
+    portal.tokens += [Token(scope, scopes=(scope,)) for scope in every]
+
+    statuses = {
+        scope: caller.get(f"/settings/v3/users{what}", token=scope).status_code for scope in every
+    }
+
+    assert statuses == {scope: 200 if scope in scopes else 403 for scope in every}
 
 
 @pytest.mark.parametrize("path", ["/crm/v3/owners", "/crm/owners/2026-03"])

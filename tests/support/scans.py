@@ -20,6 +20,7 @@ PAGES = 10
 BARE = {
     "deal_pipelines": False,
     "owners": False,
+    "users": False,
     "deal_associations": False,
     "deal_property_history": False,
 }

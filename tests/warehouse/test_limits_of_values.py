@@ -13,7 +13,10 @@ from include.hubspot.answers import (
     Pipeline,
     PropertyDefinition,
     RecordHistory,
+    Role,
     Stage,
+    Team,
+    User,
     decode_definition,
 )
 from include.warehouse.associations import links_of, replace_associations
@@ -24,6 +27,7 @@ from include.warehouse.reference_data import (
     save_definitions,
     save_owners,
     save_pipelines,
+    save_users,
 )
 from include.warehouse.values import KEY_BYTES, to_json
 from tests.support.scans import query, scan
@@ -63,6 +67,44 @@ def test_pipelines_and_stages(warehouse: Warehouse) -> None:
     (stage,) = query(warehouse, "select probability, display_order, is_closed from pipeline_stages")
     assert stage == {"probability": None, "display_order": None, "is_closed": None}
     assert [warning.split(" with")[0] for warning in warnings] == ["the pipeline", "the stage"]
+
+
+def test_metadata_of_stages_becomes_text_that_fits(warehouse: Warehouse) -> None:
+    metadata = {"a": None, "b": True, "c": 2**70, "d": {"e": [LONG]}, "ticketState": "ODD"}
+
+    save_pipelines(warehouse, scan(), "x", [Pipeline("1", stages=[Stage("1", metadata=metadata)])])
+
+    (stage,) = query(warehouse, "select metadata, is_closed from pipeline_stages")
+    assert stage["metadata"]["b"] is True
+    assert stage["metadata"]["c"] == str(2**70)
+    assert stage["is_closed"] is None
+
+
+def test_users_teams_and_roles(warehouse: Warehouse) -> None:
+    odd = ["", "x", "-1", "1.5", "²", str(2**63), LONG]
+    user = User(str(2**63 - 1), LONG, LONG, LONG, [LONG], None, LONG, [LONG])
+    team = Team("1", LONG, [LONG], [LONG])
+    role = Role("1", LONG)
+
+    warnings = [
+        *save_users(warehouse, scan(), "users", [user, *map(User, odd)]),
+        *save_users(warehouse, scan(), "teams", [team, *map(Team, odd)]),
+        *save_users(warehouse, scan(), "roles", [role, *map(Role, odd)]),
+    ]
+
+    (held,) = query(warehouse, "select user_id, role_ids, primary_team_id, listed from users")
+    assert held == {
+        "user_id": 2**63 - 1,
+        "role_ids": [LONG],
+        "primary_team_id": None,
+        "listed": True,
+    }
+    assert len(query(warehouse, "select from teams where name = %s", LONG)) == 1
+    assert len(query(warehouse, "select from roles where name = %s", LONG)) == 1
+    assert len(warnings) == 3 * len(odd)
+    assert warnings[1] == (
+        "users: the one with the id 'x' can't be kept: that is no number that fits"
+    )
 
 
 @pytest.mark.parametrize(

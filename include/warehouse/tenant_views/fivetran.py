@@ -296,9 +296,9 @@ _PAIRS = """
     order by {one_id}, {other_id}, category
 """
 
+_DELETED = "archived or vanished_at is not null or {merged_into} is not null"
 #: What records have besides the columns of properties, by HubSpot's type. {barrier}: a view of the
 #: tenant's rows; {typed}: its columns that hold a property.
-_DELETED = "archived or vanished_at is not null or {merged_into} is not null"
 _RECORDS = {
     "deals": """
         select deal_id, pipeline_id as deal_pipeline_id, stage_id as deal_pipeline_stage_id,
@@ -388,8 +388,9 @@ _COMMENTS = {
 }
 
 
-def views_of(object_type: str) -> list[str]:
-    """Return the views that show records of one of HubSpot's types, or what belongs to them."""
+def views_of(crm_object: CrmObject) -> list[str]:
+    """Return the views that show records of an object, or what belongs to them."""
+    object_type = _by_name(crm_object).object_type
     if object_type not in _SINGULAR:
         return []
     name, _ = _SINGULAR[object_type]
@@ -412,16 +413,13 @@ class FivetranPlan(ViewPlan):
         super().__init__(connection, tenant_id)
         self._schema = fivetran_schema(connection.schema, tenant_id)
         #: By HubSpot's type. If two entries are of one type, the first counts.
-        self._objects = {known.object_type: known for known in reversed(objects)}
+        self._objects = {known.object_type: known for known in map(_by_name, reversed(objects))}
         self._parts: dict[str, sql.Composable] = {"tenant": sql.Literal(tenant_id)}
         self._parts["synced"] = connection.composed(_SYNCED, self._parts)
         self._parts["portal_id"] = connection.composed(_PORTAL_ID, self._parts)
 
     def tables(self, typed_columns: Mapping[str, str]) -> Iterator[View]:
-        named = {
-            known.name: _SINGULAR.get(known.object_type, (known.name,))[0]
-            for known in self._objects.values()
-        }
+        named = {known.name: _singular(known) for known in self._objects.values()}
         for name, statement in _ALWAYS.items():
             yield self._of(name, statement, objects=_values(named))
         for crm_object in self._objects.values():
@@ -555,6 +553,21 @@ class FivetranPlan(ViewPlan):
             )
             for column in columns
         ]
+
+
+def _by_name(crm_object: CrmObject) -> CrmObject:
+    """Return the object with its type's name, if the tenants file has the type's id."""
+    names = {type_id: name for name, (_, type_id) in _SINGULAR.items()}
+    object_type = names.get(crm_object.object_type, crm_object.object_type)
+    return replace(crm_object, object_type=object_type)
+
+
+def _singular(crm_object: CrmObject) -> str:
+    """Return Fivetran's name of an object; of one that it has no table of, a name of its own."""
+    if crm_object.object_type in _SINGULAR:
+        return _SINGULAR[crm_object.object_type][0]
+    is_taken = crm_object.name in {name for name, _ in _SINGULAR.values()}
+    return crm_object.object_type if is_taken else crm_object.name
 
 
 def _aliases(object_type: str) -> list[str]:

@@ -160,7 +160,6 @@ def test_scanned_tenants_have_fivetrans_tables(warehouse: Warehouse, serve: Serv
     run(scan("2", OURS, mode="full", **settings))
     deals.restore(live[5])
     run(scan("3", OURS, mode="full", **settings))
-    add_role_and_ticket_pipeline(warehouse)
 
     found = catalog(warehouse)
 
@@ -201,16 +200,6 @@ def test_scanned_tenants_have_fivetrans_tables(warehouse: Warehouse, serve: Serv
     ]
     assert select(warehouse, "select count(*) from engagement_deal") == [(10,)]
     assert select(warehouse, "select label from property where name = 'amount'") == [("Amount",)]
-
-
-def add_role_and_ticket_pipeline(warehouse: Warehouse) -> None:
-    ours = {"_tenant_id": OURS, "listed": True}
-    insert(warehouse, "roles", {**ours, "role_id": 8, "name": "Sales"})
-    pipeline = {**ours, "object": "tickets", "pipeline_id": "p"}
-    insert(warehouse, "pipelines", {**pipeline, "label": "Support"})
-    labels = {"pipeline_label": "Support", "stage_label": "New", "_scan_id": "s"}
-    stage = {"stage_id": "s", "metadata": {"ticketState": "OPEN"}}
-    insert(warehouse, "pipeline_stages", {**pipeline, **stage, **labels})
 
 
 def broken_promises(warehouse: Warehouse, table: str, tenant_id: str) -> list[str]:
@@ -453,13 +442,21 @@ def test_engagements_that_are_gone_are_not_counted(warehouse: Warehouse) -> None
     assert select(warehouse, notes) == [("NOTE", 7, None)]
 
 
-def test_an_object_is_found_by_its_type_whatever_it_is_called(warehouse: Warehouse) -> None:
+@pytest.mark.parametrize("object_type", ["contacts", "0-1"])
+def test_an_object_is_found_by_its_type_whatever_it_is_called(
+    warehouse: Warehouse, object_type: str
+) -> None:
     add_record(warehouse, 1, "kunden", properties={"email": "ada@example.com"})
     define(warehouse, "email", crm_object="kunden")
-    publish(warehouse, DEALS, replace(STANDARD_OBJECTS["contacts"], name="kunden"))
+    define(warehouse, "email", crm_object="contact")
+    of_its_own = CrmObject("contact", "2-123")
+    publish(warehouse, DEALS, CrmObject("kunden", object_type), of_its_own)
 
     assert select(warehouse, "select id, property_email from contact") == [(1, "ada@example.com")]
-    assert select(warehouse, "select hubspot_object, name from property") == [("contact", "email")]
+    assert select(warehouse, "select hubspot_object, name from property order by 1") == [
+        ("2-123", "email"),
+        ("contact", "email"),
+    ]
 
 
 # Columns of properties
@@ -653,7 +650,9 @@ def test_a_view_of_an_object_that_is_not_loaded_does_not_exist(warehouse: Wareho
     publish(warehouse)
 
     found = catalog(warehouse).keys()
-    assert found.isdisjoint({*views_of("tickets"), "company", "engagement", "deal_company"})
+    assert found.isdisjoint(
+        {*views_of(STANDARD_OBJECTS["tickets"]), "company", "engagement", "deal_company"}
+    )
 
 
 def test_the_schema_is_prepared_for_a_loader_that_may_not_make_one(warehouse: Warehouse) -> None:

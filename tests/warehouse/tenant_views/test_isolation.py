@@ -11,6 +11,7 @@ from tests.warehouse.tenant_views.views import (
     add_deal,
     define,
     execute,
+    insert,
     publish,
     refused,
 )
@@ -173,6 +174,9 @@ LEAK_OPERATOR = """
         ("select * from deals where pg_temp.leak(note)", {"own"}),
         ("select * from deals where pg_temp.leak(dealstage)", {"own"}),
         ("select * from deals_all where pg_temp.leak(note)", {"own", "archived"}),
+        ("select * from deals where pg_temp.leak(dealstage_label)", {"own stage"}),
+        ("select * from deal_stages where pg_temp.leak(stage_label)", {"own stage"}),
+        ("select * from users where pg_temp.leak(email)", {"own@example.com"}),
         ("select count(*) from deals where pg_temp.leak(deals::text) and note = 'x'", None),
         ("select 1 from deals a join deals b on pg_temp.leak(a.note) and a.url = b.url", {"own"}),
     ],
@@ -181,6 +185,16 @@ def test_a_cheap_function_that_tells_all_sees_own_rows_only(
     warehouse: Warehouse, ours: psycopg.Connection, query: str, seen: set[str] | None
 ) -> None:
     define(warehouse, "dealstage")
+    for tenant_id, whose in ((OURS, "own"), (THEIRS, "secret")):
+        stage = {"pipeline_id": "a", "pipeline_label": "A", "stage_id": whose, "_scan_id": "s"}
+        stage |= {"object": "deals", "stage_label": f"{whose} stage", "metadata": {}}
+        insert(warehouse, "pipeline_stages", {"_tenant_id": tenant_id, **stage})
+        execute(
+            warehouse,
+            "insert into {schema}.users (_tenant_id, user_id, email, role_ids,"
+            " secondary_team_ids, listed) values (%s, 1, %s, '[]', '[]', true)",
+            [tenant_id, f"{whose}@example.com"],
+        )
     publish(warehouse)
     ours.execute(LEAK)
 

@@ -28,6 +28,7 @@ from tests.warehouse.tenant_views.views import (
     composed,
     define,
     execute,
+    insert,
     make_login,
     oid_of,
     publish,
@@ -55,6 +56,8 @@ def test_a_tenant_gets_these_views(warehouse: Warehouse) -> None:
 
 
 def test_every_view_is_a_security_barrier_or_reads_nothing_but_one(warehouse: Warehouse) -> None:
+    define(warehouse, "pipeline")
+    define(warehouse, "dealstage")
     publish(warehouse)
 
     others = rows(
@@ -67,8 +70,10 @@ def test_every_view_is_a_security_barrier_or_reads_nothing_but_one(warehouse: Wa
     for name, definition in others:
         inner = f"_{name.removesuffix('_all')}"
         read = re.findall(r"\b(?:from|join)\s+\(*(\S+?);?\s", f"{definition} ", re.IGNORECASE)
-        # the subquery that unpacks the JSON reads the row that is there
-        assert read == [f"{warehouse.schema}__{OURS}.{inner}", "LATERAL"]
+        # scalar subqueries look up labels; what unpacks the JSON reads the row that is there
+        stages = f"{warehouse.schema}.pipeline_stages"
+        labels = [stages, stages, f"{warehouse.schema}.pipelines"] if inner == "_deals" else []
+        assert read == [*labels, f"{warehouse.schema}__{OURS}.{inner}", "LATERAL"]
 
 
 def test_columns_of_deals_are_meta_columns_then_properties_by_name(warehouse: Warehouse) -> None:
@@ -83,7 +88,7 @@ def test_columns_of_deals_are_meta_columns_then_properties_by_name(warehouse: Wa
     assert list(columns_of(warehouse, "deals")) == [
         *("deal_id", "created_at", "updated_at", "archived", "archived_at", "vanished_at"),
         *("merged_into_deal_id", "url", "properties", "_scan_id", "_extracted_at"),
-        *("Amount (EUR)", "dealstage", "zebra"),
+        *("Amount (EUR)", "dealstage", "dealstage_label", "zebra"),
     ]
     assert list(columns_of(warehouse, "contacts_all"))[-1] == "email"
     assert {"record_id", "merged_into_record_id"} <= columns_of(warehouse, "contacts").keys()
@@ -124,6 +129,124 @@ def test_another_object_shows_its_own_records(warehouse: Warehouse) -> None:
 
     assert rows(warehouse, "select record_id, email from {ours}.contacts") == [(1, "a@example.com")]
     assert rows(warehouse, "select count(*) from {ours}.contacts_all") == [(4,)]
+
+
+# Labels
+
+
+def add_stage(
+    warehouse: Warehouse,
+    pipeline_id: str,
+    stage_id: str,
+    label: str,
+    crm_object: str = "deals",
+    *,
+    tenant_id: str = OURS,
+    **columns: object,
+) -> None:
+    row = {
+        "_tenant_id": tenant_id,
+        "object": crm_object,
+        "pipeline_id": pipeline_id,
+        "pipeline_label": f"Pipeline {pipeline_id}",
+        "stage_id": stage_id,
+        "stage_label": label,
+        "metadata": {},
+        "_scan_id": "s",
+        **columns,
+    }
+    insert(warehouse, "pipeline_stages", row)
+    execute(
+        warehouse,
+        "insert into {schema}.pipelines (_tenant_id, object, pipeline_id, label, listed)"
+        " values (%s, %s, %s, %s, true) on conflict do nothing",
+        [tenant_id, crm_object, pipeline_id, f"Pipeline {pipeline_id}"],
+    )
+
+
+def define_stages(warehouse: Warehouse, crm_object: str = "deals") -> None:
+    names = ("pipeline", "dealstage") if crm_object == "deals" else PIPELINE_PROPERTIES
+    for name in names:
+        define(warehouse, name, "enumeration", "radio", crm_object=crm_object)
+
+
+PIPELINE_PROPERTIES = ("hs_pipeline", "hs_pipeline_stage")
+
+
+def test_deals_show_the_labels_of_their_pipeline_and_stage(warehouse: Warehouse) -> None:
+    define_stages(warehouse)
+    add_stage(warehouse, "a", "open", "Open in A")
+    add_stage(warehouse, "b", "open", "Open in B")
+    add_stage(warehouse, "b", "gone", "Gone", listed=False)
+    # as deals hold it that have a stage of another pipeline: never listed
+    add_stage(warehouse, "a", "gone", "gone", listed=False, metadata=None)
+    add_stage(warehouse, "a", "held", "held", listed=False, metadata=None)
+    add_stage(warehouse, "a", "theirs", "secret", tenant_id=THEIRS)
+    add_stage(warehouse, "a", "ticket", "Of tickets", "tickets")
+    held = ["open", "gone", "held", "theirs", "ticket", None]
+    for deal_id, stage_id in enumerate(held):
+        properties = {"pipeline": "a", "dealstage": stage_id}
+        add_deal(warehouse, deal_id, stage_id=stage_id, pipeline_id="a", properties=properties)
+    add_deal(warehouse, 6, stage_id="open", pipeline_id="b", properties={"pipeline": "b"})
+    add_deal(warehouse, 7, stage_id="open", properties={})
+
+    publish(warehouse)
+
+    found = rows(
+        warehouse,
+        "select pipeline_label, dealstage_label from {ours}.deals order by deal_id",
+    )
+    labels = ["Open in A", "Gone", "held", None, None, None]
+    assert found == [
+        *(("Pipeline a", label) for label in labels),
+        ("Pipeline b", "Open in B"),
+        (None, "Open in A"),
+    ]
+
+
+def test_another_object_with_pipelines_shows_labels_and_has_views_of_them(
+    warehouse: Warehouse,
+) -> None:
+    define_stages(warehouse, "tickets")
+    define_stages(warehouse, "contacts")
+    add_stage(warehouse, "0", "1", "New", "tickets", is_closed=False)
+    add_record(warehouse, 1, "tickets", properties={"hs_pipeline": "0", "hs_pipeline_stage": "1"})
+
+    publish(warehouse, objects=["deals", "contacts", "tickets"])
+
+    labels = "select hs_pipeline_label, hs_pipeline_stage_label from {ours}.tickets"
+    assert rows(warehouse, labels) == [("Pipeline 0", "New")]
+    stages = "select pipeline_id, stage_label, is_closed from {ours}.tickets_stages"
+    assert rows(warehouse, stages) == [("0", "New", False)]
+    assert rows(warehouse, "select label from {ours}.tickets_pipelines") == [("Pipeline 0",)]
+    assert rows(warehouse, "select * from {ours}.deal_stages") == []
+    assert "contacts_stages" not in views_of(warehouse)
+    assert "hs_pipeline_label" not in columns_of(warehouse, "contacts")
+
+
+def test_a_property_that_is_called_like_a_label_keeps_its_name(warehouse: Warehouse) -> None:
+    define_stages(warehouse)
+    define(warehouse, "dealstage_label", "number", "number")
+    add_stage(warehouse, "a", "open", "Open")
+    add_deal(warehouse, 1, stage_id="open", pipeline_id="a", properties={"dealstage_label": "7"})
+
+    publish(warehouse)
+
+    (label,) = (n for n in columns_of(warehouse, "deals") if n.startswith("dealstage_label_"))
+    found = rows(warehouse, f"select dealstage_label, {label} from {{ours}}.deals")
+    assert found == [(7, "Open")]
+
+
+def test_a_label_that_is_not_selected_costs_nothing(warehouse: Warehouse) -> None:
+    define_stages(warehouse)
+    publish(warehouse)
+
+    def plan(columns: str) -> str:
+        found = rows(warehouse, f"explain select {columns} from {{ours}}.deals where deal_id = 17")
+        return "\n".join(line for (line,) in found)
+
+    assert "pipeline_stages" not in plan("pipeline, dealstage")
+    assert "pipeline_stages_pkey" in plan("dealstage_label")
 
 
 # Values
@@ -525,6 +648,7 @@ def test_views_of_tables_have_the_comments_of_the_tables(warehouse: Warehouse) -
 
 def test_one_deal_of_many_is_found_by_its_key(warehouse: Warehouse) -> None:
     define(warehouse, "note")
+    define_stages(warehouse)
     publish(warehouse)
     execute(
         warehouse,
@@ -534,7 +658,7 @@ def test_one_deal_of_many_is_found_by_its_key(warehouse: Warehouse) -> None:
     )
     execute(warehouse, "analyze {schema}.deals")
 
-    plan = rows(warehouse, "explain select note from {ours}.deals where deal_id = 17")
+    plan = rows(warehouse, "explain select * from {ours}.deals where deal_id = 17")
 
     assert any("Index Scan" in line and "deals_pkey" in line for (line,) in plan), plan
 

@@ -115,7 +115,8 @@ def test_the_schema_of_a_tenant_names_columns_types_labels_watermark_and_drift(
             """ '{{"description": "What it is worth"}}')"""
         )
         connection.run(
-            "update {scans} set schema_drift = %s where tenant_id = 'acme' and run_id = 'manual__1'",
+            "update {scans} set schema_drift = %s"
+            " where tenant_id = 'acme' and run_id = 'manual__1'",
             [Jsonb(drift)],
         )
     publish_views(site.warehouse, "acme", ["deals"], {})

@@ -209,7 +209,6 @@ def test_the_schema_panel_shows_columns_with_their_labels_and_sql_to_copy(
     ).to_be_visible()
     row = page.get_by_role("table", name="Columns of deals").get_by_role("row", name="deal_id")
     expect(row.first).to_contain_text("bigint")
-    expect(page.get_by_text("The next scan reads what was modified since")).to_be_visible()
 
 
 def test_a_scan_is_started_and_cancelled_by_buttons(page: Page, page_stack: PageStack) -> None:
