@@ -65,7 +65,7 @@ def is_scanned(
         return True
     views = views_of(crm_object) if context.tenant.fivetran_views else []
     unfilled = f". Fivetran's tables get no rows of it: {', '.join(views)}" if views else ""
-    context.warn(f"{crm_object.name} were not read: {reason}{unfilled}")
+    context.warn(f"{crm_object.name} were not read: {reason.removesuffix('.')}{unfilled}")
     object_log = ScanObjects(context.warehouse, context.scan, crm_object.name)
     object_log.open(mode="skipped", reason=reason)
     return False
