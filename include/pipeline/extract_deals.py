@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Collection
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -237,15 +237,11 @@ def _read_reference_data(context: ScanContext, deals: CrmObject) -> None:
 def _read_users(context: ScanContext, what: str, scopes: Collection[str]) -> None:
     """Read the settings API's list of users, teams or roles."""
     client, demanded = context.client, context.tenant.objects.users is True
-    lists: dict[str, Callable[[], Iterable[User | Team | Role]]] = {
-        "users": client.users,
-        "teams": client.teams,
-        "roles": client.roles,
-    }
     listed: list[User | Team | Role] | None = None
     if demanded or not client.scopes or not client.scopes.isdisjoint(scopes):
         try:
-            listed = list(lists[what]())
+            # the client's methods are called like the lists
+            listed = list(getattr(client, what)())
         except AccessDeniedError:
             if demanded:
                 raise

@@ -55,7 +55,7 @@ class Objects(_Model):
     deal_pipelines: bool = True
     owners: bool = True
     #: Users, teams and roles. "if_allowed": where the token may read them, else without a warning.
-    users: bool | Literal["if_allowed"] = "if_allowed"
+    users: Literal[True, False, "if_allowed"] = "if_allowed"
     #: The definitions of properties, of deals and of every other object that is loaded.
     deal_properties: bool = True
     deal_associations: Literal[False] | tuple[ObjectType, ...] = (

@@ -367,7 +367,7 @@ class ViewPlan:
         pipeline, stage = (
             sql.Identifier("record", typed_columns[name])
             if name in typed_columns
-            else text_of(name)
+            else sql.SQL("({})").format(text_of(name))
             for name in properties
         )
         schema = self._connection.schema
@@ -446,23 +446,27 @@ _DEFINITIONS = """
 _WITH_PIPELINES = "select distinct object from {pipelines} where _tenant_id = %s"
 #: The properties of a pipeline and of a stage.
 _OF_DEALS, _OF_OTHERS = ("pipeline", "dealstage"), ("hs_pipeline", "hs_pipeline_stage")
-# Scalar subqueries: they cost nothing where the column is not selected, never multiply rows, and
-# no function of an analyst's is moved into them, to rows of other tenants. A stage of another
-# pipeline than the record's is found by its id alone. A stage without metadata was never listed.
+# Labels by id. Each is a scalar subquery that refers to no row: PostgreSQL runs it once a query,
+# and only if the column is used. It never multiplies rows, and no function of an analyst's gets
+# into it, to rows of other tenants. A stage of another pipeline than the record's is found by its
+# id alone: of several, the last of the order counts. A stage without metadata was never listed.
 _PIPELINE_LABEL = """(
-    select label from {pipelines}
-    where _tenant_id = {tenant} and object = {object} and pipeline_id = {pipeline}
-)"""
+    select jsonb_object_agg(pipeline_id, label) from {pipelines}
+    where _tenant_id = {tenant} and object = {object}
+) ->> {pipeline}"""
 _STAGE_LABEL = """coalesce((
-    select stage_label from {pipeline_stages}
-    where _tenant_id = {tenant} and object = {object} and pipeline_id = {pipeline}
-      and stage_id = {stage} and metadata is not null
-), (
-    select stage_label from {pipeline_stages}
-    where _tenant_id = {tenant} and object = {object} and stage_id = {stage}
-    order by listed desc, metadata is null, pipeline_id
-    limit 1
-))"""
+    select jsonb_object_agg(pipeline_id, labels) from (
+        select pipeline_id, jsonb_object_agg(stage_id, stage_label) as labels
+        from {pipeline_stages}
+        where _tenant_id = {tenant} and object = {object} and metadata is not null
+        group by pipeline_id
+    ) as of_pipeline
+) -> {pipeline} ->> {stage}, (
+    select jsonb_object_agg(stage_id, stage_label
+                            order by listed, metadata is not null, pipeline_id desc)
+    from {pipeline_stages}
+    where _tenant_id = {tenant} and object = {object}
+) ->> {stage})"""
 _COLUMNS = """
     select attname::text, col_description(attrelid, attnum)
     from pg_catalog.pg_attribute
