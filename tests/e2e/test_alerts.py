@@ -64,7 +64,7 @@ def test_a_rejected_token_is_announced_once_and_so_is_its_recovery(pipeline: Pip
     text = body.get_content()
     assert mail["Subject"] == "[HubSpot deals] rejected: scan failed (TokenRejectedError)"
     assert "HubSpot refused the token (401)" in text
-    assert "docs/runbook.md#token-rejected" in text
+    assert "/hubspot-deals/help/runbook#token-rejected" in text
     assert f"{pipeline.stack.url}/dags/hubspot_deals__rejected/runs/" in text
     assert pipeline.accounts["rejected"].tokens[0].text not in text
 

@@ -173,7 +173,7 @@ def test_tasks_load_as_a_login_that_owns_nothing(topology: Topology, demo_output
 
 
 def test_nothing_is_written_beside_the_volumes(topology: Topology, demo_output: str) -> None:
-    image = {"airflow.cfg", "dags", "include", "logs", "plugins", "requirements-image.txt"}
+    image = {"airflow.cfg", "dags", "docs", "include", "logs", "plugins", "requirements-image.txt"}
 
     written = [*(topology.folder / "home").iterdir()]
     home = {path.name for path in (topology.folder / "opt/airflow").iterdir()}
