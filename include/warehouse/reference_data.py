@@ -93,25 +93,25 @@ def save_users(
 
     Returns a warning for each one whose id does not fit.
     """
-    listed = list(listed)
     key = f"{table.removesuffix('s')}_id"
     of = {"_tenant_id": scan.tenant.id}
+    by_id = [(to_id(item.id), item) for item in listed]
     with warehouse.connect(scan.tenant.id) as connection:
         upsert(
             connection,
             table,
             ("_tenant_id", key),
             [
-                of | {key: to_id(item.id), "listed": True} | _settings_row(item)
-                for item in listed
-                if to_id(item.id) is not None
+                of | {key: its_id, "listed": True} | _settings_row(item)
+                for its_id, item in by_id
+                if its_id is not None
             ],
         )
         mark_missing(connection, table, of)
     return [
         f"{table}: the one with the id {item.id[:40]!r} can't be kept: that is no number that fits"
-        for item in listed
-        if to_id(item.id) is None
+        for its_id, item in by_id
+        if its_id is None
     ]
 
 

@@ -156,12 +156,16 @@ def _mode(conf: Any) -> str:
 
 def run_facts(dag_id: str, run_id: str) -> tuple[datetime | None, int | None]:
     """Return when a run was queued, and the tries of the task that needed most; None: unknown."""
-    tries = select(func.max(TaskInstance.try_number)).where(
-        TaskInstance.dag_id == dag_id, TaskInstance.run_id == run_id
+    of_run = (TaskInstance.dag_id == DagRun.dag_id) & (TaskInstance.run_id == DagRun.run_id)
+    statement = (
+        select(DagRun.queued_at, func.max(TaskInstance.try_number))
+        .outerjoin(TaskInstance, of_run)
+        .where(DagRun.dag_id == dag_id, DagRun.run_id == run_id)
+        .group_by(DagRun.queued_at)
     )
-    queued = select(DagRun.queued_at).where(DagRun.dag_id == dag_id, DagRun.run_id == run_id)
     with create_session() as session:
-        return session.scalar(queued), session.scalar(tries)
+        found = session.execute(statement).first()
+    return (found[0], found[1]) if found else (None, None)
 
 
 def ended_runs(runs: Collection[tuple[str, str]]) -> dict[tuple[str, str], EndedRun]:

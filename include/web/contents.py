@@ -2,15 +2,13 @@
 
 from typing import Annotated, Any
 
-from airflow.api_fastapi.core_api.security import get_user
-from fastapi import APIRouter, Depends
 from fastapi import Path as PathParameter
 from psycopg.rows import class_row
 
 from include.warehouse.tenant_views.plan import object_views, tenant_schema
 from include.web import models
 from include.web.access import User
-from include.web.problems import Code, answers, refuse_unknown_parameters
+from include.web.problems import Code, signed_in_router
 from include.web.tenants_file import known_tenant
 from include.web.warehouse import CurrentWarehouse, fetch
 
@@ -58,17 +56,12 @@ _DRIFT = """
     order by started_at desc limit 1
 """
 
-router = APIRouter(
-    tags=["tenants"],
-    dependencies=[Depends(get_user), Depends(refuse_unknown_parameters)],
-    responses=answers(
-        Code.UNAUTHENTICATED,
-        Code.INVALID_REQUEST,
-        Code.NOT_FOUND,
-        Code.TENANTS_FILE,
-        Code.WAREHOUSE_UNAVAILABLE,
-        Code.WAREHOUSE_NOT_READY,
-    ),
+router = signed_in_router(
+    "tenants",
+    Code.NOT_FOUND,
+    Code.TENANTS_FILE,
+    Code.WAREHOUSE_UNAVAILABLE,
+    Code.WAREHOUSE_NOT_READY,
 )
 TenantId = Annotated[str, PathParameter(max_length=100)]
 

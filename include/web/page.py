@@ -34,6 +34,12 @@ IMMUTABLE = "private, max-age=31536000, immutable"
 REVALIDATED = "private, no-cache"
 
 
+def airflow_root(request: Request) -> str:
+    """Return the path that Airflow is served below."""
+    root: str = request.scope.get("root_path", "")
+    return root.removesuffix(f"/{APP}")
+
+
 async def require_login(request: Request) -> None:
     """Let Airflow's users through; lead a browser that opens a page to the login and back."""
     try:
@@ -41,9 +47,8 @@ async def require_login(request: Request) -> None:
     except HTTPException as refused:
         if refused.status_code != 401 or "text/html" not in request.headers.get("accept", ""):
             raise
-        airflow = request.scope.get("root_path", "").removesuffix(f"/{APP}")
         here = f"{request.url.path}?{request.url.query}".removesuffix("?")
-        login = f"{airflow}/api/v2/auth/login?{urlencode({'next': here})}"
+        login = f"{airflow_root(request)}/api/v2/auth/login?{urlencode({'next': here})}"
         raise HTTPException(303, headers={"Location": login}) from None
 
 

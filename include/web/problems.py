@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any, Self
 
 from airflow.api_fastapi.core_api.security import bearer_scheme, get_user
-from fastapi import FastAPI, HTTPException, Request, Response
+from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, Field
@@ -114,6 +114,17 @@ def answers(*codes: Code) -> dict[int | str, dict[str, Any]]:
         status: {"description": "; ".join(of_status), "content": content}
         for status, of_status in texts.items()
     }
+
+
+def signed_in_router(tag: str, *codes: Code) -> APIRouter:
+    """Return a router whose routes need a user, refuse parameters that they don't have, and may
+    also end with *codes*.
+    """
+    return APIRouter(
+        tags=[tag],
+        dependencies=[Depends(get_user), Depends(refuse_unknown_parameters)],
+        responses=answers(Code.UNAUTHENTICATED, Code.INVALID_REQUEST, *codes),
+    )
 
 
 #: What errors of `include.errors` mean for a caller. Names of hosts and roles are for the log only.

@@ -7,8 +7,7 @@ from typing import Annotated, Any
 from urllib.parse import quote
 
 from airflow.api_fastapi.auth.managers.models.base_user import BaseUser
-from airflow.api_fastapi.core_api.security import get_user
-from fastapi import APIRouter, Depends, Path, Query, Request, Response
+from fastapi import Path, Query, Request, Response
 from fastapi.concurrency import contextmanager_in_threadpool, run_in_threadpool
 from psycopg.rows import class_row, scalar_row
 from pydantic import AwareDatetime, Field, StringConstraints, TypeAdapter
@@ -35,11 +34,10 @@ from include.web.airflow import (
 )
 from include.web.cursor import cursor_of, position_of
 from include.web.help import headings
-from include.web.problems import Code, Problem, answers, refuse_unknown_parameters
+from include.web.page import airflow_root
+from include.web.problems import Code, Problem, answers, signed_in_router
 from include.web.tenants_file import known_tenant, tenants_by_id
 from include.web.warehouse import CurrentWarehouse, WarehouseEmptyError, columns, fetch
-
-MOUNTED_AT = "/hubspot-deals"
 
 
 class Scan(models.ScanBase):
@@ -144,17 +142,14 @@ _ONE = f"""
     where scan.scan_id = %(scan_id)s
 """  # noqa: S608 - literals of this package
 
-router = APIRouter(
-    tags=["scans"],
-    dependencies=[Depends(get_user), Depends(refuse_unknown_parameters)],
-    responses=answers(
-        Code.UNAUTHENTICATED,
-        Code.INVALID_REQUEST,
-        Code.TENANTS_FILE,
-        Code.WAREHOUSE_UNAVAILABLE,
-        Code.WAREHOUSE_NOT_READY,
-    ),
+router = signed_in_router(
+    "scans",
+    Code.TENANTS_FILE,
+    Code.WAREHOUSE_UNAVAILABLE,
+    Code.WAREHOUSE_NOT_READY,
 )
+#: How any request that changes something in Airflow may end.
+_OF_CHANGES = (Code.FORBIDDEN, Code.CROSS_SITE, Code.NOT_FOUND, Code.AIRFLOW_REFUSED)
 ScanId = Annotated[str, Path(pattern=models.SCAN_ID_PATTERN, description="A UUID.")]
 
 
@@ -249,9 +244,9 @@ def read_scan(
     tenant = tenants_by_id().get(scan.tenant)
     # None: the tenant is no longer in the tenants file
     wanted = [crm_object.name for crm_object in tenant.crm_objects] if tenant else None
-    where = links(request, scan_id, scan.dag_id, scan.run_id)
-    airflow = _airflow(request)
+    airflow = airflow_root(request)
     error = error_of(scan, airflow)
+    runbook = error.runbook if error else None
     quality = [
         result.model_copy(update={"runbook": runbook_url(airflow, heading_of(result.check))})
         if result.status in ("warned", "failed")
@@ -267,7 +262,7 @@ def read_scan(
             "progress": progress_of(scan, wanted),
             "quality": quality,
             "error": error,
-            "links": where.model_copy(update={"runbook": error.runbook if error else None}),
+            "links": links(request, scan_id, scan.dag_id, scan.run_id, runbook),
         }
     )
 
@@ -326,22 +321,18 @@ def error_of(scan: Scan, airflow: str = "") -> models.ScanError | None:
     )
 
 
-def _airflow(request: Request) -> str:
-    """Return the path that Airflow is served below."""
-    root: str = request.scope.get("root_path", "")
-    return root.removesuffix(MOUNTED_AT)
-
-
-def links(request: Request, scan_id: str, dag_id: str, run_id: str) -> models.ScanLinks:
+def links(
+    request: Request, scan_id: str, dag_id: str, run_id: str, runbook: str | None = None
+) -> models.ScanLinks:
     """Return addresses as paths, with whatever prefix Airflow is served below."""
-    base, airflow = request.scope.get("root_path", ""), _airflow(request)
+    base, airflow = request.scope.get("root_path", ""), airflow_root(request)
     return models.ScanLinks(
         self=f"{base}/scans/{scan_id}",
         deals=f"{base}/scans/{scan_id}/deals",
         cancel=f"{base}/scans/{scan_id}/cancel",
         page=f"{base}/ui?scan={scan_id}",
         airflow_run=f"{airflow}/dags/{quote(dag_id, safe='')}/runs/{quote(run_id, safe='')}",
-        runbook=None,
+        runbook=runbook,
     )
 
 
@@ -350,15 +341,7 @@ def links(request: Request, scan_id: str, dag_id: str, run_id: str) -> models.Sc
     status_code=201,
     summary="Start a scan",
     dependencies=[SameOrigin],
-    responses=answers(
-        Code.FORBIDDEN,
-        Code.CROSS_SITE,
-        Code.NOT_FOUND,
-        Code.NOT_JSON,
-        Code.SCAN_RUNNING,
-        Code.DAG_PAUSED,
-        Code.AIRFLOW_REFUSED,
-    ),
+    responses=answers(*_OF_CHANGES, Code.NOT_JSON, Code.SCAN_RUNNING, Code.DAG_PAUSED),
 )
 async def start_scan(
     request: Request,
@@ -437,13 +420,7 @@ def _require_idle(tenant: Tenant) -> None:
     status_code=202,
     summary="End a scan",
     dependencies=[SameOrigin],
-    responses=answers(
-        Code.FORBIDDEN,
-        Code.CROSS_SITE,
-        Code.NOT_FOUND,
-        Code.SCAN_FINISHED,
-        Code.AIRFLOW_REFUSED,
-    ),
+    responses=answers(*_OF_CHANGES, Code.SCAN_FINISHED),
 )
 async def cancel_scan(
     request: Request, user: User, warehouse: CurrentWarehouse, scan_id: ScanId
@@ -465,13 +442,7 @@ async def cancel_scan(
     status_code=202,
     summary="Run the failed task of a scan again",
     dependencies=[SameOrigin],
-    responses=answers(
-        Code.FORBIDDEN,
-        Code.CROSS_SITE,
-        Code.NOT_FOUND,
-        Code.SCAN_NOT_FAILED,
-        Code.AIRFLOW_REFUSED,
-    ),
+    responses=answers(*_OF_CHANGES, Code.SCAN_NOT_FAILED),
 )
 async def retry_scan(
     request: Request, user: User, warehouse: CurrentWarehouse, scan_id: ScanId

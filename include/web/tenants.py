@@ -5,9 +5,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
-from airflow.api_fastapi.core_api.security import get_user
-from fastapi import APIRouter, Depends, Query
 from fastapi import Path as PathParameter
+from fastapi import Query
 from psycopg.rows import class_row, kwargs_row
 from pydantic import TypeAdapter
 
@@ -17,7 +16,7 @@ from include.web import models
 from include.web.access import User, visible_dag_ids
 from include.web.airflow import ActiveRun, Dag, active_runs, dags, mark_orphaned_scans_failed
 from include.web.cursor import InvalidCursorError, cursor_of, position_of
-from include.web.problems import Code, answers, refuse_unknown_parameters
+from include.web.problems import Code, answers, signed_in_router
 from include.web.scans import COMPUTED, OF_DEALS, SUMMARY
 from include.web.tenants_file import known_tenant, tenants_by_id
 from include.web.warehouse import CurrentWarehouse, WarehouseEmptyError, columns, fetch
@@ -114,17 +113,12 @@ _HISTORY = f"""
     order by scan.started_at desc, scan.scan_id desc limit %(limit)s
 """  # noqa: S608 - literals of this package
 
-router = APIRouter(
-    tags=["tenants"],
-    dependencies=[Depends(get_user), Depends(refuse_unknown_parameters)],
-    responses=answers(
-        Code.UNAUTHENTICATED,
-        Code.INVALID_REQUEST,
-        Code.INVALID_CURSOR,
-        Code.TENANTS_FILE,
-        Code.WAREHOUSE_UNAVAILABLE,
-        Code.WAREHOUSE_NOT_READY,
-    ),
+router = signed_in_router(
+    "tenants",
+    Code.INVALID_CURSOR,
+    Code.TENANTS_FILE,
+    Code.WAREHOUSE_UNAVAILABLE,
+    Code.WAREHOUSE_NOT_READY,
 )
 #: A page begins after this tenant.
 _POSITION: TypeAdapter[tuple[str] | None] = TypeAdapter(tuple[str] | None)

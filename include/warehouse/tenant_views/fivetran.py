@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from psycopg import sql
 
-from include.hubspot.crm_objects import CrmObject
+from include.hubspot.crm_objects import STANDARD_OBJECTS, CrmObject, object_type_of
 from include.warehouse.connection import WarehouseConnection
 from include.warehouse.tenant_views.plan import (
     UNPACKED,
@@ -329,17 +329,17 @@ _ENGAGEMENT_RECORDS = """
     from {barrier}
 """
 
-#: HubSpot's types that Fivetran has tables of: its name of one record, HubSpot's id of the type.
+#: HubSpot's types that Fivetran has tables of: its name of one record.
 _SINGULAR = {
-    "deals": ("deal", "0-3"),
-    "companies": ("company", "0-2"),
-    "contacts": ("contact", "0-1"),
-    "tickets": ("ticket", "0-5"),
-    "calls": ("call", "0-48"),
-    "emails": ("email", "0-49"),
-    "meetings": ("meeting", "0-47"),
-    "notes": ("note", "0-46"),
-    "tasks": ("task", "0-27"),
+    "deals": "deal",
+    "companies": "company",
+    "contacts": "contact",
+    "tickets": "ticket",
+    "calls": "call",
+    "emails": "email",
+    "meetings": "meeting",
+    "notes": "note",
+    "tasks": "task",
 }
 _ENGAGEMENTS = ("calls", "emails", "meetings", "notes", "tasks")
 #: What engagements and tickets are associated with.
@@ -390,10 +390,10 @@ _COMMENTS = {
 
 def views_of(crm_object: CrmObject) -> list[str]:
     """Return the views that show records of an object, or what belongs to them."""
-    object_type = _by_name(crm_object).object_type
+    object_type = object_type_of(crm_object.object_type)
     if object_type not in _SINGULAR:
         return []
-    name, _ = _SINGULAR[object_type]
+    name = _SINGULAR[object_type]
     if object_type in _ENGAGEMENTS:
         return ["engagement", f"engagement_{name}", *_paired("engagement")]
     paired = _paired(name) if object_type == "tickets" else []
@@ -401,7 +401,7 @@ def views_of(crm_object: CrmObject) -> list[str]:
 
 
 def _paired(name: str) -> list[str]:
-    return [f"{name}_{_SINGULAR[other][0]}" for other in _PAIRED_WITH]
+    return [f"{name}_{_SINGULAR[other]}" for other in _PAIRED_WITH]
 
 
 class FivetranPlan(ViewPlan):
@@ -413,7 +413,12 @@ class FivetranPlan(ViewPlan):
         super().__init__(connection, tenant_id)
         self._schema = fivetran_schema(connection.schema, tenant_id)
         #: By HubSpot's type. If two entries are of one type, the first counts.
-        self._objects = {known.object_type: known for known in map(_by_name, reversed(objects))}
+        self._objects = {
+            (object_type := object_type_of(known.object_type)): replace(
+                known, object_type=object_type
+            )
+            for known in reversed(objects)
+        }
         self._parts: dict[str, sql.Composable] = {"tenant": sql.Literal(tenant_id)}
         self._parts["synced"] = connection.composed(_SYNCED, self._parts)
         self._parts["portal_id"] = connection.composed(_PORTAL_ID, self._parts)
@@ -426,13 +431,13 @@ class FivetranPlan(ViewPlan):
             if crm_object.object_type in _SINGULAR:
                 yield from self._of_object(crm_object, typed_columns)
         for other in ("companies", "contacts"):
-            name, _ = _SINGULAR[other]
+            name = _SINGULAR[other]
             if self._associates(["deals"], other):
                 to, its_id = sql.Literal(_aliases(other)), sql.Identifier(f"{name}_id")
                 yield self._of(f"deal_{name}", _OF_DEAL, id=its_id, to=to)
         engagements = [name for name in _ENGAGEMENTS if name in self._objects]
         if engagements:
-            types = {self._objects[name].name: _SINGULAR[name][0].upper() for name in engagements}
+            types = {self._objects[name].name: _SINGULAR[name].upper() for name in engagements}
             yield self._of("engagement", _ENGAGEMENT, types=_values(types))
         for other in _PAIRED_WITH:
             yield from self._pairs("engagement", engagements, other)
@@ -442,7 +447,7 @@ class FivetranPlan(ViewPlan):
 
     def _of_object(self, crm_object: CrmObject, typed_columns: Mapping[str, str]) -> Iterator[View]:
         yield from self._records(crm_object, typed_columns)
-        its_id = sql.Identifier(f"{_SINGULAR[crm_object.object_type][0]}_id")
+        its_id = sql.Identifier(f"{_SINGULAR[crm_object.object_type]}_id")
         for name, statement in _OF_OBJECT.get(crm_object.object_type, {}).items():
             yield self._of(name, statement, id=its_id, object=sql.Literal(crm_object.name))
 
@@ -469,7 +474,7 @@ class FivetranPlan(ViewPlan):
         aliases = [alias for object_type in loaded for alias in _aliases(object_type)]
         known = self._objects.get(other)
         if self._associates(loaded, other) or (known and set(known.associations) & set(aliases)):
-            its_name, _ = _SINGULAR[other]
+            its_name = _SINGULAR[other]
             yield self._of(
                 view or f"{name}_{its_name}",
                 _PAIRS,
@@ -487,7 +492,7 @@ class FivetranPlan(ViewPlan):
 
     def _records(self, crm_object: CrmObject, typed_columns: Mapping[str, str]) -> Iterator[View]:
         """Yield the view of an object's records, and its barrier, as `plan` does."""
-        name, _ = _SINGULAR[crm_object.object_type]
+        name = _SINGULAR[crm_object.object_type]
         kind, only = "record", {"_tenant_id": self._tenant_id, "object": crm_object.name}
         statement, typed = _RECORDS.get(crm_object.object_type, _ENGAGEMENT_RECORDS), {}
         if crm_object.object_type == "deals":
@@ -529,7 +534,7 @@ class FivetranPlan(ViewPlan):
         yield View(view, shown, source, barrier.name, texts, comments, PREFIX)
 
     def _type_of(self, object_type: str) -> sql.Composable:
-        name, _ = _SINGULAR[object_type]
+        name = _SINGULAR[object_type]
         if object_type == "emails":
             return sql.SQL("coalesce(nullif(properties ->> 'hs_email_direction', ''), 'EMAIL')")
         return sql.Literal(name.upper())
@@ -555,25 +560,17 @@ class FivetranPlan(ViewPlan):
         ]
 
 
-def _by_name(crm_object: CrmObject) -> CrmObject:
-    """Return the object with its type's name, if the tenants file has the type's id."""
-    names = {type_id: name for name, (_, type_id) in _SINGULAR.items()}
-    object_type = names.get(crm_object.object_type, crm_object.object_type)
-    return replace(crm_object, object_type=object_type)
-
-
 def _singular(crm_object: CrmObject) -> str:
     """Return Fivetran's name of an object; of one that it has no table of, a name of its own."""
     if crm_object.object_type in _SINGULAR:
-        return _SINGULAR[crm_object.object_type][0]
-    is_taken = crm_object.name in {name for name, _ in _SINGULAR.values()}
+        return _SINGULAR[crm_object.object_type]
+    is_taken = crm_object.name in _SINGULAR.values()
     return crm_object.object_type if is_taken else crm_object.name
 
 
 def _aliases(object_type: str) -> list[str]:
     """Return what the tenants file may call a type: by name, or by id."""
-    _, type_id = _SINGULAR[object_type]
-    return [object_type, type_id]
+    return [object_type, str(STANDARD_OBJECTS[object_type].type_id)]
 
 
 def _values(pairs: Mapping[str, str]) -> sql.Composed:

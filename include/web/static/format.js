@@ -6,7 +6,7 @@ const short = new Intl.NumberFormat(undefined, { maximumFractionDigits: 1 });
 const compact = new Intl.NumberFormat(undefined, { notation: "compact", maximumFractionDigits: 1 });
 const percentage = new Intl.NumberFormat(undefined, { style: "percent", maximumFractionDigits: 0 });
 /** The time zone that is chosen in Airflow, else the browser's. Airflow keeps it in localStorage. */
-export const timeZone = validZone(localStorage.getItem("timezone")?.replaceAll('"', ""));
+const timeZone = validZone(localStorage.getItem("timezone")?.replaceAll('"', ""));
 const clock = { hour: "2-digit", minute: "2-digit", timeZone };
 const thisYear = new Intl.DateTimeFormat(undefined, { month: "short", day: "numeric", ...clock });
 const anyYear = new Intl.DateTimeFormat(undefined, { year: "numeric", month: "short", day: "numeric", ...clock });

@@ -539,6 +539,17 @@ def test_of_more_properties_than_postgresql_takes_the_needed_ones_are_there(
 # Made and kept like the tenant's own views
 
 
+def leaking(session: psycopg.Connection) -> list[str | None]:
+    """Make a cheap function that raises a notice with each value; return the list of these."""
+    session.execute(
+        "create function pg_temp.leak(value text) returns boolean language plpgsql"
+        " cost 0.0000001 as $$ begin raise notice '%', value; return true; end $$"
+    )
+    noticed: list[str | None] = []
+    session.add_notice_handler(lambda notice: noticed.append(notice.message_primary))
+    return noticed
+
+
 def test_the_role_reads_its_tenants_tables_and_no_others(
     warehouse: Warehouse, analyst: Analyst
 ) -> None:
@@ -546,12 +557,7 @@ def test_the_role_reads_its_tenants_tables_and_no_others(
         add_deal(warehouse, deal_id, tenant_id=tenant_id, properties={"dealname": tenant_id})
         publish(warehouse, tenant_id=tenant_id)
     ours = analyst(OURS)
-    ours.execute(
-        "create function pg_temp.leak(value text) returns boolean language plpgsql"
-        " cost 0.0000001 as $$ begin raise notice '%', value; return true; end $$"
-    )
-    noticed: list[str | None] = []
-    ours.add_notice_handler(lambda notice: noticed.append(notice.message_primary))
+    noticed = leaking(ours)
 
     seen = ours.execute(f"select deal_id from {SCHEMA}.deal where pg_temp.leak(property_dealname)")
 
@@ -576,12 +582,7 @@ def test_a_function_that_tells_all_sees_rows_of_one_tenant(
     add_deal(warehouse, 99, tenant_id=THEIRS, stage_id="secret")
     publish(warehouse, DEALS, calls)
     ours = analyst(OURS)
-    ours.execute(
-        "create function pg_temp.leak(value text) returns boolean language plpgsql"
-        " cost 0.0000001 as $$ begin raise notice '%', value; return true; end $$"
-    )
-    noticed: list[str | None] = []
-    ours.add_notice_handler(lambda notice: noticed.append(notice.message_primary))
+    noticed = leaking(ours)
 
     ours.execute(f"select count(*) from {SCHEMA}.{view} as it where pg_temp.leak(it::text)")
 

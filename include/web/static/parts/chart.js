@@ -1,6 +1,6 @@
 // Bars, one for each scan, the newest at the right. The same figures are in a table below.
 import { html } from "../html.js";
-import { duration, moment, NOTHING, percent } from "../format.js";
+import { duration, known, moment, percent } from "../format.js";
 import { Moment } from "./moment.js";
 import { State, stateLabel, toneOf } from "./state.js";
 import { Table } from "./table.js";
@@ -12,7 +12,7 @@ const HEIGHT = 100;
 /**
  * @param series `[{ name, className?, value: scan => number or null }]`, stacked; without a class
  *   name the bar has the colour of the scan's state
- * @param format value => text, with its unit
+ * @param format one of format.js: value => text, with its unit
  */
 export function ScanChart({ title, note, scans, series, format }) {
   const total = (scan) => series.reduce((sum, of) => sum + (of.value(scan) ?? 0), 0);
@@ -51,13 +51,13 @@ export function ScanChart({ title, note, scans, series, format }) {
 
 function Bar({ scan, x, top, series, format }) {
   let y = HEIGHT;
-  const known = series.filter((of) => (of.value(scan) ?? null) !== null);
-  const figures = known.map((of) => `${of.name}: ${format(of.value(scan))}`).join(", ");
+  const shown = series.filter((of) => known(of.value(scan)));
+  const figures = shown.map((of) => `${of.name}: ${format(of.value(scan))}`).join(", ");
   return html`
     <g class="bar ${toneOf(scan.state)}">
       <title>${moment(scan.started_at)}, ${scan.mode}, ${stateLabel(scan.state)}. ${figures || "Not known"}</title>
       <rect class="hover" x=${x} width=${SLOT} y="0" height=${HEIGHT} />
-      ${known.map((of) => {
+      ${shown.map((of) => {
         const height = (Math.max(0, of.value(scan)) / top) * HEIGHT;
         y -= height;
         return html`<rect class=${of.className ?? "of-state"} x=${x + 1.5} width=${SLOT - 3} y=${y} height=${height} />`;
@@ -74,7 +74,7 @@ const tableColumns = (series, format) => [
   ...series.map((of) => ({
     label: of.name,
     number: true,
-    cell: (scan) => ((of.value(scan) ?? null) === null ? NOTHING : format(of.value(scan))),
+    cell: (scan) => format(of.value(scan)),
   })),
 ];
 
