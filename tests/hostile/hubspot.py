@@ -239,7 +239,10 @@ class Hostile:
         for deal_id in rng.sample(live, 6):
             portal.update(deal_id, amount=str(rng.randint(1, 10**6)), dealname="changed")
         portal.create(dealname="new")
-        portal.archive(rng.choice(portal.live_ids()))
+        # Not the new one: of a deal that is created and archived between two scans, only the list
+        # of archived deals knows, which has no total. If it leaves the deal out once, no client
+        # can see that; the next scan that reads the list loads it.
+        portal.archive(rng.choice(live))
         portal.restore(rng.choice(portal.archived_ids()))
         if len(portal.live_ids()) > 20:
             portal.merge(*rng.sample(portal.live_ids(), 2))
