@@ -1,9 +1,11 @@
 """The third task of a scan: does PostgreSQL hold what HubSpot sent, and does it make sense?"""
 
 import logging
+from collections import Counter
 from decimal import Decimal
 from typing import NamedTuple, TypedDict
 
+from psycopg import sql
 from psycopg.types.json import Jsonb
 
 from include.errors import QualityError
@@ -13,11 +15,15 @@ from include.scan import Scan
 from include.warehouse.binding import bind
 from include.warehouse.checkpoints import forget_proofs
 from include.warehouse.connection import Warehouse, WarehouseConnection, open_warehouse
-from include.warehouse.records import OF_THIS_SCAN, count_misfits, received_records
+from include.warehouse.records import OF_THIS_SCAN, counted_misfits, find_misfits, received_records
 from include.warehouse.scans import ScanFacts, ScanLog, scan_facts
 from include.warehouse.tenant_views.plan import ViewPlan
 
 log = logging.getLogger(__name__)
+
+#: How many records of one check are stored, and how much is said of each.
+MAX_RECORDS = 10_000
+DETAIL_CHARACTERS = 200
 
 _LEVELS = {
     "passed": logging.INFO,
@@ -55,9 +61,9 @@ class CheckResult(NamedTuple):
         return f"{self.rule.name} = {self.observed} (at most {self.rule.at_most}: {self.rule.why})"
 
 
-def status_of(rule: Rule, observed: Decimal | None, *, has_rows: bool) -> str:
+def status_of(rule: Rule, observed: Decimal | None, *, applies: bool) -> str:
     """Return how a figure counts. No figure at all is never a pass."""
-    if (rule.needs_rows and not has_rows) or (rule.may_not_apply and observed is None):
+    if not applies:
         return "no_rows"
     if observed is not None and observed <= rule.at_most:
         return "passed"
@@ -115,11 +121,13 @@ def _run(warehouse: Warehouse, scan: Scan) -> list[CheckResult]:
     with warehouse.connect(scan.tenant.id) as connection:
         has_rows = received_records(connection, scan.id)["deals"] > 0
         _count_misfits(connection, scan)
+        parts = {"of_this_scan": OF_THIS_SCAN, "typed_columns": _typed_columns()}
         results = []
         for rule in RULES:
-            row = connection.run(rule.sql, of_scan, {"of_this_scan": OF_THIS_SCAN}).fetchone()
+            row = connection.run(rule.statement, of_scan, parts).fetchone()
             observed = None if row is None or row[0] is None else Decimal(row[0])
-            status = status_of(rule, observed, has_rows=has_rows)
+            applies = row is not None and (has_rows or not rule.needs_rows)
+            status = status_of(rule, observed, applies=applies)
             results.append(CheckResult(rule, status, observed))
         connection.run("delete from {quality_results} where scan_id = %(scan_id)s", of_scan)
         for rule, status, observed in results:
@@ -140,7 +148,31 @@ def _run(warehouse: Warehouse, scan: Scan) -> list[CheckResult]:
                     "why": rule.why,
                 },
             )
+            if rule.records and status in ("warned", "failed"):
+                connection.run(
+                    f"""
+                    insert into {{quality_records}} (scan_id, tenant_id, check_name, number, object,
+                                                     record_id, detail)
+                    select %(scan_id)s, %(tenant_id)s, %(name)s,
+                           row_number() over (order by object, record_id, detail),
+                           object, record_id, left(detail, {DETAIL_CHARACTERS})
+                    from ({rule.records}) as wrong
+                    order by object, record_id, detail limit {MAX_RECORDS}
+                    """,  # noqa: S608 - literals of this package
+                    {**of_scan, "name": rule.name},
+                    parts,
+                )
     return results
+
+
+def _typed_columns() -> sql.Composable:
+    from include.pipeline.load.typed_columns import COLUMNS_BY_PROPERTY
+
+    pairs = sql.SQL(", ").join(
+        sql.SQL("({}, {})").format(name, hubspot_property)
+        for hubspot_property, name in COLUMNS_BY_PROPERTY.items()
+    )
+    return sql.SQL("(values {})").format(pairs)
 
 
 def _count_misfits(connection: WarehouseConnection, scan: Scan) -> None:
@@ -155,7 +187,7 @@ def _count_misfits(connection: WarehouseConnection, scan: Scan) -> None:
     statement = "select misfits from {scans} where scan_id = %s"
     ((misfits,),) = connection.run(statement, [scan.id]).fetchall()
     # what an earlier check of the scan counted is counted anew
-    misfits = {name: n for name, n in misfits.items() if not _is_of_a_view(name)}
+    misfits = Counter({name: n for name, n in misfits.items() if not _is_of_a_view(name)})
     rows = connection.run(
         "select read.object, read.properties_asked, scan.schema_drift -> read.object -> 'retyped'"
         " from {scan_objects} as read join {scans} as scan using (scan_id) where scan_id = %s",
@@ -168,12 +200,9 @@ def _count_misfits(connection: WarehouseConnection, scan: Scan) -> None:
         ViewPlan(connection, scan.tenant.id).conversions(objects, COLUMNS_BY_PROPERTY)
     )
     for properties, only_received in ((retyped, False), (asked - retyped, True)):
-        misfits |= count_misfits(
-            connection,
-            scan.tenant.id,
-            {c for c in conversions if (c.crm_object, c.hubspot_property) in properties},
-            only_received=only_received,
-        )
+        of_these = {c for c in conversions if (c.crm_object, c.hubspot_property) in properties}
+        find_misfits(connection, scan.tenant.id, of_these, only_received=only_received)
+    misfits |= counted_misfits(connection)
     if misfits:
         shown = [f"{name} ({count})" for name, count in sorted(misfits.items())]
         log.warning("tenant %s: values do not fit: %s", scan.tenant.id, ", ".join(shown))

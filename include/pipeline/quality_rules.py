@@ -1,9 +1,10 @@
-"""The data-quality checks: a name, a query that yields one figure, a bound, a severity, a reason.
+"""The data-quality checks: a name, a query that yields what is wrong, a severity, a reason.
 
 A query sees the tables `{deals}`, `{records}`, `{scans}`, `{scan_objects}`, `{pipeline_stages}`,
-the temporary table `received` (what this scan received: object, record_id, content_hash, chunk,
-loaded_at), the condition `{of_this_scan}` on `deals`, and the parameters %(tenant_id)s and
-%(scan_id)s. Its figure counts what is wrong: a rule passes while figure ≤ at_most.
+the temporary tables `received` (what this scan received: object, record_id, content_hash, chunk,
+loaded_at) and `misfits` (values that the views show as NULL: object, record_id, column_name,
+value), `{typed_columns}` of deals (column_name, property), the condition `{of_this_scan}` on
+`deals`, and the parameters %(tenant_id)s and %(scan_id)s.
 """
 
 from dataclasses import dataclass
@@ -17,25 +18,35 @@ class Severity(StrEnum):
 
 @dataclass(frozen=True)
 class Rule:
-    """One check.
+    """One check. It passes while its figure is at most ``at_most``.
 
-    ``needs_rows``: it says nothing about a scan that received no deals. ``may_not_apply``: its
-    query gives NULL when it has nothing to say. Both count as `no_rows`.
+    ``records`` selects the wrong records: object, record_id, detail (a text or NULL). They are
+    stored for the status page. ``figure`` selects one number; without it, the figure is the number
+    of wrong records.
+
+    ``needs_rows``: the check says nothing about a scan that received no deals. ``applies``: a
+    condition without which it says nothing. Both count as `no_rows`.
     """
 
     name: str
-    sql: str
     severity: Severity
     why: str
+    records: str = ""
+    figure: str = ""
     at_most: int = 0
     needs_rows: bool = True
-    may_not_apply: bool = False
+    applies: str = "true"
+
+    @property
+    def statement(self) -> str:
+        figure = self.figure or f"select count(*) from ({self.records}) as wrong"  # noqa: S608
+        return f"select ({figure}) where {self.applies}"
 
 
 RULES = (
     Rule(
         name="deals_present",
-        sql="""
+        figure="""
             select case when exists (select from {deals} where _tenant_id = %(tenant_id)s)
                    then 0 else 1 end
         """,
@@ -45,7 +56,7 @@ RULES = (
     ),
     Rule(
         name="received_records_are_held",
-        sql="""
+        records="""
             with differing as (
                 select sent.*, held._scan_id, held._extracted_at
                 from received as sent
@@ -61,7 +72,7 @@ RULES = (
                 ) as held using (object, record_id)
                 where held._content_hash is distinct from sent.content_hash
             )
-            select count(*)
+            select object, record_id, null as detail
             from differing
             join {scans} as scan on scan.scan_id = %(scan_id)s
             left join {scans} as writer on writer.scan_id = differing._scan_id
@@ -84,17 +95,21 @@ RULES = (
     ),
     Rule(
         name="portal_count_is_explained",
-        sql="""
+        figure="""
             select sum(unexplained) from {scan_objects} where scan_id = %(scan_id)s
         """,
         severity=Severity.BLOCK,
         why="the portal and the warehouse must have the same live records",
         needs_rows=False,
-        may_not_apply=True,
+        applies="""
+            exists (
+                select from {scan_objects} where scan_id = %(scan_id)s and unexplained is not null
+            )
+        """,
     ),
     Rule(
         name="most_records_are_still_there",
-        sql="""
+        figure="""
             select count(*) from {scan_objects}
             where scan_id = %(scan_id)s and vanished > 100 and vanished > warehouse_live
         """,
@@ -104,7 +119,7 @@ RULES = (
     ),
     Rule(
         name="everything_wanted_was_read",
-        sql="""
+        figure="""
             select jsonb_array_length(warnings) from {scans} where scan_id = %(scan_id)s
         """,
         severity=Severity.WARN,
@@ -113,7 +128,7 @@ RULES = (
     ),
     Rule(
         name="keys_not_null",
-        sql="""
+        figure="""
             select count(*) from {deals}
             where _scan_id = %(scan_id)s and (_tenant_id is null or deal_id is null)
         """,
@@ -122,19 +137,18 @@ RULES = (
     ),
     Rule(
         name="keys_unique",
-        sql="""
-            select count(*) from (
-                select from {deals} where _tenant_id = %(tenant_id)s
-                group by deal_id having count(*) > 1
-            ) as doubled
+        records="""
+            select 'deals' as object, deal_id as record_id, count(*) || ' rows' as detail
+            from {deals} where _tenant_id = %(tenant_id)s
+            group by deal_id having count(*) > 1
         """,
         severity=Severity.BLOCK,
         why="a doubled deal doubles the revenue in every sum",
     ),
     Rule(
         name="rows_carry_this_tenant",
-        sql="""
-            select count(*) from {deals}
+        records="""
+            select 'deals' as object, deal_id as record_id, null as detail from {deals}
             where _scan_id = %(scan_id)s and _tenant_id is distinct from %(tenant_id)s
         """,
         severity=Severity.BLOCK,
@@ -142,8 +156,10 @@ RULES = (
     ),
     Rule(
         name="properties_belong_to_their_deal",
-        sql="""
-            select count(*) from {deals}
+        records="""
+            select 'deals' as object, deal_id as record_id,
+                   'hs_object_id ' || (properties ->> 'hs_object_id') as detail
+            from {deals}
             where {of_this_scan} and properties ->> 'hs_object_id' <> deal_id::text
         """,
         severity=Severity.BLOCK,
@@ -151,8 +167,8 @@ RULES = (
     ),
     Rule(
         name="records_came_with_properties",
-        sql="""
-            select count(*)
+        records="""
+            select object, record_id, null as detail
             from (
                 select 'deals' as object, deal_id as record_id, properties
                 from {deals} where _tenant_id = %(tenant_id)s
@@ -169,8 +185,9 @@ RULES = (
     ),
     Rule(
         name="modified_not_in_the_future",
-        sql="""
-            select count(*) from {deals}
+        records="""
+            select 'deals' as object, deal_id as record_id, 'modified ' || updated_at as detail
+            from {deals}
             where {of_this_scan} and updated_at > _extracted_at + interval '1 day'
         """,
         severity=Severity.BLOCK,
@@ -178,8 +195,10 @@ RULES = (
     ),
     Rule(
         name="modified_not_before_created",
-        sql="""
-            select count(*) from {deals}
+        records="""
+            select 'deals' as object, deal_id as record_id,
+                   'modified ' || updated_at || ', created ' || created_at as detail
+            from {deals}
             where {of_this_scan} and updated_at < created_at
         """,
         severity=Severity.WARN,
@@ -187,8 +206,8 @@ RULES = (
     ),
     Rule(
         name="timestamps_present",
-        sql="""
-            select count(*) from {deals}
+        records="""
+            select 'deals' as object, deal_id as record_id, null as detail from {deals}
             where {of_this_scan} and (updated_at is null or created_at is null)
         """,
         severity=Severity.WARN,
@@ -196,8 +215,8 @@ RULES = (
     ),
     Rule(
         name="archived_rows_have_their_time",
-        sql="""
-            select count(*) from {deals}
+        records="""
+            select 'deals' as object, deal_id as record_id, null as detail from {deals}
             where {of_this_scan} and archived and archived_at is null
         """,
         severity=Severity.WARN,
@@ -205,8 +224,11 @@ RULES = (
     ),
     Rule(
         name="stages_known_to_the_portal",
-        sql="""
-            select count(*) from {deals} as deal
+        records="""
+            select 'deals' as object, deal.deal_id as record_id,
+                   'stage ' || deal.stage_id || ' of pipeline '
+                   || coalesce(deal.pipeline_id, 'NULL') as detail
+            from {deals} as deal
             where deal._tenant_id = %(tenant_id)s
               and deal.deal_id in (select record_id from received where object = 'deals')
               and not deal.archived
@@ -219,29 +241,41 @@ RULES = (
                     and stage.stage_id = deal.stage_id
                     and stage.listed
               )
-            -- without a single stage they were not read at all
-            having exists (
+        """,
+        # without a single stage they were not read at all
+        applies="""
+            exists (
                 select from {pipeline_stages}
                 where _tenant_id = %(tenant_id)s and object = 'deals' and listed
             )
         """,
         severity=Severity.WARN,
         why="a deal in a deleted stage falls out of every report by stage",
-        may_not_apply=True,
     ),
     Rule(
         name="values_fit_their_columns",
-        sql="""
-            select case when exists (select from received) or misfits <> '{{}}' then (
-                select coalesce(sum(count::bigint), 0)
-                from jsonb_each_text(misfits) as misfit (column_name, count)
-            ) end
-            from {scans} where scan_id = %(scan_id)s
+        figure="""
+            select coalesce(sum(count::bigint), 0)
+            from {scans}, jsonb_each_text(misfits) as misfit (column_name, count)
+            where scan_id = %(scan_id)s
+        """,
+        records="""
+            select object, record_id, column_name || ': ' || value as detail from misfits
+            union all
+            select 'deals', deal_id, column_name || ': ' || (properties ->> property)
+            from (
+                select deal_id, properties, to_jsonb(deal) - 'properties' as held
+                from {deals} as deal where {of_this_scan}
+            ) as deal, {typed_columns} as typed (column_name, property)
+            where properties ->> property <> '' and held ->> column_name is null
+        """,
+        applies="""
+            exists (select from received)
+            or (select misfits <> '{{}}' from {scans} where scan_id = %(scan_id)s)
         """,
         severity=Severity.WARN,
         why="a value that does not fit is NULL in its column (and untouched in properties); "
         "the scan's `misfits` name the columns",
         needs_rows=False,
-        may_not_apply=True,
     ),
 )

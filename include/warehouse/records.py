@@ -251,7 +251,7 @@ OF_THIS_SCAN = sql.SQL(
 
 
 def received_records(connection: WarehouseConnection, scan_id: str) -> Counter[str]:
-    """Make the table `received` for this transaction, and count its rows by object.
+    """Make the tables `received` and `misfits` for this transaction; count the first by object.
 
     A record that came twice, in two states, is in it twice.
     """
@@ -267,26 +267,29 @@ def received_records(connection: WarehouseConnection, scan_id: str) -> Counter[s
         [scan_id],
     )
     connection.execute("analyze received")
+    connection.execute(
+        "create temporary table misfits"
+        " (object text, record_id bigint, column_name text, value text) on commit drop"
+    )
     rows = connection.execute("select object, count(*) from received group by object").fetchall()
     return Counter(dict(rows))
 
 
-def count_misfits(
+def find_misfits(
     connection: WarehouseConnection,
     tenant_id: str,
     conversions: Collection[Conversion],
     *,
     only_received: bool,
-) -> Counter[str]:
-    """Count the values that the tenant's views show as NULL, by column: "deals.size".
+) -> None:
+    """Add the values that the tenant's views show as NULL to the temporary table `misfits`.
 
     :param only_received: in rows of the table `received`, else in all rows of the tenant.
     """
-    misfits: Counter[str] = Counter()
     for crm_object in {conversion.crm_object for conversion in conversions}:
         of_object = [c for c in conversions if c.crm_object == crm_object]
         is_deals = crm_object == "deals"
-        rows = connection.run(
+        connection.run(
             _MISFITS,
             {
                 "tenant_id": tenant_id,
@@ -302,18 +305,23 @@ def count_misfits(
                 "of_object": sql.SQL("true" if is_deals else "object = %(object)s"),
             },
         )
-        for column, count in rows:
-            name = f"{crm_object}.{column}"
-            misfits[name] = max(misfits[name], count)
-    return misfits
+
+
+def counted_misfits(connection: WarehouseConnection) -> Counter[str]:
+    """Count what `find_misfits` found by column: "deals.size"."""
+    rows = connection.execute(
+        "select object || '.' || column_name, count(distinct record_id) from misfits group by 1"
+    ).fetchall()
+    return Counter(dict(rows))
 
 
 # A row's properties are decompressed once (`|| '{}'`), not once for each column. The columns are
 # rows, not columns of the query: to plan it with 1,500 conversions would take longer than to count.
 _MISFITS = """
-    select typed.column_name, count(*)
+    insert into misfits (object, record_id, column_name, value)
+    select %(object)s, record_id, typed.column_name, value
     from (
-        select properties || '{{}}' as properties from {table}
+        select {id} as record_id, properties || '{{}}' as properties from {table}
         where _tenant_id = %(tenant_id)s and {of_object}
           and (%(all)s or {id} in (select record_id from received where object = %(object)s))
         offset 0
@@ -327,5 +335,4 @@ _MISFITS = """
         when 'as_date' then {as_date}(value) is null
         when 'as_timestamptz' then {as_timestamptz}(value) is null
     end
-    group by typed.column_name, typed.function
 """

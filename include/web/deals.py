@@ -1,19 +1,22 @@
-"""`/scans/{id}/deals`: the deals that a scan wrote, as pages or as one stream."""
+"""Records of a scan: `/scans/{id}/deals`, the deals that it wrote, as pages or as one stream, and
+`/scans/{id}/checks/{check}`, what a check found, as pages or as CSV."""
 
+import csv
+import io
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
 from airflow.api_fastapi.core_api.security import get_user
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from fastapi.responses import StreamingResponse
-from psycopg.rows import kwargs_row
+from psycopg.rows import class_row, kwargs_row
 from pydantic import Field, TypeAdapter
 
 from include.warehouse.connection import Warehouse
 from include.web import models
-from include.web.access import User
+from include.web.access import User, not_found
 from include.web.cursor import cursor_of, position_of
 from include.web.problems import Code, answers, refuse_unknown_parameters
 from include.web.scans import ScanId, found_scan
@@ -54,6 +57,21 @@ class DealPage(NamedTuple):
 
 
 NDJSON = "application/x-ndjson"
+CSV = "text/csv"
+#: A spreadsheet takes a text that begins like this for a formula.
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_NUMBER = TypeAdapter(tuple[Annotated[int, Field(strict=True, ge=0, lt=2**31)]])
+_CHECKED = """
+    select found.number, found.object, found.record_id, found.detail,
+           coalesce(deal.url, record.url) as url
+    from {quality_records} as found
+    left join {deals} as deal on found.object = 'deals'
+        and deal._tenant_id = found.tenant_id and deal.deal_id = found.record_id
+    left join {records} as record on record._tenant_id = found.tenant_id
+        and record.object = found.object and record.record_id = found.record_id
+    where found.scan_id = %(scan_id)s and found.check_name = %(check)s and found.number > %(above)s
+    order by found.number limit %(limit)s
+"""
 
 router = APIRouter(
     tags=["scans"], dependencies=[Depends(get_user), Depends(refuse_unknown_parameters)]
@@ -139,3 +157,70 @@ def deals_stream(warehouse: Warehouse, scan_id: str) -> Generator[Sequence[Deal]
 
 def _deal(properties: str, **others: Any) -> Deal:
     return {**others, "properties": msgspec.Raw(properties.encode())}
+
+
+class _Checked(models.CheckedRecord):
+    number: int
+
+
+@router.get(
+    "/scans/{scan_id}/checks/{check}",
+    summary="Records that a check of this scan found",
+    response_class=Response,
+    responses={
+        200: {
+            "description": "A page; or, as CSV, all of them.",
+            "content": {
+                "application/json": {"schema": {"$ref": "#/components/schemas/CheckedRecordList"}},
+                CSV: {"schema": {"type": "string"}},
+            },
+        },
+        **answers(
+            Code.UNAUTHENTICATED,
+            Code.INVALID_REQUEST,
+            Code.INVALID_CURSOR,
+            Code.NOT_FOUND,
+            Code.WAREHOUSE_UNAVAILABLE,
+            Code.WAREHOUSE_NOT_READY,
+        ),
+    },
+)
+def read_checked_records(
+    user: User,
+    warehouse: CurrentWarehouse,
+    scan_id: ScanId,
+    check: Annotated[str, Path(max_length=100, description="Its name, as in the scan.")],
+    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+    cursor: Annotated[str | None, Query(max_length=2000)] = None,
+    format: Annotated[Literal["json", "csv"], Query()] = "json",
+) -> Response:
+    scan, _ = found_scan(user, warehouse, scan_id)
+    if check not in {result.check for result in scan.quality}:
+        raise not_found("check")
+    what = f"checks {scan_id} {check}"
+    (above,) = position_of(what, cursor, _NUMBER, (0,))
+    values = {
+        "scan_id": scan_id,
+        "check": check,
+        "above": above,
+        "limit": None if format == "csv" else limit + 1,
+    }
+    found = fetch(warehouse, class_row(_Checked), _CHECKED, values)
+    if format == "csv":
+        name = f"{scan.tenant}-{check}.csv"
+        headers = {"Content-Disposition": f'attachment; filename="{name}"'}
+        return Response(_csv(found), media_type=CSV, headers=headers)
+    more = cursor_of(what, [found[limit - 1].number]) if len(found) > limit else None
+    page = models.CheckedRecordList(records=list(found[:limit]), next_cursor=more)
+    return Response(page.model_dump_json(), media_type="application/json")
+
+
+def _csv(found: Sequence[_Checked]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(["object", "record_id", "detail", "url"])
+    for row in found:
+        detail = row.detail or ""
+        quoted = f"'{detail}" if detail.startswith(_FORMULA) else detail
+        writer.writerow([row.object, row.record_id, quoted, row.url or ""])
+    return text.getvalue()

@@ -53,8 +53,9 @@ def rendered(name: str) -> str:
         for part in token.children or ():
             if part.type == "link_open":
                 _lead_to_served_page(part, dirname(name))
-    result: str = markdown.renderer.render(tokens, markdown.options, {})
-    return result
+    html: str = markdown.renderer.render(tokens, markdown.options, {})
+    # what scrolls must be reachable by keyboard
+    return html.replace("<pre>", '<pre tabindex="0">')
 
 
 @cache

@@ -270,6 +270,23 @@ class QualityResult(BaseModel):
     at_most: float
     why: str
     runbook: str | None = Field(None, description="With `warned` and `failed`: how to fix it.")
+    records: int = Field(
+        0, description="How many of the records concerned `/scans/{id}/checks/{check}` lists."
+    )
+
+
+class CheckedRecord(BaseModel):
+    """A record that a check found. ``url``: of the record in HubSpot."""
+
+    object: str
+    record_id: int
+    detail: str | None
+    url: str | None
+
+
+class CheckedRecordList(BaseModel):
+    records: list[CheckedRecord]
+    next_cursor: str | None = Field(description="null: this was the last page.")
 
 
 class ScanError(BaseModel):

@@ -155,7 +155,7 @@ def describe(app: FastAPI) -> dict[str, Any]:
             routes=app.routes,
         )
         schemas = document["components"]["schemas"]
-        for model in (ProblemBody, models.DealList):
+        for model in (ProblemBody, models.DealList, models.CheckedRecordList):
             schema = model.model_json_schema(
                 mode="serialization", ref_template="#/components/schemas/{model}"
             )

@@ -99,7 +99,12 @@ _EVERYTHING = columns(
 OF_DEALS = (
     "left join {scan_objects} as deals on deals.scan_id = scan.scan_id and deals.object = 'deals'"
 )
-_OF_CHECKS = {"check": "result.check_name", "runbook": "null"}
+_OF_CHECKS = {
+    "check": "result.check_name",
+    "runbook": "null",
+    "records": "(select count(*) from {quality_records} as found where"
+    " found.scan_id = result.scan_id and found.check_name = result.check_name)",
+}
 _LIST = f"""
     select {SUMMARY}
     from {{scans}} as scan {OF_DEALS}

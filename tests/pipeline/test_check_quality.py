@@ -1,12 +1,14 @@
 """Every check is shown to pass on good rows and to find what it is there for."""
 
+import re
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from datetime import UTC, datetime
 from decimal import Decimal
 
 import pytest
 
+import include.pipeline.check_quality as module
 from include.errors import QualityError
 from include.pipeline.check_quality import check_quality, status_of
 from include.pipeline.quality_rules import RULES, Rule, Severity
@@ -15,6 +17,7 @@ from include.tenants import Tenant
 from include.warehouse.checkpoints import Chunk, ScanObjects
 from include.warehouse.connection import Warehouse
 from include.warehouse.scans import ScanLog
+from tests.support.scans import query
 
 SCAN = Scan(Tenant(id="acme"), "manual__1")
 
@@ -98,60 +101,58 @@ def test_the_first_successful_scan_binds_the_tenant_to_its_account(warehouse: Wa
     assert bound == [("acme", 7, SCAN.id)]
 
 
-@pytest.mark.parametrize(
-    ("damage", "check"),
-    [
-        pytest.param(
-            "delete from deals where deal_id = 2", "received_records_are_held", id="lost row"
-        ),
-        pytest.param(
-            "update deals set _content_hash = 21 where deal_id = 2",
-            "received_records_are_held",
-            id="other content than was sent",
-        ),
-        pytest.param(
-            "insert into scan_chunks values ($scan, 'contacts', 1, '{5}', '{50}', '{null}')",
-            "received_records_are_held",
-            id="lost record of another object",
-        ),
-        pytest.param(
-            "update scan_objects set unexplained = 2", "portal_count_is_explained", id="difference"
-        ),
-        pytest.param(
-            "update scan_objects set vanished = 101, warehouse_live = 100",
-            "most_records_are_still_there",
-            id="most of it is gone",
-        ),
-        pytest.param(
-            "alter table deals drop constraint deals_pkey; "
-            "alter table deals alter deal_id drop not null; "
-            "update deals set deal_id = null where deal_id = 2",
-            "keys_not_null",
-            id="null key",
-        ),
-        pytest.param(
-            "alter table deals drop constraint deals_pkey; "
-            "insert into deals select * from deals where deal_id = 1",
-            "keys_unique",
-            id="doubled key",
-        ),
-        pytest.param(
-            "update deals set _tenant_id = 'globex' where deal_id = 2",
-            "rows_carry_this_tenant",
-            id="row of another tenant",
-        ),
-        pytest.param(
-            """update deals set properties = '{"hs_object_id": "1"}' where deal_id = 2""",
-            "properties_belong_to_their_deal",
-            id="foreign properties",
-        ),
-        pytest.param(
-            "update deals set updated_at = now() + interval '2 days' where deal_id = 2",
-            "modified_not_in_the_future",
-            id="future",
-        ),
-    ],
-)
+BLOCKING = [
+    pytest.param("delete from deals where deal_id = 2", "received_records_are_held", id="lost row"),
+    pytest.param(
+        "update deals set _content_hash = 21 where deal_id = 2",
+        "received_records_are_held",
+        id="other content than was sent",
+    ),
+    pytest.param(
+        "insert into scan_chunks values ($scan, 'contacts', 1, '{5}', '{50}', '{null}')",
+        "received_records_are_held",
+        id="lost record of another object",
+    ),
+    pytest.param(
+        "update scan_objects set unexplained = 2", "portal_count_is_explained", id="difference"
+    ),
+    pytest.param(
+        "update scan_objects set vanished = 101, warehouse_live = 100",
+        "most_records_are_still_there",
+        id="most of it is gone",
+    ),
+    pytest.param(
+        "alter table deals drop constraint deals_pkey; "
+        "alter table deals alter deal_id drop not null; "
+        "update deals set deal_id = null where deal_id = 2",
+        "keys_not_null",
+        id="null key",
+    ),
+    pytest.param(
+        "alter table deals drop constraint deals_pkey; "
+        "insert into deals select * from deals where deal_id = 1",
+        "keys_unique",
+        id="doubled key",
+    ),
+    pytest.param(
+        "update deals set _tenant_id = 'globex' where deal_id = 2",
+        "rows_carry_this_tenant",
+        id="row of another tenant",
+    ),
+    pytest.param(
+        """update deals set properties = '{"hs_object_id": "1"}' where deal_id = 2""",
+        "properties_belong_to_their_deal",
+        id="foreign properties",
+    ),
+    pytest.param(
+        "update deals set updated_at = now() + interval '2 days' where deal_id = 2",
+        "modified_not_in_the_future",
+        id="future",
+    ),
+]
+
+
+@pytest.mark.parametrize(("damage", "check"), BLOCKING)
 def test_a_blocking_check_fails_the_scan_with_its_figures(
     warehouse: Warehouse, execute: Execute, damage: str, check: str
 ) -> None:
@@ -170,45 +171,45 @@ def test_a_blocking_check_fails_the_scan_with_its_figures(
     assert bound == []
 
 
-@pytest.mark.parametrize(
-    ("damage", "check"),
-    [
-        pytest.param(
-            "update deals set created_at = updated_at + interval '1 s' where deal_id = 2",
-            "modified_not_before_created",
-            id="wrong order",
-        ),
-        pytest.param(
-            "update deals set created_at = null where deal_id = 2", "timestamps_present", id="none"
-        ),
-        pytest.param(
-            "update deals set archived = true where deal_id = 2",
-            "archived_rows_have_their_time",
-            id="archived, but when",
-        ),
-        pytest.param(
-            "update deals set stage_id = 'gone' where deal_id = 2",
-            "stages_known_to_the_portal",
-            id="unknown stage",
-        ),
-        pytest.param(
-            "update pipeline_stages set listed = false; insert into pipeline_stages values"
-            " ('acme', 'deals', 'default', 'open', 'Sales', 'Open', false, 0.5, null, $scan)",
-            "stages_known_to_the_portal",
-            id="stage no longer listed",
-        ),
-        pytest.param(
-            """update scans set misfits = '{"amount": 2, "close_date": 1}'""",
-            "values_fit_their_columns",
-            id="misfit values",
-        ),
-        pytest.param(
-            """update scans set warnings = '["owners were not read"]'""",
-            "everything_wanted_was_read",
-            id="missing scope",
-        ),
-    ],
-)
+WARNING = [
+    pytest.param(
+        "update deals set created_at = updated_at + interval '1 s' where deal_id = 2",
+        "modified_not_before_created",
+        id="wrong order",
+    ),
+    pytest.param(
+        "update deals set created_at = null where deal_id = 2", "timestamps_present", id="none"
+    ),
+    pytest.param(
+        "update deals set archived = true where deal_id = 2",
+        "archived_rows_have_their_time",
+        id="archived, but when",
+    ),
+    pytest.param(
+        "update deals set stage_id = 'gone' where deal_id = 2",
+        "stages_known_to_the_portal",
+        id="unknown stage",
+    ),
+    pytest.param(
+        "update pipeline_stages set listed = false; insert into pipeline_stages values"
+        " ('acme', 'deals', 'default', 'open', 'Sales', 'Open', false, 0.5, null, $scan)",
+        "stages_known_to_the_portal",
+        id="stage no longer listed",
+    ),
+    pytest.param(
+        """update scans set misfits = '{"amount": 2, "close_date": 1}'""",
+        "values_fit_their_columns",
+        id="misfit values",
+    ),
+    pytest.param(
+        """update scans set warnings = '["owners were not read"]'""",
+        "everything_wanted_was_read",
+        id="missing scope",
+    ),
+]
+
+
+@pytest.mark.parametrize(("damage", "check"), WARNING)
 def test_a_warning_is_written_down_and_the_scan_succeeds(
     warehouse: Warehouse, execute: Execute, damage: str, check: str
 ) -> None:
@@ -218,6 +219,70 @@ def test_a_warning_is_written_down_and_the_scan_succeeds(
 
     assert (checked["passed"], checked["warned"]) == (True, 1)
     assert statuses(warehouse)[check] == "warned"
+
+
+#: Of these, the figure is all that is known.
+COUNTED_ONLY = {
+    *("portal_count_is_explained", "most_records_are_still_there", "keys_not_null"),
+    "everything_wanted_was_read",
+}
+#: What is said of the record, beside its id.
+DETAILS = {
+    "stages_known_to_the_portal": "stage (gone|won) of pipeline default",
+    "properties_belong_to_their_deal": "hs_object_id 1",
+    "modified_not_in_the_future": "modified 20.*",
+    "modified_not_before_created": "modified 2026-11-01.*, created 2026-11-01.*",
+    "keys_unique": "2 rows",
+}
+
+
+@pytest.mark.parametrize(
+    ("damage", "check"),
+    [
+        p
+        for p in [*BLOCKING, *WARNING]
+        if not {*COUNTED_ONLY, "values_fit_their_columns"} & {*p.values}
+    ],
+)
+def test_the_records_that_a_check_found_are_stored(
+    warehouse: Warehouse, execute: Execute, damage: str, check: str
+) -> None:
+    execute(damage)
+    with suppress(QualityError):
+        check_quality(SCAN)
+
+    (row, *others) = query(
+        warehouse,
+        "select number, object, record_id, detail from quality_records"
+        " where check_name = %s order by number",
+        check,
+    )
+    assert row["number"] == 1
+    assert (row["object"], row["record_id"]) in {("deals", 1), ("deals", 2), ("contacts", 5)}
+    assert re.fullmatch(DETAILS.get(check, ""), row["detail"] or "")
+    (result,) = query(
+        warehouse, "select observed from quality_results where check_name = %s", check
+    )
+    assert 1 + len(others) == result["observed"]
+
+
+@pytest.mark.usefixtures("execute")
+def test_a_check_that_passes_stores_no_records(warehouse: Warehouse) -> None:
+    check_quality(SCAN)
+
+    assert query(warehouse, "select from quality_records") == []
+
+
+def test_of_many_wrong_records_the_first_ones_are_stored(
+    warehouse: Warehouse, execute: Execute, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MAX_RECORDS", 1)
+    execute("update deals set created_at = null")
+
+    check_quality(SCAN)
+
+    found = query(warehouse, "select check_name, record_id from quality_records")
+    assert found == [{"check_name": "timestamps_present", "record_id": 1}]
 
 
 def test_a_scan_without_deals_is_a_result_of_its_own(
@@ -333,11 +398,11 @@ def test_another_tenants_rows_do_not_count(warehouse: Warehouse, execute: Execut
 
 
 def test_no_figure_is_never_a_pass() -> None:
-    rule = Rule("any", "select null", Severity.BLOCK, "because")
+    rule = Rule("any", Severity.BLOCK, "because", figure="select null")
 
-    assert status_of(rule, None, has_rows=True) == "failed"
-    assert status_of(rule, Decimal(0), has_rows=True) == "passed"
-    assert status_of(rule, Decimal(0), has_rows=False) == "no_rows"
+    assert status_of(rule, None, applies=True) == "failed"
+    assert status_of(rule, Decimal(0), applies=True) == "passed"
+    assert status_of(rule, Decimal(0), applies=False) == "no_rows"
 
 
 def test_rule_names_are_unique_and_every_rule_has_a_reason() -> None:

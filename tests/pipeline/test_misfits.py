@@ -2,7 +2,7 @@
 
 import pytest
 
-from include.pipeline.check_quality import check_quality
+from include.pipeline.check_quality import DETAIL_CHARACTERS, check_quality
 from include.warehouse.connection import Warehouse
 from tests.conftest import Serve
 from tests.hubspot_simulator import Portal, portals
@@ -75,6 +75,24 @@ def test_misfits_of_every_typed_column_of_every_objects_view_are_counted(
             column,
         )
         assert row["missing"] == counted[name]
+
+
+def test_the_records_with_misfits_are_stored_with_column_and_value(
+    warehouse: Warehouse, portal: Portal
+) -> None:
+    deal_id = portal.live_ids()[-1]
+    portal.update(deal_id, amount="a lot")
+
+    run(scan("1", objects=OBJECTS))
+
+    found = query(
+        warehouse, "select object, record_id, detail from quality_records order by number"
+    )
+    assert len(found) == sum(expected("deals", "contacts").values()) + 1
+    assert {"object": "deals", "record_id": deal_id, "detail": "amount: a lot"} in found
+    first = portal.objects["contacts"].live_ids()[0]
+    assert {"object": "contacts", "record_id": first, "detail": "my_bool: true;false"} in found
+    assert max(len(row["detail"]) for row in found) == DETAIL_CHARACTERS
 
 
 @pytest.mark.usefixtures("portal")

@@ -222,6 +222,25 @@ comment on column {schema}.quality_results.observed is
 comment on column {schema}.quality_results.at_most is 'The check passes up to this figure.';
 comment on column {schema}.quality_results.why is 'Why the check is made.';
 
+create table {schema}.quality_records (
+    scan_id text not null,
+    tenant_id text not null,
+    check_name text not null,
+    number integer not null,
+    object text not null,
+    record_id bigint not null,
+    detail text,
+    primary key (scan_id, check_name, number),
+    foreign key (scan_id, check_name) references {schema}.quality_results on delete cascade
+);
+comment on table {schema}.quality_records is
+    'The records that a warned or failed check found, at most 10,000 of each check.';
+comment on column {schema}.quality_records.scan_id is 'References `quality_results`.';
+comment on column {schema}.quality_records.number is 'Counts from 1, by object and record.';
+comment on column {schema}.quality_records.object is 'As in `scan_objects`.';
+comment on column {schema}.quality_records.detail is
+    'What is wrong, where the check''s name does not say it: a stage, a column with its value.';
+
 -- Records -------------------------------------------------------------------------------------
 
 create table {schema}.deals (

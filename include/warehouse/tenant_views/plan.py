@@ -43,7 +43,7 @@ FIXED_VIEWS = frozenset(
     {
         *("deals", "deals_all", "deal_properties", "deal_associations", "deal_property_history"),
         *("account", "deal_pipelines", "deal_stages", "owners", "users", "teams", "roles"),
-        *("scans", "scan_objects", "quality_results"),
+        *("scans", "scan_objects", "quality_results", "quality_records"),
     }
 )
 
@@ -267,7 +267,7 @@ class ViewPlan:
         yield self._of_table("account", "accounts", {"_tenant_id": self._tenant_id})
         for table in ("owners", "users", "teams", "roles"):
             yield self._of_table(table, table, {"_tenant_id": self._tenant_id})
-        for table in ("scans", "scan_objects", "quality_results"):
+        for table in ("scans", "scan_objects", "quality_results", "quality_records"):
             yield self._of_table(table, table, {"tenant_id": self._tenant_id})
         for crm_object, names in known.items():
             typed = typed_columns if crm_object == "deals" else {}

@@ -5,3 +5,8 @@ window.SwaggerUIBundle({
   validatorUrl: null,
   persistAuthorization: false,
 });
+
+const root = document.documentElement;
+const follow = () => root.classList.toggle("dark-mode", root.dataset.theme === "dark");
+follow();
+document.addEventListener("themechange", follow);

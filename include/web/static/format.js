@@ -8,8 +8,11 @@ const percentage = new Intl.NumberFormat(undefined, { style: "percent", maximumF
 /** The time zone that is chosen in Airflow, else the browser's. Airflow keeps it in localStorage. */
 const timeZone = validZone(localStorage.getItem("timezone")?.replaceAll('"', ""));
 const clock = { hour: "2-digit", minute: "2-digit", timeZone };
-const thisYear = new Intl.DateTimeFormat(undefined, { month: "short", day: "numeric", ...clock });
-const anyYear = new Intl.DateTimeFormat(undefined, { year: "numeric", month: "short", day: "numeric", ...clock });
+const day = { month: "short", day: "numeric" };
+const thisYear = new Intl.DateTimeFormat(undefined, { ...day, ...clock });
+const anyYear = new Intl.DateTimeFormat(undefined, { year: "numeric", ...day, ...clock });
+const thisYearToSeconds = new Intl.DateTimeFormat(undefined, { ...day, ...clock, second: "2-digit" });
+const anyYearToSeconds = new Intl.DateTimeFormat(undefined, { year: "numeric", ...day, ...clock, second: "2-digit" });
 const exact = new Intl.DateTimeFormat(undefined, {
   year: "numeric",
   month: "short",
@@ -37,10 +40,19 @@ export const percent = (value) => (known(value) ? percentage.format(value) : NOT
 /** With seconds and the zone. */
 export const exactMoment = (iso) => exact.format(new Date(iso));
 
-export function moment(iso) {
+/** With seconds if one of the times *beside* it would read the same. */
+export function moment(iso, beside = []) {
   const date = new Date(iso);
-  return (date.getFullYear() === new Date().getFullYear() ? thisYear : anyYear).format(date);
+  const isThisYear = date.getFullYear() === new Date().getFullYear();
+  const format = isThisYear ? thisYear : anyYear;
+  const text = format.format(date);
+  const isAmbiguous = beside.some((other) => other && other !== iso && format.format(new Date(other)) === text);
+  if (!isAmbiguous) return text;
+  return (isThisYear ? thisYearToSeconds : anyYearToSeconds).format(date);
 }
+
+/** The name of the zone that all times are shown in. */
+export const zoneName = new Intl.DateTimeFormat(undefined, { timeZone }).resolvedOptions().timeZone;
 
 /** "8 s", "3 min 05 s", "2 h 10 min", "4 d 6 h". */
 export function duration(seconds) {

@@ -31,7 +31,10 @@ export function openInAirflow(event) {
   event.preventDefault();
   const link = parent.document.createElement("a");
   link.href = event.currentTarget.href;
-  if (event.ctrlKey || event.metaKey || event.shiftKey || event.button === 1) link.target = "_blank";
+  const { target, download } = event.currentTarget;
+  if (target || event.ctrlKey || event.metaKey || event.shiftKey || event.button === 1) link.target = "_blank";
+  link.rel = "noreferrer";
+  if (event.currentTarget.hasAttribute("download")) link.download = download;
   parent.document.body.append(link);
   link.click();
   link.remove();

@@ -1,10 +1,24 @@
-// An answer of the API that is asked for again and again.
+// Answers of the API: asked for once, or again and again.
 import { useEffect, useRef, useState } from "preact/hooks";
 import { get } from "./api.js";
 
 const BUSY_MS = 2_000; // something runs
 const IDLE_MS = 30_000;
 const RETRY_MS = 5_000; // the server can't be reached
+
+/** Return `{ data, problem }`. *path* is asked for when it or *version* changes. */
+export function useAnswer(path, version) {
+  const [answer, setAnswer] = useState({ data: null, problem: null });
+  useEffect(() => {
+    const ended = new AbortController();
+    get(path, ended.signal).then(
+      (data) => setAnswer({ data, problem: null }),
+      (problem) => ended.signal.aborted || setAnswer({ data: null, problem }),
+    );
+    return () => ended.abort();
+  }, [path, version]);
+  return answer;
+}
 
 /**
  * Return `{ data, problem, settled, reload }` of *path*, kept up to date.

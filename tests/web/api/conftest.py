@@ -10,11 +10,20 @@ import pytest
 from include.ops.local.postgres import EmbeddedPostgres
 from include.warehouse.connection import Warehouse
 from include.warehouse.migrations import migrate
-from tests.support.status_rows import add_check, add_deals, add_object, add_scan, run_of
+from tests.support.status_rows import (
+    add_check,
+    add_deals,
+    add_object,
+    add_scan,
+    insert,
+    run_of,
+)
 from tests.web.api.servers import FAB, SIMPLE, Server, environment, seed, serving, wait_until_up
 
 SCHEMA = "deals_of_the_api"
 DEALS = 1_203
+#: What the check `values_fit` found: deal, detail.
+WRONG = ((2, "amount: a lot"), (3, '=cmd|" /C calc"!A0'), (5_000, None))
 COUNTED = {"records_received": DEALS, "rows_written": DEALS, "records_archived": 3}
 
 
@@ -81,6 +90,10 @@ def add_all_kinds(warehouse: Warehouse, tenant: str) -> None:
     add_check(warehouse, tenant, 1, "every_deal_is_there", "passed", severity="block", observed=0)
     add_check(warehouse, tenant, 1, "values_fit", "warned")
     add_deals(warehouse, tenant, 1, DEALS)
+    for number, (deal_id, detail) in enumerate(WRONG, start=1):
+        row = {"scan_id": run_of(tenant, 1)[0], "tenant_id": tenant, "check_name": "values_fit"}
+        wrong = {"number": number, "object": "deals", "record_id": deal_id, "detail": detail}
+        insert(warehouse, "quality_records", {**row, **wrong})
     add_scan(
         warehouse,
         tenant,

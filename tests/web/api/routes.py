@@ -13,6 +13,7 @@ VALUES = {
     "scan_id": "00000000-0000-5000-8000-000000000000",
     "version": "v",
     "name": "page.js",
+    "check": "values_fit",
 }
 
 

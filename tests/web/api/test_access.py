@@ -119,6 +119,7 @@ def test_filters_do_not_show_what_one_may_not_see(fab: Server) -> None:
         pytest.param("GET", "/scans/{scan}", id="scan"),
         pytest.param("GET", "/scans/{scan}/deals", id="deals"),
         pytest.param("GET", "/scans/{scan}/deals?format=ndjson", id="stream"),
+        pytest.param("GET", "/scans/{scan}/checks/values_fit", id="checked records"),
         pytest.param("POST", "/scans/{scan}/cancel", id="cancel"),
     ],
 )

@@ -1,9 +1,10 @@
+import csv
 import json
 
 import pytest
 
 from tests.support.status_rows import SECRET_VALUE
-from tests.web.api.conftest import DEALS
+from tests.web.api.conftest import DEALS, WRONG
 from tests.web.api.servers import Server
 
 pytestmark = pytest.mark.e2e
@@ -65,3 +66,47 @@ def test_a_scan_that_wrote_nothing_has_no_deals(simple: Server, failed_scan: str
 
     assert page.json() == {"deals": [], "next_cursor": None}
     assert (stream.status_code, stream.text) == (200, "")
+
+
+def test_records_that_a_check_found_in_pages_are_all_in_order(
+    simple: Server, acme_scan: str
+) -> None:
+    records, cursor = [], ""
+    while cursor is not None:
+        more = f"&cursor={cursor}" if cursor else ""
+        page = simple.get(f"/scans/{acme_scan}/checks/values_fit?limit=2{more}").json()
+        records += page["records"]
+        cursor = page["next_cursor"]
+
+    assert [(record["record_id"], record["detail"]) for record in records] == list(WRONG)
+    assert {record["object"] for record in records} == {"deals"}
+    (result,) = (
+        check
+        for check in simple.get(f"/scans/{acme_scan}").json()["quality"]
+        if check["check"] == "values_fit"
+    )
+    assert result["records"] == len(WRONG)
+
+
+def test_the_records_as_csv_hold_no_formula_for_a_spreadsheet(
+    simple: Server, acme_scan: str
+) -> None:
+    answer = simple.get(f"/scans/{acme_scan}/checks/values_fit?format=csv&limit=1")
+
+    assert answer.headers["Content-Type"].startswith("text/csv")
+    assert answer.headers["Content-Disposition"] == 'attachment; filename="acme-values_fit.csv"'
+    rows = list(csv.DictReader(answer.text.splitlines()))
+    assert [row["record_id"] for row in rows] == [str(deal_id) for deal_id, _ in WRONG]
+    assert [row["detail"] for row in rows] == ["amount: a lot", "'" + str(WRONG[1][1]), ""]
+
+
+def test_a_check_that_found_nothing_has_no_records(simple: Server, acme_scan: str) -> None:
+    page = simple.get(f"/scans/{acme_scan}/checks/every_deal_is_there")
+
+    assert page.json() == {"records": [], "next_cursor": None}
+
+
+def test_a_check_that_did_not_run_is_not_found(simple: Server, acme_scan: str) -> None:
+    answer = simple.get(f"/scans/{acme_scan}/checks/no_such_check")
+
+    assert (answer.status_code, answer.json()["code"]) == (404, "not-found")

@@ -24,6 +24,8 @@ STATES = {"globex": "extracting", "hooli": "failed", "umbrella": "waiting", "won
 UNTOUCHED = "wayne"
 #: A check of its last scan has warned.
 WARNED = "cyberdyne"
+#: What the check of stages found there; more than the page shows.
+WRONG_RECORDS = 130
 ERRORS = {
     "failed": (
         "TokenRejectedError: tenant hooli: HubSpot refused the token (401): it has expired.",
@@ -60,6 +62,13 @@ def fill(warehouse: Warehouse, tenants: Sequence[str]) -> None:
                 _past(connection, warehouse.schema, tenant, size, now, chance)
             started_at = now - timedelta(minutes=3 + position % 720)
             _newest(connection, warehouse.schema, tenant, size, started_at)
+        for deal_id in range(9_000_001, 9_000_001 + WRONG_RECORDS):
+            insert(
+                connection, warehouse.schema, "deals",
+                _tenant_id=WARNED, deal_id=deal_id, archived=False, properties=Jsonb({}),
+                _scan_id="an earlier one", _extracted_at=now,
+                url=f"https://app.hubspot.com/contacts/7/record/0-3/{deal_id}",
+            )  # fmt: skip
         insert(
             connection, warehouse.schema, "incidents",
             tenant_id="hooli", kind="failure", error_type="TokenRejectedError", cause="token",
@@ -107,6 +116,14 @@ def add_scan(
             status="warned" if tenant == WARNED and rule.severity == "warn" else "passed",
             severity=rule.severity.value, observed=0, at_most=rule.at_most, why=rule.why,
         )  # fmt: skip
+    if checks and tenant == WARNED:
+        for number in range(1, WRONG_RECORDS + 1):
+            insert(
+                connection, schema, "quality_records",
+                scan_id=key, tenant_id=tenant, check_name="stages_known_to_the_portal",
+                number=number, object="deals", record_id=9_000_000 + number,
+                detail="stage 1042 of pipeline default",
+            )  # fmt: skip
     return key
 
 

@@ -7,6 +7,7 @@ import pytest
 from playwright.sync_api import Browser, FrameLocator, Page, expect
 
 from tests.support.chromium import sign_in_by_hand
+from tests.web.browser.conftest import SignIn
 from tests.web.browser.stack import PageStack, dag_of
 
 pytestmark = pytest.mark.e2e
@@ -130,3 +131,19 @@ def test_outside_of_airflow_the_page_follows_what_was_chosen_there(page: Page) -
     page.reload()
 
     expect(page.locator("html")).to_have_attribute("data-theme", "dark")
+
+
+def test_the_documentation_of_the_api_is_one_click_away_and_dark_when_airflow_is(
+    sign_in: SignIn,
+) -> None:
+    page = sign_in(color_scheme="dark")
+    page.goto("/hubspot-deals/ui")
+
+    page.get_by_role("link", name="REST API").click()
+
+    expect(page.get_by_role("heading", name=re.compile("HubSpot"))).to_be_visible()
+    expect(page.locator("html")).to_have_class("dark-mode")
+    assert page.evaluate("getComputedStyle(document.documentElement).backgroundColor") not in (
+        "rgba(0, 0, 0, 0)",
+        "rgb(255, 255, 255)",
+    )

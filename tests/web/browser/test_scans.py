@@ -10,7 +10,7 @@ from playwright.sync_api import Page, expect
 
 from include.warehouse.tenant_views.views import publish_views
 from tests.web.browser.conftest import SignIn
-from tests.web.browser.data import UNTOUCHED, WARNED, add_scan
+from tests.web.browser.data import UNTOUCHED, WARNED, WRONG_RECORDS, add_scan
 from tests.web.browser.stack import PageStack, dag_of
 from tests.web.browser.test_tenants import PAGE, scan_of
 
@@ -98,6 +98,21 @@ def test_a_check_that_warned_leads_to_its_heading_in_the_runbook(page: Page) -> 
 
     heading = page.get_by_role("heading", name="everything_wanted_was_read")
     expect(heading).to_be_in_viewport()
+
+
+def test_the_records_of_a_check_lead_to_hubspot_and_to_a_csv_file(page: Page) -> None:
+    page.goto(f"{PAGE}{scan_of(page, WARNED)}")
+
+    page.get_by_text(f"Records: stages_known_to_the_portal ({WRONG_RECORDS})").click()
+
+    expect(page.get_by_text(f"The first 100 of {WRONG_RECORDS}.")).to_be_visible()
+    row = page.get_by_role("row", name="9000001")
+    expect(row).to_contain_text("stage 1042 of pipeline default")
+    expect(row.get_by_role("link")).to_have_attribute("href", re.compile("/record/0-3/9000001$"))
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Download all as CSV").click()
+    assert download.value.suggested_filename == f"{WARNED}-stages_known_to_the_portal.csv"
+    assert len(download.value.path().read_text().splitlines()) == WRONG_RECORDS + 1
 
 
 def test_a_page_of_the_documentation_leads_to_the_others(page: Page, complaints: list[str]) -> None:
@@ -318,6 +333,19 @@ def test_times_are_the_readers_and_tell_the_exact_one(
     shown = page.locator(".facts time").first
     expect(shown).to_have_text(re.compile("1 Feb.*08:30"))
     expect(shown).to_have_attribute("title", re.compile("2026-01-31T23:30:00"))
+
+
+def test_two_times_of_one_minute_show_their_seconds(sign_in: SignIn, page_stack: PageStack) -> None:
+    at = datetime(2026, 1, 31, 23, 30, 5, tzinfo=UTC)
+    scan_id = new_scan(page_stack, started_at=at, finished_at=at + timedelta(seconds=20))
+    page = sign_in(timezone_id="Asia/Tokyo", locale="en-GB")
+
+    page.goto(f"{PAGE}?scan={scan_id}")
+
+    expect(page.locator(".facts time")).to_have_text(
+        [re.compile("08:30:05"), re.compile("08:30:25")]
+    )
+    expect(page.get_by_text("Times in Asia/Tokyo")).to_be_visible()
 
 
 def test_hostile_text_stays_text(page: Page, page_stack: PageStack, complaints: list[str]) -> None:

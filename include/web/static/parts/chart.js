@@ -68,7 +68,11 @@ function Bar({ scan, x, top, series, format }) {
 }
 
 const tableColumns = (series, format) => [
-  { label: "Started", head: true, cell: (scan) => html`<${Moment} at=${scan.started_at} />` },
+  {
+    label: "Started",
+    head: true,
+    cell: (scan, scans) => html`<${Moment} at=${scan.started_at} beside=${scans.map((other) => other.started_at)} />`,
+  },
   { label: "State", cell: (scan) => html`<${State} state=${scan.state} />` },
   { label: "Mode", cell: (scan) => scan.mode },
   ...series.map((of) => ({

@@ -1,25 +1,11 @@
 // What the warehouse holds of a tenant: deals by stage, and its views with their columns.
-import { useEffect, useState } from "preact/hooks";
-import { get } from "../api.js";
+import { useState } from "preact/hooks";
 import { html } from "../html.js";
 import { NOTHING, number } from "../format.js";
 import { Moment } from "./moment.js";
 import { ProblemNotice } from "./notice.js";
 import { Table } from "./table.js";
-
-/** Ask for *path* when it or *version* changes; an earlier answer stays meanwhile. */
-function useAnswer(path, version) {
-  const [answer, setAnswer] = useState({ data: null, problem: null });
-  useEffect(() => {
-    const ended = new AbortController();
-    get(path, ended.signal).then(
-      (data) => setAnswer({ data, problem: null }),
-      (problem) => ended.signal.aborted || setAnswer({ data: null, problem }),
-    );
-    return () => ended.abort();
-  }, [path, version]);
-  return answer;
-}
+import { useAnswer } from "../polled.js";
 
 /** @param version changes when the tenant's deals may have changed */
 export function DealsByStage({ tenant, version }) {

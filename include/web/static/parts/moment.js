@@ -2,6 +2,7 @@
 import { html } from "../html.js";
 import { exactMoment, moment, NOTHING } from "../format.js";
 
-export function Moment({ at }) {
-  return at ? html`<time datetime=${at} title="${exactMoment(at)} (${at})">${moment(at)}</time>` : NOTHING;
+/** @param beside times that must not read the same */
+export function Moment({ at, beside }) {
+  return at ? html`<time datetime=${at} title="${exactMoment(at)} (${at})">${moment(at, beside)}</time>` : NOTHING;
 }

@@ -1,6 +1,10 @@
 // What the checks of a scan's data gave, in few words and in full.
+import { useState } from "preact/hooks";
 import { html } from "../html.js";
 import { decimal, NOTHING, number } from "../format.js";
+import { openInAirflow } from "../links.js";
+import { useAnswer } from "../polled.js";
+import { ProblemNotice } from "./notice.js";
 import { Sign } from "./state.js";
 import { Table } from "./table.js";
 
@@ -42,4 +46,49 @@ const ORDER = ["failed", "warned", "passed", "no_rows"];
 export function QualityTable({ results }) {
   const rows = [...results].sort((a, b) => ORDER.indexOf(a.status) - ORDER.indexOf(b.status));
   return html`<${Table} label="Quality checks" columns=${COLUMNS} rows=${rows} rowKey=${(row) => row.check} />`;
+}
+
+const SHOWN = 100;
+const RECORD_COLUMNS = [
+  { label: "Object", cell: (row) => row.object },
+  {
+    label: "Record",
+    head: true,
+    cell: (row) =>
+      row.url?.startsWith("https://")
+        ? html`<a href=${row.url} target="_blank" rel="noreferrer" onClick=${openInAirflow}>${row.record_id}</a>`
+        : row.record_id,
+  },
+  { label: "Detail", cell: (row) => html`<span class="prose">${row.detail ?? NOTHING}</span>` },
+];
+
+/** What one check found, asked for when it is opened. */
+export function CheckedRecords({ scan, result }) {
+  const [open, setOpen] = useState(false);
+  return html`
+    <details class="panel" onToggle=${(event) => setOpen(event.currentTarget.open)}>
+      <summary><h3>Records: <code>${result.check}</code> (${number(result.records)})</h3></summary>
+      ${open && html`<${RecordsTable} path="scans/${encodeURIComponent(scan)}/checks/${result.check}" result=${result} />`}
+    </details>
+  `;
+}
+
+function RecordsTable({ path, result }) {
+  const { data, problem } = useAnswer(`${path}?limit=${SHOWN}`, result.records);
+  if (problem) return html`<${ProblemNotice} problem=${problem} />`;
+  if (!data) return html`<p class="loading" role="status">Loading …</p>`;
+  const csv = new URL(`${path}?format=csv`, document.baseURI).href;
+  const some = result.records > data.records.length;
+  return html`
+    <p>
+      ${some && html`The first ${number(data.records.length)} of ${number(result.records)}. `}
+      <a href=${csv} download onClick=${openInAirflow}>Download all as CSV</a>
+    </p>
+    <${Table}
+      label="Records of ${result.check}"
+      columns=${RECORD_COLUMNS}
+      rows=${data.records}
+      rowKey=${(row) => `${row.object}/${row.record_id}/${row.detail}`}
+    />
+  `;
 }

@@ -3,7 +3,7 @@
 import { html } from "../html.js";
 
 /**
- * @param columns `{ label, cell: row => content, number?: aligned as one, head?: names the row,
+ * @param columns `{ label, cell: (row, rows) => content, number?: aligned as one, head?: names the row,
  *   sort?: the first order that a click on its head asks for }`
  * @param rowKey row => its key
  * @param rowClass row => class name
@@ -29,7 +29,7 @@ export function Table({ label, columns, rows, rowKey, rowClass = () => "", busy 
         ${rows.map(
           (row) => html`
             <tr role="row" key=${rowKey(row)} class=${rowClass(row)} onClick=${openRow}>
-              ${columns.map((column) => html`<${Cell} column=${column} row=${row} />`)}
+              ${columns.map((column) => html`<${Cell} column=${column} row=${row} rows=${rows} />`)}
             </tr>
           `,
         )}
@@ -55,10 +55,10 @@ function SortButton({ column, sorted, onSort }) {
   `;
 }
 
-function Cell({ column, row }) {
+function Cell({ column, row, rows }) {
   const kind = column.number ? "number" : "";
-  if (column.head) return html`<th role="rowheader" scope="row" class="head ${kind}">${column.cell(row)}</th>`;
-  return html`<td role="cell" class=${kind} data-label=${column.label}>${column.cell(row)}</td>`;
+  if (column.head) return html`<th role="rowheader" scope="row" class="head ${kind}">${column.cell(row, rows)}</th>`;
+  return html`<td role="cell" class=${kind} data-label=${column.label}>${column.cell(row, rows)}</td>`;
 }
 
 /** Elements with a tooltip lie above the row's link, so a click on them is passed on. */

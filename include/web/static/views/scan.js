@@ -12,7 +12,7 @@ import { Moment } from "../parts/moment.js";
 import { Empty, Notice, Outdated, ProblemNotice } from "../parts/notice.js";
 import { ObjectsTable } from "../parts/objects.js";
 import { Progress } from "../parts/progress.js";
-import { QualityTable } from "../parts/quality.js";
+import { CheckedRecords, QualityTable } from "../parts/quality.js";
 import { isRunning, State, stateLabel } from "../parts/state.js";
 import { usePolled } from "../polled.js";
 
@@ -59,8 +59,8 @@ function Scan({ scan, reload }) {
     <p class="facts">
       <${State} state=${scan.state} />
       <span>${inWords(scan)}</span>
-      <span>started <${Moment} at=${scan.started_at} /></span>
-      ${scan.finished_at && html`<span>ended <${Moment} at=${scan.finished_at} /></span>`}
+      <span>started <${Moment} at=${scan.started_at} beside=${[scan.finished_at]} /></span>
+      ${scan.finished_at && html`<span>ended <${Moment} at=${scan.finished_at} beside=${[scan.started_at]} /></span>`}
       <code class="run">${scan.run_id}</code>
     </p>
     <p class="unseen" role="status">${announcement(scan)}</p>
@@ -73,6 +73,7 @@ function Scan({ scan, reload }) {
     <//>
     <${Part} title="Quality" rows=${scan.quality} none=${running ? "Quality checks run after extraction." : "No check ran."}>
       <${QualityTable} results=${scan.quality} />
+      ${scan.quality.map((result) => result.records > 0 && html`<${CheckedRecords} scan=${scan.scan_id} result=${result} />`)}
     <//>
   `;
 }
@@ -91,8 +92,9 @@ function RetryButton({ scan, onDone }) {
 function inWords(scan) {
   if (!scan.window_start) return `${scan.mode} scan`;
   return html`
-    ${scan.mode} scan of what was modified from <${Moment} at=${scan.window_start} /> until
-    ${" "}<${Moment} at=${scan.window_end} />
+    ${scan.mode} scan of what was modified from
+    ${" "}<${Moment} at=${scan.window_start} beside=${[scan.window_end]} /> until
+    ${" "}<${Moment} at=${scan.window_end} beside=${[scan.window_start]} />
   `;
 }
 

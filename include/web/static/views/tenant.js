@@ -99,7 +99,11 @@ const COLUMNS = [
   {
     label: "Started",
     head: true,
-    cell: (scan) => html`<a class="row" href=${scanHref(scan.scan_id)}><${Moment} at=${scan.started_at} /></a>`,
+    cell: (scan, scans) => html`
+      <a class="row" href=${scanHref(scan.scan_id)}>
+        <${Moment} at=${scan.started_at} beside=${scans.map((other) => other.started_at)} />
+      </a>
+    `,
   },
   { label: "State", cell: (scan) => html`<${State} state=${scan.state} />` },
   { label: "Mode", cell: (scan) => scan.mode },
