@@ -1,6 +1,10 @@
 """The connection form, and what OpenLineage calls HubSpot's data, in the words of Airflow."""
 
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import SplitResult, urlsplit
+
+if TYPE_CHECKING:
+    from openlineage.client.event_v2 import Dataset
 
 #: The name in METADATA: Airflow refuses a provider that calls itself otherwise.
 PACKAGE: Final = "airflow-provider-hubspot-deals"
@@ -36,8 +40,8 @@ def get_provider_info() -> dict[str, Any]:
         "asset-uris": [
             {
                 "schemes": ["hubspot"],
-                "handler": "include.airflow_provider.lineage.checked_uri",
-                "to_openlineage_converter": "include.airflow_provider.lineage.dataset_of",
+                "handler": "include.airflow_provider.provider_info.checked_uri",
+                "to_openlineage_converter": "include.airflow_provider.provider_info.dataset_of",
             }
         ],
     }
@@ -80,3 +84,18 @@ _FIELDS: Final = {
         },
     },
 }
+
+
+def checked_uri(uri: SplitResult) -> SplitResult:
+    """Return the URI. Raises ValueError unless it names an account and an object."""
+    if not uri.netloc or uri.path.count("/") != 1 or uri.path == "/":
+        raise ValueError("write it as hubspot://<account id>/<object>")
+    return uri
+
+
+def dataset_of(asset: Any, lineage_context: Any) -> "Dataset":
+    """Return the dataset of an asset, e.g. `deals` in the namespace hubspot://1234567."""
+    from openlineage.client.event_v2 import Dataset
+
+    uri = urlsplit(asset.uri)
+    return Dataset(namespace=f"hubspot://{uri.netloc}", name=uri.path.removeprefix("/"))

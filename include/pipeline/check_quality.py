@@ -12,10 +12,10 @@ from include.errors import QualityError
 from include.metrics import count, gauge, timed
 from include.pipeline.quality_rules import RULES, Rule, Severity
 from include.scan import Scan
-from include.warehouse.binding import bind
 from include.warehouse.checkpoints import forget_proofs
 from include.warehouse.connection import Warehouse, WarehouseConnection, open_warehouse
 from include.warehouse.records import OF_THIS_SCAN, counted_misfits, find_misfits, received_records
+from include.warehouse.reference_data import bind
 from include.warehouse.scans import ScanFacts, ScanLog, scan_facts
 from include.warehouse.tenant_views.plan import ViewPlan
 

@@ -21,7 +21,15 @@ from include.warehouse.errors import RecordedError
 from include.warehouse.fencing import start_lock
 from include.warehouse.scans import FINAL_STATES, CancelledRun, cancel
 from include.web import models
-from include.web.access import SameOrigin, User, not_found, require, visible_dag_ids
+from include.web.access import (
+    SameOrigin,
+    User,
+    known_tenant,
+    not_found,
+    require,
+    tenants_by_id,
+    visible_dag_ids,
+)
 from include.web.airflow import (
     ActiveRun,
     active_runs,
@@ -36,7 +44,6 @@ from include.web.cursor import cursor_of, position_of
 from include.web.help import headings
 from include.web.page import airflow_root
 from include.web.problems import Code, Problem, answers, signed_in_router
-from include.web.tenants_file import known_tenant, tenants_by_id
 from include.web.warehouse import CurrentWarehouse, WarehouseEmptyError, columns, fetch
 
 

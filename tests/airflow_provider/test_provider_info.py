@@ -14,8 +14,12 @@ from airflow._shared.secrets_masker import should_hide_value_for_key
 from airflow.api_fastapi.core_api.datamodels.connections import ConnectionResponse
 from airflow.sdk import Asset
 
-from include.airflow_provider.lineage import checked_uri, dataset_of
-from include.airflow_provider.provider_info import PACKAGE, get_provider_info
+from include.airflow_provider.provider_info import (
+    PACKAGE,
+    checked_uri,
+    dataset_of,
+    get_provider_info,
+)
 from include.hubspot.hook import OAUTH_EXTRAS, HubSpotHook
 from include.ops.local.stack import PROVIDER_METADATA
 

@@ -2,8 +2,7 @@ from collections import Counter
 
 import pytest
 
-from include.tenants.model import Tenant
-from include.tenants.schedule import plain_cron
+from include.tenants.model import Tenant, plain_cron
 
 IDS = [f"tenant_{number}" for number in range(5_000)]
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from include.web.tenants_file import LOOK_EVERY_S, tenants_by_id
+from include.web.access import LOOK_EVERY_S, tenants_by_id
 
 pytestmark = pytest.mark.slow
 
