@@ -275,7 +275,7 @@ def test_the_limits_of_alerts_are_those_of_the_code() -> None:
                 f"the {list_reader.PROBE_IDS}th id from the end",
                 f"a range with fewer than {ranges.SPLIT_MIN_RECORDS} left is not cut",
                 f" {concurrency.RESERVE}, plus one; {concurrency.MAX_READERS} at most",
-                f"More than {concurrency.PAGES_PER_S:.0f} requests a second are not aimed at",
+                f"The target is at most {concurrency.PAGES_PER_S:.0f} requests a second",
             ],
             id="readers",
         ),
@@ -435,7 +435,7 @@ def test_every_table_says_what_it_is_for(warehouse: Warehouse) -> None:
 
 
 def test_every_quality_check_is_documented_with_its_severity() -> None:
-    rows = table_rows(section(DOCS / "how-scans-work.md", "Quality checks"))
+    rows = table_rows(section(DOCS / "scan-guarantees.md", "Quality checks"))
 
     assert [(row[0], row[1]) for row in rows] == [(rule.name, rule.severity) for rule in RULES]
 
