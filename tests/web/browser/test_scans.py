@@ -103,7 +103,7 @@ def test_a_check_that_warned_leads_to_its_heading_in_the_runbook(page: Page) -> 
 def test_a_page_of_the_documentation_leads_to_the_others(page: Page, complaints: list[str]) -> None:
     page.goto("/hubspot-deals/help/how-to/backfill")
     page.get_by_role("link", name="Documentation").click()
-    page.get_by_role("link", name="runbook.md").click()
+    page.get_by_role("link", name="Runbook").click()
 
     expect(page.get_by_role("heading", name="Runbook", exact=True)).to_be_visible()
     assert complaints == []
