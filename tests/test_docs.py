@@ -93,7 +93,7 @@ def table_rows(text: str) -> list[list[str]]:
     return [
         [cell.strip().strip("`") for cell in line.strip("|").split("|")]
         for line in text.splitlines()
-        if line.startswith("| `")
+        if line.startswith(("| `", "|`"))
     ]
 
 
@@ -130,7 +130,7 @@ def blocks(language: str) -> list[Any]:
 
 def keys_in_code(text: str) -> list[str]:
     """The names in the first cells of a table, in which some cells have several."""
-    rows = [line.split("|")[1] for line in text.splitlines() if line.startswith("| `")]
+    rows = [line.split("|")[1] for line in text.splitlines() if line.startswith(("| `", "|`"))]
     return [name for cell in rows for name in re.findall(r"`(\w+)`", cell)]
 
 
@@ -349,7 +349,7 @@ def test_every_param_of_a_dag_is_documented_with_its_default() -> None:
 def test_every_key_of_the_xcoms_is_documented() -> None:
     text = section(DOCS / "how-scans-work.md", "XCom")
     of_tasks, _, of_extract = text.partition("Of `extract_deals`")
-    checked = of_tasks.partition("| `check_quality` | ")[2].partition(": what")[0]
+    checked = of_tasks.partition("|`check_quality`|")[2].partition(": what")[0]
 
     assert re.findall(r"`(\w+)`", checked) == list(Checked.__annotations__)
     assert set(keys_in_code(of_extract)) == set(Extracted.__annotations__)
