@@ -1,4 +1,4 @@
-"""How much is read again because of a kill. docs/how-scans-work.md#after-a-kill"""
+"""How much is read again because of a kill. docs/how-scans-work.md#checkpoints"""
 
 from collections.abc import Iterable
 

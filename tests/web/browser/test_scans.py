@@ -118,7 +118,7 @@ def test_the_records_of_a_check_lead_to_hubspot_and_to_a_csv_file(page: Page) ->
 def test_a_page_of_the_documentation_leads_to_the_others(page: Page, complaints: list[str]) -> None:
     page.goto("/hubspot-deals/help/how-to/backfill")
     page.get_by_role("link", name="Documentation").click()
-    page.get_by_role("link", name="runbook.md").click()
+    page.get_by_role("link", name="Runbook").click()
 
     expect(page.get_by_role("heading", name="Runbook", exact=True)).to_be_visible()
     assert complaints == []
