@@ -208,9 +208,7 @@ def error_classes() -> list[type[errors.HubSpotDealsError]]:
 
 def error_rows() -> Iterator[tuple[str, ...]]:
     for error in error_classes():
-        meaning = (error.__doc__ or "").partition("\n")[0]
-        name = f"[{error.__name__}](#{error.runbook_heading})"
-        yield name, meaning, error.action
+        yield f"[{error.__name__}](#{error.runbook_heading})", error.action
 
 
 def checks() -> Iterator[tuple[str, ...]]:
@@ -318,7 +316,7 @@ PARTS: dict[str, dict[str, Part]] = {
     },
     "metrics.md": {"metrics": _rows("name type unit tags meaning", metric_rows)},
     "runbook.md": {
-        "errors": _rows("error meaning action", error_rows),
+        "errors": _rows("error action", error_rows),
         "checks": _rows("check severity reason", checks),
     },
 }
