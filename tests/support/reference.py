@@ -15,6 +15,13 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 from include import errors, metrics
+from include.alerts import delivery
+from include.hubspot import endpoints, http
+from include.pipeline import associations
+from include.pipeline.load import chunk_writer
+from include.pipeline.read import concurrency
+from include.warehouse import checkpoints, fencing
+from include.warehouse.tenant_views import plan, views
 from include.airflow_provider.provider_info import get_provider_info
 from include.dag import params_of
 from include.hubspot.crm_objects import STANDARD_OBJECTS
@@ -155,6 +162,33 @@ def params() -> Iterator[tuple[str, ...]]:
         default = "" if param.value is None else code(_json(param.value))
         # what a first scan costs depends on the tenant
         yield code(name), default, allowed(param.schema), param.description.partition(";")[0]
+
+
+def fixed_values() -> Iterator[tuple[str, ...]]:
+    connect_s, read_s = http.TIMEOUT_S
+    yield "records per page, and per batch", f"{endpoints.LIST_PAGE_SIZE}, HubSpot's maximum"
+    yield "records per search", f"{endpoints.SEARCH_PAGE_SIZE}, HubSpot's maximum"
+    yield "searches", f"{endpoints.SEARCHES_PER_S} per second and account, HubSpot's limit"
+    yield "records per batch of histories", f"{endpoints.HISTORY_BATCH_SIZE}, HubSpot's maximum"
+    batch = endpoints.ASSOCIATIONS_BATCH_SIZE
+    yield "records per batch of associations", f"{batch:,}, HubSpot's maximum"
+    most = associations.ALL_ASSOCIATIONS_MAX_RECORDS
+    yield "live records up to which incremental scans read all associations", f"{most:,}"
+    yield "rows loaded together", f"{chunk_writer.CHUNK_BYTES // 1_000_000} MB at most"
+    yield "threads that read", f"{concurrency.MAX_READERS} at most"
+    most = endpoints.URL_PROPERTIES_MAX_CHARS
+    yield "property names in a URL", f"{most:,} characters; above, records are read by id"
+    yield "time-outs of a request", f"{connect_s:.0f} s to connect, {read_s:.0f} s between packets"
+    yield "retries of a request", f"for {http.RETRY_TIMEOUT_S:.0f} s"
+    assumed = endpoints.DEFAULT_REQUESTS_PER_WINDOW
+    yield "rate limit until HubSpot states one", f"{assumed} in {endpoints.RATE_WINDOW_S:.0f} s"
+    yield "wait for another run of the tenant", f"{fencing.TENANT_WAIT_S} s"
+    yield "lifetime of an unfinished scan's checkpoint", checkpoints.GIVEN_UP_AFTER
+    yield "loads at the same time, per schema", str(fencing.STAGING_SLOTS)
+    yield "wait for queries before a view is left as it was", views.VIEW_LOCK_TIMEOUT
+    yield "properties that become columns of a view", f"{plan.MAX_PROPERTIES:,}"
+    yield "time to deliver alerts", f"{delivery.DELIVERY_TIMEOUT_S:.0f} s per process"
+    yield "attempts to deliver an alert", str(delivery.MAX_ATTEMPTS)
 
 
 # The REST API -----------------------------------------------------------------------------------
@@ -302,6 +336,7 @@ PARTS: dict[str, dict[str, Part]] = {
         "environment": _rows("variable default meaning", lambda: environment(of_compose=False)),
         "compose": _rows("variable default meaning", lambda: environment(of_compose=True)),
         "connection": _rows("extra allowed meaning", connection_extras),
+        "fixed": _rows("what value", fixed_values),
         "params": _rows("param default allowed meaning", params),
     },
     "api-documentation.md": {
@@ -338,6 +373,7 @@ def main() -> None:
             migrate(warehouse)
             with warehouse.connect() as connection:
                 for page in PARTS:
+                    if "make reference" not in (DOCS / page).read_text(): continue
                     text = written(page, connection)
                     (DOCS / page).write_text(text)
         server.remove()
