@@ -342,7 +342,9 @@ class Tenant(_Model):
         le=2_592_000,
         description="Seconds after queueing when an unfinished scan raises the alert `deadline`.",
     )
-    alerts: AlertSettings = Field(AlertSettings(), description="Which alerts are sent, and where.")
+    alerts: AlertSettings = Field(
+        AlertSettings.model_validate({}), description="Which alerts are sent, and where."
+    )
     owner: Annotated[str, StringConstraints(min_length=1, max_length=100)] = Field(
         "hubspot-deals", description="The DAG's owner in the Airflow UI."
     )
