@@ -46,7 +46,7 @@ class HubSpotDealsError(Exception):
     #: The heading in docs/runbook.md, as its anchor.
     runbook_heading = "scan-failed"
     #: What to do in general, for the runbook's table; `remedy` says it for one case.
-    action = "Read the task's log."
+    action = "Read the log."
 
     def __init__(self, what: str, *, tenant_id: str | None = None, remedy: str = "") -> None:
         what, remedy = without_secrets(what), without_secrets(remedy)
@@ -74,7 +74,7 @@ def _rebuild(
 class ConfigError(HubSpotDealsError):
     """A person must change a setting, a token or a permission."""
 
-    action = "Correct it, then clear the task."
+    action = "Correct the connection, then clear the task."
 
 
 class TenantsFileError(ConfigError):
@@ -88,7 +88,7 @@ class TenantCommandError(ConfigError):
     """`python -m include.tenants` can't do what it was asked for."""
 
     runbook_heading = "tenant-command"
-    action = "Correct it, then run the command again."
+    action = "Run the command again."
 
 
 class ScanRequestError(ConfigError):
@@ -134,6 +134,7 @@ class AccessDeniedError(ConfigError):
     """HubSpot answered 403, and not because of a scope: plan, permission or block."""
 
     runbook_heading = "access-denied"
+    action = "Grant it in HubSpot, then clear the task."
 
 
 class ScopeMissingError(AccessDeniedError):
@@ -164,6 +165,7 @@ class CertificateRejectedError(ConfigError):
     """The server's certificate can't be trusted."""
 
     runbook_heading = "certificate-rejected"
+    action = "Check the issuer, then clear the task."
 
 
 class PlainTextRefusedError(ConfigError):
@@ -187,7 +189,7 @@ class WarehouseConfigError(ConfigError):
 class TransientError(HubSpotDealsError):
     """Waiting helps; Airflow retries the task."""
 
-    action = "None while Airflow retries; then clear the task."
+    action = "Wait for Airflow's retries."
 
 
 class HubSpotUnavailableError(TransientError):
@@ -294,6 +296,7 @@ class ScanKilledError(TransientError):
     """A task ended without an error: it was killed, or a person marked it failed."""
 
     runbook_heading = "scan-killed"
+    action = "Clear the task."
 
 
 class DeadlineMissedError(HubSpotDealsError):

@@ -283,7 +283,7 @@ class Tenant(_Model):
     timezone: str = Field("UTC", description="IANA time zone of both schedules.")
     enabled: bool = Field(True, description="`false`: no DAG; rows stay.")
     portal_id: int | None = Field(
-        None, gt=0, description="HubSpot account that the first scan must find."
+        None, gt=0, description="HubSpot account that the token must belong to."
     )
     checkpoint_pages: int = Field(
         100,
@@ -312,7 +312,7 @@ class Tenant(_Model):
         ge=0,
         le=604_800,
         description="Pipelines, owners, users, definitions and associations younger than this are "
-        "not read again, except by a requested full scan. Keep it below `search_lag_s`.",
+        "not read again, except by a requested full scan. At most `search_lag_s`.",
     )
     daily_quota_share: float = Field(
         0.9,
@@ -334,7 +334,10 @@ class Tenant(_Model):
         DEFAULT_POOL, description="Airflow pool of the tasks."
     )
     priority: int = Field(
-        1, ge=1, le=1000, description="Of two tasks waiting for a slot, the higher one starts."
+        1,
+        ge=1,
+        le=1000,
+        description="Of two waiting tasks, the one with the higher priority starts first.",
     )
     deadline_s: int | None = Field(
         None,

@@ -174,7 +174,7 @@ def fixed_values() -> Iterator[tuple[str, ...]]:
     yield "records per batch of associations", f"{batch:,}, HubSpot's maximum"
     most = associations.ALL_ASSOCIATIONS_MAX_RECORDS
     yield "live records up to which incremental scans read all associations", f"{most:,}"
-    yield "rows loaded together", f"{chunk_writer.CHUNK_BYTES // 1_000_000} MB at most"
+    yield "rows loaded together", f"{chunk_writer.CHUNK_BYTES // 1_000_000} MB, about"
     yield "threads that read", f"{concurrency.MAX_READERS} at most"
     most = endpoints.URL_PROPERTIES_MAX_CHARS
     yield "property names in a URL", f"{most:,} characters; above, records are read by id"
@@ -333,8 +333,8 @@ PARTS: dict[str, dict[str, Part]] = {
         "other-object": _rows(_SETTING, lambda: settings(OtherObject)),
         "alerts": _rows(_SETTING, lambda: settings(AlertSettings)),
         "channels": _rows(_SETTING, channels),
-        "environment": _rows("variable default meaning", lambda: environment(of_compose=False)),
-        "compose": _rows("variable default meaning", lambda: environment(of_compose=True)),
+        "environment": _rows("variable value meaning", lambda: environment(of_compose=False)),
+        "compose": _rows("variable value meaning", lambda: environment(of_compose=True)),
         "connection": _rows("extra allowed meaning", connection_extras),
         "fixed": _rows("what value", fixed_values),
         "params": _rows("param default allowed meaning", params),

@@ -269,7 +269,7 @@ comment on column {schema}.deals.properties is
 comment on column {schema}.deals._scan_id is
     'Scan that last wrote the row; joins `scans`. Unchanged rows are not written.';
 comment on column {schema}.deals._extracted_at is
-    'When the record was read, to within one chunk, never too late.';
+    'When the record was read, or up to one chunk earlier.';
 comment on column {schema}.deals.vanished_at is
     'Start of the extraction that found the record missing in HubSpot.';
 comment on column {schema}.deals.merged_into_deal_id is
