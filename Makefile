@@ -76,7 +76,7 @@ unit: venv ## The fast tests only: no Airflow process, no browser (SEED=7: in ra
 	$(PYTEST) -m "not e2e and not slow"
 
 .PHONY: reference
-reference: venv ## Write the tables of docs/database-schema.md from the migrations' comments
+reference: venv ## Write the tables of docs/ that come from the code: schema, settings, routes, errors, checks, metrics
 	$(PYTHON) -m tests.support.reference
 
 .PHONY: bench

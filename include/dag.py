@@ -34,23 +34,23 @@ def params_of(tenant: Tenant) -> dict[str, Any]:
             enum=list(MODES),
             values_display=MODE_LABELS,
             title="What to read",
-            description="Automatic reads everything if a full scan is due, and else what changed "
-            f"since the last successful scan; {tenant.first_scan_cost}.",
+            description="Automatic reads everything if a full scan is due, and otherwise what "
+            f"changed since the last successful scan; {tenant.first_scan_cost}.",
         ),
         "rewrite_rows": Param(
             False,
             type="boolean",
             title="Write every row again",
-            description="Also rows whose content is the same: after something has damaged rows in "
-            "PostgreSQL. The scan is a full one.",
+            description="Unchanged rows too, after rows were damaged in PostgreSQL. The scan is "
+            "full.",
         ),
         "window_start": Param(
             None,
             type=["null", "string"],
             format="date-time",
             title="Modified from (included)",
-            description="Leave both empty for an ordinary scan. A window never moves the point "
-            "from which the next scan goes on. Not with Full.",
+            description="Leave both empty for an ordinary scan. A window does not move the "
+            "watermark. Not with Full.",
             section=WINDOW,
         ),
         "window_end": Param(
@@ -58,7 +58,7 @@ def params_of(tenant: Tenant) -> dict[str, Any]:
             type=["null", "string"],
             format="date-time",
             title="Modified before (excluded)",
-            description="Empty, or in the future: until now.",
+            description="Empty or in the future: until now.",
             section=WINDOW,
         ),
         "checkpoint_pages": Param(
@@ -67,8 +67,8 @@ def params_of(tenant: Tenant) -> dict[str, Any]:
             minimum=1,
             maximum=1000,
             title="Pages between checkpoints",
-            description="How many pages of 100 deals a kill costs at most; half of them are loaded "
-            "and committed together. The tenant's setting is filled in.",
+            description="At most this many pages (100 records each) are read again after a crash; "
+            "half as many are committed together. The tenant's setting is filled in.",
             section=TUNING,
         ),
     }

@@ -10,9 +10,9 @@
     │   ├── HubSpotUnavailableError, RateLimitedError, WarehouseUnavailableError,
     │   ├── TenantBusyError, LoadError, TaskTimeoutError, ScanKilledError,
     │   ├── OutdatedAttemptError
-    │   └── ComeBackLaterError      when is known: the task sleeps until then, without a retry
+    │   └── ComeBackLaterError      until a known time: the task is rescheduled, without a retry
     │       └── DailyLimitError, PortalMigratingError
-    ├── ContractError     HubSpot answered something we do not understand: a developer must look
+    ├── ContractError     HubSpot's answer contradicts its documentation: a developer must act
     ├── QualityError      the data is loaded but a blocking check failed: never retried
     └── DeadlineMissedError, AlertNotDeliveredError     never raised by a task: alerts only
 
@@ -45,6 +45,8 @@ class HubSpotDealsError(Exception):
 
     #: The heading in docs/runbook.md, as its anchor.
     runbook_heading = "scan-failed"
+    #: What to do in general, for the runbook's table; `remedy` says it for one case.
+    action = "Read the log."
 
     def __init__(self, what: str, *, tenant_id: str | None = None, remedy: str = "") -> None:
         what, remedy = without_secrets(what), without_secrets(remedy)
@@ -72,29 +74,35 @@ def _rebuild(
 class ConfigError(HubSpotDealsError):
     """A person must change a setting, a token or a permission."""
 
+    action = "Correct the connection, then clear the task."
+
 
 class TenantsFileError(ConfigError):
-    """The tenants file, or one entry of it, can't be used."""
+    """The tenants file, or an entry of it, is invalid."""
 
     runbook_heading = "tenants-file"
+    action = "Correct the file; Airflow reads it again."
 
 
 class TenantCommandError(ConfigError):
     """`python -m include.tenants` can't do what it was asked for."""
 
     runbook_heading = "tenant-command"
+    action = "Run the command again."
 
 
 class ScanRequestError(ConfigError):
-    """What a run was asked for (mode, window) makes no sense."""
+    """The run's params (mode, window) contradict each other."""
 
     runbook_heading = "scan-request"
+    action = "Trigger a new run."
 
 
 class ScanCancelledError(ConfigError):
-    """A person has cancelled the scan; its row takes nothing more from its tasks."""
+    """A person cancelled the scan; its tasks can write no more."""
 
     runbook_heading = "scan-cancelled"
+    action = "None, or start another scan."
 
     def __init__(self, *, tenant_id: str | None = None) -> None:
         super().__init__(
@@ -105,13 +113,13 @@ class ScanCancelledError(ConfigError):
 
 
 class TokenMissingError(ConfigError):
-    """There is no token for this tenant."""
+    """The tenant has no token."""
 
     runbook_heading = "token-missing"
 
 
 class TokenMalformedError(ConfigError):
-    """The token holds a character that no token has: something was pasted along with it."""
+    """The token contains a character that tokens never have."""
 
     runbook_heading = "token-malformed"
 
@@ -123,13 +131,17 @@ class TokenRejectedError(ConfigError):
 
 
 class AccessDeniedError(ConfigError):
-    """HubSpot answered 403 for another reason than a scope: the plan, a permission, a block."""
+    """HubSpot answered 403, and not because of a scope: plan, permission or block."""
 
     runbook_heading = "access-denied"
+    action = "Grant it in HubSpot, then clear the task."
 
 
 class ScopeMissingError(AccessDeniedError):
-    """The token is good but lacks a scope; ``scopes`` names the missing ones."""
+    """The token is valid but lacks a scope.
+
+    ``scopes``: the missing ones, as HubSpot names them.
+    """
 
     runbook_heading = "scope-missing"
 
@@ -144,31 +156,32 @@ class ScopeMissingError(AccessDeniedError):
 
 
 class OAuthAppError(ConfigError):
-    """HubSpot gives an OAuth app no access token, or the connection holds only part of the app."""
+    """HubSpot refuses an OAuth app an access token, or the connection lacks part of the app."""
 
     runbook_heading = "oauth-app"
 
 
 class CertificateRejectedError(ConfigError):
-    """The server that answers for HubSpot has no certificate for it."""
+    """The server's certificate can't be trusted."""
 
     runbook_heading = "certificate-rejected"
+    action = "Check the issuer, then clear the task."
 
 
 class PlainTextRefusedError(ConfigError):
-    """The token would go over a network unencrypted."""
+    """The token would be sent over a network unencrypted."""
 
     runbook_heading = "plain-text-refused"
 
 
 class PortalMismatchError(ConfigError):
-    """The token belongs to another HubSpot account than the one this tenant is bound to."""
+    """The token belongs to another HubSpot account than the tenant."""
 
     runbook_heading = "portal-mismatch"
 
 
 class WarehouseConfigError(ConfigError):
-    """The warehouse connection is missing, or PostgreSQL refuses what we are asked to do."""
+    """The warehouse connection is missing or wrong, or its role lacks a right."""
 
     runbook_heading = "warehouse-config"
 
@@ -176,26 +189,28 @@ class WarehouseConfigError(ConfigError):
 class TransientError(HubSpotDealsError):
     """Waiting helps; Airflow retries the task."""
 
+    action = "Wait for Airflow's retries."
+
 
 class HubSpotUnavailableError(TransientError):
-    """HubSpot could not be reached, or kept answering 5xx or garbage."""
+    """HubSpot can't be reached, or keeps answering 5xx or no JSON."""
 
     runbook_heading = "hubspot-unavailable"
 
 
 class RateLimitedError(TransientError):
-    """429s went on for longer than a scan is ready to wait."""
+    """HubSpot kept answering 429 for longer than a request may take."""
 
     runbook_heading = "rate-limited"
 
 
 class ComeBackLaterError(TransientError):
-    """It is known when there will be use in going on: at ``resume_at``, which may be a day away.
+    """HubSpot refuses requests until ``resume_at``, which may be a day away.
 
-    The task gives its worker slot back and comes again then. It uses up no retry.
+    The task frees its worker slot and is rescheduled. It uses up no retry.
     """
 
-    runbook_heading = "daily-limit"
+    action = "None: the task is rescheduled."
 
     def __init__(self, what: str, *, resume_at: datetime, tenant_id: str | None = None) -> None:
         self.resume_at = resume_at
@@ -208,33 +223,34 @@ class ComeBackLaterError(TransientError):
 
 
 class DailyLimitError(ComeBackLaterError):
-    """The account's daily API quota is used up, or what is left of it is for others."""
+    """The account's daily API quota, or the tenant's share of it, is used up."""
 
     runbook_heading = "daily-limit"
 
 
 class PortalMigratingError(ComeBackLaterError):
-    """477: the account is moving between data regions; HubSpot says when to ask again."""
+    """HubSpot answered 477: it is moving the account to another data region."""
 
     runbook_heading = "portal-migrating"
 
 
 class WarehouseUnavailableError(TransientError):
-    """PostgreSQL could not be reached, or closed the connection."""
+    """PostgreSQL can't be reached, or ended the session or a statement."""
 
     runbook_heading = "warehouse-unavailable"
 
 
 class TenantBusyError(TransientError):
-    """Another run of the same tenant holds its lock."""
+    """Another run holds the tenant."""
 
     runbook_heading = "tenant-busy"
 
 
 class OutdatedAttemptError(TransientError):
-    """This try was replaced: by a newer one, or by another scan once its lease had run out."""
+    """A newer try of the scan, or another scan, replaced this try."""
 
     runbook_heading = "outdated-attempt"
+    action = "None: the newer try continues."
 
     def __init__(self, *, tenant_id: str | None = None) -> None:
         super().__init__(
@@ -246,19 +262,19 @@ class OutdatedAttemptError(TransientError):
 
 
 class TaskTimeoutError(TransientError):
-    """Airflow ended the task: it ran longer than the tenant's `task_timeout_s`."""
+    """The task took longer than `task_timeout_s`, and Airflow ended it."""
 
     runbook_heading = "task-timeout"
 
 
 class LoadError(TransientError):
-    """dlt could not load a chunk; the chunk is loaded whole by a later try or not at all."""
+    """dlt could not load a chunk. A chunk is loaded completely or not at all."""
 
     runbook_heading = "load-failed"
 
 
 class ContractError(HubSpotDealsError):
-    """HubSpot answered something that its documentation does not allow.
+    """HubSpot's answer contradicts its documentation.
 
     ``status``: of the HTTP answer, where that is what was not allowed.
     """
@@ -266,27 +282,32 @@ class ContractError(HubSpotDealsError):
     status: int | None = None
 
     runbook_heading = "unexpected-answer"
+    action = "Check host and version; report it."
 
 
 class QualityError(HubSpotDealsError):
-    """A blocking data-quality check failed; the message holds the figures."""
+    """A blocking quality check failed; the message has the figures."""
 
     runbook_heading = "quality-check-failed"
+    action = "Follow the heading of the check."
 
 
 class ScanKilledError(TransientError):
-    """A scan's task ended without an error: its process was killed, or a person ended it."""
+    """A task ended without an error: it was killed, or a person marked it failed."""
 
     runbook_heading = "scan-killed"
+    action = "Clear the task."
 
 
 class DeadlineMissedError(HubSpotDealsError):
-    """A scan is not done by its tenant's `deadline_s`."""
+    """A scan took longer than the tenant's `deadline_s`; it continues."""
 
     runbook_heading = "deadline-missed"
+    action = "See what it waits for."
 
 
 class AlertNotDeliveredError(HubSpotDealsError):
-    """A channel did not take an alert; it is tried again with the tenant's next event."""
+    """A channel did not accept an alert; the tenant's next event sends it again."""
 
     runbook_heading = "alert-not-delivered"
+    action = "Correct the channel's connection."

@@ -1,17 +1,43 @@
 """Counters, timers and gauges, through Airflow's own metrics: StatsD or OpenTelemetry, or nowhere.
 
-Every name is listed in docs/metrics.md. Airflow's names are imported when the first one is sent:
-nothing here costs a DAG file, or a script without Airflow, anything.
+Airflow is imported when the first value is sent, so DAG files don't pay for it.
 """
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import Final, NamedTuple
 
 from include.errors import ComeBackLaterError, ConfigError, ContractError, QualityError
 from include.scan import Scan
 
 PREFIX: Final = "hubspot_deals."
+
+
+class Metric(NamedTuple):
+    kind: str
+    unit: str
+    tags: tuple[str, ...]
+    meaning: str
+
+
+_SCAN: Final = ("tenant", "mode")
+_OBJECT: Final = (*_SCAN, "object")
+METRICS: Final = {
+    "records_received": Metric("counter", "records", _OBJECT, "Records that HubSpot sent."),
+    "records_written": Metric("counter", "rows", _OBJECT, "Rows that were new or changed."),
+    "checkpoints": Metric("counter", "checkpoints", _OBJECT, "Checkpoints."),
+    "requests": Metric("counter", "requests", _SCAN, "Requests to HubSpot, of failed tries too."),
+    "requests_throttled": Metric("counter", "requests", _SCAN, "Requests answered with 429."),
+    "quality_failed": Metric("counter", "checks", _SCAN, "Blocking quality checks that failed."),
+    "quality_warned": Metric("counter", "checks", _SCAN, "Quality checks that warned."),
+    "scans_succeeded": Metric("counter", "scans", _SCAN, "Scans that passed their checks."),
+    "scans_failed": Metric("counter", "scans", _SCAN, "Tasks that failed for the last time."),
+    "scans_retried": Metric("counter", "tries", _SCAN, "Tasks that failed and will be retried."),
+    "scans_waiting": Metric("counter", "times", _SCAN, "Tasks rescheduled to wait for HubSpot."),
+    "scan_duration": Metric("timer", "ms", _SCAN, "From the first task's start, waits included."),
+    "freshness_s": Metric("gauge", "s", ("tenant",), "Age of the deals when a scan succeeded."),
+    "deals_live": Metric("gauge", "deals", ("tenant",), "Live deals; not sent by windows."),
+}
 
 
 def count(name: str, by: int, **tags: str) -> None:

@@ -50,33 +50,32 @@ def get_provider_info() -> dict[str, Any]:
 _FIELDS: Final = {
     "client_id": {
         "label": "OAuth app: client id",
-        "description": "Only without a token, and then all three of the OAuth app.",
+        "description": "Client id of an OAuth app. Needs all three, and no token.",
         "schema": {"type": ["string", "null"]},
     },
     "client_secret": {
         "label": "OAuth app: client secret",
+        "description": "Client secret of the OAuth app.",
         "schema": {"type": ["string", "null"], "format": "password"},
     },
     "refresh_token": {
         "label": "OAuth app: refresh token",
-        "description": "What the app got when it was installed in the account.",
+        "description": "Refresh token from the installation in the account.",
         "schema": {"type": ["string", "null"], "format": "password"},
     },
     "requests_per_10_s": {
         "label": "Requests in 10 s, at most",
-        "description": "Empty: as many as HubSpot allows. Set it if other integrations use the "
-        "same app.",
+        "description": "Upper limit, for apps shared with other integrations. Empty: HubSpot's.",
         "schema": {"type": ["integer", "null"], "minimum": 1},
     },
     "rate_limit_share": {
         "label": "Share of the rate limit",
-        "description": "Above 0, and 1 at most; empty: 1. The rest is left to other integrations "
-        "with the same app.",
+        "description": "Share of the app's limit that scans use. Empty: 1.",
         "schema": {"type": ["number", "null"], "exclusiveMinimum": 0, "maximum": 1},
     },
     "api_version": {
         "label": "API version",
-        "description": "Empty: 2026-03.",
+        "description": "Version in the API's paths. Empty: 2026-03.",
         "schema": {
             "type": ["string", "null"],
             "pattern": r"^(v3|20\d\d-0[39])?$",

@@ -51,7 +51,7 @@ RULES = (
                    then 0 else 1 end
         """,
         severity=Severity.WARN,
-        why="a portal without a single deal is rare; a token of the wrong account is not",
+        why="an account without deals is rare; a token of the wrong account is not",
         needs_rows=False,
     ),
     Rule(
@@ -90,7 +90,7 @@ RULES = (
                 end is not true
         """,
         severity=Severity.BLOCK,
-        why="every record HubSpot sent must be a row with exactly the content that was sent",
+        why="every record that HubSpot sent must be a row with the same content",
         needs_rows=False,
     ),
     Rule(
@@ -99,7 +99,7 @@ RULES = (
             select sum(unexplained) from {scan_objects} where scan_id = %(scan_id)s
         """,
         severity=Severity.BLOCK,
-        why="the portal and the warehouse must have the same live records",
+        why="HubSpot and PostgreSQL must have the same live records",
         needs_rows=False,
         applies="""
             exists (
@@ -114,7 +114,7 @@ RULES = (
             where scan_id = %(scan_id)s and vanished > 100 and vanished > warehouse_live
         """,
         severity=Severity.BLOCK,
-        why="a token that suddenly sees less must not empty every report unseen",
+        why="a token that suddenly sees fewer records must not empty reports unnoticed",
         needs_rows=False,
     ),
     Rule(
@@ -123,7 +123,7 @@ RULES = (
             select jsonb_array_length(warnings) from {scans} where scan_id = %(scan_id)s
         """,
         severity=Severity.WARN,
-        why="what could not be read stays as it was; the scan's `warnings` say what and why",
+        why="what could not be read stays as it was; the scan's `warnings` name it",
         needs_rows=False,
     ),
     Rule(
@@ -133,7 +133,7 @@ RULES = (
             where _scan_id = %(scan_id)s and (_tenant_id is null or deal_id is null)
         """,
         severity=Severity.BLOCK,
-        why="a row without its key can't be updated, only doubled",
+        why="a row without a key would be inserted again instead of updated",
     ),
     Rule(
         name="keys_unique",
@@ -143,7 +143,7 @@ RULES = (
             group by deal_id having count(*) > 1
         """,
         severity=Severity.BLOCK,
-        why="a doubled deal doubles the revenue in every sum",
+        why="a duplicate deal counts twice in every sum",
     ),
     Rule(
         name="rows_carry_this_tenant",
@@ -152,7 +152,7 @@ RULES = (
             where _scan_id = %(scan_id)s and _tenant_id is distinct from %(tenant_id)s
         """,
         severity=Severity.BLOCK,
-        why="a row of this scan under another tenant is shown to that tenant",
+        why="a row under another tenant's id is visible to that tenant",
     ),
     Rule(
         name="properties_belong_to_their_deal",
@@ -163,7 +163,7 @@ RULES = (
             where {of_this_scan} and properties ->> 'hs_object_id' <> deal_id::text
         """,
         severity=Severity.BLOCK,
-        why="properties of one deal under the id of another are worse than none",
+        why="a row must not have the properties of another deal",
     ),
     Rule(
         name="records_came_with_properties",
@@ -180,7 +180,7 @@ RULES = (
               and properties ->> 'hs_object_id' is null
         """,
         severity=Severity.WARN,
-        why="HubSpot sends at least the property hs_object_id with every record",
+        why="HubSpot sends at least hs_object_id with every record",
         needs_rows=False,
     ),
     Rule(
@@ -191,7 +191,7 @@ RULES = (
             where {of_this_scan} and updated_at > _extracted_at + interval '1 day'
         """,
         severity=Severity.BLOCK,
-        why="a modification time ahead of the clock hides later changes from incremental scans",
+        why="a modification time in the future hides later changes from incremental scans",
     ),
     Rule(
         name="modified_not_before_created",
@@ -202,7 +202,7 @@ RULES = (
             where {of_this_scan} and updated_at < created_at
         """,
         severity=Severity.WARN,
-        why="HubSpot sets both itself; a wrong order points to a damaged record",
+        why="HubSpot sets both; a wrong order suggests a damaged record",
     ),
     Rule(
         name="timestamps_present",
@@ -220,7 +220,7 @@ RULES = (
             where {of_this_scan} and archived and archived_at is null
         """,
         severity=Severity.WARN,
-        why="without it, the day on which the deal left the pipeline is unknown",
+        why="without it, the day when the deal was archived is unknown",
     ),
     Rule(
         name="stages_known_to_the_portal",
@@ -250,7 +250,7 @@ RULES = (
             )
         """,
         severity=Severity.WARN,
-        why="a deal in a deleted stage falls out of every report by stage",
+        why="a deal in a deleted stage is missing from reports by stage",
     ),
     Rule(
         name="values_fit_their_columns",
@@ -274,8 +274,7 @@ RULES = (
             or (select misfits <> '{{}}' from {scans} where scan_id = %(scan_id)s)
         """,
         severity=Severity.WARN,
-        why="a value that does not fit is NULL in its column (and untouched in properties); "
-        "the scan's `misfits` name the columns",
+        why="a value that does not fit is NULL in its column; the scan's `misfits` count them",
         needs_rows=False,
     ),
 )

@@ -104,11 +104,18 @@ def near_miss(key: str, known: Iterable[str]) -> str:
 class OtherObject(_Model):
     """Another CRM object than deals that a tenant wants: contacts, a custom object …"""
 
-    #: HubSpot's id or full name of the type; the standard objects need none.
-    object_type: ObjectType | None = None
-    properties: Literal["all"] | tuple[PropertyName, ...] = "all"
-    associations: tuple[ObjectType, ...] = ()
-    property_history: Literal["all"] | tuple[PropertyName, ...] = ()
+    object_type: ObjectType | None = Field(
+        None, description="HubSpot's id (`2-1234567`) or full name of a custom object's type."
+    )
+    properties: Literal["all"] | tuple[PropertyName, ...] = Field(
+        "all", description="`all`, or HubSpot's internal names of the properties to load."
+    )
+    associations: tuple[ObjectType, ...] = Field(
+        (), description="Object types whose associations with this object are loaded."
+    )
+    property_history: Literal["all"] | tuple[PropertyName, ...] = Field(
+        (), description="Properties whose earlier values are loaded, or `all`."
+    )
 
 
 _WITH_THEIR_RECORDS = {"associations": ["deals", "contacts", "companies", "tickets"]}
@@ -136,24 +143,24 @@ class Objects(_Model):
     model_config = ConfigDict(extra="allow")
     __pydantic_extra__: dict[str, OtherObject]
 
-    #: Loads what sales teams look at besides deals, as far as no other key says otherwise.
-    preset: Literal["sales"] | None = None
-    #: Pipelines and their stages.
-    deal_pipelines: bool = True
-    owners: bool = True
-    #: Users, teams and roles. "if_allowed": where the token may read them, else without a warning.
-    users: Literal[True, False, "if_allowed"] = "if_allowed"
-    #: The definitions of properties, of deals and of every other object that is loaded.
-    deal_properties: bool = True
-    deal_associations: Literal[False] | tuple[ObjectType, ...] = (
-        "companies",
-        "contacts",
-        "line_items",
-        "tickets",
+    preset: Literal["sales"] | None = Field(
+        None, description="Loads the objects of the preset; other keys override it."
     )
-    deal_property_history: Literal[False, "all"] | tuple[PropertyName, ...] = (
-        "dealstage",
-        "amount",
+    deal_pipelines: bool = Field(True, description="Pipelines and stages of deals.")
+    owners: bool = Field(True, description="Owners of records; scope `crm.objects.owners.read`.")
+    users: Literal[True, False, "if_allowed"] = Field(
+        "if_allowed",
+        description="Users, teams and roles. `if_allowed`: no warning if a scope is missing.",
+    )
+    deal_properties: bool = Field(
+        True, description="Definitions of properties, of all objects; the views need them."
+    )
+    deal_associations: Literal[False] | tuple[ObjectType, ...] = Field(
+        ("companies", "contacts", "line_items", "tickets"),
+        description="Object types whose associations with deals are loaded.",
+    )
+    deal_property_history: Literal[False, "all"] | tuple[PropertyName, ...] = Field(
+        ("dealstage", "amount"), description="Properties of deals whose earlier values are loaded."
     )
 
     @validates_whole(mode="before")
@@ -227,30 +234,32 @@ ChannelKind = Literal["smtp", "slack", "webhook", "apprise"]
 class SmtpChannel(_Model):
     """Mail, by Airflow's SMTP provider."""
 
-    to: Annotated[tuple[Address, ...], Field(min_length=1)]
-    connection: ConnectionId = "smtp_default"
-    #: None: the connection's `from_email`.
-    sender: Address | None = Field(default=None, alias="from")
+    to: tuple[Address, ...] = Field(min_length=1, description="Recipients.")
+    connection: ConnectionId = Field("smtp_default", description="Of type `smtp`.")
+    sender: Address | None = Field(
+        None, alias="from", description="The sender; `null`: the connection's `from_email`."
+    )
 
 
 class SlackChannel(_Model):
     """A Slack incoming webhook."""
 
-    connection: ConnectionId = "slack_default"
+    connection: ConnectionId = Field("slack_default", description="Of type `slackwebhook`.")
 
 
 class WebhookChannel(_Model):
     """A POST of JSON to whatever the HTTP connection names."""
 
-    connection: ConnectionId = "http_default"
-    #: Path below the connection's host.
-    endpoint: Annotated[str, StringConstraints(pattern=r"^[^\s@]{1,500}$")] | None = None
+    connection: ConnectionId = Field("http_default", description="Of type `http`.")
+    endpoint: Annotated[str, StringConstraints(pattern=r"^[^\s@]{1,500}$")] | None = Field(
+        None, description="Path below the connection's host. Logs show it: no place for secrets."
+    )
 
 
 class AppriseChannel(_Model):
     """Everything that Apprise knows to reach."""
 
-    connection: ConnectionId = "apprise_default"
+    connection: ConnectionId = Field("apprise_default", description="Of type `apprise`.")
 
 
 class Channel(_Model):
@@ -295,11 +304,17 @@ class Channel(_Model):
 class AlertSettings(_Model):
     """Which alerts are sent for a tenant, and through which channels."""
 
-    on: tuple[AlertKind, ...] = ("failure", "quality", "deadline", "quota", "recovery")
-    #: None: no alert is sent; incidents are recorded all the same.
-    channels: tuple[Channel, ...] = ()
-    #: A tenant that keeps failing for the same reason is alerted again after so many seconds.
-    repeat_after_s: Annotated[int, Field(ge=60, le=31_536_000)] = 86_400
+    on: tuple[AlertKind, ...] = Field(
+        ("failure", "quality", "deadline", "quota", "recovery"),
+        description="Events that are sent. Incidents are recorded in any case.",
+    )
+    channels: tuple[Channel, ...] = Field((), description="Where to send; `[]`: nowhere.")
+    repeat_after_s: int = Field(
+        86_400,
+        ge=60,
+        le=31_536_000,
+        description="Seconds after which an incident that is still open is sent again.",
+    )
 
 
 #: Ids become part of DAG ids, connection ids and (environment) variable names: a strict slug.
@@ -317,50 +332,89 @@ OWNER_LINK_PATTERN = r"mailto:[^\s@/]+@[^\s@/]+|https://[^\s/@]+(/\S*)?"
 class Tenant(_Model):
     """One HubSpot account and how it is scanned. Every key but `id` has a default."""
 
-    id: Annotated[str, StringConstraints(pattern=TENANT_ID_PATTERN)]
-    #: Cron expression, or null for "only when triggered". `H` is the tenant's own value when the
-    #: entry is read; here it is a plain expression.
-    schedule: Annotated[str | None, Field(validate_default=True)] = "H 3 * * *"
-    #: IANA name; the schedule is read in it.
-    timezone: str = "UTC"
-    #: false: no DAG is generated; rows already loaded stay.
-    enabled: bool = True
-    #: HubSpot account id; binds the tenant before its first scan does.
-    portal_id: Annotated[int, Field(gt=0)] | None = None
-    #: Pages (of 100 deals) that a kill costs at most; half of them are loaded together.
-    checkpoint_pages: Annotated[int, Field(ge=1, le=1000)] = 100
-    #: "all" properties of the portal, or just these besides the standard ones.
-    properties: Literal["all"] | tuple[PropertyName, ...] = "all"
-    #: When a scan is due that reads everything again (cron), or null: only the first one does.
-    full_scan_schedule: Annotated[str | None, Field(validate_default=True)] = "H 0 * * H"
-    #: How late HubSpot's search may be; each scan reads again what changed in the last so many s.
-    search_lag_s: Annotated[int, Field(ge=0, le=86_400)] = 3_600
-    #: Pipelines, owners, definitions and associations that were read less than so many seconds ago
-    #: are not read again, unless a full scan was asked for.
-    refresh_after_s: Annotated[int, Field(ge=0, le=604_800)] = 3_600
-    #: Of the account's daily API quota: once all but the rest is used up, by whomever, scans wait.
-    daily_quota_share: Annotated[float, Field(gt=0, le=1)] = 0.9
-    #: What is loaded besides deals.
-    objects: Objects = Objects.model_validate({})
-    #: Also show the rows as the tables that Fivetran's HubSpot connector writes, in a schema of
-    #: their own.
-    fivetran_views: bool = False
-    #: Tries after the first, for errors that waiting can heal.
-    retries: Annotated[int, Field(ge=0, le=20)] = 3
-    #: After so many seconds Airflow ends a task of the tenant; the next try goes on where it was.
-    task_timeout_s: Annotated[int, Field(ge=60, le=2_592_000)] = 86_400
-    #: Airflow's pool that its tasks take their slots from.
-    pool: Annotated[str, StringConstraints(pattern=POOL_PATTERN)] = DEFAULT_POOL
-    #: Of two tasks that wait for a slot the one with the higher priority gets it.
-    priority: Annotated[int, Field(ge=1, le=1000)] = 1
-    #: After so many seconds in the queue and at work a scan is late, and that is an event.
-    deadline_s: Annotated[int, Field(ge=1, le=2_592_000)] | None = None
-    #: Who gets alerts when something goes wrong, and when it is over.
-    alerts: AlertSettings = AlertSettings()
-    #: Shown as the DAG's owner in the Airflow UI.
-    owner: Annotated[str, StringConstraints(min_length=1, max_length=100)] = "hubspot-deals"
-    #: Where a click on the owner leads: mailto:… or https://…
-    owner_link: Annotated[str, StringConstraints(max_length=500)] | None = None
+    id: Annotated[str, StringConstraints(pattern=TENANT_ID_PATTERN)] = Field(
+        description="Names the DAG, the connection and the tenant's rows. Never change it."
+    )
+    schedule: str | None = Field(
+        "H 3 * * *",
+        validate_default=True,
+        description="Cron expression of the runs; `H` is a fixed value that differs from tenant "
+        "to tenant. `null`: only when triggered.",
+    )
+    timezone: str = Field("UTC", description="IANA time zone of both schedules.")
+    enabled: bool = Field(True, description="`false`: no DAG; rows stay.")
+    portal_id: int | None = Field(
+        None, gt=0, description="HubSpot account that the token must belong to."
+    )
+    checkpoint_pages: int = Field(
+        100,
+        ge=1,
+        le=1000,
+        description="At most this many pages (of 100 records) are read again after a crash. Larger "
+        "values need more memory.",
+    )
+    properties: Literal["all"] | tuple[PropertyName, ...] = Field(
+        "all", description="Properties of deals to load besides the standard ones."
+    )
+    full_scan_schedule: str | None = Field(
+        "H 0 * * H",
+        validate_default=True,
+        description="Cron expression: the first run after such a moment reads everything. `null`: "
+        "only the first scan does.",
+    )
+    search_lag_s: int = Field(
+        3_600,
+        ge=0,
+        le=86_400,
+        description="How late HubSpot's search may show a change: scans read that far back again.",
+    )
+    refresh_after_s: int = Field(
+        3_600,
+        ge=0,
+        le=604_800,
+        description="Pipelines, owners, users, definitions and associations younger than this are "
+        "not read again, except by a requested full scan. At most `search_lag_s`.",
+    )
+    daily_quota_share: float = Field(
+        0.9,
+        gt=0,
+        le=1,
+        description="Share of the account's daily requests after which scans wait until tomorrow.",
+    )
+    objects: Objects = Field(
+        Objects.model_validate({}), description="What is loaded besides deals."
+    )
+    fivetran_views: bool = Field(
+        False, description="Also build views with the tables of Fivetran's HubSpot connector."
+    )
+    retries: int = Field(3, ge=0, le=20, description="Airflow's retries after transient errors.")
+    task_timeout_s: int = Field(
+        86_400, ge=60, le=2_592_000, description="Airflow ends a task that takes longer."
+    )
+    pool: Annotated[str, StringConstraints(pattern=POOL_PATTERN)] = Field(
+        DEFAULT_POOL, description="Airflow pool of the tasks."
+    )
+    priority: int = Field(
+        1,
+        ge=1,
+        le=1000,
+        description="Of two waiting tasks, the one with the higher priority starts first.",
+    )
+    deadline_s: int | None = Field(
+        None,
+        ge=1,
+        le=2_592_000,
+        description="Seconds after queueing when an unfinished scan raises the alert `deadline`.",
+    )
+    alerts: AlertSettings = Field(
+        AlertSettings.model_validate({}), description="Which alerts are sent, and where."
+    )
+    owner: Annotated[str, StringConstraints(min_length=1, max_length=100)] = Field(
+        "hubspot-deals", description="The DAG's owner in the Airflow UI."
+    )
+    owner_link: Annotated[str, StringConstraints(max_length=500)] | None = Field(
+        None, description="Where the owner links to: `mailto:<address>` or `https://<page>`."
+    )
 
     @validates("schedule", "full_scan_schedule")
     @classmethod

@@ -107,7 +107,7 @@ class Health(BaseModel):
     status: Literal["ok"] = "ok"
 
 
-@router.get("/health", summary="The API server answers")
+@router.get("/health", summary="Liveness of the API server, without a login")
 async def health() -> Health:
     return Health()
 

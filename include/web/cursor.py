@@ -2,8 +2,9 @@
 
 import base64
 import hashlib
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
+from fastapi import Query
 from pydantic import TypeAdapter
 
 from include.web.problems import Code, Problem
@@ -11,6 +12,11 @@ from include.web.problems import Code, Problem
 _CHECK_BYTES = 9
 _MAX_LENGTH = 2_000
 _ANYTHING = TypeAdapter[Any](Any)
+Limit = Annotated[int, Query(ge=1, le=1000, description="Results per page.")]
+Cursor = Annotated[
+    str | None,
+    Query(max_length=_MAX_LENGTH, description="`next_cursor` of the previous page."),
+]
 T = TypeVar("T")
 _ANY = TypeAdapter[object](object)
 

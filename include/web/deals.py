@@ -17,7 +17,7 @@ from pydantic import Field, TypeAdapter
 from include.warehouse.connection import Warehouse
 from include.web import models
 from include.web.access import User, not_found
-from include.web.cursor import cursor_of, position_of
+from include.web.cursor import Cursor, Limit, cursor_of, position_of
 from include.web.problems import Code, answers, refuse_unknown_parameters
 from include.web.scans import ScanId, found_scan
 from include.web.warehouse import (
@@ -107,10 +107,10 @@ def read_deals(
     warehouse: CurrentWarehouse,
     streamed: StreamedWarehouse,
     scan_id: ScanId,
-    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
-    cursor: Annotated[str | None, Query(max_length=2000)] = None,
+    limit: Limit = 100,
+    cursor: Cursor = None,
     format: Annotated[
-        Literal["json", "ndjson"] | None, Query(description="Wins over the header Accept.")
+        Literal["json", "ndjson"] | None, Query(description="Overrides the header Accept.")
     ] = None,
 ) -> Response:
     scan, _ = found_scan(user, warehouse, scan_id)
@@ -190,8 +190,8 @@ def read_checked_records(
     warehouse: CurrentWarehouse,
     scan_id: ScanId,
     check: Annotated[str, Path(max_length=100, description="Its name, as in the scan.")],
-    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
-    cursor: Annotated[str | None, Query(max_length=2000)] = None,
+    limit: Limit = 100,
+    cursor: Cursor = None,
     format: Annotated[Literal["json", "csv"], Query()] = "json",
 ) -> Response:
     scan, _ = found_scan(user, warehouse, scan_id)

@@ -45,7 +45,8 @@ def pages() -> dict[str, Path]:
 def rendered(name: str) -> str:
     """Return a page as HTML. Its headings have GitHub's anchors; HTML in the text is escaped."""
     markdown = MarkdownIt("commonmark", {"html": False}).enable("table")
-    tokens = markdown.parse(pages()[name].read_text())
+    # the marks of `make reference`
+    tokens = markdown.parse(re.sub("<!--.*?-->\n", "", pages()[name].read_text()))
     for token, inline in pairwise(tokens):
         if token.type == "heading_open":
             token.attrSet("id", anchor(inline.content))

@@ -356,23 +356,23 @@ class StartScan(BaseModel):
         },
     )
 
-    tenant: TenantId
-    mode: Mode = "auto"
+    tenant: TenantId = Field(description="The tenant's id.")
+    mode: Mode = Field("auto", description="What is due, what changed, or everything.")
     rewrite_rows: Annotated[bool, Field(strict=True)] = Field(
         False,
-        description="Write every row again, although its content is the same. The scan is full.",
+        description="Write unchanged rows too. The scan is full.",
     )
     window_start: AwareDatetime | None = Field(
-        None, description="Read what was modified from here on. Not with mode full."
+        None, description="Read only what was modified from then on. Not with `full`."
     )
     window_end: AwareDatetime | None = Field(
-        None, description="Read what was modified before this; null: until now."
+        None, description="Read only what was modified before; `null`: until now."
     )
     checkpoint_pages: Annotated[int, Field(strict=True, ge=1, le=1000)] | None = Field(
-        None, description="null: the tenant's setting."
+        None, description="`null`: the tenant's setting."
     )
     force: Annotated[bool, Field(strict=True)] = Field(
-        False, description="Queue it even though a scan of the tenant is running or queued."
+        False, description="Queue it although a scan of the tenant is running or queued."
     )
 
 

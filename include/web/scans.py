@@ -40,7 +40,7 @@ from include.web.airflow import (
     run_facts,
     trigger_run,
 )
-from include.web.cursor import cursor_of, position_of
+from include.web.cursor import Cursor, Limit, cursor_of, position_of
 from include.web.help import headings
 from include.web.page import airflow_root
 from include.web.problems import Code, Problem, answers, signed_in_router
@@ -167,16 +167,16 @@ ScanId = Annotated[str, Path(pattern=models.SCAN_ID_PATTERN, description="A UUID
 
 @router.get(
     "/scans",
-    summary="Scans that you may see, the newest first",
+    summary="Scans that you may see, newest first",
     responses=answers(Code.INVALID_CURSOR, Code.NOT_FOUND),
 )
 def read_scans(
     user: User,
     warehouse: CurrentWarehouse,
-    tenant: Annotated[models.TenantId | None, Query(description="Only of this one.")] = None,
-    state: Annotated[models.ScanState | None, Query(description="Only these.")] = None,
-    limit: Annotated[int, Query(ge=1, le=1000)] = 50,
-    cursor: Annotated[str | None, Query(max_length=2000)] = None,
+    tenant: Annotated[models.TenantId | None, Query(description="Only this tenant's.")] = None,
+    state: Annotated[models.ScanState | None, Query(description="Only this state.")] = None,
+    limit: Limit = 50,
+    cursor: Cursor = None,
 ) -> models.ScanList:
     visible = visible_dag_ids(user)
     known = tenants_by_id().get(tenant or "")
@@ -248,7 +248,11 @@ def queued_scan(run: ActiveRun, tenant_id: str) -> Scan:
     )
 
 
-@router.get("/scans/{scan_id}", summary="One scan", responses=answers(Code.NOT_FOUND))
+@router.get(
+    "/scans/{scan_id}",
+    summary="One scan: progress, objects, quality, error",
+    responses=answers(Code.NOT_FOUND),
+)
 def read_scan(
     request: Request, user: User, warehouse: CurrentWarehouse, scan_id: ScanId
 ) -> models.ScanDetail:
@@ -430,7 +434,7 @@ def _require_idle(tenant: Tenant) -> None:
 @router.post(
     "/scans/{scan_id}/cancel",
     status_code=202,
-    summary="End a scan",
+    summary="Cancel a scan",
     dependencies=[SameOrigin],
     responses=answers(*_OF_CHANGES, Code.SCAN_FINISHED),
 )
@@ -452,7 +456,7 @@ async def cancel_scan(
 @router.post(
     "/scans/{scan_id}/retry",
     status_code=202,
-    summary="Run the failed task of a scan again",
+    summary="Clear the failed task of a scan, so that Airflow runs it again",
     dependencies=[SameOrigin],
     responses=answers(*_OF_CHANGES, Code.SCAN_NOT_FAILED),
 )

@@ -17,7 +17,7 @@ from include.warehouse.tenant_views.plan import object_views, tenant_schema
 from include.web import models
 from include.web.access import User, known_tenant, tenants_by_id, visible_dag_ids
 from include.web.airflow import ActiveRun, Dag, active_runs, dags, mark_orphaned_scans_failed
-from include.web.cursor import InvalidCursorError, cursor_of, position_of
+from include.web.cursor import Cursor, InvalidCursorError, Limit, cursor_of, position_of
 from include.web.problems import Code, answers, signed_in_router
 from include.web.scans import COMPUTED, OF_DEALS, SUMMARY
 from include.web.warehouse import CurrentWarehouse, T, WarehouseEmptyError, columns, fetch
@@ -137,13 +137,13 @@ _SORTED_BY: Mapping[str, Callable[[models.Tenant], Any]] = {
 def list_tenants(
     user: User,
     warehouse: CurrentWarehouse,
-    search: Annotated[str, Query(max_length=100, description="A part of the id.")] = "",
-    state: Annotated[models.TenantState | None, Query(description="Only these.")] = None,
+    search: Annotated[str, Query(max_length=100, description="Part of the id.")] = "",
+    state: Annotated[models.TenantState | None, Query(description="Only this state.")] = None,
     sort: Annotated[
-        models.TenantOrder, Query(description="`-` reverses it. What is not known comes last.")
+        models.TenantOrder, Query(description="`-` reverses the order; unknown values come last.")
     ] = "id",
-    limit: Annotated[int, Query(ge=1, le=1000)] = 50,
-    cursor: Annotated[str | None, Query(max_length=2000)] = None,
+    limit: Limit = 50,
+    cursor: Cursor = None,
 ) -> models.TenantList:
     visible = visible_dag_ids(user)
     part = search.strip().lower()

@@ -3,7 +3,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from include.warehouse.connection import Warehouse
-from include.web.scans import find_scan, known_scans, list_scans
+from include.web.scans import find_scan, heading_of, known_scans, list_scans
 from include.web.warehouse import WarehouseEmptyError, WarehouseNotReadyError
 from tests.support.scans import query
 from tests.support.status_rows import add_check, add_object, add_scan, run_of
@@ -144,3 +144,14 @@ def test_a_schema_that_is_too_old_says_so(warehouse: Warehouse) -> None:
         find_scan(warehouse, run_of("acme", 1)[0])
 
     assert not isinstance(raised.value, WarehouseEmptyError)
+
+
+@pytest.mark.parametrize(
+    ("check", "heading"),
+    [
+        pytest.param("deals_present", "deals_present", id="one of ours"),
+        pytest.param("deals_have_an_owner", "quality-check-failed", id="one that a team added"),
+    ],
+)
+def test_a_check_leads_to_its_heading_or_that_of_all_checks(check: str, heading: str) -> None:
+    assert heading_of(check) == heading

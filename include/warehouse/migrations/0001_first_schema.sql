@@ -10,9 +10,9 @@ create table {schema}.tenants (
     bound_at timestamptz not null default now(),
     bound_by_scan_id text not null
 );
-comment on table {schema}.tenants is 'Which HubSpot account each tenant is bound to.';
-comment on column {schema}.tenants.portal_id is 'HubSpot''s id of the account (portal).';
-comment on column {schema}.tenants.bound_by_scan_id is 'The tenant''s first successful scan.';
+comment on table {schema}.tenants is 'The HubSpot account that each tenant is bound to.';
+comment on column {schema}.tenants.portal_id is 'HubSpot''s account id.';
+comment on column {schema}.tenants.bound_by_scan_id is 'First successful scan.';
 
 create table {schema}.scans (
     scan_id text primary key,
@@ -50,56 +50,44 @@ create table {schema}.scans (
     remedy text
 );
 comment on table {schema}.scans is
-    'One row for each run of a tenant''s DAG. The counts cover all tries since the extraction began, up to the last checkpoint. A row in state `extracting` without a running task belongs to a killed process: the next try takes it over, and after the last one the DAG''s callback sets it to `failed`.';
-comment on column {schema}.scans.scan_id is
-    'UUID made from DAG id and run id: the same for every try and after a clear.';
+    'One row per run of a tenant''s DAG. Counts cover all tries, up to the last checkpoint. A row that a killed process left in state `extracting` is taken over by the next try, or set to `failed` after the last one.';
+comment on column {schema}.scans.scan_id is 'UUID derived from DAG id and run id.';
 comment on column {schema}.scans.run_id is 'Airflow''s run id.';
 comment on column {schema}.scans.attempt is
-    'Number of the newest try. `validate_token` and `extract_deals` raise it when they start, so it is 2 after a run without retries. Writes of earlier tries are refused.';
-comment on column {schema}.scans.mode is
-    'What was asked for: `auto`, `incremental` or `full`. `scan_objects.mode` has what was done.';
-comment on column {schema}.scans.window_start is
-    'The window that was asked for, by params or a backfill.';
+    'Number of the newest try; `validate_token` and `extract_deals` each increment it. Earlier tries can''t write.';
+comment on column {schema}.scans.mode is 'As requested: `auto`, `incremental` or `full`.';
+comment on column {schema}.scans.window_start is 'Requested window.';
 comment on column {schema}.scans.state is
-    '`validating`, `extracting`, `checking`, `waiting` (for HubSpot), `succeeded`, `failed`, or `cancelled` by a person.';
-comment on column {schema}.scans.portal_id is
-    'The HubSpot account; set just before the first row is written.';
-comment on column {schema}.scans.pages is
-    'Pages and batches of records received, of all objects, empty ones included.';
-comment on column {schema}.scans.requests is
-    'Requests that `extract_deals` sent to HubSpot, failed ones included.';
-comment on column {schema}.scans.throttled is 'How many requests were answered with HTTP 429.';
+    '`validating`, `extracting`, `checking`, `waiting`, `succeeded`, `failed` or `cancelled`.';
+comment on column {schema}.scans.portal_id is 'HubSpot''s account id, from the first write on.';
+comment on column {schema}.scans.pages is 'Pages and batches received, of all objects.';
+comment on column {schema}.scans.requests is 'Requests to HubSpot, failed ones included.';
+comment on column {schema}.scans.throttled is 'Requests answered with 429.';
 comment on column {schema}.scans.repairs is
-    'What was changed so that PostgreSQL accepts the text, by kind.';
+    'Characters changed because PostgreSQL can''t store them, by kind.';
 comment on column {schema}.scans.misfits is
-    'Values that did not fit their column (NULL there, unchanged in `properties`), by column: `close_date` is a column of `deals`, `contacts.updated_at` one of the records of another object, `deals.my_number` and `contacts.age` columns of the tenant''s views.';
+    'Values that don''t fit their column, by column: `close_date` of `deals`, `contacts.updated_at` of `records`, `deals.my_number` of a view.';
 comment on column {schema}.scans.schema_drift is
-    'By object, which property definitions were `added`, `removed` or `retyped` since the scan before.';
-comment on column {schema}.scans.warnings is
-    'List of sentences: what could not be read or built although the scan went on.';
-comment on column {schema}.scans.started_at is 'When `validate_token` last started.';
+    'Property definitions `added`, `removed` or `retyped` since the previous scan, by object.';
+comment on column {schema}.scans.warnings is 'Sentences: what could not be read or built.';
+comment on column {schema}.scans.started_at is 'Last start of `validate_token`.';
 comment on column {schema}.scans.extraction_started_at is
-    'When the extraction began, by PostgreSQL''s clock. Tries that go on from a checkpoint leave it. NULL also if the checkpoint was deleted: the scan begins anew when it is cleared.';
+    'Start of the extraction, by PostgreSQL''s clock; kept when a try resumes. NULL: the next try starts over.';
 comment on column {schema}.scans.hubspot_started_at is
-    'The same moment as `extraction_started_at` by HubSpot''s clock, if that is behind PostgreSQL''s.';
-comment on column {schema}.scans.extraction_finished_at is
-    'When the extraction succeeded. NULL: the next try goes on.';
-comment on column {schema}.scans.finished_at is
-    'When the scan succeeded or failed, or when the run of a killed scan ended.';
-comment on column {schema}.scans.figures_at is
-    'When the counts were written: at the last checkpoint.';
+    'The same by HubSpot''s clock, if that is behind.';
+comment on column {schema}.scans.extraction_finished_at is 'NULL: the next try resumes.';
+comment on column {schema}.scans.finished_at is 'When the scan or its run ended.';
+comment on column {schema}.scans.figures_at is 'Time of the last checkpoint.';
 comment on column {schema}.scans.first_extraction is
-    'Sequence number of the extraction among all scans of the tenant, given when it began.';
-comment on column {schema}.scans.last_extraction is
-    'The sequence number that its last try was given. Of two scans that overlap, each has read something later than the other.';
+    'Sequence number of the extraction within the tenant.';
+comment on column {schema}.scans.last_extraction is 'Sequence number of its last try.';
 comment on column {schema}.scans.quota_limit is
-    'The account''s API requests a day, as of the last checkpoint. NULL: HubSpot did not state it.';
+    'The account''s requests per day, if HubSpot states it.';
 comment on column {schema}.scans.quota_remaining is
-    'How many of them were left, for all apps of the account together.';
-comment on column {schema}.scans.quota_resets_at is
-    'Midnight in the account''s time zone, when `quota_remaining` becomes meaningless.';
+    'Requests left at the last checkpoint, for all apps.';
+comment on column {schema}.scans.quota_resets_at is 'Next midnight in the account''s time zone.';
 comment on column {schema}.scans.error is
-    'The failure''s message, or until when the scan waits. Of errors of other libraries only their class, because their messages can hold values.';
+    'Message of the failure, or until when the scan waits. Of other libraries'' errors only the class: messages may contain values.';
 comment on column {schema}.scans.remedy is 'The part of `error` that says what to do.';
 
 -- The order is total, because lists go on where a page ended.
@@ -139,44 +127,40 @@ create table {schema}.scan_objects (
     primary key (scan_id, object)
 );
 comment on table {schema}.scan_objects is
-    'What a scan did about each object: one row for `deals` and one for every other object of the tenant. The counts cover all tries of the scan.';
-comment on column {schema}.scan_objects.scan_id is 'References `scans`, deleted with it.';
+    'What a scan did with each object: one row for `deals` and one for every other object. Counts cover all tries.';
+comment on column {schema}.scan_objects.scan_id is 'References `scans`; deleted with it.';
 comment on column {schema}.scan_objects.object is '`deals`, or as in `records`.';
 comment on column {schema}.scan_objects.mode is
-    '`full`, `incremental`, `window`, or `skipped`: HubSpot refused access to the object.';
-comment on column {schema}.scan_objects.reason is 'Why this mode was chosen.';
+    '`full`, `incremental`, `window`, or `skipped` (access denied).';
+comment on column {schema}.scan_objects.reason is 'Why this mode.';
 comment on column {schema}.scan_objects.window_start is
-    'The first modification time that was read. NULL: everything was read.';
+    'First modification time read; NULL: everything.';
 comment on column {schema}.scan_objects.window_end is
-    'Modification times before it were read. NULL: no end.';
+    'Modification times before this; NULL: no end.';
 comment on column {schema}.scan_objects.watermark is
-    'If the scan succeeds, the next incremental scan reads from here on. NULL for windows.';
-comment on column {schema}.scan_objects.properties_asked is
-    'The properties that a full scan asked for; empty for others.';
+    'Where the next incremental scan starts; NULL for windows.';
+comment on column {schema}.scan_objects.properties_asked is 'Properties requested by a full scan.';
 comment on column {schema}.scan_objects.expected is
-    'How many records the scan expected to receive when it began: the live and archived ones of the last successful scan that counted them; an incremental scan uses the count of HubSpot''s search for the live ones. NULL: unknown (a first scan, a window, an object that search refuses).';
-comment on column {schema}.scan_objects.pages is 'Pages and batches received, empty ones included.';
+    'Records expected, from the last complete count or from HubSpot''s search; NULL: unknown.';
+comment on column {schema}.scan_objects.pages is 'Pages and batches received.';
 comment on column {schema}.scan_objects.records_received is
-    'Different records that HubSpot sent, live and archived. Until the object is read to its end, a record that came twice counts twice.';
-comment on column {schema}.scan_objects.records_archived is 'How many of their rows are archived.';
-comment on column {schema}.scan_objects.duplicates_dropped is
-    'Records that came twice within one chunk; the one modified last is kept.';
-comment on column {schema}.scan_objects.rows_written is
-    'How many of their rows were new or had changed.';
-comment on column {schema}.scan_objects.restored is
-    'Archived rows whose records were found live, by id; counted by incremental scans and windows.';
-comment on column {schema}.scan_objects.merged is 'Rows newly marked as merged into another.';
+    'Distinct records received, live and archived. Repeats count until the object has been read completely.';
+comment on column {schema}.scan_objects.records_archived is 'Archived rows among them.';
+comment on column {schema}.scan_objects.duplicates_dropped is 'Records repeated within a chunk.';
+comment on column {schema}.scan_objects.rows_written is 'Rows that were new or changed.';
+comment on column {schema}.scan_objects.restored is 'Archived rows found live again.';
+comment on column {schema}.scan_objects.merged is 'Rows newly marked as merged.';
 comment on column {schema}.scan_objects.vanished is 'Rows newly marked as missing in HubSpot.';
 comment on column {schema}.scan_objects.associations is
-    'Associations of the object in PostgreSQL after the scan. NULL: none are loaded.';
+    'Associations stored after the scan; NULL: not loaded.';
 comment on column {schema}.scan_objects.portal_live is
-    'Live records as counted by HubSpot. NULL for windows, which are not compared, and for objects that HubSpot''s search refuses.';
-comment on column {schema}.scan_objects.warehouse_live is 'Live rows as counted in PostgreSQL.';
+    'Live records according to HubSpot; NULL: not compared.';
+comment on column {schema}.scan_objects.warehouse_live is 'Live rows in PostgreSQL.';
 comment on column {schema}.scan_objects.difference is '`portal_live` − `warehouse_live`.';
 comment on column {schema}.scan_objects.unexplained is
-    'Records on which HubSpot (asked for each by id) and PostgreSQL still disagree.';
+    'Records on which HubSpot, asked by id, and PostgreSQL disagree.';
 comment on column {schema}.scan_objects.position is
-    'Checkpoint: for the `live` and the `archived` list the `remaining` ranges of ids and the cursor `after`; for `associations`, by object type, the last record done. NULL: no checkpoint yet.';
+    'Checkpoint: for the `live` and `archived` lists the `remaining` id ranges and the cursor `after`; for `associations` the last record done.';
 create index scan_objects_tenant on {schema}.scan_objects (tenant_id, object);
 
 create table {schema}.scan_chunks (
@@ -190,14 +174,12 @@ create table {schema}.scan_chunks (
     primary key (scan_id, object, chunk)
 );
 comment on table {schema}.scan_chunks is
-    'The proof of a scan: which records it received, chunk by chunk, and in which state. Deleted when a later scan of the tenant succeeds, unless the scan may still go on.';
-comment on column {schema}.scan_chunks.scan_id is 'References `scans`, deleted with it.';
-comment on column {schema}.scan_chunks.chunk is '1, 2, 3 … within scan and object.';
+    'The records that a scan received, chunk by chunk. Deleted after a later successful scan of the tenant, unless the scan can still resume.';
+comment on column {schema}.scan_chunks.scan_id is 'References `scans`; deleted with it.';
+comment on column {schema}.scan_chunks.chunk is '1, 2, 3 … per object.';
 comment on column {schema}.scan_chunks.ids is 'Record ids.';
-comment on column {schema}.scan_chunks.hashes is
-    'The `_content_hash` of each record, in the same order.';
-comment on column {schema}.scan_chunks.modified_at is
-    'The modification time of each record, in the same order.';
+comment on column {schema}.scan_chunks.hashes is 'Each record''s `_content_hash`.';
+comment on column {schema}.scan_chunks.modified_at is 'Each record''s modification time.';
 
 create table {schema}.quality_results (
     scan_id text not null references {schema}.scans on delete cascade,
@@ -211,16 +193,14 @@ create table {schema}.quality_results (
     checked_at timestamptz not null default now(),
     primary key (scan_id, check_name)
 );
-comment on table {schema}.quality_results is 'The results of a scan''s last `check_quality`.';
-comment on column {schema}.quality_results.scan_id is 'References `scans`, deleted with it.';
+comment on table {schema}.quality_results is 'Results of a scan''s last `check_quality`.';
+comment on column {schema}.quality_results.scan_id is 'References `scans`; deleted with it.';
 comment on column {schema}.quality_results.status is
-    '`passed`, `warned`, `failed`, or `no_rows`: there was nothing to check.';
-comment on column {schema}.quality_results.severity is
-    '`block` fails the run, `warn` does not.';
-comment on column {schema}.quality_results.observed is
-    'What was measured: how many rows or values are wrong.';
-comment on column {schema}.quality_results.at_most is 'The check passes up to this figure.';
-comment on column {schema}.quality_results.why is 'Why the check is made.';
+    '`passed`, `warned`, `failed` or `no_rows` (not applicable).';
+comment on column {schema}.quality_results.severity is '`block` fails the run, `warn` doesn''t.';
+comment on column {schema}.quality_results.observed is 'Rows or values that are wrong.';
+comment on column {schema}.quality_results.at_most is 'Highest figure that passes.';
+comment on column {schema}.quality_results.why is 'Why it is checked.';
 
 create table {schema}.quality_records (
     scan_id text not null,
@@ -274,54 +254,47 @@ create table {schema}.deals (
     _content_hash bigint not null default 0,
     primary key (_tenant_id, deal_id)
 );
-comment on table {schema}.deals is 'One row for each deal of each tenant. Rows are never deleted.';
-comment on column {schema}.deals._tenant_id is 'The tenant''s `id` in the tenants file.';
-comment on column {schema}.deals.deal_id is
-    'HubSpot''s record id; unique within an account only.';
+comment on table {schema}.deals is 'One row per deal and tenant. Rows are never deleted.';
+comment on column {schema}.deals._tenant_id is '`id` in the tenants file.';
+comment on column {schema}.deals.deal_id is 'HubSpot''s record id, unique per account.';
 comment on column {schema}.deals.deal_name is 'HubSpot property `dealname`.';
-comment on column {schema}.deals.deal_type is
-    'HubSpot property `dealtype`: `newbusiness`, `existingbusiness` …';
-comment on column {schema}.deals.pipeline_id is
-    'HubSpot property `pipeline`; joins `pipelines`.';
+comment on column {schema}.deals.deal_type is 'HubSpot property `dealtype`.';
+comment on column {schema}.deals.pipeline_id is 'HubSpot property `pipeline`; joins `pipelines`.';
 comment on column {schema}.deals.stage_id is
     'HubSpot property `dealstage`; joins `pipeline_stages`.';
 comment on column {schema}.deals.owner_id is 'HubSpot property `hubspot_owner_id`; joins `owners`.';
-comment on column {schema}.deals.amount is
-    'HubSpot property `amount`, in the deal''s own currency.';
+comment on column {schema}.deals.amount is 'HubSpot property `amount`, in `currency`.';
 comment on column {schema}.deals.amount_in_home_currency is
     'HubSpot property `amount_in_home_currency`, in the account''s currency.';
-comment on column {schema}.deals.currency is
-    'HubSpot property `deal_currency_code`: the deal''s own currency.';
+comment on column {schema}.deals.currency is 'HubSpot property `deal_currency_code`.';
 comment on column {schema}.deals.probability is
-    'HubSpot property `hs_deal_stage_probability`: 0 to 1.';
+    'HubSpot property `hs_deal_stage_probability`, 0 to 1.';
 comment on column {schema}.deals.forecast_category is
     'HubSpot property `hs_manual_forecast_category`.';
 comment on column {schema}.deals.priority is 'HubSpot property `hs_priority`.';
 comment on column {schema}.deals.is_closed is 'HubSpot property `hs_is_closed`: won or lost.';
 comment on column {schema}.deals.is_won is 'HubSpot property `hs_is_closed_won`.';
-comment on column {schema}.deals.close_date is
-    'HubSpot property `closedate`: expected or actual.';
+comment on column {schema}.deals.close_date is 'HubSpot property `closedate`: expected or actual.';
 comment on column {schema}.deals.stage_entered_at is
     'HubSpot property `hs_v2_date_entered_current_stage`.';
-comment on column {schema}.deals.created_at is 'The record''s `createdAt`.';
+comment on column {schema}.deals.created_at is 'HubSpot''s `createdAt`.';
 comment on column {schema}.deals.updated_at is
-    'The record''s `updatedAt`: the last modification. Archiving and calculated values do not change it.';
-comment on column {schema}.deals.archived is
-    'In HubSpot''s recycle bin when it was last read (`archived`).';
-comment on column {schema}.deals.archived_at is 'The record''s `archivedAt`.';
-comment on column {schema}.deals.url is 'The deal in HubSpot''s UI, if HubSpot sent it.';
+    'HubSpot''s `updatedAt`; archiving and calculated values don''t change it.';
+comment on column {schema}.deals.archived is 'In HubSpot''s recycle bin.';
+comment on column {schema}.deals.archived_at is 'HubSpot''s `archivedAt`.';
+comment on column {schema}.deals.url is 'The record in HubSpot''s UI.';
 comment on column {schema}.deals.properties is
-    'Every property that was asked for, by HubSpot''s internal name, value as sent: a string or `null`.';
+    'Every requested property by internal name, as sent: string or `null`.';
 comment on column {schema}.deals._scan_id is
-    'The scan that last wrote the row; joins `scans`. Unchanged rows are not written.';
+    'Scan that last wrote the row; joins `scans`. Unchanged rows are not written.';
 comment on column {schema}.deals._extracted_at is
-    'About when the deal was read: when the load of the chunk before its own began; in an object''s first chunk, when reading began.';
+    'When the record was read, or up to one chunk earlier.';
 comment on column {schema}.deals.vanished_at is
-    'Start of the extraction that found the deal missing in HubSpot, both live and archived.';
+    'Start of the extraction that found the record missing in HubSpot.';
 comment on column {schema}.deals.merged_into_deal_id is
-    'The deal it was merged into, from `hs_merged_object_ids` of the survivor. If that one was merged again: the last survivor.';
+    'Deal that this one was merged into; after several merges the last.';
 comment on column {schema}.deals._content_hash is
-    'Hash of all that HubSpot sent of the deal; the row is written only when it changes. 0: the next scan writes the row.';
+    'Hash of what HubSpot sent. 0: the next scan writes the row.';
 create index deals_tenant_updated_at on {schema}.deals (_tenant_id, updated_at);
 create index deals_tenant_close_date on {schema}.deals (_tenant_id, close_date);
 create index deals_tenant_stage on {schema}.deals (_tenant_id, stage_id);
@@ -349,9 +322,8 @@ create table {schema}.records (
     primary key (_tenant_id, object, record_id)
 );
 comment on table {schema}.records is
-    'One row for each record of every other CRM object (contacts, companies, custom objects …). The columns mean the same as in `deals`; the tenant''s views have a typed column for each property.';
-comment on column {schema}.records.object is
-    'The object''s key in the tenant''s `objects`, such as `contacts`.';
+    'One row per record of every other CRM object (contacts, companies, custom objects …). Other columns are as in `deals`.';
+comment on column {schema}.records.object is 'Key in the tenant''s `objects`.';
 comment on column {schema}.records.record_id is 'HubSpot''s record id.';
 create index records_tenant_updated_at on {schema}.records (_tenant_id, object, updated_at);
 create index records_scan on {schema}.records (_scan_id);
@@ -382,19 +354,14 @@ create table {schema}.associations (
     primary key (_tenant_id, from_object, from_id, to_object, to_id, category, type_id)
 );
 comment on table {schema}.associations is
-    'What records are associated with, as HubSpot listed it last. Two records have one row for each kind of association between them: count `distinct to_id`. When a record''s associations are read again, those that HubSpot no longer has are deleted. Those of an archived record stay; those of a missing or merged one are deleted.';
-comment on column {schema}.associations.from_object is
-    '`deals`, or an object''s key in the tenant''s `objects`.';
-comment on column {schema}.associations.from_id is
-    'Joins `deals.deal_id` or `records.record_id`.';
-comment on column {schema}.associations.to_object is
-    'The object type as the tenants file names it, such as `companies`.';
-comment on column {schema}.associations.to_id is
-    'The record''s id there; joins `records.record_id` if that object is loaded.';
-comment on column {schema}.associations.category is '`HUBSPOT_DEFINED`, `USER_DEFINED`, …';
-comment on column {schema}.associations.type_id is 'HubSpot''s id of the kind of association.';
-comment on column {schema}.associations.label is 'Such as `Primary`; NULL for the unlabelled kind.';
-comment on column {schema}.associations.first_seen_at is 'When a scan first found it.';
+    'Associations as HubSpot last listed them. Two records have one row per kind of association: count `distinct to_id`. Associations that HubSpot no longer lists are deleted, and so are those of missing and merged records; those of archived records stay.';
+comment on column {schema}.associations.from_object is '`deals`, or as in `records`.';
+comment on column {schema}.associations.from_id is 'Joins `deals.deal_id` or `records.record_id`.';
+comment on column {schema}.associations.to_object is 'Object type as in the tenants file.';
+comment on column {schema}.associations.to_id is 'Joins `records.record_id` if loaded.';
+comment on column {schema}.associations.category is '`HUBSPOT_DEFINED`, `USER_DEFINED` …';
+comment on column {schema}.associations.type_id is 'HubSpot''s id of the kind.';
+comment on column {schema}.associations.label is 'Such as `Primary`; NULL: unlabelled.';
 create index associations_to on {schema}.associations (_tenant_id, to_object, to_id);
 
 create table {schema}.property_history (
@@ -409,11 +376,10 @@ create table {schema}.property_history (
     primary key (_tenant_id, object, record_id, property, changed_at)
 );
 comment on table {schema}.property_history is
-    'Present and earlier values of some properties. Values are added, never removed.';
+    'Current and earlier values of the properties chosen in `property_history`. Values are added, never deleted.';
 comment on column {schema}.property_history.record_id is
     'Joins `deals.deal_id` or `records.record_id`.';
-comment on column {schema}.property_history.property is
-    'HubSpot''s internal name; by default `dealstage` and `amount` of deals, with `property_history: all` every one.';
+comment on column {schema}.property_history.property is 'Internal name.';
 comment on column {schema}.property_history.changed_at is 'When the property got this value.';
 comment on column {schema}.property_history.value is 'As sent.';
 comment on column {schema}.property_history.source_type is 'What changed it, such as `CRM_UI`.';
@@ -427,10 +393,9 @@ create table {schema}.history_reads (
     primary key (_tenant_id, object, record_id)
 );
 comment on table {schema}.history_reads is
-    'For which content of a record, and for which properties, its history was last read.';
+    'For which content of a record, and which properties, the history was last read.';
 comment on column {schema}.history_reads.content_hash is 'The row''s `_content_hash` at that time.';
-comment on column {schema}.history_reads.properties is
-    'What was asked for: the names joined by commas, or `all` with those that HubSpot refused; a hash of that text where it is long.';
+comment on column {schema}.history_reads.properties is 'Requested names, or a hash of them.';
 
 -- What records refer to -----------------------------------------------------------------------
 
@@ -447,18 +412,16 @@ create table {schema}.accounts (
     last_seen_at timestamptz not null default now()
 );
 comment on table {schema}.accounts is
-    'Facts of the HubSpot account that a tenant is loaded from, as of its last scan.';
-comment on column {schema}.accounts.portal_id is 'HubSpot''s id of the account (portal).';
+    'Facts about the tenant''s HubSpot account, as of its last scan.';
+comment on column {schema}.accounts.portal_id is 'HubSpot''s account id.';
 comment on column {schema}.accounts.time_zone is
-    'IANA name. HubSpot''s UI shows close dates in this time zone.';
-comment on column {schema}.accounts.company_currency is
-    'Code of the company currency: of `deals.amount_in_home_currency`.';
-comment on column {schema}.accounts.additional_currencies is
-    'Codes of the other currencies that the account uses.';
+    'IANA name; HubSpot''s UI shows close dates in it.';
+comment on column {schema}.accounts.company_currency is 'Currency of `amount_in_home_currency`.';
+comment on column {schema}.accounts.additional_currencies is 'Codes of other currencies.';
 comment on column {schema}.accounts.account_type is
     '`STANDARD`, `DEVELOPER_TEST`, `SANDBOX` or `APP_DEVELOPER`.';
-comment on column {schema}.accounts.hublet is 'Where HubSpot hosts the data: `na1`, `eu1` …';
-comment on column {schema}.accounts.ui_domain is 'Host of HubSpot''s UI for this account.';
+comment on column {schema}.accounts.hublet is 'Data region: `na1`, `eu1` …';
+comment on column {schema}.accounts.ui_domain is 'Host of HubSpot''s UI.';
 
 create table {schema}.pipelines (
     _tenant_id text not null,
@@ -473,15 +436,13 @@ create table {schema}.pipelines (
     last_seen_at timestamptz not null default now(),
     primary key (_tenant_id, object, pipeline_id)
 );
-comment on table {schema}.pipelines is
-    'The account''s pipelines of deals, and of the other objects that are loaded and have pipelines.';
+comment on table {schema}.pipelines is 'The pipelines of deals and of other loaded objects.';
 comment on column {schema}.pipelines.object is '`deals`, or as in `records`.';
 comment on column {schema}.pipelines.pipeline_id is
-    'Joins `deals.pipeline_id`, and the property `hs_pipeline` of other objects; unique within an object only.';
+    'Joins `deals.pipeline_id`, or the property `hs_pipeline` of other objects.';
 comment on column {schema}.pipelines.label is 'Name in HubSpot''s UI.';
 comment on column {schema}.pipelines.listed is 'False: HubSpot no longer lists it.';
-comment on column {schema}.pipelines.created_at is
-    'As HubSpot states it; the built-in pipeline can have 1970.';
+comment on column {schema}.pipelines.created_at is 'As sent; 1970 is possible.';
 
 create table {schema}.pipeline_stages (
     _tenant_id text not null,
@@ -504,23 +465,19 @@ create table {schema}.pipeline_stages (
 );
 comment on table {schema}.pipeline_stages is 'The stages of these pipelines.';
 comment on column {schema}.pipeline_stages.object is '`deals`, or as in `records`.';
-comment on column {schema}.pipeline_stages.pipeline_id is 'Joins `pipelines`.';
 comment on column {schema}.pipeline_stages.stage_id is
-    'Joins `deals.stage_id`, and the property `hs_pipeline_stage` of other objects.';
+    'Joins `deals.stage_id`, or the property `hs_pipeline_stage` of other objects.';
 comment on column {schema}.pipeline_stages.pipeline_label is 'Name in HubSpot''s UI.';
 comment on column {schema}.pipeline_stages.stage_label is
-    'Name in HubSpot''s UI; the id, if HubSpot never listed the stage.';
+    'Name in HubSpot''s UI; the id if never listed.';
 comment on column {schema}.pipeline_stages.is_closed is
-    'The stage''s `metadata.isClosed`; of tickets, whether `metadata.ticketState` is `CLOSED`.';
+    '`metadata.isClosed`; of tickets `ticketState` = `CLOSED`.';
 comment on column {schema}.pipeline_stages.probability is
-    'The stage''s `metadata.probability`, of deals only; 1 in a closed stage means won.';
-comment on column {schema}.pipeline_stages.metadata is
-    'As HubSpot sends it; NULL if HubSpot never listed the stage.';
-comment on column {schema}.pipeline_stages._scan_id is
-    'The last scan in which HubSpot listed the stage, or in which a deal held it.';
-comment on column {schema}.pipeline_stages.created_at is 'As HubSpot states it.';
+    '`metadata.probability`; 1 in a closed stage means won.';
+comment on column {schema}.pipeline_stages.metadata is 'As sent; NULL if never listed.';
+comment on column {schema}.pipeline_stages._scan_id is 'Last scan that found it listed or in use.';
 comment on column {schema}.pipeline_stages.listed is
-    'False: HubSpot no longer lists it, or never did; records may still hold it.';
+    'False: HubSpot doesn''t list it, but records may hold it.';
 
 create table {schema}.owners (
     _tenant_id text not null,
@@ -539,14 +496,12 @@ create table {schema}.owners (
     primary key (_tenant_id, owner_id)
 );
 comment on table {schema}.owners is
-    'The users that records can belong to, archived ones included. An owner that HubSpot no longer lists stays as it was.';
+    'Owners of records, archived ones included. An owner that HubSpot no longer lists is kept.';
 comment on column {schema}.owners.owner_id is 'Joins `deals.owner_id`.';
 comment on column {schema}.owners.owner_type is '`PERSON` or `QUEUE`.';
 comment on column {schema}.owners.user_id is
-    'HubSpot''s user id; of an archived owner the one it had, if HubSpot states it.';
-comment on column {schema}.owners.teams is 'As HubSpot sends them.';
-comment on column {schema}.owners.last_seen_at is
-    'The last scan in which HubSpot listed the owner, live or archived.';
+    'Joins `users`; also the former id of an archived owner.';
+comment on column {schema}.owners.teams is 'As sent.';
 
 create table {schema}.users (
     _tenant_id text not null,
@@ -563,14 +518,11 @@ create table {schema}.users (
     last_seen_at timestamptz not null default now(),
     primary key (_tenant_id, user_id)
 );
-comment on table {schema}.users is
-    'The account''s users, from the settings API: also those that are no owners. Empty if the token may not read them.';
-comment on column {schema}.users.user_id is 'HubSpot''s user id; joins `owners.user_id`.';
-comment on column {schema}.users.role_ids is
-    'Ids of the roles (permission sets) that the user has, as text: an array.';
-comment on column {schema}.users.primary_team_id is 'The main team; joins `teams`.';
-comment on column {schema}.users.secondary_team_ids is 'Ids of the other teams, as text: an array.';
-comment on column {schema}.users.super_admin is 'Whether the user is a super admin.';
+comment on table {schema}.users is 'The account''s users. Empty if the token may not read them.';
+comment on column {schema}.users.user_id is 'Joins `owners.user_id`.';
+comment on column {schema}.users.role_ids is 'Array of text.';
+comment on column {schema}.users.primary_team_id is 'Main team; joins `teams`.';
+comment on column {schema}.users.secondary_team_ids is 'Array of text.';
 comment on column {schema}.users.listed is 'False: HubSpot no longer lists the user.';
 
 create table {schema}.teams (
@@ -584,14 +536,10 @@ create table {schema}.teams (
     last_seen_at timestamptz not null default now(),
     primary key (_tenant_id, team_id)
 );
-comment on table {schema}.teams is
-    'The account''s teams, from the settings API: also those without an owner. Empty if the token may not read them.';
-comment on column {schema}.teams.team_id is 'HubSpot''s id of the team.';
-comment on column {schema}.teams.name is 'Name in HubSpot''s UI.';
-comment on column {schema}.teams.user_ids is
-    'User ids of the members for whom it is the main team, as text: an array.';
-comment on column {schema}.teams.secondary_user_ids is
-    'User ids of the other members, as text: an array.';
+comment on table {schema}.teams is 'The account''s teams. Empty if the token may not read them.';
+comment on column {schema}.teams.team_id is 'HubSpot''s id.';
+comment on column {schema}.teams.user_ids is 'Members with this as main team: array of text.';
+comment on column {schema}.teams.secondary_user_ids is 'Other members: array of text.';
 comment on column {schema}.teams.listed is 'False: HubSpot no longer lists it.';
 
 create table {schema}.roles (
@@ -605,11 +553,10 @@ create table {schema}.roles (
     primary key (_tenant_id, role_id)
 );
 comment on table {schema}.roles is
-    'The account''s roles, which HubSpot also calls permission sets, from the settings API. Empty if the token may not read them.';
-comment on column {schema}.roles.role_id is 'HubSpot''s id of the role; `users.role_ids` holds it.';
-comment on column {schema}.roles.name is 'Name in HubSpot''s UI.';
+    'The account''s roles (permission sets). Empty if the token may not read them.';
+comment on column {schema}.roles.role_id is 'Joins `users.role_ids`.';
 comment on column {schema}.roles.requires_billing_write is
-    'Whether an app needs the right to change the bill to give the role to a user: a paid seat goes with it.';
+    'Assigning it needs the right to change billing.';
 comment on column {schema}.roles.listed is 'False: HubSpot no longer lists it.';
 
 create table {schema}.property_definitions (
@@ -629,23 +576,18 @@ create table {schema}.property_definitions (
     primary key (_tenant_id, object, name)
 );
 comment on table {schema}.property_definitions is
-    'The properties that the account defines for each object that is loaded.';
+    'The properties that the account defines, for each loaded object.';
 comment on column {schema}.property_definitions.object is '`deals`, or as in `records`.';
-comment on column {schema}.property_definitions.name is
-    'HubSpot''s internal name: the key in `properties`.';
+comment on column {schema}.property_definitions.name is 'Internal name: key in `properties`.';
 comment on column {schema}.property_definitions.label is 'Name in HubSpot''s UI.';
 comment on column {schema}.property_definitions.property_type is
-    '`string`, `number`, `bool`, `date`, `datetime`, `enumeration`, …';
-comment on column {schema}.property_definitions.field_type is
-    'How HubSpot''s UI edits it: `text`, `select`, `checkbox`, …';
+    '`string`, `number`, `bool`, `date`, `datetime`, `enumeration` …';
+comment on column {schema}.property_definitions.field_type is '`text`, `select`, `checkbox` …';
 comment on column {schema}.property_definitions.calculated is
-    'HubSpot computes it, and does not change `updatedAt` when it does.';
-comment on column {schema}.property_definitions.options is
-    'The values that an enumeration may have, with their labels.';
-comment on column {schema}.property_definitions.listed is
-    'False: HubSpot no longer lists it, neither live nor archived.';
-comment on column {schema}.property_definitions.definition is
-    'The whole definition as HubSpot sent it.';
+    'Computed by HubSpot, without a new `updatedAt`.';
+comment on column {schema}.property_definitions.options is 'Values of an enumeration, with labels.';
+comment on column {schema}.property_definitions.listed is 'False: HubSpot no longer lists it.';
+comment on column {schema}.property_definitions.definition is 'As sent.';
 
 create table {schema}.freshness (
     _tenant_id text not null,
@@ -654,9 +596,9 @@ create table {schema}.freshness (
     primary key (_tenant_id, what)
 );
 comment on table {schema}.freshness is
-    'When pipelines, owners, users, teams, roles, property definitions and associations were last read completely. Not every scan reads them; deleting a tenant''s rows makes its next scan read all of them.';
+    'When pipelines, owners, users, teams, roles, definitions and associations were last read completely. Delete a tenant''s rows to have its next scan read them again.';
 comment on column {schema}.freshness.what is
-    '`pipelines:<object>`, `owners`, `users`, `teams`, `roles`, `properties:<object>` or `associations:<object>`.';
+    '`owners`, `users`, `teams`, `roles`, or `pipelines`, `properties` or `associations` with `:<object>`.';
 
 -- Alerts --------------------------------------------------------------------------------------
 
@@ -677,22 +619,19 @@ create table {schema}.incidents (
     closed_by_scan_id text
 );
 comment on table {schema}.incidents is
-    'What went wrong with a tenant''s scans: one row for each cause until a scan succeeds.';
+    'What went wrong with a tenant''s scans: one row per cause, open until a scan succeeds.';
 comment on column {schema}.incidents.kind is
     '`failure`, `quality`, `warning`, `deadline` or `quota`.';
-comment on column {schema}.incidents.error_type is
-    'The error''s class, such as `TokenRejectedError`.';
+comment on column {schema}.incidents.error_type is 'Error class.';
 comment on column {schema}.incidents.cause is
-    'What makes two failures the same: the class, and for quality checks and warnings their names.';
-comment on column {schema}.incidents.last_seen_at is 'When an event with this cause last happened.';
-comment on column {schema}.incidents.runs is 'How many scans were affected.';
-comment on column {schema}.incidents.scan_ids is 'The newest 50 of them, the oldest first.';
-comment on column {schema}.incidents.said is 'The cause in a sentence, as it was last sent.';
-comment on column {schema}.incidents.rounds is
-    'How often alerts were sent. 0: never, because no channel is configured.';
+    'Error class, or names of checks or warnings: equal causes are one incident.';
+comment on column {schema}.incidents.runs is 'Scans affected.';
+comment on column {schema}.incidents.scan_ids is 'The newest 50, oldest first.';
+comment on column {schema}.incidents.said is 'The cause as last sent.';
+comment on column {schema}.incidents.rounds is 'How often alerts were sent.';
 comment on column {schema}.incidents.alerted_at is 'When an alert was last sent.';
-comment on column {schema}.incidents.closed_at is 'NULL: the incident is open.';
-comment on column {schema}.incidents.closed_by_scan_id is 'The scan whose success closed it.';
+comment on column {schema}.incidents.closed_at is 'NULL: open.';
+comment on column {schema}.incidents.closed_by_scan_id is 'Scan whose success closed it.';
 -- One open incident for each cause: callbacks that run at the same time agree through this index.
 create unique index incidents_open on {schema}.incidents (tenant_id, kind, cause)
     where closed_at is null;
@@ -715,20 +654,19 @@ create table {schema}.alerts (
     unique (incident_id, event, round, channel)
 );
 comment on table {schema}.alerts is
-    'The outbox: one row for each incident, event and channel, and whether it was delivered. Rows stay.';
+    'The outbox of alerts: one row per incident, event and channel. Rows are kept.';
 comment on column {schema}.alerts.incident_id is
-    'References `incidents`, deleted with it. Of a recovery: the oldest incident that it closes.';
+    'References `incidents`; deleted with it. Of a recovery: the oldest incident closed.';
 comment on column {schema}.alerts.event is 'A `kind` of incident, or `recovery`.';
-comment on column {schema}.alerts.round is '1 for the first alert of an incident, then 2, 3 …';
+comment on column {schema}.alerts.round is '1 for the first alert, then 2, 3 …';
 comment on column {schema}.alerts.channel is
-    'Kind, connection and recipient, such as `smtp:smtp_default:ops@example.com`.';
-comment on column {schema}.alerts.message is 'What is sent, as webhooks receive it.';
+    'Kind, connection, recipient: `smtp:smtp_default:ops@example.com`.';
+comment on column {schema}.alerts.message is 'As webhooks receive it.';
 comment on column {schema}.alerts.claimed_at is
-    'A process is sending it; after 2 minutes another process may.';
-comment on column {schema}.alerts.attempts is 'Up to 10.';
+    'A process is sending it; another may after 2 minutes.';
+comment on column {schema}.alerts.attempts is 'At most 10.';
 comment on column {schema}.alerts.sent_at is 'When the channel accepted it.';
-comment on column {schema}.alerts.error is
-    'Why the last delivery failed: class and status, never an address.';
+comment on column {schema}.alerts.error is 'Class and status of the last failure.';
 create index alerts_pending on {schema}.alerts (tenant_id, alert_id) where sent_at is null;
 
 -- What all processes share about HubSpot ------------------------------------------------------
@@ -750,29 +688,29 @@ create table {schema}.rate_limits (
     updated_at timestamptz not null default now()
 );
 comment on table {schema}.rate_limits is
-    'When the next requests may be sent: one row for each HubSpot app, and one for each account''s search. All times are by PostgreSQL''s clock; `epoch` means never. Rows that were not used for 30 days are deleted. Deleting rows by hand is harmless: the next requests do not know of the last ones.';
+    'When the next requests may be sent: one row per HubSpot app, and one per account for searches. Times are PostgreSQL''s; `epoch` means never. Rows unused for 30 days are deleted. Deleting rows by hand does no harm.';
 comment on column {schema}.rate_limits.limiter is
-    '`app:` and a keyed digest of the token (of an OAuth app: of client id and account), or `search:` and the account''s id (until it is known, the digest). No token can be derived from it.';
+    '`app:` or `search:` with a keyed digest or account id; reveals no token.';
 comment on column {schema}.rate_limits.revision is
-    'How often the row was written; a writer that finds another revision than it read decides again.';
-comment on column {schema}.rate_limits.requests_per_window is 'The limit that HubSpot last stated.';
-comment on column {schema}.rate_limits.window_s is 'Its window, if it is not 10 s.';
+    'Incremented by each write, to detect concurrent ones.';
+comment on column {schema}.rate_limits.requests_per_window is 'Limit that HubSpot last stated.';
+comment on column {schema}.rate_limits.window_s is 'Its window, if not 10 s.';
 comment on column {schema}.rate_limits.last_slot_at is
-    'The last time that was granted to a request; it can be in the future.';
+    'Last time granted to a request; may be in the future.';
 comment on column {schema}.rate_limits.held_until is
-    'No request is sent before: HubSpot answered 429.';
+    'No request before this: HubSpot answered 429.';
 comment on column {schema}.rate_limits.used_by_others is
-    'Requests in a window that are not ours.';
-comment on column {schema}.rate_limits.others_until is 'Until when `used_by_others` is assumed.';
+    'Other integrations'' requests per window.';
+comment on column {schema}.rate_limits.others_until is 'How long `used_by_others` is assumed.';
 comment on column {schema}.rate_limits.start_permits is
-    'How many permits are left of the burst after an idle window.';
+    'Permits left of the burst after an idle window.';
 comment on column {schema}.rate_limits.eased_until is
-    'Until when the permits after the burst are spaced more widely.';
+    'How long permits after the burst are spaced more widely.';
 comment on column {schema}.rate_limits.corrected_at is
-    'Up to here, a nearly full window was answered by a pause.';
+    'Until here, a nearly full window was followed by a pause.';
 comment on column {schema}.rate_limits.granted is
-    'Permits granted in each 40th of a window, the newest last.';
-comment on column {schema}.rate_limits.newest_bucket is 'The number of the newest of these.';
+    'Permits granted in each 40th of a window, newest last.';
+comment on column {schema}.rate_limits.newest_bucket is 'Number of the newest of these.';
 
 create table {schema}.oauth_tokens (
     installation text primary key,
@@ -781,14 +719,13 @@ create table {schema}.oauth_tokens (
     refreshed_at timestamptz not null default now()
 );
 comment on table {schema}.oauth_tokens is
-    'The newest tokens of each installed OAuth app, encrypted. A row that cannot be decrypted costs a refresh and is replaced.';
+    'The newest tokens of each installed OAuth app, encrypted. A row that can''t be decrypted is replaced by a refresh.';
 comment on column {schema}.oauth_tokens.installation is
-    'Keyed digest of client id and refresh token of the connection; neither can be derived from it.';
+    'Keyed digest of client id and refresh token.';
 comment on column {schema}.oauth_tokens.sealed is
-    'Access token, refresh token, account and scopes, encrypted (Fernet). The key is derived from client secret and refresh token of the connection: it is not in the warehouse.';
+    'Access token, refresh token, account and scopes, encrypted with a key from the connection.';
 comment on column {schema}.oauth_tokens.expires_at is
-    'When the access token expires, by PostgreSQL''s clock.';
-comment on column {schema}.oauth_tokens.refreshed_at is 'When HubSpot issued it.';
+    'Of the access token, by PostgreSQL''s clock.';
 
 -- Views of a tenant ---------------------------------------------------------------------------
 
@@ -800,12 +737,12 @@ create table {schema}.tenant_views (
     built_at timestamptz not null default now(),
     primary key (tenant_id, schema_name)
 );
-comment on table {schema}.tenant_views is
-    'The schemas of views of each tenant: `<schema>__<tenant>`, and with `fivetran_views` `<schema>_fivetran__<tenant>`.';
-comment on column {schema}.tenant_views.role_name is 'The role that may read the schema.';
+comment on table {schema}.tenant_views is 'Each tenant''s schemas of views.';
+comment on column {schema}.tenant_views.schema_name is
+    '`<schema>__<tenant>`, or `<schema>_fivetran__<tenant>`.';
+comment on column {schema}.tenant_views.role_name is 'Role that may read it.';
 comment on column {schema}.tenant_views.signature is
-    'Hash of what the views should be; empty if some could not be built, so that the next scan tries again.';
-comment on column {schema}.tenant_views.built_at is 'When they were last built.';
+    'Hash of the views'' definition; empty: the next scan builds them again.';
 
 -- The functions of the views' typed columns return NULL for a value that does not fit, so no query
 -- of an analyst fails. Their bodies are SQL-standard ones, which PostgreSQL resolves here and now:
@@ -883,13 +820,12 @@ create table {schema}.tenant_leases (
     expires_at timestamptz not null
 );
 comment on table {schema}.tenant_leases is
-    'Which try of a scan reads and writes a tenant''s rows: one row for each `extract_deals` that runs. A row outlasts its session, so a pooler may give each transaction another one.';
-comment on column {schema}.tenant_leases.scan_id is 'References `scans`, deleted with it.';
-comment on column {schema}.tenant_leases.attempt is 'Which try of the scan.';
+    'Which try of a scan may write a tenant''s rows: one row per running `extract_deals`.';
+comment on column {schema}.tenant_leases.scan_id is 'References `scans`; deleted with it.';
 comment on column {schema}.tenant_leases.writer is
-    '`application_name` of the try''s connections: `hubspot_deals/<scan id>/<attempt>`.';
+    'The try''s `application_name`: `hubspot_deals/<scan id>/<attempt>`.';
 comment on column {schema}.tenant_leases.expires_at is
-    'When other scans may take the tenant; extended every 20 s.';
+    'Renewed every 20 s; afterwards another scan may take the tenant.';
 
 create table {schema}.staging_slots (
     slot integer primary key,
@@ -897,13 +833,13 @@ create table {schema}.staging_slots (
 );
 comment on table {schema}.staging_slots is 'Which try uses each staging schema.';
 comment on column {schema}.staging_slots.writer is
-    '`application_name` of the try that took the slot last; other tries cannot write to it. The slot is free if it is NULL, or not the `writer` of a lease that has not expired.';
+    '`application_name` of the try that last took it. Free if NULL, or if the try has no valid lease.';
 
 create table {schema}.locks (
     name text primary key
 );
 comment on table {schema}.locks is
-    'Row locks for work that one process does at a time: it updates the row, and others wait for its transaction. Not advisory locks, because any role can take and keep those. Closed to readers.';
+    'Row locks for work that only one process may do at a time. Readers have no access.';
 comment on column {schema}.locks.name is
     '`views:<tenant>`, `start:<tenant>` or `oauth_tokens:<installation>`.';
 
