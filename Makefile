@@ -11,8 +11,9 @@ STACK := $(PYTHON) -m include.ops.local
 WORKERS := 3
 PYTEST = PYTHONDONTWRITEBYTECODE= $(PYTHON) -m pytest -n $(WORKERS) $(if $(SEED),-p randomly --randomly-seed=$(SEED))
 
-# make demo DETACH=1, make demo ONCE=1, make run TENANT=acme
-AFTERWARDS := $(if $(DETACH),--detach,$(if $(ONCE),--once))
+# A switch is on unless it is empty, 0, no or false: make demo DETACH=1, make run RESTART=1
+switch = $(if $(filter-out 0 no false,$($(1))),$(2))
+START_OPTIONS := $(call switch,DETACH,--detach) $(call switch,ONCE,--once) $(call switch,RESTART,--restart)
 
 .PHONY: help
 help: ## Show this list
@@ -23,12 +24,12 @@ venv: ## Make .venv with all pinned packages; nothing to do if it is up to date
 	@.ci/make-venv
 
 .PHONY: demo
-demo: venv ## PostgreSQL, Airflow and a simulated HubSpot, three tenants loaded (DETACH=1: in the background)
-	@$(STACK) demo $(AFTERWARDS)
+demo: venv ## PostgreSQL, Airflow and a simulated HubSpot, three tenants loaded (DETACH=1: in the background; RESTART=1: stop what runs first)
+	@$(STACK) demo $(START_OPTIONS)
 
 .PHONY: run
 run: venv ## The same with your own account and database, from .env (TENANT=id: this one only)
-	@$(STACK) run $(AFTERWARDS) $(if $(TENANT),--tenant $(TENANT))
+	@$(STACK) run $(START_OPTIONS) $(if $(TENANT),--tenant $(TENANT))
 
 .PHONY: down
 down: venv ## Stop what demo or run have started
@@ -48,7 +49,7 @@ psql: venv ## Look into the local warehouse (SQL="select …": one statement)
 
 .PHONY: seed-test-deals
 seed-test-deals: venv ## Create five deals in your HubSpot test account (TENANT=id: of this connection; YES=1: don't ask)
-	@$(STACK) seed-test-deals $(if $(TENANT),--tenant $(TENANT)) $(if $(YES),--yes)
+	@$(STACK) seed-test-deals $(if $(TENANT),--tenant $(TENANT)) $(call switch,YES,--yes)
 
 .PHONY: mail
 mail: venv ## Show the newest mails that make demo's mail server has taken (NEWEST=10)
@@ -81,7 +82,7 @@ reference: venv ## Write the tables of docs/database-schema.md from the migratio
 
 .PHONY: bench
 bench: venv ## Benchmarks against their targets, about 15 minutes (QUICK=1: 5; NAME="cpu idle": these only)
-	$(PYTHON) -m tests.bench $(NAME) $(if $(QUICK),--quick)
+	$(PYTHON) -m tests.bench $(NAME) $(call switch,QUICK,--quick)
 
 .PHONY: chaos
 chaos: venv ## Kill scans at random moments for 15 minutes (MINUTES=5, SEED=77), then try all hostile secrets, settings and answers (hours)
