@@ -13,7 +13,7 @@ import typer
 from include.errors import HubSpotDealsError
 from include.ops.local import demo as starting
 from include.ops.local import launcher
-from include.ops.local.mail import print_mails
+from include.ops.local.mail import mails_in, print_mails
 from include.ops.local.postgres import USER, EmbeddedPostgres
 from include.ops.local.processes import PROJECT_ROOT, LocalError, Programs
 from include.ops.local.report import Report
@@ -161,8 +161,9 @@ def psql(sql: Annotated[str, typer.Argument(help="a statement; without: a prompt
 @app.command()
 def mail(newest: Annotated[int, typer.Option(help="how many", min=1)] = 3) -> None:
     """Print the newest mails of the demo's mail server."""
-    if not print_mails(STATE_DIR, newest) and not launcher.is_running(STATE_DIR):
+    if not mails_in(STATE_DIR) and not launcher.is_running(STATE_DIR):
         raise NOTHING_RUNS
+    print_mails(STATE_DIR, newest)
 
 
 @app.command()

@@ -145,7 +145,7 @@ def _check_tenants(
         with problems.noted():
             loaded = load_tenants(stack.env)
             tenants = chosen(loaded, only)
-            bad_entries = [problem.for_command for problem in loaded.problems]
+            bad_entries = [str(problem) for problem in loaded.problems]
             if only:
                 for entry in bad_entries:
                     report.print(f"  ! {entry}")

@@ -41,7 +41,7 @@ class Launch:
     def __str__(self) -> str:
         since = datetime.fromisoformat(self.started_at).astimezone()
         return (
-            f"`make {self.command}` {'runs' if self.ready else 'is starting'} since "
+            f"`make {self.command}` has been {'running' if self.ready else 'starting'} since "
             f"{since:%Y-%m-%d %H:%M:%S}, at http://localhost:{self.port}, process {self.pid}"
         )
 
@@ -129,6 +129,7 @@ def orderly_end(
         ended_well = False
         try:
             checked = check()
+            launch.write(state_dir)
             if not ours:
                 with report.step("stopped what an earlier start had left running"):
                     end_launcher(state_dir)
@@ -138,7 +139,6 @@ def orderly_end(
                 ours = True
             # After a power failure nothing runs, but everything is on record.
             Programs(state_dir).forget()
-            launch.write(state_dir)
             yield checked
             ended_well = True
         finally:

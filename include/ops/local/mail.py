@@ -28,23 +28,24 @@ def start_mailbox(programs: Programs, state_dir: Path, env: Mapping[str, str]) -
     return json.dumps({"conn_type": "smtp", "host": LOOPBACK, "port": port, "extra": extra})
 
 
-def print_mails(state_dir: Path, newest: int) -> int:
-    """Print the newest mails, the newest last: headers that matter, then the text.
-
-    Returns how many there are.
-    """
+def mails_in(state_dir: Path) -> list[Path]:
+    """Return the files of the mails, the newest last."""
     files = (state_dir / FOLDER).glob("new/*")
-    found = sorted(files, key=lambda path: path.stat().st_mtime_ns)
+    return sorted(files, key=lambda path: path.stat().st_mtime_ns)
+
+
+def print_mails(state_dir: Path, newest: int) -> None:
+    """Print the newest mails, the newest last: headers that matter, then the text."""
+    found = mails_in(state_dir)
     if not found:
         print("No mail. Alerts of `make demo` come here; docs/alerts.md says when.")
-        return 0
+        return
     for path in found[-newest:]:
         mail = message_from_bytes(path.read_bytes(), policy=policy.default)
         print("-" * 79, *(f"{name}: {mail[name]}" for name in HEADERS), "", sep="\n")
         print(_text_of(mail))
     if len(found) > newest:
         print(f"Older ones, {len(found) - newest} in number, are in {state_dir / FOLDER}.")
-    return len(found)
 
 
 def _text_of(mail: EmailMessage) -> str:

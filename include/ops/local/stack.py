@@ -118,8 +118,8 @@ class LocalStack(Started):
         if not is_free(self.airflow_port) and not self.programs.listen_on(self.airflow_port):
             raise LocalError(
                 f"Port {self.airflow_port} is in use by another program, so Airflow can't have it.",
-                f"Choose another one: AIRFLOW_PORT={self.airflow_port + 100} make demo"
-                " (or write AIRFLOW_PORT into .env).",
+                f"Choose another one: AIRFLOW_PORT={self.airflow_port + 100} make demo, or the "
+                "same with make run, or write AIRFLOW_PORT into .env.",
             )
 
     @contextmanager
