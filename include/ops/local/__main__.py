@@ -49,8 +49,8 @@ def main() -> None:
         sys.exit(f"\nThe local PostgreSQL can't be used: {said} Run `make down`, then try again.")
     except OSError as exc:
         sys.exit(
-            f"\n{exc.filename}: {exc.strerror}. Check the free space, and whether this user may "
-            "write there."
+            f"\n{exc.filename or STATE_DIR}: {exc.strerror}. Check the free space, and whether this "
+            "user may write there."
         )
     except launcher.Stopped as stopped:
         sys.exit(SIGNAL_EXIT + int(stopped.args[0]))
