@@ -48,10 +48,8 @@ def main() -> None:
         said = " ".join(str(exc).split())
         sys.exit(f"\nThe local PostgreSQL can't be used: {said} Run `make down`, then try again.")
     except OSError as exc:
-        sys.exit(
-            f"\n{exc.filename or STATE_DIR}: {exc.strerror}. Check the free space, and whether this "
-            "user may write there."
-        )
+        where = exc.filename or STATE_DIR
+        sys.exit(f"\n{where}: {exc.strerror}. Check the free space, and who may write there.")
     except launcher.Stopped as stopped:
         sys.exit(SIGNAL_EXIT + int(stopped.args[0]))
     except KeyboardInterrupt:

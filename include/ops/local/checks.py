@@ -90,12 +90,12 @@ def answers(tenant_ids: Collection[str], env: Mapping[str, str]) -> list[str]:
 
 
 def main(tenant_ids: Sequence[str]) -> None:
-    print(json.dumps(_problems(tenant_ids)), flush=True)
+    print(json.dumps(problems_of(tenant_ids)), flush=True)
     # not sys.exit: it would wait for threads that still wait for an answer
     os._exit(0)
 
 
-def _problems(tenant_ids: Sequence[str], within_s: float = ANSWER_WITHIN_S) -> list[str]:
+def problems_of(tenant_ids: Sequence[str], within_s: float = ANSWER_WITHIN_S) -> list[str]:
     """Ask all at once; return each problem once, with the tenants that have it."""
     # once, before the threads do: two that import the same at once may lock each other out
     import airflow.providers.postgres.hooks.postgres  # noqa: F401
