@@ -12,8 +12,8 @@ WORKERS := 3
 PYTEST = PYTHONDONTWRITEBYTECODE= $(PYTHON) -m pytest -n $(WORKERS) $(if $(SEED),-p randomly --randomly-seed=$(SEED))
 
 # A switch is on unless it is empty, 0, no or false: make demo DETACH=1, make run RESTART=1
-switch = $(if $(filter-out 0 no false,$($(1))),$(2))
-START_OPTIONS := $(call switch,DETACH,--detach) $(call switch,ONCE,--once) $(call switch,RESTART,--restart)
+switch = $(if $(filter-out 0 no false,$(1)),$(2))
+START_OPTIONS := $(call switch,$(DETACH),--detach) $(call switch,$(ONCE),--once) $(call switch,$(RESTART),--restart)
 
 .PHONY: help
 help: ## Show this list
@@ -49,7 +49,7 @@ psql: venv ## Look into the local warehouse (SQL="select …": one statement)
 
 .PHONY: seed-test-deals
 seed-test-deals: venv ## Create five deals in your HubSpot test account (TENANT=id: of this connection; YES=1: don't ask)
-	@$(STACK) seed-test-deals $(if $(TENANT),--tenant $(TENANT)) $(call switch,YES,--yes)
+	@$(STACK) seed-test-deals $(if $(TENANT),--tenant $(TENANT)) $(call switch,$(YES),--yes)
 
 .PHONY: mail
 mail: venv ## Show the newest mails that make demo's mail server has taken (NEWEST=10)
@@ -82,7 +82,7 @@ reference: venv ## Write the tables of docs/database-schema.md from the migratio
 
 .PHONY: bench
 bench: venv ## Benchmarks against their targets, about 15 minutes (QUICK=1: 5; NAME="cpu idle": these only)
-	$(PYTHON) -m tests.bench $(NAME) $(call switch,QUICK,--quick)
+	$(PYTHON) -m tests.bench $(NAME) $(call switch,$(QUICK),--quick)
 
 .PHONY: chaos
 chaos: venv ## Kill scans at random moments for 15 minutes (MINUTES=5, SEED=77), then try all hostile secrets, settings and answers (hours)
