@@ -17,7 +17,7 @@ START_OPTIONS := $(call switch,$(DETACH),--detach) $(call switch,$(ONCE),--once)
 
 .PHONY: help
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: venv
 venv: ## Make .venv with all pinned packages; nothing to do if it is up to date
