@@ -3,12 +3,13 @@
 import os
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from include.ops.local.credentials import without_user_settings
+from include.ops.local.postgres import EmbeddedPostgres
 
 pytestmark = pytest.mark.slow
 
@@ -18,7 +19,7 @@ Make = Callable[..., str]
 
 
 @pytest.fixture
-def make(tmp_path: Path, project_root: Path) -> Make:
+def make(tmp_path: Path, project_root: Path) -> Iterator[Make]:
     """Run a target that must fail, with the `.env` and variables given; return what it says."""
     for name in COPIED:
         source = project_root / name
@@ -43,7 +44,11 @@ def make(tmp_path: Path, project_root: Path) -> Make:
         said, _, _ = done.stdout.partition("\nmake: ***")
         return said.strip()
 
-    return run
+    yield run
+    state = tmp_path / ".run"
+    if (state / "postgres").exists():
+        # as root its data lie elsewhere
+        EmbeddedPostgres(state).remove()
 
 
 @pytest.mark.parametrize("target", ["status", "token", "psql", "mail"])
