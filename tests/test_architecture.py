@@ -96,6 +96,13 @@ MAY_IMPORT = {
         "include.ops.local",
         "include.secret_text",
     },
+    # asks as tasks do
+    "include.ops.local.checks": {
+        "include.errors",
+        "include.hubspot.hook",
+        "include.ops.local.processes",
+        "include.warehouse.connection",
+    },
     "include.ops.local": {
         "include.errors",
         "include.files",

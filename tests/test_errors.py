@@ -23,6 +23,26 @@ def test_a_message_names_tenant_remedy_and_runbook_heading() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("remedy", "said"),
+    [
+        ("Check the host; the task is retried.", " Check the host."),
+        ("The task is retried. If it goes on: look.", " If it goes on: look."),
+        ("The task is retried; if it goes on, look.", " If it goes on, look."),
+        ("Use the primary. The task is retried.", " Use the primary."),
+        ("Put it there again, then clear the task.", " Put it there again."),
+        ("Leave it empty; then clear the task.", " Leave it empty."),
+        ("Put it there. Then clear the task.", " Put it there."),
+        ("The task is retried, and loads the chunk again.", " Try again."),
+        ("", ""),
+    ],
+)
+def test_a_command_is_not_given_advice_about_a_task(remedy: str, said: str) -> None:
+    error = ConfigError("No.", tenant_id="acme", remedy=remedy)
+
+    assert error.for_command == f"tenant acme: No.{said} See docs/runbook.md#scan-failed"
+
+
 def test_an_error_survives_pickling_with_its_attributes() -> None:
     error = pickle.loads(pickle.dumps(ScopeMissingError(["a.read"], tenant_id="acme")))  # noqa: S301
 

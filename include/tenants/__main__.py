@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from include.errors import RUNBOOK, HubSpotDealsError, TenantCommandError, TenantsFileError
+from include.errors import HubSpotDealsError
 from include.hubspot.endpoints import DAILY_QUOTAS
 from include.tenants.file import load_tenants, tenants_path
 from include.tenants.model import DEFAULT_POOL
@@ -25,11 +25,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         return _COMMANDS[options.command](options)
-    except (TenantsFileError, TenantCommandError) as problem:
-        print(problem, file=sys.stderr)
     except HubSpotDealsError as problem:
-        # its remedy speaks of a task that failed: here none did
-        print(f"{problem.what} See {RUNBOOK}#{problem.runbook_heading}", file=sys.stderr)
+        print(problem.for_command, file=sys.stderr)
     except OSError as exc:
         print(f"{exc.filename}: {exc.strerror}. Nothing was changed.", file=sys.stderr)
     except (KeyboardInterrupt, EOFError):

@@ -312,4 +312,5 @@ def _text(exc: Exception) -> str:
     diagnosis = getattr(exc, "diag", None)
     said = getattr(diagnosis, "message_primary", None) or str(exc)
     said = re.split("\n(?:DETAIL|CONTEXT):", said, maxsplit=1)[0]
+    said = re.sub(r"\s*Is the server running[^?]*\?", "", said)
     return " ".join(said.split()).rstrip(".")

@@ -75,6 +75,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory, project_root: Path) -> It
     )
     (path / ".venv").symlink_to(project_root / ".venv")
     checkout = Checkout(path, free_port())
+    checkout.run("git init --quiet && git add --all")
     try:
         checkout.printed = checkout.run("make demo DETACH=1", DEMO_TIMEOUT_S)
         yield checkout
@@ -160,6 +161,8 @@ def test_look_start_break_and_repair_as_the_readme_says_leaves_no_token_in_any_f
     page.goto("/plugin/hubspot-scans")
     expect(inside.get_by_role("row").filter(has_text="acme")).to_contain_text("Succeeded")
 
+    # only what was added at first: nothing is new, nothing has changed since
+    assert set(re.findall("^..", checkout.run("git status --short"), re.MULTILINE)) == {"A "}
     kept = [path for path in (checkout.path / ".run").rglob("*") if path.is_file()]
     assert len(kept) > 10
     assert [path for path in kept if holds_a_token(path)] == []

@@ -14,10 +14,15 @@ def main(arguments: Sequence[str]) -> int:
     try:
         for line in _lines(command, rest):
             print(line, flush=True)
-    except (DeployError, HubSpotDealsError) as problem:
+    except DeployError as problem:
         print(problem, file=sys.stderr)
-        return 1
-    return 0
+    except HubSpotDealsError as problem:
+        print(problem.for_command, file=sys.stderr)
+    except OSError as exc:
+        print(f"{exc.filename}: {exc.strerror}. docs/deploy.md#secrets", file=sys.stderr)
+    else:
+        return 0
+    return 1
 
 
 def _lines(command: str, rest: Sequence[str]) -> Iterable[str]:
@@ -27,11 +32,14 @@ def _lines(command: str, rest: Sequence[str]) -> Iterable[str]:
 
         return provide(rest, os.environ)
     if command == "healthy":
-        from include.ops.compose.health import problem_of
+        from include.ops.compose.health import JOBS, problem_of
 
-        if problem := problem_of(rest[0]):
-            raise DeployError(f"{rest[0]}: {problem}", "See its logs.")
-        return [f"{rest[0]} is healthy"]
+        component = rest[0] if rest else ""
+        if component not in (components := ["worker", *JOBS]):
+            raise DeployError(f"There is no component {component!r}.", ", ".join(components))
+        if problem := problem_of(component):
+            raise DeployError(f"{component}: {problem}", "See its logs.")
+        return [f"{component} is healthy"]
     from include.ops.compose import init
 
     commands = {"init": init.initialize, "demo": init.scan_demo_tenants}

@@ -32,8 +32,12 @@ def _job_problem(job_type: str, metadata_url: str) -> str | None:
     import psycopg
 
     url = metadata_url.replace("postgresql+psycopg2://", "postgresql://", 1)
-    with psycopg.connect(url, connect_timeout=TIMEOUT_S) as connection:
-        row = connection.execute(_BEATS, [job_type, socket.gethostname(), SILENT_FOR_S]).fetchone()
+    values = [job_type, socket.gethostname(), SILENT_FOR_S]
+    try:
+        with psycopg.connect(url, connect_timeout=TIMEOUT_S) as connection:
+            row = connection.execute(_BEATS, values).fetchone()
+    except psycopg.Error as exc:
+        return f"Airflow's database can't be asked: {' '.join(str(exc).split())}"
     return None if row and row[0] else f"no heartbeat of a {job_type} for {SILENT_FOR_S} s"
 
 

@@ -17,7 +17,7 @@ import psycopg
 import requests
 from psycopg import sql
 
-from include.ops.compose.secrets import DeployError, Login, SecretFiles
+from include.ops.compose.secrets import DeployError, Login, SecretFiles, variable
 from include.ops.local.airflow_api import FINAL_RUN_STATES, AirflowApi
 from include.ops.local.simulator import DEMO_TOKENS, connection_to
 from include.tenants import load_tenants
@@ -186,7 +186,7 @@ def _airflow_objects(
     yield "connection warehouse"
     if environ.get("DEPLOYMENT") == "demo":
         for tenant_id, token in DEMO_TOKENS.items():
-            fields = connection_to(environ["DEMO_HUBSPOT_URL"], token)
+            fields = connection_to(variable(environ, "DEMO_HUBSPOT_URL"), token)
             # inside the private network of the containers
             fields["extra"] = '{"allow_plain_http": true}'
             # one that was changed in the UI stays
@@ -212,7 +212,7 @@ POLL_S = 1.0
 def scan_demo_tenants(environ: Mapping[str, str] = os.environ) -> Iterator[str]:
     """Start a scan of each tenant that has none; yield how each ends. Raises DeployError."""
     password = SecretFiles(environ).read("admin_password")
-    api = AirflowApi(environ["AIRFLOW_API_URL"], ADMIN, password)
+    api = AirflowApi(variable(environ, "AIRFLOW_API_URL"), ADMIN, password)
     deadline = time.monotonic() + TIMEOUT_S
     runs = {}
 

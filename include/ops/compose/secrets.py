@@ -26,6 +26,15 @@ class DeployError(Exception):
         super().__init__(f"{what}\n{remedy}")
 
 
+def variable(environ: Mapping[str, str], name: str) -> str:
+    """Return a variable that docker-compose.yaml sets. Raises DeployError."""
+    if value := environ.get(name):
+        return value
+    raise DeployError(
+        f"{name} is not set.", "docker-compose.yaml sets it: run this by its services."
+    )
+
+
 #: Directory → the variable that says where it is.
 DIRECTORIES = {
     "shared": "SECRETS_DIR",
@@ -46,7 +55,7 @@ class SecretFiles:
         self.redis = environ.get("REDIS_ADDRESS", "redis:6379")
 
     def path(self, name: str) -> Path:
-        return Path(self._environ[DIRECTORIES[SECRETS[name][0]]]) / name
+        return Path(variable(self._environ, DIRECTORIES[SECRETS[name][0]])) / name
 
     def read(self, name: str) -> str:
         return self.path(name).read_text().strip()

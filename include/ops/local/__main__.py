@@ -2,19 +2,20 @@
 
 import os
 import shutil
+import signal
 import sys
 from typing import TYPE_CHECKING, Annotated
 
+import psycopg
 import requests
 import typer
 
 from include.errors import HubSpotDealsError
 from include.ops.local import demo as starting
 from include.ops.local import launcher
-from include.ops.local.credentials import airflow_port
-from include.ops.local.mail import print_mails
+from include.ops.local.mail import mails_in, print_mails
 from include.ops.local.postgres import USER, EmbeddedPostgres
-from include.ops.local.processes import PROJECT_ROOT, LocalError
+from include.ops.local.processes import PROJECT_ROOT, LocalError, Programs
 from include.ops.local.report import Report
 from include.ops.local.stack import LocalStack
 
@@ -27,21 +28,39 @@ SIGNAL_EXIT = 128  # shells report the signal on top of it
 app = typer.Typer(help=__doc__, add_completion=False, pretty_exceptions_enable=False)
 Detach = Annotated[bool, typer.Option(help="end after the table and leave everything running")]
 Once = Annotated[bool, typer.Option(help="stop everything after the table")]
+Restart = Annotated[bool, typer.Option(help="stop what runs first, once all checks have passed")]
 
 
 def main() -> None:
     try:
-        app()
-    except (LocalError, HubSpotDealsError) as problem:
+        # typer's own box of an error has five lines
+        sys.exit(app(standalone_mode=False))
+    except typer.TyperException as wrong:
+        said = getattr(wrong, "format_message", wrong.__str__)()
+        sys.exit(f"\n{said.rstrip('.')}. All commands and what they take: make help")
+    except LocalError as problem:
         sys.exit(f"\n{problem}")
+    except HubSpotDealsError as problem:
+        sys.exit(f"\n{problem.for_command}")
+    except requests.RequestException as exc:
+        sys.exit(f"\nAirflow does not answer ({type(exc).__name__}). See: make status")
+    except psycopg.Error as exc:
+        said = " ".join(str(exc).split())
+        sys.exit(f"\nThe local PostgreSQL can't be used: {said} Run `make down`, then try again.")
+    except OSError as exc:
+        where = exc.filename or STATE_DIR
+        sys.exit(f"\n{where}: {exc.strerror}. Check the free space, and who may write there.")
     except launcher.Stopped as stopped:
         sys.exit(SIGNAL_EXIT + int(stopped.args[0]))
+    except KeyboardInterrupt:
+        sys.exit(SIGNAL_EXIT + signal.SIGINT)
 
 
 @app.command()
-def demo(detach: Detach = False, once: Once = False) -> None:
+def demo(detach: Detach = False, once: Once = False, restart: Restart = False) -> None:
     """Scan three tenants of a simulated HubSpot."""
-    starting.demo(STATE_DIR, os.environ, _afterwards(detach, once), Report())
+    if restart or not _is_running("demo"):
+        starting.demo(STATE_DIR, os.environ, _afterwards(detach, once), Report())
 
 
 @app.command()
@@ -49,13 +68,39 @@ def run(
     tenant: Annotated[list[str] | None, typer.Option(help="scan this tenant only")] = None,
     detach: Detach = False,
     once: Once = False,
+    restart: Restart = False,
 ) -> None:
     """Scan your own tenants, from .env."""
-    starting.run(STATE_DIR, os.environ, tenant or (), _afterwards(detach, once), Report())
+    if restart or not _is_running("run"):
+        starting.run(STATE_DIR, os.environ, tenant or (), _afterwards(detach, once), Report())
 
 
 def _afterwards(detach: bool, once: bool) -> starting.Afterwards:
+    if once and detach:
+        raise LocalError("ONCE=1 stops everything, DETACH=1 does not.", "Give one of the two.")
     return "once" if once else "detach" if detach else "stay"
+
+
+def _is_running(command: str) -> bool:
+    """Say whether *command* has nothing to do, and print what runs. Raises LocalError if other."""
+    launch = launcher.what_runs(STATE_DIR)
+    if launch is None:
+        return False
+    choice = f"It was left as it is. To stop it and start again: make {command} RESTART=1"
+    if launch.command != command or not launch.ready:
+        raise LocalError(f"{launch}.", choice)
+    print(f"{launch}.\n{choice}\n")
+    _show_login(launch.port)
+    return True
+
+
+def _show_login(port: int) -> None:
+    stack = LocalStack(STATE_DIR, port, {})
+    login = f"{stack.credentials.admin_user} / {stack.credentials.admin_password}"
+    Report().addresses({"Airflow UI": stack.url, "  log in as": login})
+
+
+NOTHING_RUNS = LocalError("Nothing is running.", "Start it with: make demo, or: make run")
 
 
 @app.command()
@@ -67,44 +112,42 @@ def down() -> None:
 @app.command()
 def status() -> None:
     """Print what runs, and where. The exit status is 1 if not all of it runs."""
-    stack = _stack()
-    programs = stack.programs.on_record()
+    if not launcher.is_running(STATE_DIR) and not launcher.launcher_pid(STATE_DIR):
+        raise NOTHING_RUNS
+    programs = Programs(STATE_DIR).on_record()
     rows = {program.name: program.process and program.pid for program in programs}
-    rows["postgresql"] = stack.postgres.pid
+    rows["postgresql"] = EmbeddedPostgres(STATE_DIR).pid
     if pid := launcher.launcher_pid(STATE_DIR):
         rows["launcher"] = pid
+    launch = launcher.what_runs(STATE_DIR)
+    if launch:
+        print(f"{launch}\n")
     for name, pid in rows.items():
         print(f"  {name:<14} {f'running, process {pid}' if pid else 'not running'}")
-    if not programs or not all(rows.values()):
-        raise typer.Exit(1)
+    if launch is None or not all(rows.values()):
+        raise LocalError(
+            "Not all of it is running.", "Start it again with: make demo, or: make run"
+        )
     print()
-    login = f"{stack.credentials.admin_user} / {stack.credentials.admin_password}"
-    Report().addresses({"Airflow UI": stack.url, "  log in as": login})
+    _show_login(launch.port)
 
 
 @app.command()
 def token() -> None:
     """Print a token for the REST API, valid for a day."""
-    stack = _stack()
-    try:
-        print(stack.api.token())
-    except requests.RequestException as exc:
-        raise LocalError(
-            f"No Airflow of this checkout answers on port {stack.airflow_port}.",
-            "Start it with: make demo",
-        ) from exc
-
-
-def _stack() -> LocalStack:
-    return LocalStack(STATE_DIR, airflow_port(starting.run_environment(os.environ)), {})
+    if (launch := launcher.what_runs(STATE_DIR)) is None:
+        raise NOTHING_RUNS
+    print(LocalStack(STATE_DIR, launch.port, {}).api.token())
 
 
 @app.command()
 def psql(sql: Annotated[str, typer.Argument(help="a statement; without: a prompt")] = "") -> None:
     """Look into the embedded warehouse."""
+    if not launcher.is_running(STATE_DIR):
+        raise NOTHING_RUNS
     postgres = EmbeddedPostgres(STATE_DIR)
     if postgres.pid is None:
-        raise LocalError("The local PostgreSQL does not run.", "Start it with: make demo")
+        raise LocalError("The local PostgreSQL is not running.", "See: make status")
     postgres.start()
     command = [str(postgres.psql), "-h", "127.0.0.1", "-p", str(postgres.port), "-U", USER]
     command += ["warehouse", *(["-c", sql] if sql else [])]
@@ -114,8 +157,10 @@ def psql(sql: Annotated[str, typer.Argument(help="a statement; without: a prompt
 
 
 @app.command()
-def mail(newest: Annotated[int, typer.Option(help="how many")] = 3) -> None:
+def mail(newest: Annotated[int, typer.Option(help="how many", min=1)] = 3) -> None:
     """Print the newest mails of the demo's mail server."""
+    if not mails_in(STATE_DIR) and not launcher.is_running(STATE_DIR):
+        raise NOTHING_RUNS
     print_mails(STATE_DIR, newest)
 
 

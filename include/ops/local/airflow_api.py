@@ -1,6 +1,7 @@
 """Airflow's REST API, as far as the local stack and its tests need it."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import requests
@@ -8,14 +9,14 @@ from requests.adapters import HTTPAdapter
 from urllib3 import Retry
 
 TIMEOUT_S = 30
-#: A busy machine answers late. Requests that start something are never sent twice; a refused
-#: connection is no reason to wait, because the caller asks again.
+#: A busy machine answers late. Each request of `AirflowApi` may be sent twice: a run has an id of
+#: ours. A refused connection is no reason to wait, because the caller asks again.
 RETRY = Retry(
-    total=3,
+    total=5,
     connect=0,
     backoff_factor=0.5,
-    status_forcelist=(502, 503, 504),
-    allowed_methods=("GET", "PATCH"),
+    status_forcelist=(500, 502, 503, 504),
+    allowed_methods=None,
     raise_on_status=False,
 )
 NOT_FOUND = 404
@@ -81,8 +82,13 @@ class AirflowApi:
 
     def trigger(self, dag_id: str, conf: dict[str, Any] | None = None) -> str:
         """Start a run and return its id."""
-        body = {"logical_date": None, "conf": conf or {}}
-        return str(self.call("POST", f"dags/{dag_id}/dagRuns", json=body)["dag_run_id"])
+        run_id = f"manual__{datetime.now(UTC).isoformat()}"
+        body = {"dag_run_id": run_id, "logical_date": None, "conf": conf or {}}
+        answer = self._send("POST", f"dags/{dag_id}/dagRuns", json=body)
+        # a conflict: the answer to an earlier try was lost
+        if answer.status_code != CONFLICT:
+            answer.raise_for_status()
+        return run_id
 
     def unfinished_runs(self) -> list[dict[str, Any]]:
         """Return the runs of all DAGs that are queued or running."""

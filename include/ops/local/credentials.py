@@ -1,5 +1,6 @@
 """The secrets of the local stack, and the user's settings in `.env`."""
 
+import io
 import json
 import re
 import secrets
@@ -8,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from cryptography.fernet import Fernet
-from dotenv import dotenv_values
+from dotenv.parser import parse_stream
 
 from include.files import write_file
 from include.ops.local.processes import LocalError
@@ -25,9 +26,21 @@ def read_dotenv(path: Path) -> dict[str, str]:
 
     KEY=VALUE lines, `#` comments, quotes, an optional `export`. `$` stands for itself, because
     passwords have it. A variable without a value counts as not set.
+
+    Raises LocalError, which names all lines that are none of this, but not what they hold.
     """
-    values = dotenv_values(path, interpolate=False) if path.exists() else {}
-    return {name: value for name, value in values.items() if value}
+    if not path.exists():
+        return {}
+    try:
+        found = list(parse_stream(io.StringIO(path.read_text("utf-8-sig"))))
+    except UnicodeDecodeError:
+        raise LocalError(f"{path} is not UTF-8.", "Save it as UTF-8.") from None
+    if wrong := [str(b.original.line) for b in found if b.error or (b.key and b.value is None)]:
+        raise LocalError(
+            f"{path}: no setting can be read from line {', '.join(wrong)}.",
+            "Write each as NAME=value, close its quotes, and begin a comment with #.",
+        )
+    return {binding.key: binding.value for binding in found if binding.key and binding.value}
 
 
 def without_user_settings(environ: Mapping[str, str]) -> dict[str, str]:

@@ -2,13 +2,21 @@
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
 import psycopg
 
-from include.ops.local.credentials import airflow_port, read_dotenv, without_user_settings
-from include.ops.local.launcher import Stopped, orderly_end
+from include.ops.local.checks import Problems, answers, require_room
+from include.ops.local.credentials import (
+    DEFAULT_PORT,
+    airflow_port,
+    read_dotenv,
+    without_user_settings,
+)
+from include.ops.local.launcher import Launch, Stopped, launcher_pid, orderly_end
 from include.ops.local.mail import CONNECTION, start_mailbox
 from include.ops.local.processes import PROJECT_ROOT, LocalError
 from include.ops.local.report import Report, follow, start_run
@@ -47,12 +55,21 @@ def demo(
     state_dir: Path, environ: Mapping[str, str], afterwards: Afterwards, report: Report
 ) -> None:
     """Start everything, scan the three tenants, show the result. Raises LocalError."""
-    port = airflow_port(run_environment(environ))
+    problems = Problems()
+    settings = run_environment(environ, problems)
     env = {**without_user_settings(environ), TENANTS_FILE: str(DEMO_TENANTS_FILE)}
+    stack = LocalStack(state_dir, _port(settings, problems), env)
+    launch = Launch("demo", stack.airflow_port)
     tenants = load_tenants(env).enabled
-    with orderly_end(state_dir, report, detach=afterwards == "detach"):
-        stack = LocalStack(state_dir, port, env)
-        stack.require_free_port()
+
+    def check() -> None:
+        _check_machine(stack, problems)
+        problems.require_none()
+
+    with (
+        orderly_end(state_dir, report, launch, check, detach=afterwards == "detach"),
+        stack.answering(),
+    ):
         with report.step("HubSpot simulator"):
             base_url = start_simulator(stack.programs, env)
         if mail := environ.get(CONNECTION):
@@ -65,6 +82,7 @@ def demo(
         for tenant in tenants:
             connection = connection_to(base_url, DEMO_TOKENS[tenant.id])
             stack.api.save_connection(tenant.connection_id, connection)
+        replace(launch, ready=True).write(state_dir)
         scan_and_show(stack, tenants, report, afterwards, ALERTS)
 
 
@@ -79,32 +97,84 @@ def run(
 
     *only*: ids of the tenants to scan; empty for all.
     """
-    env = run_environment(environ)
-    loaded = load_tenants(env)
-    tenants = chosen(loaded, only)
-    for problem in loaded.problems:
-        report.print(f"  ! {problem.what}")
-    with orderly_end(state_dir, report, detach=afterwards == "detach"):
-        stack = LocalStack(state_dir, airflow_port(env), env)
-        stack.require_free_port()
-        stack.postgres.start()
-        ready = with_token(tenants, env, _stored_connections(stack))
-        for tenant in tenants:
-            if tenant not in ready:
-                report.print(f"  - {tenant.id}: no token, not scanned")
-        if not ready:
-            names = ", ".join(tenant.id for tenant in tenants) or "none"
-            raise LocalError(
-                f"No tenant has a HubSpot token (tenants: {names}).", NOTHING_TO_SCAN_REMEDY
-            )
+    problems = Problems()
+    env = run_environment(environ, problems)
+    stack = LocalStack(state_dir, _port(env, problems), env)
+    launch = Launch("run", stack.airflow_port)
+    if (holder := launcher_pid(state_dir)) and stack.postgres.pid is None:
+        raise LocalError(f"Process {holder} is just starting the stack.", "Wait, or: make down")
+
+    def check() -> list[Tenant]:
+        _check_machine(stack, problems)
+        with report.step("settings, tenants file, tokens, database"):
+            ready = _check_tenants(stack, only, problems, report)
+            problems.require_none()
+        return ready
+
+    with (
+        orderly_end(state_dir, report, launch, check, detach=afterwards == "detach") as ready,
+        stack.answering(),
+    ):
         stack.start(report.step)
+        replace(launch, ready=True).write(state_dir)
         scan_and_show(stack, ready, report, afterwards)
 
 
-def run_environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return *environ* and what `.env` adds to it: an exported variable wins over the file."""
-    exported = {name: value for name, value in environ.items() if value}
-    env = {**read_dotenv(PROJECT_ROOT / ".env"), **exported}
+def _port(settings: Mapping[str, str], problems: Problems) -> int:
+    with problems.noted():
+        return airflow_port(settings)
+    return DEFAULT_PORT
+
+
+def _check_machine(stack: LocalStack, problems: Problems) -> None:
+    with problems.noted():
+        stack.require_free_port()
+    with problems.noted():
+        require_room(stack.state_dir)
+
+
+def _check_tenants(
+    stack: LocalStack, only: Sequence[str], problems: Problems, report: Report
+) -> list[Tenant]:
+    """Return the tenants to scan; what speaks against it is added to *problems*."""
+    ready: list[Tenant] = []
+    with problems.noted():
+        # Connections that were made in Airflow's UI are in its database. It has just started, or
+        # is that of a stack which runs.
+        stack.postgres.start()
+        with problems.noted():
+            loaded = load_tenants(stack.env)
+            tenants = chosen(loaded, only)
+            bad_entries = [str(problem) for problem in loaded.problems]
+            if only:
+                for entry in bad_entries:
+                    report.print(f"  ! {entry}")
+            else:
+                problems += bad_entries
+            ready = with_token(tenants, stack.env, _stored_connections(stack))
+            if not ready and not (bad_entries and not tenants):
+                names = ", ".join(tenant.id for tenant in tenants) or "none"
+                raise LocalError(
+                    f"No tenant has a HubSpot token (tenants: {names}).", NOTHING_TO_SCAN_REMEDY
+                )
+            for tenant in tenants:
+                if tenant not in ready:
+                    report.print(f"  - {tenant.id}: no token, not scanned")
+        # "server": connections that are stored in Airflow are found too
+        env = {**stack.environment, "_AIRFLOW_PROCESS_CONTEXT": "server"}
+        problems += answers([tenant.id for tenant in ready], env)
+    return ready
+
+
+def run_environment(environ: Mapping[str, str], problems: Problems | None = None) -> dict[str, str]:
+    """Return *environ* and what `.env` adds to it: an exported variable wins over the file.
+
+    Raises LocalError for a file that can't be read, unless there are *problems* to add it to.
+    """
+    of_file: dict[str, str] = {}
+    with problems.noted() if problems is not None else nullcontext():
+        of_file = read_dotenv(PROJECT_ROOT / ".env")
+    env = {**of_file, **{name: value for name, value in environ.items() if value}}
     if path := env.get(TENANTS_FILE):
         env[TENANTS_FILE] = str(PROJECT_ROOT / path)
     return env

@@ -1,16 +1,24 @@
-"""One launcher for a stack: its lock, and an orderly end however it is stopped."""
+"""One launcher for a stack: its lock, what it runs, and an orderly end however it is stopped."""
 
 import contextlib
 import fcntl
+import json
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import TypeVar
 
+from include.files import write_file
 from include.ops.local.postgres import EmbeddedPostgres
 from include.ops.local.processes import LocalError, Programs
 from include.ops.local.report import Report
+
+_T = TypeVar("_T")
 
 DOWN_TIMEOUT_S = 90
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -18,6 +26,34 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 class Stopped(BaseException):
     """One of SIGNALS: stop everything and end. Not an Exception, like KeyboardInterrupt."""
+
+
+@dataclass(frozen=True)
+class Launch:
+    """What a launcher runs: ``command`` is demo or run; ``ready`` once Airflow has answered."""
+
+    command: str
+    port: int
+    ready: bool = False
+    started_at: str = field(default_factory=lambda: datetime.now(UTC).isoformat())
+    pid: int = field(default_factory=os.getpid)
+
+    def __str__(self) -> str:
+        since = datetime.fromisoformat(self.started_at).astimezone()
+        return (
+            f"`make {self.command}` has been {'running' if self.ready else 'starting'} since "
+            f"{since:%Y-%m-%d %H:%M:%S}, at http://localhost:{self.port}, process {self.pid}"
+        )
+
+    @classmethod
+    def of(cls, state_dir: Path) -> "Launch | None":
+        """Return what runs, or the remains of what ran; None if nothing was started."""
+        with contextlib.suppress(FileNotFoundError, ValueError, TypeError):
+            return cls(**json.loads((state_dir / "launch.json").read_text()))
+        return None
+
+    def write(self, state_dir: Path) -> None:
+        write_file(state_dir / "launch.json", json.dumps(asdict(self)).encode())
 
 
 @contextlib.contextmanager
@@ -51,26 +87,62 @@ def launcher_pid(state_dir: Path) -> int | None:
         return None
 
 
+def what_runs(state_dir: Path) -> Launch | None:
+    """Return the launch that is starting or runs as a whole, None if none does.
+
+    What is left of one whose launcher was killed is none, unless nothing of it is missing.
+    """
+    launch, pid = Launch.of(state_dir), launcher_pid(state_dir)
+    if launch and launch.ready and pid is None:
+        # the launcher has ended, and left them running
+        programs = Programs(state_dir).on_record()
+        alive = programs and all(program.process for program in programs)
+        pid = programs[0].pid if alive and EmbeddedPostgres(state_dir).pid else None
+    return replace(launch, pid=pid) if launch and pid else None
+
+
 @contextlib.contextmanager
-def orderly_end(state_dir: Path, report: Report, *, detach: bool = False) -> Iterator[None]:
+def orderly_end(
+    state_dir: Path,
+    report: Report,
+    launch: Launch,
+    check: Callable[[], _T],
+    *,
+    detach: bool = False,
+) -> Iterator[_T]:
     """Hold the stack of *state_dir* for this process, and leave no process of it behind.
+
+    Yields what *check* returns. What an earlier start has left running, and the launcher that
+    holds it, are stopped only after that: if *check* raises, they go on.
 
     :param detach: leave the stack running if the block ends well.
     """
-    with launcher_lock(state_dir):
+    with ExitStack() as held:
         for number in SIGNALS:
             signal.signal(number, _raise_stopped)
-        if is_running(state_dir):
-            with report.step("stopped what an earlier start had left running"):
-                stop_everything(state_dir)
-        # After a power failure nothing runs, but everything is on record.
-        Programs(state_dir).forget()
+        other = launcher_pid(state_dir)
+        if other is None:
+            held.enter_context(launcher_lock(state_dir))
+        ours = other is None and not is_running(state_dir)
+        if ours:
+            launch.write(state_dir)
         ended_well = False
         try:
-            yield
+            checked = check()
+            launch.write(state_dir)
+            if not ours:
+                with report.step("stopped what an earlier start had left running"):
+                    end_launcher(state_dir)
+                    stop_everything(state_dir)
+                if other is not None:
+                    held.enter_context(launcher_lock(state_dir))
+                ours = True
+            # After a power failure nothing runs, but everything is on record.
+            Programs(state_dir).forget()
+            yield checked
             ended_well = True
         finally:
-            if not (ended_well and detach):
+            if ours and not (ended_well and detach):
                 for number in SIGNALS:
                     # A second Ctrl-C would leave half of the processes behind.
                     signal.signal(number, signal.SIG_IGN)
@@ -81,6 +153,8 @@ def orderly_end(state_dir: Path, report: Report, *, detach: bool = False) -> Ite
 
 def is_running(state_dir: Path) -> bool:
     """Say whether any process of the stack of *state_dir* runs."""
+    if not state_dir.exists():
+        return False
     return Programs(state_dir).has_members() or EmbeddedPostgres(state_dir).pid is not None
 
 
@@ -90,22 +164,28 @@ def stop_everything(state_dir: Path) -> None:
     EmbeddedPostgres(state_dir).stop()
 
 
+def end_launcher(state_dir: Path) -> None:
+    """Have the launcher stop its stack, and wait until it has ended. Raises LocalError."""
+    pid = launcher_pid(state_dir)
+    if pid is None or pid == os.getpid():
+        return
+    os.kill(pid, signal.SIGTERM)
+    deadline = time.monotonic() + DOWN_TIMEOUT_S
+    while launcher_pid(state_dir) == pid:
+        if time.monotonic() > deadline:
+            raise LocalError(
+                f"Process {pid}, which runs the stack, does not end.",
+                f"Kill it (kill -9 {pid}), then run `make down` again.",
+            )
+        time.sleep(0.1)
+
+
 def down(state_dir: Path) -> None:
     """Stop the stack from another terminal, its launcher first. Raises LocalError."""
-    pid = launcher_pid(state_dir)
-    if pid is None and not is_running(state_dir):
+    if launcher_pid(state_dir) is None and not is_running(state_dir):
         print("Nothing was running.")
         return
-    if pid is not None:
-        os.kill(pid, signal.SIGTERM)
-        deadline = time.monotonic() + DOWN_TIMEOUT_S
-        while launcher_pid(state_dir) == pid:
-            if time.monotonic() > deadline:
-                raise LocalError(
-                    f"Process {pid}, which runs the stack, does not end.",
-                    f"Kill it (kill -9 {pid}), then run `make down` again.",
-                )
-            time.sleep(0.1)
+    end_launcher(state_dir)
     stop_everything(state_dir)
     print("Stopped.")
 

@@ -28,10 +28,15 @@ def start_mailbox(programs: Programs, state_dir: Path, env: Mapping[str, str]) -
     return json.dumps({"conn_type": "smtp", "host": LOOPBACK, "port": port, "extra": extra})
 
 
+def mails_in(state_dir: Path) -> list[Path]:
+    """Return the files of the mails, the newest last."""
+    files = (state_dir / FOLDER).glob("new/*")
+    return sorted(files, key=lambda path: path.stat().st_mtime_ns)
+
+
 def print_mails(state_dir: Path, newest: int) -> None:
     """Print the newest mails, the newest last: headers that matter, then the text."""
-    files = (state_dir / FOLDER).glob("new/*")
-    found = sorted(files, key=lambda path: path.stat().st_mtime_ns)
+    found = mails_in(state_dir)
     if not found:
         print("No mail. Alerts of `make demo` come here; docs/alerts.md says when.")
         return

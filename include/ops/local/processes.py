@@ -22,6 +22,8 @@ from typing import Any, Self
 
 import psutil  # type: ignore[import-untyped]
 
+from include.files import write_file
+
 PROJECT_ROOT = Path(__file__).resolve().parents[3]
 
 
@@ -38,7 +40,7 @@ LOOPBACK = "127.0.0.1"
 FREE_PORTS = (20_000, 32_000)
 FREE_PORT_TRIES = 100
 CONNECT_TIMEOUT_S = 1
-LISTENING_TIMEOUT_S = 60
+LISTENING_TIMEOUT_S = 180
 
 
 def free_port() -> int:
@@ -116,7 +118,7 @@ class Programs:
         child = self._popen(name, command, env, cwd)
         self._records.mkdir(parents=True, exist_ok=True)
         program = Program(name, child.pid, psutil.Process(child.pid).create_time())
-        (self._records / f"{name}.json").write_text(json.dumps(asdict(program)))
+        write_file(self._records / f"{name}.json", json.dumps(asdict(program)).encode())
 
     def run(self, name: str, module: Sequence[str], env: Mapping[str, str], problem: str) -> None:
         """Run `python -m *module*` to its end, its output in the log *name*. Raises LocalError."""
@@ -206,6 +208,14 @@ class Programs:
     def has_members(self) -> bool:
         """Say whether any process of this stack runs, on record or not."""
         return any(True for _ in self._members())
+
+    def listen_on(self, port: int) -> bool:
+        """Say whether a process of this stack listens on *port*."""
+        return any(
+            connection.status == psutil.CONN_LISTEN and connection.laddr.port == port
+            for process in self._members()
+            for connection in process.net_connections("tcp")
+        )
 
     def _members(self) -> Iterator[psutil.Process]:
         for process in psutil.process_iter():

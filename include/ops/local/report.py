@@ -1,9 +1,10 @@
 """Scans that the local stack starts: following them, and what is printed of them."""
 
 import os
+import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import IO, Any, NamedTuple
@@ -109,6 +110,9 @@ COLUMNS: Mapping[str, Any] = {
 DASHES_BELOW_HEADINGS = Box("    \n    \n -  \n    \n    \n    \n    \n    \n", ascii=True)
 #: Wider than any line: the terminal folds them, so that a pasted line is whole.
 WIDTH = 500
+#: How often a step that goes on says so: on a terminal in place, elsewhere as a line of its own.
+TICK_S = 1.0
+PLAIN_TICK_S = 15.0
 #: More runs than fit a screen can't be redrawn in place.
 MOST_LIVE_LINES = 20
 
@@ -134,20 +138,44 @@ class Report(Console):
 
     @contextmanager
     def step(self, what: str) -> Iterator[None]:
-        """Print what is being done, then how long it took."""
+        """Print what is being done, and for how long already, then how long it took."""
         started_at = time.monotonic()
         if self.is_terminal:
             self.print(f"  … {what}", end="\r")
-        yield
+        with self._ticking(what, TICK_S if self.is_terminal else PLAIN_TICK_S):
+            yield
         self.print(f"  ✓ {what:<52} {time.monotonic() - started_at:5.1f} s")
+
+    @contextmanager
+    def _ticking(self, what: str, every_s: float) -> Iterator[None]:
+        """Print each *every_s* seconds that *what* goes on: in place on a terminal."""
+        started_at, done = time.monotonic(), threading.Event()
+
+        def tick() -> None:
+            while not done.wait(every_s):
+                line = f"  … {what:<52} {time.monotonic() - started_at:5.0f} s"
+                self.print(line, end="\r" if self.is_terminal else "\n")
+
+        ticker = threading.Thread(target=tick, daemon=True)
+        ticker.start()
+        try:
+            yield
+        finally:
+            done.set()
+            ticker.join()
 
     def progress(self, changes: Iterable[Change], runs: Sequence[Run]) -> None:
         """Show the states of the tasks of *runs* as they change."""
         in_place = self.is_terminal and len(runs) <= MOST_LIVE_LINES
-        with Live(console=self, auto_refresh=False) if in_place else nullcontext() as live:
+        live = Live(
+            console=self,
+            get_renderable=lambda: "\n".join(map(_line, runs)),
+            refresh_per_second=1,
+        )
+        with live if in_place else self._ticking("scans", PLAIN_TICK_S):
             for run, task_id, state, error in changes:
-                if live:
-                    live.update("\n".join(map(_line, runs)), refresh=True)
+                if in_place:
+                    live.refresh()
                 else:
                     elapsed_s = time.monotonic() - self._started_at
                     name = f"{run.tenant_id:<12} {task_id:<15}"
@@ -172,7 +200,8 @@ class Report(Console):
 
 def _line(run: Run) -> str:
     symbols = (f"{SYMBOLS.get(run.tasks.get(task_id, ''), '·')} {task_id}" for task_id in TASKS)
-    return f"  {run.tenant_id:<12} {'   '.join(symbols)}"
+    elapsed_s = run.duration_s or time.monotonic() - run.started_at
+    return f"  {run.tenant_id:<12} {'   '.join(symbols)}   {elapsed_s:.0f} s"
 
 
 def _cells(run: Run) -> Iterator[str]:

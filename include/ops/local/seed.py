@@ -5,7 +5,9 @@ description, in a list of all live deals: search would not know of those made a 
 """
 
 import json
+import threading
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future
 from typing import Any, Final
 
 import msgspec
@@ -14,6 +16,7 @@ from include.errors import HubSpotUnavailableError, ScopeMissingError
 from include.hubspot import endpoints
 from include.hubspot.answers import Account, Page, Pipeline, decode_page
 from include.hubspot.client import HubSpotClient
+from include.ops.local.checks import ANSWER_WITHIN_S, REQUEST_TIMEOUT_S
 from include.ops.local.processes import LocalError
 from include.secret_text import flaw_of, keep_out_of_messages, pasted
 
@@ -47,7 +50,7 @@ def seed_test_deals(client: HubSpotClient, agreed: Callable[[Account], bool]) ->
 
     :param agreed: asked before anything is written to an account that is no test account.
     """
-    account = client.account()
+    account = _account(client)
     info = client.token_info()
     if info is not None and endpoints.DEALS_WRITE_SCOPE not in info.scopes:
         raise LocalError(MAY_NOT_WRITE, ADD_THE_SCOPE)
@@ -66,6 +69,27 @@ def seed_test_deals(client: HubSpotClient, agreed: Callable[[Account], bool]) ->
         print(f"  + {name}: created, {deal_id}")
     print(f"HubSpot account {account.portal_id}: {len(created)} test deals created.")
     return list(created.values())
+
+
+def _account(client: HubSpotClient) -> Account:
+    """Ask for the account. Raises LocalError if nothing answers: waiting for names has no limit."""
+    answer: Future[Account] = Future()
+
+    def ask() -> None:
+        try:
+            answer.set_result(client.account())
+        except Exception as exc:  # noqa: BLE001 - raised by result()
+            answer.set_exception(exc)
+
+    threading.Thread(target=ask, daemon=True).start()
+    try:
+        return answer.result(ANSWER_WITHIN_S)
+    except TimeoutError:
+        raise LocalError(
+            f"{client.transport.base_url} did not answer within {ANSWER_WITHIN_S:.0f} s; nothing "
+            "was created.",
+            "Check the network, then try again.",
+        ) from None
 
 
 def client_of(environ: Mapping[str, str], tenant_id: str | None) -> HubSpotClient:
@@ -91,6 +115,7 @@ def client_of(environ: Mapping[str, str], tenant_id: str | None) -> HubSpotClien
         tenant_id=tenant_id,
         api_version=version or endpoints.DEFAULT_API_VERSION,
         retry_timeout_s=0,
+        timeout_s=REQUEST_TIMEOUT_S,
     )
 
 

@@ -10,8 +10,8 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Collection, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from types import MappingProxyType
@@ -55,8 +55,9 @@ COMPONENTS: Mapping[str, tuple[str, ...]] = {
     "triggerer": ("triggerer", "--skip-serve-logs"),
     "dag-processor": ("dag-processor",),
 }
-HEALTHY_TIMEOUT_S = 240
-DAGS_TIMEOUT_S = 120
+#: For slow machines: a program that ends is an error at once.
+HEALTHY_TIMEOUT_S = 600
+DAGS_TIMEOUT_S = 300
 POLL_S = 0.5
 
 
@@ -113,12 +114,26 @@ class LocalStack(Started):
         self.postgres.stop()
 
     def require_free_port(self) -> None:
-        if not is_free(self.airflow_port):
+        """Raise LocalError if another program has the port. Our own is stopped before we start."""
+        if not is_free(self.airflow_port) and not self.programs.listen_on(self.airflow_port):
             raise LocalError(
                 f"Port {self.airflow_port} is in use by another program, so Airflow can't have it.",
-                f"Choose another one: AIRFLOW_PORT={self.airflow_port + 100} make demo"
-                " (or write AIRFLOW_PORT into .env).",
+                f"Choose another one: AIRFLOW_PORT={self.airflow_port + 100} make demo, or the "
+                "same with make run, or write AIRFLOW_PORT into .env.",
             )
+
+    @contextmanager
+    def answering(self) -> Iterator[None]:
+        """Raise LocalError when Airflow's API fails for good."""
+        try:
+            yield
+        except requests.RequestException as exc:
+            self.programs.require_alive()
+            raise LocalError(
+                f"Airflow's API does not answer ({type(exc).__name__}): this machine may be too "
+                "busy.",
+                f"Try again; the logs are in {self.programs.logs}.",
+            ) from exc
 
     @property
     def uses_embedded_warehouse(self) -> bool:

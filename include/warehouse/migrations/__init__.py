@@ -129,7 +129,7 @@ def _may_not(
             return WarehouseUnavailableError(
                 f"schema {schema} is being migrated just now.",
                 tenant_id=tenant_id,
-                remedy="Nothing to do: the task is retried.",
+                remedy="The task is retried.",
             )
         return WarehouseConfigError(
             f"schema {schema} is at version {have}, this code needs {migrations()[-1][0]}, and the "

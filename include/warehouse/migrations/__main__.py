@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             prepare_tenants(warehouse, wanted.tenant, fivetran=wanted.fivetran)
             sys.stdout.write(f"prepared tenants: {', '.join(wanted.tenant)}\n")
     except HubSpotDealsError as exc:
-        sys.exit(f"{type(exc).__name__}: {exc}")
+        sys.exit(f"{type(exc).__name__}: {exc.for_command}")
 
 
 def _warehouse() -> Warehouse:

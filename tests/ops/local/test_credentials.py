@@ -28,7 +28,29 @@ def test_a_line_gives_its_value(tmp_path: Path, line: str, value: str) -> None:
 
 
 def test_a_variable_without_a_value_is_not_set(tmp_path: Path) -> None:
-    assert dotenv(tmp_path, "A=\nB=''\nC\n") == {}
+    assert dotenv(tmp_path, "A=\nB=''\n") == {}
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        pytest.param("pat-na1-pasted", id="a value alone"),
+        pytest.param("TOKEN pat-na1-pasted", id="no equals sign"),
+        pytest.param("TOKEN='pat-na1-pasted", id="an open quote"),
+    ],
+)
+def test_a_line_that_is_no_setting_is_refused_without_showing_it(tmp_path: Path, line: str) -> None:
+    with pytest.raises(LocalError, match="line 2") as caught:
+        dotenv(tmp_path, f"A=1\n{line}\n")
+
+    assert "pasted" not in str(caught.value)
+
+
+def test_a_file_in_another_encoding_is_refused(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_bytes("A=ü\n".encode("latin-1"))
+
+    with pytest.raises(LocalError, match="not UTF-8"):
+        read_dotenv(tmp_path / ".env")
 
 
 def test_no_file_means_no_variables(tmp_path: Path) -> None:

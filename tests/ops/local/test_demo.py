@@ -1,4 +1,5 @@
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,10 @@ from include.errors import TenantsFileError
 from include.ops.local import demo
 from include.ops.local.demo import chosen, run_environment, with_token
 from include.ops.local.demo import run as run_accounts
-from include.ops.local.processes import LocalError
+from include.ops.local.postgres import EmbeddedPostgres
+from include.ops.local.processes import LocalError, free_port
 from include.ops.local.report import Report
+from include.ops.local.stack import LocalStack
 from include.tenants import Tenant, Tenants
 
 DEFAULT, ACME = Tenant(id="default"), Tenant(id="acme")
@@ -58,37 +61,44 @@ def test_a_tenant_that_was_asked_for_and_has_a_bad_entry_is_refused_with_what_is
     assert chosen(tenants, []) == [DEFAULT]
 
 
-class Stack:
-    """Stands for PostgreSQL and Airflow; knows what it would run with."""
-
-    def __init__(self, state_dir: Path, airflow_port: int, env: dict[str, str]) -> None:
-        self.env = env
-        self.postgres = self
-
-    def require_free_port(self) -> None: ...
-
-    def start(self, *_: object) -> None: ...
-
-
 @pytest.fixture
-def scanned(project: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
+def scanned(
+    project: Path, postgres: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch
+) -> list[tuple[Any, ...]]:
     """(environment, tenants) of each scan that would have been made."""
+
+    class Stack(LocalStack):
+        """With the tests' PostgreSQL, and without Airflow."""
+
+        def __init__(self, *arguments: Any) -> None:
+            super().__init__(*arguments)
+            self.postgres = postgres
+
+        def start(self, step: object = None) -> None: ...
+
+    @contextmanager
+    def unguarded(*arguments: Any, detach: bool) -> Iterator[Any]:
+        *_, check = arguments
+        yield check()
+
     scans: list[tuple[Any, ...]] = []
     (project / "tenants.yaml").write_text("tenants: [{id: default}, {id: acme}]")
     monkeypatch.setattr(demo, "LocalStack", Stack)
-    monkeypatch.setattr(demo, "orderly_end", lambda *_, detach: nullcontext())
-    monkeypatch.setattr(demo, "_stored_connections", lambda _: set())
+    monkeypatch.setattr(demo, "orderly_end", unguarded)
+    # test_checks.py has these
+    monkeypatch.setattr(demo, "answers", lambda *_: [])
     monkeypatch.setattr(
         demo, "scan_and_show", lambda stack, tenants, *_: scans.append((stack.env, tenants))
     )
     return scans
 
 
-def run(tmp_path: Path, dotenv: str) -> str:
+def run(tmp_path: Path, dotenv: str, *only: str) -> str:
     """Do what `make run` does; returns what it prints."""
-    (tmp_path / ".env").write_text(f"HUBSPOT_DEALS_TENANTS_FILE=tenants.yaml\n{dotenv}\n")
+    port = f"AIRFLOW_PORT={free_port()}"
+    (tmp_path / ".env").write_text(f"HUBSPOT_DEALS_TENANTS_FILE=tenants.yaml\n{port}\n{dotenv}\n")
     out = StringIO()
-    run_accounts(tmp_path, {}, [], "once", Report(out))
+    run_accounts(tmp_path / ".run", {}, only, "once", Report(out))
     return out.getvalue()
 
 
@@ -107,7 +117,7 @@ def test_the_token_and_the_database_of_the_file_are_those_of_the_scan(
 def test_a_tenant_without_a_token_is_named(tmp_path: Path) -> None:
     said = run(tmp_path, "HUBSPOT_ACCESS_TOKEN=pat-na1-mine")
 
-    assert said == "  - acme: no token, not scanned\n"
+    assert "  - acme: no token, not scanned\n" in said
 
 
 def test_without_a_token_nothing_is_scanned_and_what_to_do_is_said(
@@ -118,3 +128,43 @@ def test_without_a_token_nothing_is_scanned_and_what_to_do_is_said(
 
     assert "write HUBSPOT_ACCESS_TOKEN=<token> into .env" in str(caught.value)
     assert scanned == []
+
+
+BAD_ENTRIES = "tenants: [{id: default}, {id: acme, shedule: x}, {id: Globex}]"
+
+
+def test_every_bad_entry_is_named_and_nothing_is_scanned(
+    scanned: list[tuple[Any, ...]], tmp_path: Path
+) -> None:
+    (tmp_path / "tenants.yaml").write_text(BAD_ENTRIES)
+
+    with pytest.raises(LocalError) as caught:
+        run(tmp_path, "HUBSPOT_ACCESS_TOKEN=pat-na1-mine")
+
+    assert "unknown key 'shedule'" in str(caught.value)
+    assert "id 'Globex' must match" in str(caught.value)
+    assert scanned == []
+
+
+def test_a_tenant_that_was_asked_for_is_scanned_though_others_are_bad_entries(
+    scanned: list[tuple[Any, ...]], tmp_path: Path
+) -> None:
+    (tmp_path / "tenants.yaml").write_text(BAD_ENTRIES)
+
+    said = run(tmp_path, "HUBSPOT_ACCESS_TOKEN=pat-na1-mine", "default")
+
+    assert "  ! " in said
+    assert len(scanned) == 1
+
+
+def test_a_file_of_tenants_that_is_not_there_is_named_with_the_other_problems(
+    scanned: list[tuple[Any, ...]], tmp_path: Path
+) -> None:
+    (tmp_path / "tenants.yaml").unlink()
+
+    with pytest.raises(LocalError) as caught:
+        run(tmp_path, "HUBSPOT_ACCESS_TOKEN=pat-na1-mine\nAIRFLOW_PORT=x")
+
+    assert "2 problems" in str(caught.value)
+    assert "AIRFLOW_PORT is 'x'" in str(caught.value)
+    assert "tenants.yaml: can't be read" in str(caught.value)

@@ -1,3 +1,4 @@
+import os
 import socket
 from pathlib import Path
 
@@ -26,6 +27,16 @@ def test_a_taken_port_is_named_together_with_the_way_out(tmp_path: Path) -> None
 
     assert f"Port {port} is in use" in str(caught.value)
     assert f"AIRFLOW_PORT={port + 100} make demo" in str(caught.value)
+
+
+def test_a_port_that_our_own_program_has_is_no_obstacle(tmp_path: Path) -> None:
+    stack = LocalStack(tmp_path, free_port(), {})
+    serve = ["http.server", "--bind", "127.0.0.1", str(stack.airflow_port)]
+    stack.programs.start_server("server", serve, os.environ, stack.airflow_port)
+    try:
+        stack.require_free_port()
+    finally:
+        stack.programs.stop()
 
 
 def test_a_free_port_is_free_and_no_outgoing_connection_will_take_it() -> None:

@@ -1,8 +1,13 @@
 import io
 import os
+import threading
 from collections.abc import Iterator
 
+import pytest
+
+from include.ops.local import report
 from include.ops.local.report import Change, Report, Run
+from tests.support.waiting import until
 
 EXTRACTED = {"scan_id": "s-1", "deals_live": 1229, "deals_archived": 5}
 CHECKED = {"checks": 15, "failed": 0, "warned": 2, "no_rows": 3}
@@ -65,24 +70,52 @@ def test_progress_is_redrawn_in_place_on_a_terminal() -> None:
     assert second in out.getvalue()
 
 
+@pytest.mark.parametrize(
+    ("out", "end"), [(io.StringIO(), "\n"), (Terminal(), "\r")], ids=["pipe", "terminal"]
+)
+def test_a_step_that_takes_long_says_that_it_goes_on(
+    out: io.StringIO, end: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(report, "TICK_S", 0.01)
+    monkeypatch.setattr(report, "PLAIN_TICK_S", 0.01)
+
+    with Report(out).step("Airflow's tables"):
+        until(lambda: f" 0 s{end}" in out.getvalue(), "the step goes on")
+
+    *going_on, done = out.getvalue().removesuffix("\n").split(end)
+    assert all(line.startswith("  … Airflow's tables") for line in going_on)
+    assert done.startswith("  ✓ Airflow's tables")
+
+
+def test_a_step_that_fails_says_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(report, "PLAIN_TICK_S", 0.01)
+    out, before = io.StringIO(), threading.active_count()
+
+    with pytest.raises(KeyError), Report(out).step("Airflow's tables"):
+        raise KeyError
+
+    assert "✓" not in out.getvalue()
+    assert threading.active_count() == before
+
+
 def test_a_closed_pipe_does_not_end_the_work() -> None:
     reader, writer = os.pipe()
     with open(writer, "w") as out:  # noqa: PTH123 - a file descriptor has no path
-        report = Report(out)
+        printing = Report(out)
         os.close(reader)
 
-        report.print("to no reader")
-        report.print("once more")
+        printing.print("to no reader")
+        printing.print("once more")
 
 
 def test_a_terminal_that_is_gone_does_not_keep_the_stack_from_being_stopped() -> None:
     terminal, writer = os.openpty()
     stopped = []
     with open(writer, "w") as out:  # noqa: PTH123 - a file descriptor has no path
-        report = Report(out)
+        printing = Report(out)
         os.close(terminal)
 
-        with report.step("stopped"):
+        with printing.step("stopped"):
             stopped.append(True)
 
     assert stopped == [True]
