@@ -45,7 +45,8 @@ def print_mails(state_dir: Path, newest: int) -> None:
         print("-" * 79, *(f"{name}: {mail[name]}" for name in HEADERS), "", sep="\n")
         print(_text_of(mail))
     if len(found) > newest:
-        print(f"Older ones, {len(found) - newest} in number, are in {state_dir / FOLDER}.")
+        older = len(found) - newest
+        print(f"{older} older message{'' if older == 1 else 's'} in {state_dir / FOLDER}.")
 
 
 def _text_of(mail: EmailMessage) -> str:

@@ -105,7 +105,7 @@ COLUMNS: Mapping[str, Any] = {
     "deals": "right",
     "archived": "right",
     "checks": "left",
-    "seconds": "right",
+    "duration": "right",
 }
 DASHES_BELOW_HEADINGS = Box("    \n    \n -  \n    \n    \n    \n    \n    \n", ascii=True)
 #: Wider than any line: the terminal folds them, so that a pasted line is whole.
@@ -221,8 +221,9 @@ def _cells(run: Run) -> Iterator[str]:
     if not checked:
         yield run.state
     else:
-        # nothing to look at is neither: an idle scan has no rows for most checks
         others = checked["failed"] + checked["warned"] + checked["no_rows"]
         warned = f", {checked['warned']} warned" if checked["warned"] else ""
-        yield f"{checked['checks'] - others} passed{warned}"
-    yield f"{run.duration_s:.1f}"
+        idle = f", {checked['no_rows']} not applicable" if checked["no_rows"] else ""
+        yield f"{checked['checks'] - others} passed{warned}{idle}"
+    # as on the status page: from the start of the scan to its end
+    yield f"{checked['scan']['seconds']:.0f} s" if checked else "-"
