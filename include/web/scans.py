@@ -86,7 +86,11 @@ COMPUTED = {
     "error_type": "substring(scan.error from '^[A-Za-z_][A-Za-z0-9_]*')",
 }
 #: The message of a row begins with the error's class.
-_FIRST_SENTENCE = "substring(scan.error from '^[A-Za-z_][A-Za-z0-9_]*: (.*?[.])(?: |$)')"
+_FIRST_SENTENCE = (
+    # two steps: in one expression, the first quantifier makes all of them greedy
+    "rtrim(substring(regexp_replace(scan.error, '^[A-Za-z_][A-Za-z0-9_]*: (tenant [^ :]+: )?', '')"
+    " from '^.*?(?:[.] |$)'))"
+)
 SUMMARY = columns(
     models.ScanSummary,
     "scan",

@@ -105,7 +105,7 @@ def _standard_values(number: int) -> Properties:
     if number % 11 == 3:
         found |= {"pipeline": PARTNER_PIPELINE_ID, "dealstage": PARTNER_STAGE_ID}
     if number % 97 == 3:
-        found["dealstage"] = "a_stage_nobody_lists"
+        found["dealstage"] = "unlisted_stage"
     if number % 101 == 4:
         found["hs_is_closed"] = "yes"
     return found

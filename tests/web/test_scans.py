@@ -119,6 +119,33 @@ def test_a_scan_without_chunks_has_no_rate(warehouse: Warehouse) -> None:
     assert (scan.received_lately, scan.took_s) == (None, None)
 
 
+@pytest.mark.parametrize(
+    ("error", "shown"),
+    [
+        (
+            "TokenRejectedError: tenant acme: HubSpot refused the token (401). Rotate it. See …",
+            "HubSpot refused the token (401).",
+        ),
+        (
+            "DailyLimitError: 225,014 of HubSpot's 250,000 requests are used up.",
+            "225,014 of HubSpot's 250,000 requests are used up.",
+        ),
+        (
+            "ContractError: tenant acme: version 3.5 of the answer: unknown",
+            "version 3.5 of the answer: unknown",
+        ),
+    ],
+)
+def test_a_list_shows_the_first_sentence_of_an_error(
+    warehouse: Warehouse, error: str, shown: str
+) -> None:
+    add_scan(warehouse, "acme", 1, state="failed", error=error)
+
+    (scan,) = list_scans(warehouse, DAGS).scans
+
+    assert scan.error == shown
+
+
 def test_an_unknown_scan_is_none(warehouse: Warehouse) -> None:
     assert find_scan(warehouse, run_of("acme", 5)[0]) is None
     assert find_scan(warehouse, "'; drop table scans; --") is None

@@ -4,6 +4,7 @@ export const NOTHING = "–";
 const whole = new Intl.NumberFormat(undefined, { maximumFractionDigits: 0 });
 const short = new Intl.NumberFormat(undefined, { maximumFractionDigits: 1 });
 const compact = new Intl.NumberFormat(undefined, { notation: "compact", maximumFractionDigits: 1 });
+const smallPercentage = new Intl.NumberFormat(undefined, { style: "percent", maximumSignificantDigits: 1 });
 const percentage = new Intl.NumberFormat(undefined, { style: "percent", maximumFractionDigits: 0 });
 /** The time zone that is chosen in Airflow, else the browser's. Airflow keeps it in localStorage. */
 const timeZone = validZone(localStorage.getItem("timezone")?.replaceAll('"', ""));
@@ -35,7 +36,10 @@ export const known = (value) => value !== null && value !== undefined;
 export const number = (value) => (known(value) ? whole.format(value) : NOTHING);
 export const decimal = (value) => (known(value) ? short.format(value) : NOTHING);
 export const rounded = (value) => (known(value) ? compact.format(value) : NOTHING);
-export const percent = (value) => (known(value) ? percentage.format(value) : NOTHING);
+export function percent(value) {
+  if (!known(value)) return NOTHING;
+  return (value > 0 && value < 0.01 ? smallPercentage : percentage).format(value);
+}
 
 /** With seconds and the zone. */
 export const exactMoment = (iso) => exact.format(new Date(iso));

@@ -1,6 +1,6 @@
 // What the warehouse holds of a tenant: deals by stage, and its views with their columns.
 import { useState } from "preact/hooks";
-import { html } from "../html.js";
+import { html, marked } from "../html.js";
 import { NOTHING, number } from "../format.js";
 import { Moment } from "./moment.js";
 import { ProblemNotice } from "./notice.js";
@@ -68,7 +68,7 @@ function DriftNote({ drift }) {
 const COLUMNS = [
   { label: "Column", head: true, cell: (row) => html`<code>${row.name}</code>` },
   { label: "Type", cell: (row) => row.type },
-  { label: "In HubSpot", cell: (row) => html`<span class="prose">${row.comment ?? NOTHING}</span>` },
+  { label: "In HubSpot", cell: (row) => html`<span class="prose">${row.comment ? marked(row.comment) : NOTHING}</span>` },
 ];
 
 function ObjectSchema({ schema, object }) {

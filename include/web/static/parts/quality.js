@@ -1,6 +1,6 @@
 // What the checks of a scan's data gave, in few words and in full.
 import { useState } from "preact/hooks";
-import { html } from "../html.js";
+import { html, marked } from "../html.js";
 import { decimal, NOTHING, number } from "../format.js";
 import { openInAirflow } from "../links.js";
 import { useAnswer } from "../polled.js";
@@ -39,7 +39,7 @@ const COLUMNS = [
   { label: "How to fix", cell: (row) => (row.runbook ? html`<a href=${row.runbook}>Runbook</a>` : NOTHING) },
   { label: "Found", number: true, cell: (row) => decimal(row.observed) },
   { label: "Allowed", number: true, cell: (row) => decimal(row.at_most) },
-  { label: "Why", cell: (row) => html`<span class="prose">${row.why}</span>` },
+  { label: "Why", cell: (row) => html`<span class="prose">${marked(row.why)}</span>` },
 ];
 const ORDER = ["failed", "warned", "passed", "no_rows"];
 
