@@ -110,6 +110,7 @@ MAY_IMPORT = {
         "include.ops.compose.worker_imports",
         "include.ops.local",
         "include.tenants",
+        "include.warehouse.connection",
     },
     "include.ops": set(),
     "dags": {

@@ -14,10 +14,11 @@ from include.errors import HubSpotDealsError
 from include.ops.local import demo as starting
 from include.ops.local import launcher
 from include.ops.local.mail import mails_in, print_mails
-from include.ops.local.postgres import USER, EmbeddedPostgres
+from include.ops.local.postgres import EmbeddedPostgres, libpq_environment
 from include.ops.local.processes import PROJECT_ROOT, LocalError, Programs
 from include.ops.local.report import Report
 from include.ops.local.stack import LocalStack
+from include.warehouse.connection import Warehouse
 
 if TYPE_CHECKING:
     from include.hubspot.answers import Account
@@ -142,17 +143,25 @@ def token() -> None:
 
 @app.command()
 def psql(sql: Annotated[str, typer.Argument(help="a statement; without: a prompt")] = "") -> None:
-    """Look into the embedded warehouse."""
+    """Open the warehouse: that of DATABASE_URL under `make run`, else the local one."""
     if not launcher.is_running(STATE_DIR):
         raise NOTHING_RUNS
     postgres = EmbeddedPostgres(STATE_DIR)
     if postgres.pid is None:
         raise LocalError("The local PostgreSQL is not running.", "See: make status")
     postgres.start()
-    command = [str(postgres.psql), "-h", "127.0.0.1", "-p", str(postgres.port), "-U", USER]
-    command += ["warehouse", *(["-c", sql] if sql else [])]
-    # The password in the environment: other users can read a command line.
-    environment = {**os.environ, "PGPASSWORD": postgres.password}
+    url = postgres.dsn("warehouse")
+    launch = launcher.Launch.of(STATE_DIR)
+    if launch is not None and launch.command == "run":
+        settings = starting.run_environment(os.environ)
+        if settings.get("AIRFLOW_CONN_WAREHOUSE"):
+            raise LocalError(
+                "The warehouse is the connection of AIRFLOW_CONN_WAREHOUSE.",
+                "Open it with a psql of your own.",
+            )
+        url = settings.get("DATABASE_URL", url)
+    command = [str(postgres.psql), *(["-c", sql] if sql else [])]
+    environment = os.environ | libpq_environment(Warehouse.from_url(url).parameters)
     os.execve(postgres.psql, command, environment)  # noqa: S606 - no shell wanted
 
 

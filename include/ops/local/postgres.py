@@ -19,11 +19,13 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 from urllib.parse import quote
 
 import psutil  # type: ignore[import-untyped]
 import psycopg
 from psycopg import sql
+from psycopg.pq import Conninfo
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from include.ops.local.credentials import write_private
@@ -325,3 +327,14 @@ def _remove_abandoned(parent: Path) -> None:
 def _one_line(output: str) -> str:
     lines = [line.strip() for line in output.strip().splitlines()]
     return " ".join(lines[-4:]).rstrip(".") or "no reason given"
+
+
+def libpq_environment(parameters: Mapping[str, Any]) -> dict[str, str]:
+    """Return connection parameters as libpq's variables: other users can read a command line."""
+    names = {option.keyword.decode(): option.envvar for option in Conninfo.get_defaults()}
+    return {
+        name.decode(): str(value)
+        for keyword, value in parameters.items()
+        # a few, such as keepalives, have no variable
+        if (name := names.get(keyword)) and value is not None
+    }

@@ -1,14 +1,16 @@
 import os
 import signal
 import stat
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]
 import psycopg
 import pytest
+from psycopg.conninfo import conninfo_to_dict
 
-from include.ops.local.postgres import EmbeddedPostgres
+from include.ops.local.postgres import EmbeddedPostgres, libpq_environment
 from include.ops.local.processes import LocalError
 
 pytestmark = pytest.mark.slow
@@ -34,6 +36,20 @@ def test_both_databases_are_there(server: EmbeddedPostgres) -> None:
     names = [ask(server, "select current_database()", name) for name in ("airflow", "warehouse")]
 
     assert names == ["airflow", "warehouse"]
+
+
+def test_psql_opens_any_server_with_parameters_from_its_environment(
+    server: EmbeddedPostgres,
+) -> None:
+    parameters = {**conninfo_to_dict(server.dsn("warehouse")), "keepalives": 1}
+    environment = {**os.environ, **libpq_environment(parameters)}
+
+    done = subprocess.run(
+        [server.psql, "-Atc", "select current_database()"],
+        env=environment, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+
+    assert done.stdout == "warehouse\n"
 
 
 def test_data_and_port_outlast_a_restart(server: EmbeddedPostgres) -> None:
