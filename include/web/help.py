@@ -8,6 +8,7 @@ from pathlib import Path
 from posixpath import dirname, join, normpath
 
 from fastapi import APIRouter, Depends, HTTPException, Response
+from fastapi.responses import FileResponse
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
@@ -21,7 +22,9 @@ router = APIRouter(include_in_schema=False, dependencies=[Depends(require_login)
 
 @router.get("/help/{name:path}")
 def page(name: str) -> Response:
-    """Show a page of docs/: `runbook`, `how-to/backfill` …"""
+    """Show a page of docs/, `runbook` or `how-to/backfill`, or a picture of one."""
+    if (picture := DOCUMENTATION / name) in pictures():
+        return FileResponse(picture, headers={"Cache-Control": REVALIDATED})
     file = pages().get(name)
     if file is None:
         raise HTTPException(404)
@@ -32,6 +35,11 @@ def page(name: str) -> Response:
         content=rendered(name),
     )
     return Response(document, media_type="text/html", headers={"Cache-Control": REVALIDATED})
+
+
+@cache
+def pictures() -> frozenset[Path]:
+    return frozenset(DOCUMENTATION.glob("images/*.png"))
 
 
 @cache

@@ -124,6 +124,15 @@ def test_a_page_of_the_documentation_leads_to_the_others(page: Page, complaints:
     assert complaints == []
 
 
+def test_a_page_of_the_documentation_shows_its_pictures(page: Page, complaints: list[str]) -> None:
+    page.goto("/hubspot-deals/help/status-page")
+
+    for picture in page.locator("main img").all():
+        picture.scroll_into_view_if_needed()
+        assert picture.evaluate("async (img) => (await img.decode(), img.naturalWidth)") > 0
+    assert complaints == []
+
+
 def test_a_scan_with_nothing_new_shows_one_zero(page: Page, page_stack: PageStack) -> None:
     zeros = {"expected": 0, "records_received": 0, "rows_written": 0, "pages": 0}
     now = datetime.now(UTC)
