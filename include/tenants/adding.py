@@ -168,8 +168,8 @@ def add_entry(path: Path, entry: Mapping[str, Any]) -> Path:
             f"{path}: has an entry {entry['id']!r} already.", remedy="Edit it instead."
         )
     meant: Any = [*listed, dict(entry)]
-    if isinstance(document, dict):
-        meant = {**document, "tenants": meant}
+    if not isinstance(document, list):
+        meant = {**(document or {}), "tenants": meant}
     if path.suffix == ".json":
         after = (json.dumps(meant, indent=2, ensure_ascii=False) + "\n").encode()
     else:
@@ -222,6 +222,17 @@ def _with_lines(path: Path, before: bytes, entry: Mapping[str, Any]) -> bytes:
             place -= 1
     elif key and tenants.tag.endswith(":null") and not tenants.value:
         column, place = 2, key.end_mark.line + 1
+    elif key and isinstance(tenants, yaml.SequenceNode) and not tenants.value:
+        # `tenants: []`
+        start, end = tenants.start_mark, tenants.end_mark
+        opening = lines[start.line][: start.column].rstrip()
+        lines[start.line : end.line + 1] = [opening + lines[end.line][end.column :]]
+        column, place = 2, start.line + 1
+    elif tenants is None:
+        while lines and not lines[-1].strip():
+            lines.pop()
+        lines += ["tenants:" + ("\r" if "\r\n" in text else ""), ""]
+        column, place = 2, len(lines) - 1
     else:
         raise TenantCommandError(
             f"{path}: has no list of lines that begin with '-', to which one could be added.",

@@ -47,6 +47,18 @@ tenants:
         pytest.param("- id: a\n", "- id: a\n- id: acme\n", id="a bare list"),
         pytest.param("tenants:\n- id: a", "tenants:\n- id: a\n- id: acme", id="no last line break"),
         pytest.param("tenants:\n", "tenants:\n  - id: acme\n", id="no entry yet"),
+        pytest.param("tenants: []\n", "tenants:\n  - id: acme\n", id="an empty list"),
+        pytest.param(
+            "tenants: [\n  ]  # none yet\npools: {b: 1}\n",
+            "tenants:  # none yet\n  - id: acme\npools: {b: 1}\n",
+            id="an empty list over two lines",
+        ),
+        pytest.param("", "tenants:\n  - id: acme\n", id="an empty file"),
+        pytest.param(
+            "# ours\ndefaults: {retries: 1}\n\n",
+            "# ours\ndefaults: {retries: 1}\ntenants:\n  - id: acme\n",
+            id="no list",
+        ),
         pytest.param(
             "tenants:\n  - {id: a}\npools: {b: 1}\n",
             "tenants:\n  - {id: a}\n  - id: acme\npools: {b: 1}\n",
@@ -76,9 +88,7 @@ def test_the_layout_of_the_file_is_kept_to(tmp_path: Path, before: str, after: s
 @pytest.mark.parametrize(
     "before",
     [
-        pytest.param("tenants: []\n", id="an empty list in brackets"),
         pytest.param("tenants: [{id: a}]\n", id="a list in brackets"),
-        pytest.param("defaults: {}\n", id="no list"),
         pytest.param("tenants:\n  - id: a\n    owner: >\n      me\n\n\n  # x\n...\n", id="an end"),
     ],
 )
