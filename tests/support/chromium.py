@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 FLAGS = (
     "--headless",
@@ -19,7 +19,9 @@ FLAGS = (
 )
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 #: Airflow's login page and its UI take a while on a busy machine.
-TIMEOUT_MS = 20_000
+TIMEOUT_MS = 30_000
+# `expect` waits for 5 s by default, which a busy machine needs for a dialog
+expect.set_options(timeout=TIMEOUT_MS)
 
 
 @contextmanager
