@@ -156,7 +156,7 @@ def test_a_token_that_may_not_read_deals_is_refused(
 
     assert add() == 1
 
-    assert "lacks the scope(s) crm.objects.deals.read" in capsys.readouterr().err
+    assert "lacks the scope crm.objects.deals.read" in capsys.readouterr().err
     assert len(entries(file)) == 1
 
 
