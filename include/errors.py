@@ -245,7 +245,7 @@ class WarehouseUnavailableError(TransientError):
 
 
 class TenantBusyError(TransientError):
-    """Another run holds the tenant."""
+    """Another scan of the tenant is running."""
 
     runbook_heading = "tenant-busy"
 

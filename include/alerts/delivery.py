@@ -230,7 +230,7 @@ def send(channel: Channel, message: Message) -> None:
         _SENDERS[channel.kind](getattr(channel, channel.kind), message)
     except DeliveryError:
         raise
-    except Exception as exc:  # noqa: BLE001 - providers raise whatever they like
+    except Exception as exc:  # noqa: BLE001 - providers raise any exception
         # Without the text: libraries quote addresses of webhooks, which are secrets.
         raise DeliveryError(_class_and_status(exc)) from None
 

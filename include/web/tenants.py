@@ -35,8 +35,8 @@ _STATUSES = f"""
         ended.last_ended_state,
         success.last_success_at,
         extract(epoch from now() - success.last_success_at)::float8 as freshness_s,
-        held.deals_live,
-        held.deals_archived,
+        counted.deals_live,
+        counted.deals_archived,
         to_json(checked) as quality,
         to_json(quota) as quota,
         to_json(incident) as incident
@@ -67,7 +67,7 @@ _STATUSES = f"""
             and deals.warehouse_live is not null
         where scan.tenant_id = wanted.tenant_id and scan.state = 'succeeded'
         order by scan.started_at desc limit 1
-    ) as held on true
+    ) as counted on true
     left join lateral (
         select
             count(*) filter (where status = 'passed') as passed,
@@ -282,20 +282,20 @@ def tenant_history(warehouse: Warehouse, tenant_id: str) -> list[models.HistoryE
 
 #: Stages with live deals. One that HubSpot does not list is shown by its id.
 _STAGES = """
-    select held.pipeline_id, held.stage_id,
-           coalesce(stage.pipeline_label, held.pipeline_id) as pipeline,
-           coalesce(stage.stage_label, held.stage_id) as stage,
-           held.deals, held.amount::float8, account.company_currency as currency
+    select by_stage.pipeline_id, by_stage.stage_id,
+           coalesce(stage.pipeline_label, by_stage.pipeline_id) as pipeline,
+           coalesce(stage.stage_label, by_stage.stage_id) as stage,
+           by_stage.deals, by_stage.amount::float8, account.company_currency as currency
     from (
         select pipeline_id, stage_id, count(*) as deals, sum(amount_in_home_currency) as amount
         from {deals}
         where _tenant_id = %(tenant_id)s and not archived and vanished_at is null
           and merged_into_deal_id is null
         group by pipeline_id, stage_id
-    ) as held
+    ) as by_stage
     left join {pipeline_stages} as stage
         on stage._tenant_id = %(tenant_id)s and stage.object = 'deals'
-        and stage.pipeline_id = held.pipeline_id and stage.stage_id = held.stage_id
+        and stage.pipeline_id = by_stage.pipeline_id and stage.stage_id = by_stage.stage_id
     left join {accounts} as account on account._tenant_id = %(tenant_id)s
     order by pipeline, stage.display_order, stage
 """
