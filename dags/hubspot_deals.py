@@ -46,7 +46,7 @@ from airflow.sdk import (
 from airflow.sdk.exceptions import AirflowRescheduleException
 
 from include.alerts.callbacks import Callbacks
-from include.dag import ScanLink, deals_asset, emit, params_of
+from include.dag import ScanLink, deals_asset, params_of
 from include.errors import ComeBackLaterError, ConfigError, ContractError, QualityError
 from include.metrics import record_outcome
 from include.scan import Scan
@@ -156,7 +156,8 @@ def build_dag(tenant: Tenant) -> None:
             with record_outcome(scan):
                 checked = check_quality(scan)
             if outlet_events is not None:
-                emit(outlet_events, tenant, checked["scan"])
+                # Airflow sends it with the asset event
+                outlet_events[deals_asset(tenant)].extra = dict(checked["scan"])
             return checked
 
         validate_token() >> extract_deals() >> check_quality()

@@ -1,6 +1,5 @@
 """Params, asset and extra link of a tenant's DAG. Imported at parse time."""
 
-from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -79,11 +78,6 @@ def deals_asset(tenant: Tenant) -> Asset:
         uri=f"x-hubspot-deals://{tenant.id}/deals",
         group="hubspot_deals",
     )
-
-
-def emit(outlet_events: Any, tenant: Tenant, extra: Mapping[str, Any]) -> None:
-    """Attach *extra* to the asset event that Airflow sends if the running task succeeds."""
-    outlet_events[deals_asset(tenant)].extra = dict(extra)
 
 
 class ScanLink(BaseOperatorLink):

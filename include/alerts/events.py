@@ -248,12 +248,13 @@ class Run:
 
         base = conf.get("api", "base_url", fallback="http://localhost:8080").rstrip("/")
         run = f"{base}/dags/{quote(self.dag_id)}/runs/{quote(self.run_id, safe='')}"
-        log = f"{run}/tasks/{self.task_id}" if self.task_id else None
-        if log and self.try_number:
-            log += f"?try_number={self.try_number}"
-        status = f"{base}{SCAN_PAGE}{self.scan_id}"
-        runbook = {"runbook": runbook_url(base, heading)} if heading else {}
-        return {"run": run, **({"log": log} if log else {}), "status": status, **runbook}
+        links = {"run": run, "status": f"{base}{SCAN_PAGE}{self.scan_id}"}
+        if self.task_id:
+            query = f"?try_number={self.try_number}" if self.try_number else ""
+            links["log"] = f"{run}/tasks/{self.task_id}{query}"
+        if heading:
+            links["runbook"] = runbook_url(base, heading)
+        return links
 
     def is_going_on(self) -> bool:
         """Return whether the run has been cleared since, which makes the callback outdated."""
