@@ -1,9 +1,9 @@
-"""### Example: dbt models of a tenant's deals, built after each scan
+"""### Example: dbt models of a tenant's deals, built after each successful scan
 
-Runs the dbt project of `docs/examples/dbt` on the views of the first tenant in the tenants file,
-each time its asset `hubspot_deals/<tenant>/deals` is updated. The models go into the schema
-`<schema>_dbt__<tenant>`. It only exists with `HUBSPOT_DEALS_EXAMPLE_DAGS=true`, and needs dbt in a
-virtual environment of its own: `docs/how-to/report-with-dbt.md`.
+Runs the dbt project in `docs/examples/dbt` on the views of the first tenant in the tenants file
+whenever its asset `hubspot_deals/<tenant>/deals` is updated. dbt writes the models to the schema
+`<schema>_dbt__<tenant>`. The DAG exists only with `HUBSPOT_DEALS_EXAMPLE_DAGS=true` and needs dbt
+in a separate virtual environment; see `docs/how-to/report-with-dbt.md`.
 """
 
 import os
@@ -18,7 +18,7 @@ from include.tenants import Tenant, load_tenants
 
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT = ROOT / "docs/examples/dbt"
-#: Made by `make dbt`. dbt's pins conflict with Airflow's.
+#: Installed by `make dbt`. dbt's requirements conflict with Airflow's.
 DEFAULT_DBT = ROOT / ".tools/dbt/bin/dbt"
 
 
@@ -34,7 +34,7 @@ def build_dag(tenant: Tenant) -> None:
     def example_dbt() -> None:
         @task
         def dbt_build() -> dict[str, int]:
-            """Build and test all models. Returns how many nodes of dbt ended in which state."""
+            """Build and test all models. Returns the number of dbt's nodes by status."""
             import json
             import logging
             import subprocess
@@ -50,7 +50,7 @@ def build_dag(tenant: Tenant) -> None:
                 )
             command = [dbt, "--no-use-colors", "build", "--project-dir", str(PROJECT)]
             env, schema = environment(tenant)
-            # The project's folder may be read-only, and runs of two tenants may share it.
+            # The project's directory can be read-only, and runs of two tenants can share it.
             with tempfile.TemporaryDirectory() as work:
                 with subprocess.Popen(
                     [*command, "--vars", json.dumps({"hubspot_schema": schema})],
@@ -63,8 +63,9 @@ def build_dag(tenant: Tenant) -> None:
                         logging.getLogger(__name__).info("%s", line.rstrip())
                 if process.returncode:
                     raise AirflowFailException(
-                        f"tenant {tenant.id}: dbt ended with {process.returncode}; its errors are "
-                        "in this log. Correct the model or the data, then clear this task."
+                        f"tenant {tenant.id}: dbt failed with exit status {process.returncode}; "
+                        "its errors are in this log. Correct the model or the data, then clear "
+                        "this task."
                     )
                 results = json.loads(Path(work, "target/run_results.json").read_text())["results"]
             return dict(Counter(result["status"] for result in results))

@@ -1,8 +1,8 @@
-"""### Example: a report each time a tenant's deals were brought up to date
+"""### Example: a report after each successful scan
 
-Scheduled on the asset `hubspot_deals/<tenant>/deals` of the first tenant in the tenants file; it is
-here to be copied. It only exists with `HUBSPOT_DEALS_EXAMPLE_DAGS=true`. How to schedule DAGs of
-your own on a scan: `docs/how-to/use-in-other-dags.md`.
+Scheduled on the asset `hubspot_deals/<tenant>/deals` of the first tenant in the tenants file. Copy
+it for DAGs of your own; see `docs/how-to/use-in-other-dags.md`. It exists only with
+`HUBSPOT_DEALS_EXAMPLE_DAGS=true`.
 """
 
 import os
@@ -27,13 +27,13 @@ def build_dag(tenant: Tenant) -> None:
     def example_deals_report() -> None:
         @task
         def report(triggering_asset_events: Any = None) -> Any:
-            """What the scan said of itself, and what the tenant's view `deals` holds now."""
+            """Report figures of the scan and of the tenant's view `deals`."""
             from psycopg import sql
 
             from include.warehouse.connection import open_warehouse
             from include.warehouse.tenant_views.plan import tenant_schema
 
-            # Several scans may have ended since the last report: the newest one counts.
+            # Several scans may have succeeded since the last report.
             event = max(triggering_asset_events[deals_asset(tenant)], key=lambda e: e.timestamp)
             warehouse = open_warehouse(tenant.id)
             with warehouse.connect(tenant.id) as connection:

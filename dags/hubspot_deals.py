@@ -2,27 +2,27 @@
 
 `validate_token` → `extract_deals` → `check_quality`
 
-**What a run does.** It asks HubSpot whose token this is, reads what changed since the last
-successful scan (or everything, if that is due) into PostgreSQL, and checks what PostgreSQL holds
-against what HubSpot sent. A run that succeeds updates the asset `hubspot_deals/<tenant>/deals`:
-other DAGs can be scheduled on it.
+**What a run does.** It validates the token, loads the records that changed since the last
+successful scan (all records if a full scan is due) into PostgreSQL, and compares PostgreSQL with
+HubSpot. A successful run updates the asset `hubspot_deals/<tenant>/deals`, on which other DAGs can
+be scheduled.
 
-**Where the figures are.** Each task has a link *Status of this scan*; the same figures are in the
-tasks' XComs, and in rows of the tables `scans` and `scan_objects`.
+**Figures.** Each task has the link *Status of this scan*. The same figures are in the tasks' XComs
+and in the tables `scans` and `scan_objects`.
 
-**What you can ask for.** The form of *Trigger* explains itself. Nothing filled in is right nearly
-always. Each run of a backfill reads what was modified in its data interval. Windows never move the
-point from which the next scan goes on.
+**Params.** The defaults of the trigger form are almost always right. Each run of a backfill reads
+the records that were modified in its data interval. Windows do not move the watermark, from which
+the next scan reads.
 
-**When it fails.** The failed task's log ends with one sentence that says what happened, why and
-what to do, and names its heading in `docs/runbook.md`.
+**When a task fails,** the end of its log says what happened, why, and what to do, and names a
+heading in `docs/runbook.md`.
 
-- *Failed* at the first try: a person must act, on a token, a scope or a setting. Do what the
-  sentence says, then clear the failed task.
-- *Up for retry*: no action is needed. The next try goes on from the last checkpoint.
-- *Up for reschedule*: HubSpot's quota of the day is used up, or it moves the account. The task
-  sleeps until there is use in going on.
-- `check_quality` failed: the rows are there to look at, but the scan does not count as successful.
+- *Failed* at the first try: correct the token, scope or setting that the log names, then clear the
+  task.
+- *Up for retry*: no action is needed. The next try continues from the last checkpoint.
+- *Up for reschedule*: HubSpot's daily quota is used up, or HubSpot is moving the account to another
+  data region. The task waits and continues without using up retries.
+- `check_quality` failed: the rows are loaded, but the scan does not count as successful.
 
 Clearing a task is always safe.
 """
@@ -46,7 +46,7 @@ from airflow.sdk import (
 from airflow.sdk.exceptions import AirflowRescheduleException
 
 from include.alerts.callbacks import Callbacks
-from include.dag import ScanLink, deals_asset, emit, params_of
+from include.dag import ScanLink, deals_asset, params_of
 from include.errors import ComeBackLaterError, ConfigError, ContractError, QualityError
 from include.metrics import record_outcome
 from include.scan import Scan
@@ -55,15 +55,15 @@ from include.tenants.model import DAG_ID_PREFIX
 from include.tenants.shards import shard_of
 
 SCAN_LINK = ScanLink()
-#: A busy scheduler may read that a try has ended only when the task runs again, after a wait of a
-#: few seconds. It then takes the end for that of the new try, and fails the task.
+#: After a shorter wait, a busy scheduler can process the end of a try when the next one already
+#: runs. It then takes it for the end of the new try and fails the task.
 SHORTEST_WAIT = timedelta(seconds=30)
-NO_USE_IN_RETRYING = RetryRule([ConfigError, ContractError, QualityError], RetryAction.FAIL)
+NO_RETRY = RetryRule([ConfigError, ContractError, QualityError], RetryAction.FAIL)
 
 
 @contextmanager
 def reschedule_until(alerts: Callbacks) -> Iterator[None]:
-    """Give the worker slot back if it is known when to go on: it may be a day, and is no retry."""
+    """Reschedule the task when HubSpot refuses requests until a known time: frees the worker."""
     try:
         yield
     except ComeBackLaterError as exc:
@@ -80,11 +80,11 @@ def build_dag(tenant: Tenant) -> None:
         schedule=CronDataIntervalTimetable(tenant.schedule, timezone=tenant.timezone)
         if tenant.schedule
         else None,
-        # HubSpot was founded in 2006: backfills may go back as far as any deal
+        # HubSpot was founded in 2006, so a backfill can reach every deal
         start_date=datetime(2006, 1, 1, tzinfo=UTC),
         catchup=False,
         max_active_runs=1,
-        # also called when a task was killed on its last try; the task's own callback is not
+        # unlike the task's callback, also called if a task was killed on its last try
         on_failure_callback=alerts.run_failed,
         deadline=alerts.deadlines,
         default_args={
@@ -93,12 +93,12 @@ def build_dag(tenant: Tenant) -> None:
             "retry_delay": timedelta(seconds=30),
             "retry_exponential_backoff": 2.0,
             "max_retry_delay": timedelta(minutes=15),
-            "retry_policy": ExceptionRetryPolicy([NO_USE_IN_RETRYING]),
-            # nothing of a scan may go on for ever: not a list, not a lock, not an answer
+            "retry_policy": ExceptionRetryPolicy([NO_RETRY]),
+            # ends a task that hangs in a request, a lock or an endless list
             "execution_timeout": timedelta(seconds=tenant.task_timeout_s),
             "pool": tenant.pool,
             "priority_weight": tenant.priority,
-            # a task counts for more the later it comes: scans that run end before others begin
+            # later tasks have higher weights, so running scans end before others begin
             "weight_rule": "upstream",
             "pre_execute": SCAN_LINK.show,
             "on_failure_callback": alerts.task_failed,
@@ -111,9 +111,9 @@ def build_dag(tenant: Tenant) -> None:
     def hubspot_deals() -> None:
         @task
         def validate_token(dag_run: Any = None, params: Any = None) -> Any:
-            """Ask HubSpot whose token this is and what it may do; make PostgreSQL's tables.
+            """Validate the token and its scopes; create or migrate PostgreSQL's tables.
 
-            **When it fails:** the token is wrong, lacks `crm.objects.deals.read`, or belongs to
+            **If it fails:** the token is wrong, lacks `crm.objects.deals.read`, or belongs to
             another account than this tenant's. Nothing was read. Correct the connection, then
             clear this task.
             """
@@ -123,20 +123,20 @@ def build_dag(tenant: Tenant) -> None:
             with reschedule_until(alerts), record_outcome(scan):
                 return validate_token(scan)
 
-        # one extraction of a tenant at a time, backfills included
+        # backfills have their own limit of active runs
         @task(max_active_tis_per_dag=1)
         def extract_deals(
             dag_run: Any = None, params: Any = None, task_state_store: Any = None
         ) -> Any:
-            """Read deals, what lies around them and the tenant's other objects into PostgreSQL.
+            """Load deals, related CRM data and the tenant's other objects into PostgreSQL.
 
-            **When it fails:** what was loaded stays, and is of use. Clear this task: it goes on
-            from its last checkpoint.
+            **If it fails:** loaded rows are kept. Clear this task; it continues from its last
+            checkpoint.
             """
             from include.pipeline.extract_deals import extract_deals
 
             scan = Scan.of_run(tenant, dag_run, params)
-            # shown in the UI; what a retry goes on from is in PostgreSQL, with the rows
+            # only for the UI: the checkpoint that a retry uses is in PostgreSQL, with the rows
             show = partial(task_state_store.set, "checkpoint") if task_state_store else None
             with reschedule_until(alerts), record_outcome(scan):
                 return extract_deals(scan, params["checkpoint_pages"], show)
@@ -145,10 +145,10 @@ def build_dag(tenant: Tenant) -> None:
         def check_quality(
             dag_run: Any = None, params: Any = None, outlet_events: Any = None
         ) -> Any:
-            """Check what PostgreSQL holds against what HubSpot sent; then the scan has succeeded.
+            """Run the quality checks; if none of the blocking ones fails, the scan has succeeded.
 
-            **When it fails:** its log and the table `quality_results` say which check, with the
-            figures. Clearing this task checks again; clearing `extract_deals` too reads again.
+            **If it fails:** its log and the table `quality_results` name the check, with the
+            figures. Clear this task to check again, or also `extract_deals` to read again.
             """
             from include.pipeline.check_quality import check_quality
 
@@ -156,7 +156,8 @@ def build_dag(tenant: Tenant) -> None:
             with record_outcome(scan):
                 checked = check_quality(scan)
             if outlet_events is not None:
-                emit(outlet_events, tenant, checked["scan"])
+                # Airflow sends it with the asset event
+                outlet_events[deals_asset(tenant)].extra = dict(checked["scan"])
             return checked
 
         validate_token() >> extract_deals() >> check_quality()
@@ -165,8 +166,8 @@ def build_dag(tenant: Tenant) -> None:
         built.operator_extra_links = [SCAN_LINK]
 
 
-# A task process builds only its own DAG: 5,000 tenants would cost it half a minute. The DAG
-# processor builds all those of one file: there may be several (docs/how-to/many-tenants.md).
+# A task's process builds only its own DAG, because 5,000 DAGs would take half a minute. The DAG
+# processor builds all DAGs of a file, which may be one of several (docs/how-to/many-tenants.md).
 wanted = get_parsing_context().dag_id
 tenants = (
     load_tenants(only=wanted.removeprefix(DAG_ID_PREFIX))

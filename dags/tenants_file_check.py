@@ -1,7 +1,6 @@
-"""Shows every bad entry of the tenants file as an import error in the Airflow UI.
+"""Shows every invalid entry of the tenants file as an import error in the Airflow UI.
 
-hubspot_deals.py builds the DAGs of the good entries and passes over the others; without this file
-the error would not be seen.
+hubspot_deals.py builds the DAGs of the valid entries and ignores the others.
 """
 
 import logging

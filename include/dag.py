@@ -1,9 +1,5 @@
-"""What a tenant's DAG is made of besides its tasks: params, the asset, the link to a scan's page.
+"""Params, asset and extra link of a tenant's DAG. Imported at parse time."""
 
-Imported at parse time.
-"""
-
-from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -14,19 +10,16 @@ from include.scan import MODES, SCAN_PAGE, scan_id
 from include.tenants import Tenant
 
 MODE_LABELS: Final = {
-    "auto": "Automatic: what is due (recommended)",
-    "incremental": "Incremental: what changed since the last scan",
-    "full": "Full: everything again",
+    "auto": "Automatic (recommended)",
+    "incremental": "Incremental: changes since the last successful scan",
+    "full": "Full: everything",
 }
-WINDOW: Final = "Only what was modified in a window of time"
+WINDOW: Final = "Only records modified in a time window"
 TUNING: Final = "Tuning"
 
 
 def params_of(tenant: Tenant) -> dict[str, Any]:
-    """Return name → param of the trigger form, in its order.
-
-    Airflow refuses what breaks these rules at once. `Scan.of_run` refuses the rest.
-    """
+    """Return the params of the trigger form in order. `Scan.of_run` validates combinations."""
     return {
         "mode": Param(
             "auto",
@@ -34,21 +27,21 @@ def params_of(tenant: Tenant) -> dict[str, Any]:
             enum=list(MODES),
             values_display=MODE_LABELS,
             title="What to read",
-            description="Automatic reads everything if a full scan is due, and otherwise what "
-            f"changed since the last successful scan; {tenant.first_scan_cost}.",
+            description="Automatic reads everything if a full scan is due, otherwise what changed "
+            f"since the last successful scan; {tenant.first_scan_cost}.",
         ),
         "rewrite_rows": Param(
             False,
             type="boolean",
             title="Write every row again",
-            description="Unchanged rows too, after rows were damaged in PostgreSQL. The scan is "
-            "full.",
+            description="Also unchanged rows: repairs rows that were changed or deleted in "
+            "PostgreSQL. The scan is full.",
         ),
         "window_start": Param(
             None,
             type=["null", "string"],
             format="date-time",
-            title="Modified from (included)",
+            title="Modified from (inclusive)",
             description="Leave both empty for an ordinary scan. A window does not move the "
             "watermark. Not with Full.",
             section=WINDOW,
@@ -57,8 +50,8 @@ def params_of(tenant: Tenant) -> dict[str, Any]:
             None,
             type=["null", "string"],
             format="date-time",
-            title="Modified before (excluded)",
-            description="Empty or in the future: until now.",
+            title="Modified before (exclusive)",
+            description="Empty: until now.",
             section=WINDOW,
         ),
         "checkpoint_pages": Param(
@@ -68,17 +61,17 @@ def params_of(tenant: Tenant) -> dict[str, Any]:
             maximum=1000,
             title="Pages between checkpoints",
             description="At most this many pages (100 records each) are read again after a crash; "
-            "half as many are committed together. The tenant's setting is filled in.",
+            "half as many are committed together. The default is the tenant's setting.",
             section=TUNING,
         ),
     }
 
 
 def deals_asset(tenant: Tenant) -> Asset:
-    """Return the tenant's asset; ``Asset.ref(name="hubspot_deals/<tenant>/deals")`` is the same.
+    """Return the tenant's asset, the same as ``Asset.ref(name="hubspot_deals/<tenant>/deals")``.
 
-    The URI names no database: it would have to be known where DAGs are parsed, and a move to
-    another one would make another asset of it. ``x-``: no provider will ever claim the scheme.
+    The URI does not name the database, which is unknown at parse time and can change. With the
+    prefix ``x-``, the scheme never collides with a provider's.
     """
     return Asset(
         name=f"hubspot_deals/{tenant.id}/deals",
@@ -87,16 +80,11 @@ def deals_asset(tenant: Tenant) -> Asset:
     )
 
 
-def emit(outlet_events: Any, tenant: Tenant, extra: Mapping[str, Any]) -> None:
-    """Have the running task's asset event carry *extra*; Airflow sends it if the task succeeds."""
-    outlet_events[deals_asset(tenant)].extra = dict(extra)
-
-
 class ScanLink(BaseOperatorLink):
-    """Shown by Airflow among a task's extra links.
+    """A task's extra link to the page of its scan.
 
-    Airflow asks a task's links when the task has ended. `show` does it when the task begins: a
-    scan that runs for hours is what one wants to look at.
+    Airflow stores extra links when a task ends. `show` stores this one when the task begins, so
+    that the page can be opened while the scan runs.
     """
 
     name = "Status of this scan"
@@ -110,6 +98,6 @@ class ScanLink(BaseOperatorLink):
 
 
 def page_of(dag_id: str, run_id: str) -> str:
-    """Return the path of a scan's page, with the prefix that Airflow is served below, if any."""
+    """Return the path of a scan's page, including the prefix that Airflow is served below."""
     prefix = urlsplit(conf.get("api", "base_url", fallback="")).path.rstrip("/")
     return f"{prefix}{SCAN_PAGE}{scan_id(dag_id, run_id)}"

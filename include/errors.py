@@ -1,4 +1,4 @@
-"""Every error this package raises on purpose, sorted by who has to act.
+"""All errors of this package, sorted by who must act.
 
     HubSpotDealsError
     ├── ConfigError       a person must change something: never retried
@@ -16,10 +16,10 @@
     ├── QualityError      the data is loaded but a blocking check failed: never retried
     └── DeadlineMissedError, AlertNotDeliveredError     never raised by a task: alerts only
 
-A message says what happened, to which tenant, why, and what to do, and ends with the heading of
-docs/runbook.md that says more. It never holds a token, a header or a property's value: what
-`include.secret_text` knows to be a secret is cut out, should an answer of HubSpot's quote it.
-Standard library only: the DAG processor imports this module at parse time.
+A message says what happened, to which tenant, why, and what to do, and ends with a heading of
+docs/runbook.md. It never contains a token, a header or a property's value; secrets that HubSpot's
+response quotes are masked by `include.secret_text`. Standard library only: the DAG processor
+imports this module at parse time.
 """
 
 import os
@@ -33,7 +33,7 @@ RUNBOOK = "docs/runbook.md"
 
 
 def runbook_url(airflow: str, heading: str) -> str:
-    """Return where a heading of the runbook is shown: in Airflow, or in a copy of yours.
+    """Return the address of a heading of the runbook, in Airflow or in the user's own copy.
 
     :param airflow: the address of Airflow, or the path that it is served below.
     """
@@ -49,11 +49,14 @@ _OF_A_TASK = re.compile(
 
 
 class HubSpotDealsError(Exception):
-    """Base of all: ``str()`` is the whole message for an operator."""
+    """Base of all. ``str()`` is the whole message.
 
-    #: The heading in docs/runbook.md, as its anchor.
+    ``what`` and ``remedy`` are sentences.
+    """
+
+    #: Anchor of the heading in docs/runbook.md.
     runbook_heading = "scan-failed"
-    #: What to do in general, for the runbook's table; `remedy` says it for one case.
+    #: What to do in general, for the runbook's table. `remedy` is specific.
     action = "Read the log."
 
     def __init__(self, what: str, *, tenant_id: str | None = None, remedy: str = "") -> None:
@@ -75,7 +78,7 @@ class HubSpotDealsError(Exception):
         return f"{tenant}{self.what}{remedy} See {RUNBOOK}#{self.runbook_heading}"
 
     def __reduce__(self) -> tuple[object, ...]:
-        # The default would call __init__ with the finished message and prefix it twice.
+        # The default would call __init__ with the complete message and so prefix it twice.
         return _rebuild, (type(self), str(self), self.__dict__)
 
 
@@ -102,30 +105,30 @@ class TenantsFileError(ConfigError):
 
 
 class TenantCommandError(ConfigError):
-    """`python -m include.tenants` can't do what it was asked for."""
+    """`python -m include.tenants` refused or failed."""
 
     runbook_heading = "tenant-command"
     action = "Run the command again."
 
 
 class ScanRequestError(ConfigError):
-    """The run's params (mode, window) contradict each other."""
+    """The run's params are invalid or contradict each other."""
 
     runbook_heading = "scan-request"
     action = "Trigger a new run."
 
 
 class ScanCancelledError(ConfigError):
-    """A person cancelled the scan; its tasks can write no more."""
+    """A user cancelled the scan; its tasks can no longer write."""
 
     runbook_heading = "scan-cancelled"
     action = "None, or start another scan."
 
     def __init__(self, *, tenant_id: str | None = None) -> None:
         super().__init__(
-            "this scan was cancelled.",
+            "the scan was cancelled.",
             tenant_id=tenant_id,
-            remedy="Start another one; or clear the whole run, from its first task on.",
+            remedy="Start another scan, or clear all tasks of the run.",
         )
 
 
@@ -164,16 +167,17 @@ class ScopeMissingError(AccessDeniedError):
 
     def __init__(self, scopes: Sequence[str], *, tenant_id: str | None = None) -> None:
         self.scopes = tuple(map(without_secrets, scopes))
+        names = f"the scope{'s' if len(self.scopes) > 1 else ''} {', '.join(self.scopes)}"
         super().__init__(
-            f"the token lacks the scope(s) {', '.join(self.scopes) or 'HubSpot did not name'}.",
+            f"the token lacks {names if self.scopes else 'a scope that HubSpot did not name'}.",
             tenant_id=tenant_id,
-            remedy="Add them to the service key or app in HubSpot (an OAuth app is then installed "
-            "again), then clear the task.",
+            remedy="Add the scope to the service key or app in HubSpot (then install an OAuth app "
+            "again), and clear the task.",
         )
 
 
 class OAuthAppError(ConfigError):
-    """HubSpot refuses an OAuth app an access token, or the connection lacks part of the app."""
+    """HubSpot refuses a token to an OAuth app, or the connection lacks one of the app's fields."""
 
     runbook_heading = "oauth-app"
 
@@ -186,7 +190,7 @@ class CertificateRejectedError(ConfigError):
 
 
 class PlainTextRefusedError(ConfigError):
-    """The token would be sent over a network unencrypted."""
+    """The token would be sent unencrypted over a network."""
 
     runbook_heading = "plain-text-refused"
 
@@ -198,7 +202,7 @@ class PortalMismatchError(ConfigError):
 
 
 class WarehouseConfigError(ConfigError):
-    """The warehouse connection is missing or wrong, or its role lacks a right."""
+    """The warehouse connection is missing or wrong, or its role lacks a privilege."""
 
     runbook_heading = "warehouse-config"
 
@@ -258,7 +262,7 @@ class WarehouseUnavailableError(TransientError):
 
 
 class TenantBusyError(TransientError):
-    """Another run holds the tenant."""
+    """Another scan of the tenant is running."""
 
     runbook_heading = "tenant-busy"
 
@@ -271,10 +275,10 @@ class OutdatedAttemptError(TransientError):
 
     def __init__(self, *, tenant_id: str | None = None) -> None:
         super().__init__(
-            "this try of the scan was replaced, by a newer one or after it had been given up; it "
-            "stops, and has written nothing since.",
+            "a newer try of the scan replaced this one, or Airflow gave this one up. It stops and "
+            "has written nothing since.",
             tenant_id=tenant_id,
-            remedy="Nothing to do: the next try goes on where this one was.",
+            remedy="No action is needed: the next try continues from the last checkpoint.",
         )
 
 
@@ -293,7 +297,7 @@ class LoadError(TransientError):
 class ContractError(HubSpotDealsError):
     """HubSpot's answer contradicts its documentation.
 
-    ``status``: of the HTTP answer, where that is what was not allowed.
+    ``status``: the HTTP status, if it is what contradicts the documentation.
     """
 
     status: int | None = None
@@ -310,7 +314,7 @@ class QualityError(HubSpotDealsError):
 
 
 class ScanKilledError(TransientError):
-    """A task ended without an error: it was killed, or a person marked it failed."""
+    """A task ended without an error: it was killed, or a user marked it as failed."""
 
     runbook_heading = "scan-killed"
     action = "Clear the task."

@@ -1,4 +1,4 @@
-"""Writing a file as a whole or not at all: a reader sees the old content or the new."""
+"""Atomic writes: a reader sees the old content or the new."""
 
 import os
 import shutil
@@ -9,10 +9,10 @@ from pathlib import Path
 def write_file(path: Path, content: bytes, *, mode: int | None = None) -> None:
     """Write *content* to *path*, which may exist. Raises OSError.
 
-    The temporary file beside it is hidden, is readable by its owner only, and has a suffix that no
-    reader of the directory takes.
+    The temporary file in the same directory is hidden, readable by its owner only, and has a suffix
+    that readers of the directory ignore.
 
-    :param mode: the file's permissions; None: those it has, or 0o644.
+    :param mode: permissions; None: those of the existing file, or 0o644.
     """
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
     temporary = Path(name)

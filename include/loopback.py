@@ -1,4 +1,4 @@
-"""Which hosts are this machine: what is sent to them crosses no network. Standard library only."""
+"""Hosts that are this machine, so that requests to them cross no network."""
 
 import ipaddress
 
@@ -6,7 +6,7 @@ import ipaddress
 def is_loopback(host: str) -> bool:
     """Whether *host* is `localhost` or an address of the loopback interface.
 
-    No name is looked up: the server that answers for it could then decide what needs no encryption.
+    Other names are not resolved: a DNS server must not decide whether encryption is required.
     """
     name = host.strip("[]").lower()
     if name == "localhost":

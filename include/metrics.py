@@ -1,6 +1,6 @@
-"""Counters, timers and gauges, through Airflow's own metrics: StatsD or OpenTelemetry, or nowhere.
+"""Counters, timers and gauges, sent through Airflow's metrics (StatsD or OpenTelemetry).
 
-Airflow is imported when the first value is sent, so DAG files don't pay for it.
+Airflow's `stats` is imported with the first value, because DAG files import this module.
 """
 
 from collections.abc import Iterator
@@ -41,7 +41,7 @@ METRICS: Final = {
 
 
 def count(name: str, by: int, **tags: str) -> None:
-    """Add to a counter; nothing is sent for 0."""
+    """Add to a counter. 0 is not sent."""
     if by:
         from airflow.sdk.observability import stats
 
@@ -55,7 +55,7 @@ def gauge(name: str, value: float, **tags: str) -> None:
 
 
 def timed(name: str, took_s: float, **tags: str) -> None:
-    """Record how long something took; Airflow's timers are in milliseconds."""
+    """Record a duration. Airflow's timers are in milliseconds."""
     from airflow.sdk.observability import stats
 
     stats.timing(PREFIX + name, took_s * 1000, tags=tags)
@@ -63,7 +63,7 @@ def timed(name: str, took_s: float, **tags: str) -> None:
 
 @contextmanager
 def record_outcome(scan: Scan) -> Iterator[None]:
-    """Count what becomes of a scan if the block, a task, does not end well."""
+    """Count the failure, retry or wait of a task, which is the block."""
     tags = {"tenant": scan.tenant.id, "mode": scan.mode}
     try:
         yield

@@ -1,4 +1,4 @@
-"""A scan: one run of one tenant's DAG, and what it was asked to read."""
+"""A scan: one run of a tenant's DAG, and its params."""
 
 import uuid
 from collections.abc import Mapping
@@ -10,15 +10,14 @@ from include.errors import ScanRequestError
 from include.tenants import Tenant
 
 SCAN_ID_NAMESPACE = uuid.UUID("5b3f0f60-6d2e-5f0a-9a44-7c2b6f0e9d11")
-#: Where Airflow's UI shows a scan, to be followed by its id. The plugin serves it; who is signed
-#: out is asked to sign in first.
+#: Path of a scan's page in Airflow's UI, without the scan's id.
 SCAN_PAGE = "/plugin/hubspot-scans/hubspot-deals/ui?scan="
-#: auto: what is due; the others are requested by a person.
+#: auto: full if a full scan is due, otherwise incremental.
 MODES = ("auto", "incremental", "full")
 
 
 class DagRun(Protocol):
-    """What is used of Airflow's DAG run. Runs without a logical date have no data interval."""
+    """Fields of Airflow's DAG run. Runs without a logical date have no data interval."""
 
     run_id: str
     run_type: Any
@@ -37,10 +36,10 @@ class Window:
 
 @dataclass(frozen=True)
 class Scan:
-    """What identifies a scan, and what it was asked for. Its id is the same for every try.
+    """Identity and params of a scan. Its id is the same for every try.
 
-    ``rewrite_rows``: write rows although their content is the same; the mode is full then.
-    ``run_started_at``: when Airflow began the run, or began it anew after it was cleared.
+    ``rewrite_rows``: write unchanged rows too; the mode is then full.
+    ``run_started_at``: when Airflow started the run, or started it again after it was cleared.
     """
 
     tenant: Tenant
@@ -58,10 +57,10 @@ class Scan:
     def of_run(
         cls, tenant: Tenant, run: DagRun, params: Mapping[str, Any], now: datetime | None = None
     ) -> "Scan":
-        """Read a run's params; a backfill's window is its data interval.
+        """Read a run's params. Raises ScanRequestError.
 
-        A manual run's data interval is ignored: Airflow makes one up when it is triggered in the
-        UI. Raises ScanRequestError.
+        A backfill's window is its data interval. A manual run's data interval is ignored, because
+        it comes from the schedule and not from the user.
         """
         mode = str(params.get("mode") or "auto")
         window = _window(tenant, params, now or datetime.now(UTC))
@@ -70,12 +69,12 @@ class Scan:
         if window and mode == "full":
             raise _refused(
                 tenant,
-                "a full scan has no window, but window_start is given",
+                "window_start is given, but a full scan has no window",
                 "Leave the window empty, or choose another mode.",
             )
         rewrite_rows = params.get("rewrite_rows") or False
         if not isinstance(rewrite_rows, bool):
-            raise _refused(tenant, "rewrite_rows is no boolean", "Set it to true or false.")
+            raise _refused(tenant, "rewrite_rows is not a boolean", "Set it to true or false.")
         if rewrite_rows and (window or mode == "incremental"):
             raise _refused(
                 tenant,
@@ -91,7 +90,7 @@ class Scan:
 
 
 def scan_id(dag_id: str, run_id: str) -> str:
-    """Return the scan's id, the same for every try of a run: UUIDv5 of DAG id and run id."""
+    """Return the scan's id: the UUIDv5 of DAG id and run id."""
     return str(uuid.uuid5(SCAN_ID_NAMESPACE, f"{dag_id}/{run_id}"))
 
 
@@ -101,7 +100,7 @@ def _data_interval(tenant: Tenant, run: DagRun) -> Window:
         raise _refused(
             tenant,
             f"the backfill's data interval is empty ({start} to {end})",
-            "Give the tenant a schedule: a backfill takes its intervals from it.",
+            "Give the tenant a schedule, from which Airflow derives a backfill's data intervals.",
         )
     return Window(start.astimezone(UTC), end.astimezone(UTC))
 
@@ -117,15 +116,15 @@ def _window(tenant: Tenant, params: Mapping[str, Any], now: datetime) -> Window 
         )
     if start >= now:
         raise _refused(
-            tenant, f"window_start {start.isoformat()} lies in the future", "Choose an earlier one."
+            tenant, f"window_start {start.isoformat()} is in the future", "Choose an earlier one."
         )
-    # A window up to a moment ahead of us ends now: nothing can have been modified after it.
+    # Nothing has been modified in the future, so a window that ends there ends now.
     end = min(end, now) if end else now
     if start >= end:
         raise _refused(
             tenant,
             f"window_start {start.isoformat()} is not before window_end {end.isoformat()}",
-            "Exchange the two, or correct one.",
+            "Swap them, or correct one.",
         )
     return Window(start, end)
 
@@ -138,7 +137,7 @@ def _moment(tenant: Tenant, name: str, text: object) -> datetime | None:
     except ValueError:
         raise _refused(
             tenant,
-            f"{name} is {str(text)[:60]!r}, which is no date and time",
+            f"{name} is {str(text)[:60]!r}, which is not a date and time",
             "Write it as 2026-01-31T00:00:00Z.",
         ) from None
     if moment.tzinfo is None:

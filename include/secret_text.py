@@ -1,4 +1,4 @@
-"""Tokens and other secrets as text: as they were pasted, and kept out of messages.
+"""Secrets as text: trims and validates pasted ones, and masks them in messages.
 
 Standard library only: the DAG processor imports this module at parse time.
 """
@@ -6,7 +6,7 @@ Standard library only: the DAG processor imports this module at parse time.
 import base64
 import re
 
-#: Around a secret that was pasted: white space, and what is not to be seen at all.
+#: White space and invisible characters.
 _AROUND = "".join(map(chr, (*range(0x21), 0x7F, 0x85, 0xA0, 0xAD, 0x180E, *range(0x2000, 0x2010),
                             0x2028, 0x2029, 0x202F, 0x205F, 0x2060, 0x3000, 0xFEFF)))  # fmt: skip
 _KINDS = {
@@ -19,7 +19,7 @@ _KINDS = {
     **dict.fromkeys("<>", "an angle bracket"),
     "\\": "a backslash",
 }
-#: Shorter values could be ordinary words, and HubSpot's secrets are 36 characters and more.
+#: Shorter values could be ordinary words. HubSpot's secrets have at least 36 characters.
 _SHORTEST_SECRET = 8
 _SHORT_FORMS = {
     "\n": r"\\+n",
@@ -35,17 +35,17 @@ _secrets: dict[str, re.Pattern[str]] = {}
 
 
 def pasted(text: str) -> str:
-    """Return a secret without the white space that pasting may leave around it."""
+    """Return a secret without white space and invisible characters around it."""
     return text.strip(_AROUND)
 
 
 def flaw_of(secret: str) -> str | None:
-    """Say what shows that *secret* is none that HubSpot gives; never shows it.
+    """Return why *secret* can't be HubSpot's, without quoting it; None if it can.
 
-    Neither may a header hold such a character, nor does any key, token or id of HubSpot's.
+    HubSpot's secrets contain no such characters, and an HTTP header must not.
     """
     if secret[:6].lower() == "bearer" and secret[6:7].isspace():
-        return "it begins with 'Bearer', which is no part of it"
+        return "it begins with 'Bearer', which is not part of it"
     for position, character in enumerate(secret, start=1):
         if kind := _KINDS.get(character):
             return f"its character {position} is {kind}"
@@ -61,20 +61,20 @@ def _kind_of_others(character: str) -> str:
 
 
 def keep_out_of_messages(secret: str) -> None:
-    """Replace *secret* by *** in every message of this process from now on."""
+    """Have `without_secrets` mask *secret* from now on, in this process."""
     if len(secret) >= _SHORTEST_SECRET and secret not in _secrets:
         _secrets[secret] = _in_any_form(secret)
 
 
 def without_secrets(text: str) -> str:
-    """Return *text* with *** for each secret that is known, however it is escaped there."""
+    """Return *text* with *** for each known secret, in any escaped form."""
     for pattern in list(_secrets.values()):
         text = pattern.sub("***", text)
     return text
 
 
 def _in_any_form(secret: str) -> re.Pattern[str]:
-    # Each character may be escaped for itself, as in JSON, a URL, HTML or a repr; lines may wrap.
+    # Any character can be escaped, as in JSON, a URL, HTML or a repr, and lines can be wrapped.
     plain = r"\s*".join(map(_character_in_any_form, secret))
     content = secret.encode("utf-8", "surrogatepass")
     # `requests` sends a proxy's password in Latin-1
@@ -96,7 +96,7 @@ def _character_in_any_form(character: str) -> str:
 
 
 def _in_base64(secret: bytes) -> list[str]:
-    """Return what stays the same of a text in base64, wherever the secret begins in it."""
+    """Return the parts of the secret's base64 that do not depend on the text around it."""
     found = []
     for before in range(3):
         encoded = base64.b64encode(bytes(before) + secret).decode()

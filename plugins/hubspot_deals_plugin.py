@@ -1,6 +1,6 @@
-"""What this package adds to Airflow's API server: the REST API and the page "HubSpot scans".
+"""Adds the REST API and the page "HubSpot scans" to Airflow's API server.
 
-Every component of Airflow imports this file, and so does each task's process: nothing heavy here.
+All components of Airflow and each task's process import this file, so it must be light.
 """
 
 import logging
@@ -19,12 +19,12 @@ class HubSpotDealsPlugin(AirflowPlugin):
 
     @property
     def fastapi_apps(self) -> list[dict[str, Any]]:  # type: ignore[override]
-        """Only the API server reads them: other components need not import FastAPI."""
+        """A property, because only the API server reads it and has to import FastAPI."""
         return _fastapi_apps()
 
     @property
     def fastapi_root_middlewares(self) -> list[dict[str, Any]]:  # type: ignore[override]
-        """Nothing where the app can't be built."""
+        """Empty if the app can't be created."""
         return _root_middlewares() if _fastapi_apps() else []
 
     @property
@@ -40,8 +40,8 @@ def _fastapi_apps() -> list[dict[str, Any]]:
 
         app = create_app()
     except Exception:
-        # without this, Airflow's whole API server would not start
-        log.exception("HubSpot deals: the REST API and the page can't be built")
+        # an exception would keep Airflow's API server from starting
+        log.exception("HubSpot deals: could not create the REST API and the page")
         return []
     return [{"app": app, "url_prefix": URL_PREFIX, "name": "HubSpot deals"}]
 
@@ -60,5 +60,5 @@ def _external_views() -> list[dict[str, Any]]:
 
         return external_views()
     except Exception:
-        log.exception("HubSpot deals: the page's place in Airflow's UI can't be determined")
+        log.exception("HubSpot deals: could not add the page to Airflow's UI")
         return []

@@ -1,5 +1,5 @@
-"""What makes `HubSpot` a connection type of Airflow's connection form.
+"""An Airflow provider, which adds the connection type `HubSpot`.
 
-Airflow finds providers by the metadata of installed packages. Nothing is installed here: the
-directory `site`, put on PYTHONPATH, holds such metadata and nothing else.
+Airflow finds providers by the metadata of installed packages. This package is not installed:
+PYTHONPATH contains the directory `site`, which has only such metadata.
 """

@@ -1,4 +1,4 @@
-"""The connection form, and what OpenLineage calls HubSpot's data, in the words of Airflow."""
+"""The connection form, and HubSpot's datasets in OpenLineage."""
 
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import SplitResult, urlsplit
@@ -6,12 +6,12 @@ from urllib.parse import SplitResult, urlsplit
 if TYPE_CHECKING:
     from openlineage.client.event_v2 import Dataset
 
-#: The name in METADATA: Airflow refuses a provider that calls itself otherwise.
+#: Must be the name in METADATA.
 PACKAGE: Final = "airflow-provider-hubspot-deals"
 
 
 def get_provider_info() -> dict[str, Any]:
-    """Return what the entry point `apache_airflow_provider` promises."""
+    """Return the provider's description, for the entry point `apache_airflow_provider`."""
     return {
         "package-name": PACKAGE,
         "name": "HubSpot deals",
@@ -28,10 +28,10 @@ def get_provider_info() -> dict[str, Any]:
                     "hidden-fields": ["login", "schema"],
                     "relabeling": {"password": "Token", "host": "Base URL"},
                     "placeholders": {
-                        "password": "of a service key or private app: pat-na1-…; empty with an "
-                        "OAuth app",
-                        "host": "empty: https://api.hubapi.com",
-                        "port": "443 (Airflow's Test button wants one)",
+                        "password": "Token of a service key or private app, pat-na1-…; empty for "
+                        "an OAuth app",
+                        "host": "https://api.hubapi.com if empty",
+                        "port": "443 (required by Airflow's Test button)",
                     },
                 },
                 "conn-fields": _FIELDS,
@@ -50,7 +50,7 @@ def get_provider_info() -> dict[str, Any]:
 _FIELDS: Final = {
     "client_id": {
         "label": "OAuth app: client id",
-        "description": "Client id of an OAuth app. Needs all three, and no token.",
+        "description": "Client id of an OAuth app. Fill in all three fields and leave Token empty.",
         "schema": {"type": ["string", "null"]},
     },
     "client_secret": {
@@ -64,7 +64,7 @@ _FIELDS: Final = {
         "schema": {"type": ["string", "null"], "format": "password"},
     },
     "requests_per_10_s": {
-        "label": "Requests in 10 s, at most",
+        "label": "Maximum requests per 10 s",
         "description": "Upper limit, for apps shared with other integrations. Empty: HubSpot's.",
         "schema": {"type": ["integer", "null"], "minimum": 1},
     },

@@ -1,1 +1,1 @@
-"""Incidents of a tenant's scans, and the alerts that people get about them. docs/alerts.md"""
+"""Incidents of a tenant's scans, and the alerts about them. See docs/alerts.md."""

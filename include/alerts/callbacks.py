@@ -1,6 +1,6 @@
-"""What Airflow calls when something happened to a scan. Imported where DAGs are parsed: light.
+"""Airflow callbacks that alert. Imported at parse time, so heavy imports are in the functions.
 
-No callback raises or changes a run's state. docs/alerts.md says in which process each one runs.
+No callback raises an exception or changes a run's state. docs/alerts.md lists their processes.
 """
 
 import asyncio
@@ -28,26 +28,26 @@ class Callbacks:
     tenant: Tenant
 
     def task_failed(self, context: Mapping[str, Any]) -> None:
-        """Alert of a task's exception; runs in the task's process, after its last try."""
+        """Alert about a task's exception. Runs in the task's process, after its last try."""
         _quietly(lambda: _dispatcher(self.tenant, context).task_failed())
 
     def run_failed(self, context: Mapping[str, Any]) -> None:
-        """Alert of a killed process, which cannot do so. Runs in the DAG processor."""
+        """Alert about a task whose process was killed. Runs in the DAG processor."""
         _quietly(lambda: _dispatcher(self.tenant, context).run_failed())
 
     def scan_succeeded(self, context: Mapping[str, Any]) -> None:
-        """Send the all-clear; runs in the task's process, after it has reported success."""
+        """Send the all-clear. Runs in the task's process, after it has reported success."""
         _quietly(lambda: _dispatcher(self.tenant, context).scan_succeeded())
 
     def scan_waits(self, error: ComeBackLaterError) -> None:
-        """Alert that the scan waits until HubSpot takes requests again; runs within the task."""
+        """Alert that the scan waits until HubSpot accepts requests again. Runs within the task."""
         from airflow.sdk import get_current_context
 
         _quietly(lambda: _dispatcher(self.tenant, get_current_context()).scan_waits(error))
 
     @property
     def deadlines(self) -> "list[DeadlineAlert] | None":
-        """What the DAG's `deadline` is to be; None: the tenant has none."""
+        """The DAG's `deadline`; None if the tenant has no `deadline_s`."""
         if self.tenant.deadline_s is None:
             return None
         from airflow.sdk.definitions.callback import AsyncCallback
@@ -57,7 +57,7 @@ class Callbacks:
             DeadlineAlert(
                 reference=DeadlineReference.DAGRUN_QUEUED_AT,
                 interval=timedelta(seconds=self.tenant.deadline_s),
-                # the name, not the function: Airflow imports it where it runs
+                # by name: the triggerer imports it
                 callback=AsyncCallback(
                     f"{__name__}.deadline_missed", {"tenant_id": self.tenant.id}
                 ),
@@ -66,7 +66,7 @@ class Callbacks:
 
 
 async def deadline_missed(tenant_id: str, context: Mapping[str, Any]) -> None:
-    """Alert that a scan is late; runs in the triggerer."""
+    """Alert that a scan is late. Runs in the triggerer."""
     await asyncio.to_thread(_quietly, lambda: _deadline_missed(tenant_id, context))
 
 
@@ -76,7 +76,7 @@ def _deadline_missed(tenant_id: str, context: Mapping[str, Any]) -> None:
     from include.alerts.incidents import AlertDispatcher
 
     for tenant in load_tenants(only=tenant_id).enabled:
-        # of its own: the triggerer lives for weeks
+        # The triggerer runs for weeks and would use up the budget of its process.
         AlertDispatcher(
             tenant, Run.of_late_run(context["dag_run"]), DeliveryBudget()
         ).deadline_missed()
@@ -93,4 +93,4 @@ def _quietly(dispatch: Callable[[], None]) -> None:
     try:
         dispatch()
     except Exception:  # a failed alert must not fail the run
-        log.exception("no alert could be made of this event")
+        log.exception("could not send an alert for this event")

@@ -1,8 +1,8 @@
-"""An alert's text, and its delivery by mail, Slack, webhook or Apprise.
+"""The text of an alert, and its delivery by mail, Slack, webhook or Apprise. See docs/alerts.md.
 
-Airflow's hooks and its notifier of mail are used by their `notify`: the notifier itself would read
-the message as a Jinja template, and parts of it come from HubSpot. All channels are tried at once,
-within the time that Airflow grants a callback. docs/alerts.md
+Parts of a message come from HubSpot, so it must not be rendered as a Jinja template: the mail
+notifier is called through `notify`, which renders nothing. Channels are used in parallel, within
+the time that Airflow grants a callback.
 """
 
 import html
@@ -27,15 +27,14 @@ from include.tenants.model import (
 )
 from include.warehouse.connection import Warehouse
 
-#: Deliveries of an alert that are tried.
 MAX_ATTEMPTS = 10
-#: After so long, another process may send an alert that one has claimed: longer than any delivery.
+#: After this time, another process may claim the alert. Longer than any delivery.
 LEASE_S = 120
 
 
 @dataclass(frozen=True)
 class Pending:
-    """An alert that this process has claimed: no other process sends it now."""
+    """An alert that this process has claimed for `LEASE_S`."""
 
     alert_id: int
     channel: str
@@ -51,7 +50,7 @@ class Outbox:
     tenant_id: str
 
     def claim(self) -> list[Pending]:
-        """Claim all alerts that are not delivered, the oldest first."""
+        """Claim all undelivered alerts, oldest first."""
         claimed: list[Pending] = self.warehouse.rows(
             """
             update {alerts} set claimed_at = now(), attempts = attempts + 1
@@ -73,7 +72,7 @@ class Outbox:
         return sorted(claimed, key=lambda alert: alert.alert_id)
 
     def record(self, alert: Pending, error: str | None) -> None:
-        """Record whether a claimed alert was delivered; if not, the next event tries again."""
+        """Record the result of a delivery. After an error, the tenant's next event tries again."""
         self.warehouse.change(
             "update {alerts} set claimed_at = null, error = %(error)s,"
             " sent_at = case when %(error)s::text is null then now() end"
@@ -83,19 +82,19 @@ class Outbox:
         )
 
 
-#: Version of the JSON. Raised when a field changes its meaning or is removed.
+#: Version of the webhook's JSON. Raise it when a field is removed or changes its meaning.
 VERSION = 1
-#: Slack refuses longer texts in a section.
+#: Characters in a section block; Slack rejects more.
 SLACK_TEXT_LIMIT = 3000
 _TITLES = {
     "failure": "scan failed",
-    "quality": "quality check blocks the scan",
+    "quality": "scan failed a quality check",
     "warning": "scan succeeded with warnings",
     "deadline": "scan is late",
     "quota": "scan waits for HubSpot",
     "recovery": "all clear",
 }
-#: In the order in which they are shown: `jsonb` does not keep one.
+#: In the order in which they are shown; `jsonb` does not keep the order of keys.
 FIGURES = (
     "deals_received",
     "deals_written",
@@ -115,12 +114,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]+")
 
 @dataclass(frozen=True)
 class Message:
-    """An alert.
-
-    :param round: 1 for the first alert of the incident, then 2, 3 …
-    :param at: when it happened; `since` is when the incident began. ISO 8601, UTC.
-    :param links: `run`, `log`, `status` and `runbook`: addresses in Airflow's UI.
-    """
+    """An alert. docs/alerts.md#webhook-json describes the fields."""
 
     event: str
     round: int
@@ -159,14 +153,14 @@ class Message:
 
     @property
     def apprise_type(self) -> str:
-        """The severity, as Apprise names it."""
+        """Apprise's name of the severity."""
         if self.event == "recovery":
             return "success"
         return "failure" if self.event in ("failure", "quality") else "warning"
 
     @property
     def paragraphs(self) -> list[str]:
-        """The message: what happened, which scan, its figures, and where to look."""
+        """What happened, the scan, its figures, and links."""
         runs = f" ({self.runs} runs)" if self.runs > 1 else ""
         scan = {
             "Scan": self.scan_id,
@@ -190,7 +184,7 @@ class Message:
 
     @property
     def html(self) -> str:
-        """The text, escaped, with its addresses as links."""
+        """The escaped text, with links."""
         escaped = html.escape(self.text)
         for url in {html.escape(url) for url in self.links.values()}:
             escaped = escaped.replace(f": {url}\n", f': <a href="{url}">{url}</a>\n')
@@ -198,7 +192,7 @@ class Message:
 
     @property
     def slack_blocks(self) -> list[dict[str, Any]]:
-        """Block Kit; the text is escaped, so that what HubSpot says can't mention users."""
+        """Slack's Block Kit. Escaped, so that a text from HubSpot can't mention Slack users."""
         blocks = [("header", "plain_text", self.subject[:150])]
         for text in self.paragraphs:
             escaped = html.escape(text, quote=False)
@@ -220,25 +214,25 @@ def _sentences(message: Message) -> str:
     return "\n".join(lines)
 
 
-#: Of one request. SMTP's time-out is the connection's own (`timeout`, 30 s).
+#: For one HTTP request. SMTP's time-out is a setting of its connection (`timeout`, 30 s).
 TIMEOUT_S = 10
 T = TypeVar("T")
 _STATUS = re.compile(r"\b([45]\d\d)\b")
 
 
 class DeliveryError(Exception):
-    """A channel did not accept a message. The text holds no secret."""
+    """A channel did not accept a message. The text contains no secret."""
 
 
 def send(channel: Channel, message: Message) -> None:
-    """Send the message. Raises DeliveryError, whatever the reason."""
+    """Send the message. Raises only DeliveryError."""
     try:
         _SENDERS[channel.kind](getattr(channel, channel.kind), message)
     except DeliveryError:
         raise
-    except Exception as exc:  # noqa: BLE001 - providers raise whatever they like
-        # Not the text: addresses of webhooks are secrets, and libraries quote them.
-        raise DeliveryError(_named(exc)) from None
+    except Exception as exc:  # noqa: BLE001 - providers raise any exception
+        # Without the text: libraries quote addresses of webhooks, which are secrets.
+        raise DeliveryError(_class_and_status(exc)) from None
 
 
 def _send_mail(settings: SmtpChannel, message: Message) -> None:
@@ -277,7 +271,7 @@ def _post(settings: WebhookChannel, message: Message) -> None:
     _silent(HttpHook(method="POST", http_conn_id=settings.connection)).run(
         endpoint=settings.endpoint,
         json=message.as_json(),
-        # by default the provider waits without end
+        # the provider has no time-out by default
         extra_options={"timeout": TIMEOUT_S},
     )
 
@@ -286,23 +280,19 @@ def _send_by_apprise(settings: AppriseChannel, message: Message) -> None:
     import apprise
     from airflow.providers.apprise.hooks.apprise import AppriseHook
 
-    # Not AppriseNotifier: it drops Apprise's answer, which says whether anything was sent.
+    # AppriseNotifier ignores the result of `notify`, so a failure would go unnoticed.
     hook = AppriseHook(settings.connection)
     services = apprise.Apprise()
     with _silent_apprise():
         hook.set_config_from_conn(hook.get_connection(hook.apprise_conn_id), services)
-        taken = services.notify(
+        delivered = services.notify(
             title=message.subject,
             body=message.text,
             notify_type=apprise.NotifyType(message.apprise_type),
             body_format=apprise.NotifyFormat.TEXT,
         )
-    if not taken:
+    if not delivered:
         raise DeliveryError("Apprise could not deliver to every service")
-
-
-def _nothing(record: logging.LogRecord) -> bool:
-    return False
 
 
 _SENDERS: dict[str, Callable[[Any, Message], None]] = {
@@ -313,23 +303,24 @@ _SENDERS: dict[str, Callable[[Any, Message], None]] = {
 }
 _NO_CONTEXT: Any = {}
 _SILENT = logging.getLogger(f"{__name__}.silent")
-# Not `disabled`: Airflow's configuration of logging would undo that.
-_SILENT.addFilter(_nothing)
+# A filter: Airflow's logging configuration would reset `disabled`.
+_SILENT.addFilter(lambda record: False)
 
 
 def _silent(hook: T) -> T:
-    """Silence a hook's logger: it logs answers, and errors that hold the address."""
+    """Silence a hook's logger, which logs responses and errors that contain the address."""
     hook._log = _SILENT  # type: ignore[attr-defined]
     return hook
 
 
 @contextmanager
 def _silent_apprise() -> Iterator[None]:
-    """Silence Apprise's logger, in all threads: it logs addresses that it cannot parse."""
+    """Silence Apprise's logger, which logs addresses that it can't parse, in all threads."""
     logger = logging.getLogger("apprise")
 
-    def nothing(record: logging.LogRecord) -> bool:  # its own: others may send at the same time
-        return _nothing(record)
+    # A new function for each call: removing a shared filter would end the silence of other threads.
+    def nothing(record: logging.LogRecord) -> bool:
+        return False
 
     logger.addFilter(nothing)
     try:
@@ -338,7 +329,7 @@ def _silent_apprise() -> Iterator[None]:
         logger.removeFilter(nothing)
 
 
-def _named(exc: Exception) -> str:
+def _class_and_status(exc: Exception) -> str:
     code = getattr(exc, "smtp_code", None)
     status = _STATUS.search(str(exc)) if type(exc).__name__.startswith("Airflow") else None
     if code or status:
@@ -348,17 +339,17 @@ def _named(exc: Exception) -> str:
 
 log = logging.getLogger(__name__)
 
-#: Airflow kills a task that goes on for `task_success_overtime` (20 s) after it succeeded, and a
-#: DAG processor's child after `dag_file_processor_timeout` (50 s, parsing included).
+#: Airflow kills a task's process `task_success_overtime` (20 s) after the task succeeded, and a
+#: DAG processor's child after `dag_file_processor_timeout` (50 s, including parsing).
 DELIVERY_TIMEOUT_S = 15.0
 
 
 @dataclass
 class DeliveryBudget:
-    """How long all deliveries of this process may still take together.
+    """Time left for all deliveries of this process.
 
-    Callbacks of many runs share a process of the DAG processor. The next event delivers what is
-    left over.
+    Many runs' callbacks share one process of the DAG processor. Alerts for which no time is left
+    stay in the outbox until the tenant's next event.
     """
 
     left_s: float = DELIVERY_TIMEOUT_S
@@ -375,7 +366,10 @@ class Delivery:
     def of_outbox(self, outbox: Outbox) -> None:
         """Deliver the alerts of the outbox, and record the results."""
         if not self.budget.left_s:
-            log.warning("tenant %s: no time left; the next event sends the alerts", self.tenant_id)
+            log.warning(
+                "tenant %s: no time left to send alerts; the tenant's next event sends them",
+                self.tenant_id,
+            )
             return
         claimed = outbox.claim()
         known = {channel.label: channel for channel in self.channels}
@@ -385,28 +379,27 @@ class Delivery:
         )
         errors_by_alert = dict(zip((alert.alert_id for alert in sendable), errors, strict=True))
         for alert in claimed:
-            error = errors_by_alert.get(alert.alert_id, "the tenant has no such channel any more")
+            error = errors_by_alert.get(alert.alert_id, "the tenant no longer has this channel")
             outbox.record(alert, error)
             self._log(alert, error)
 
-    def unrecorded(self, message: Message) -> bool:
-        """Send a message that PostgreSQL can't record; True: a channel took it."""
+    def unrecorded(self, message: Message) -> None:
+        """Send a message that PostgreSQL can't record."""
         errors = self._send_all([(channel, message) for channel in self.channels])
         for channel, error in zip(self.channels, errors, strict=True):
             log.log(
                 logging.ERROR if error else logging.INFO,
-                "tenant %s: alert %s by %s, not in the outbox: %s",
+                "tenant %s: alert %s by %s, without the outbox: %s",
                 self.tenant_id,
                 message.event,
                 channel.label,
                 error or "sent",
             )
-        return None in errors
 
     def _send_all(self, messages: Sequence[tuple[Channel, Message]]) -> list[str | None]:
-        """Send each channel's messages in a thread; return the error of each, None if it was sent.
+        """Send the messages; return the error of each, None if it was sent.
 
-        The messages of a channel keep their order. A thread that hangs is abandoned.
+        Each channel has a thread, which keeps the order. A thread that hangs is abandoned.
         """
         started, budget_s = time.monotonic(), self.budget.left_s
         errors: list[str | None] = [f"no answer in {budget_s:.0f} s"] * len(messages)
@@ -421,14 +414,14 @@ class Delivery:
                         errors[number] = str(exc)
 
         labels = {channel.label for channel, _ in messages}
-        # daemons: a task's process must end although a channel hangs
+        # daemon threads: a task's process must end even if a channel hangs
         threads = [threading.Thread(target=send_in_order, args=(x,), daemon=True) for x in labels]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join(max(0.0, started + budget_s - time.monotonic()))
         self.budget.left_s = max(0.0, started + budget_s - time.monotonic())
-        return errors.copy()  # an abandoned thread may still write to the list
+        return errors.copy()  # an abandoned thread may still change the list
 
     def _log(self, alert: Pending, error: str | None) -> None:
         event = alert.message["event"]
@@ -442,8 +435,8 @@ class Delivery:
                 f"the alert {event!r} was not delivered by {alert.channel} (attempt"
                 f" {alert.attempts} of {MAX_ATTEMPTS}): {error}.",
                 tenant_id=self.tenant_id,
-                remedy="It is given up."
+                remedy="No further attempt will be made."
                 if gave_up
-                else "The run is not touched by it; the tenant's next event tries again.",
+                else "The run is not affected. The tenant's next event tries again.",
             ),
         )

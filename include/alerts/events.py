@@ -1,4 +1,4 @@
-"""What happened to a scan that may be alerted: from an exception, a scan's row or a run."""
+"""Events that may be alerted, from an exception, a scan's row or a run."""
 
 import contextlib
 from collections.abc import Iterable, Mapping
@@ -24,19 +24,19 @@ from include.warehouse.connection import WarehouseConnection
 from include.warehouse.errors import RecordedError
 from include.warehouse.scans import FINAL_STATES
 
-#: Airflow's reason for the end of a run → a sentence.
+#: By Airflow's reason for the end of a run.
 _REASONS = {
-    "timed_out": "The run took longer than its time-out, and Airflow ended it",
-    "all_tasks_deadlocked": "No task of the run could go on, and Airflow ended it",
+    "timed_out": "The run took longer than its time-out, so Airflow ended it",
+    "all_tasks_deadlocked": "No task of the run could continue, so Airflow ended it",
 }
 
 
 @dataclass(frozen=True)
 class AlertEvent:
-    """Something that went wrong: what it is called, why, and what to do.
+    """Something that happened to a scan.
 
-    ``cause``: events with the same cause are one incident.
-    ``why`` and ``remedy`` are sentences; they hold no token and no property value.
+    ``cause``: events with the same cause belong to one incident.
+    ``why`` and ``remedy`` are sentences without tokens and property values.
     """
 
     kind: AlertKind
@@ -48,7 +48,7 @@ class AlertEvent:
 
 
 def event_from_exception(error: BaseException, failed_checks: Iterable[str] = ()) -> AlertEvent:
-    """Return what an exception means. Messages of other libraries can hold rows: not used."""
+    """Return the event of an exception. Other libraries' messages can quote rows: left out."""
     name = type(error).__name__
     if not isinstance(error, HubSpotDealsError):
         return _foreign(name)
@@ -64,7 +64,7 @@ def event_from_exception(error: BaseException, failed_checks: Iterable[str] = ()
 
 
 def event_from_row(text: str, remedy: str = "", failed_checks: Iterable[str] = ()) -> AlertEvent:
-    """Return what the columns `error` and `remedy` of a scan's row mean."""
+    """Return the event of a scan's row, from its columns `error` and `remedy`."""
     found = RecordedError.of_columns(text, remedy)
     if not found.is_ours:
         return _foreign(found.type)
@@ -86,44 +86,47 @@ def killed(tenant_id: str, task_id: str | None, reason: str) -> ScanKilledError:
     why = _REASONS.get(
         reason,
         f"{task} ended without an error: its process or machine was killed (out of memory?), or a"
-        " person marked it failed",
+        " user marked it as failed",
     )
     return ScanKilledError(
         f"{why}.",
         tenant_id=tenant_id,
-        remedy="Look at the end of its log and at the worker's memory, then clear the task: it"
-        " goes on from the last checkpoint.",
+        remedy="Look at the end of its log and at the worker's memory, then clear the task. It"
+        " continues from the last checkpoint.",
     )
 
 
 def unknown(tenant_id: str, task_id: str | None) -> ScanKilledError:
-    """Return the error of a failed run of which nothing else is known."""
+    """Return the error of a failed run whose scan has no row."""
     return ScanKilledError(
         f"{f'Task {task_id}' if task_id else 'A task'} failed before the scan began.",
         tenant_id=tenant_id,
-        remedy="Read the task's log; its last lines say why.",
+        remedy="Read the end of the task's log.",
     )
 
 
 def late(tenant_id: str, deadline_s: int | None) -> DeadlineMissedError:
-    """Return the error of a scan that is not done by its deadline."""
+    """Return the error of a scan that missed its deadline."""
     within = f" within {deadline_s} s" if deadline_s else " by its deadline"
     return DeadlineMissedError(
-        f"The scan is not done{within} (deadline_s). It goes on.",
+        f"The scan did not finish{within} (deadline_s). It continues.",
         tenant_id=tenant_id,
-        remedy="Look at its progress: it may wait for HubSpot, for a worker, or for another run.",
+        remedy="Look at its progress: it may be waiting for HubSpot, for a worker, or for another"
+        " run.",
     )
 
 
 def warned(checks: Iterable[str], sentences: Iterable[str]) -> AlertEvent:
-    """Return the warnings of a scan that succeeded. Sentences of ours hold no property value."""
+    """Return the event of a scan that succeeded with warnings.
+
+    :param sentences: the column `warnings` of its row, without property values.
+    """
     names = ", ".join(sorted(checks))
-    said = " ".join(sentences)
     return AlertEvent(
         "warning",
         "QualityWarning",
         f"QualityWarning: {names}",
-        f"The scan succeeded with warnings: {names}.{f' {said}' if said else ''}",
+        " ".join([f"The scan succeeded with warnings: {names}.", *sentences]),
         "Look at the scan's quality results.",
         "everything_wanted_was_read",
     )
@@ -134,7 +137,7 @@ def _foreign(name: str) -> AlertEvent:
         "failure",
         name,
         name,
-        f"{name} was raised; its text is in the task's log only.",
+        f"The task raised {name}. Only the task's log has its text, which can contain data.",
         "Read the end of the task's log.",
         HubSpotDealsError.runbook_heading,
     )
@@ -142,14 +145,14 @@ def _foreign(name: str) -> AlertEvent:
 
 @dataclass(frozen=True)
 class ScanRow:
-    """What is known of one scan."""
+    """The row of a scan, with its quality checks."""
 
     state: str
     error: str | None
     remedy: str | None
     warnings: list[str]
     figures: Mapping[str, int | float]
-    #: Names of its quality checks, by status.
+    #: Names of quality checks, by status.
     checks: Mapping[str, list[str]]
 
     @property
@@ -158,7 +161,7 @@ class ScanRow:
 
 
 def scan_row(connection: WarehouseConnection, scan_id: str) -> ScanRow | None:
-    """Return what is known of the scan; None: it has no row."""
+    """Return the row of the scan, None if it has none."""
     row = connection.run(
         """
         select scan.state, scan.error, scan.remedy, scan.warnings,
@@ -191,17 +194,15 @@ def scan_row(connection: WarehouseConnection, scan_id: str) -> ScanRow | None:
     return ScanRow(row["state"], row["error"], row["remedy"], row["warnings"], figures, checks)
 
 
-#: XCom key, set if an alert was sent that PostgreSQL could not record.
+#: XCom key. Set if an alert was sent that PostgreSQL could not record.
 ALERTED_KEY = "alerted_without_the_warehouse"
 
 
 @dataclass(frozen=True)
 class Run:
-    """A run, and the task of it that matters.
+    """A run and one of its tasks, as far as the context of a callback contains them.
 
-    :param reason: why the run ended, as Airflow states it: task_failure, timed_out …
-    :param state: the run's, where Airflow states it; ``ended_at`` likewise.
-    :param task_instance: Airflow's own object; None where a callback gets none.
+    :param reason: why the run ended, in Airflow's words: task_failure, timed_out …
     """
 
     dag_id: str
@@ -216,7 +217,7 @@ class Run:
 
     @classmethod
     def of_context(cls, context: Mapping[str, Any]) -> "Run":
-        """Read a callback's context. After some failures it holds little more than the ids."""
+        """Read a callback's context. After some failures it contains little more than the ids."""
         ti = context.get("ti") or context.get("task_instance")
         run = context.get("dag_run")
         dag = context.get("dag")
@@ -234,7 +235,7 @@ class Run:
 
     @classmethod
     def of_late_run(cls, run: Mapping[str, Any]) -> "Run":
-        """Read what a deadline's callback gets: the run as Airflow's REST API shows it."""
+        """Read a run from a deadline's context, which has the form of Airflow's REST API."""
         return cls(run["dag_id"], run["dag_run_id"], state=run.get("state"))
 
     @property
@@ -242,37 +243,37 @@ class Run:
         return scan_id(self.dag_id, self.run_id)
 
     def links(self, heading: str) -> dict[str, str]:
-        """Return where a person can look. Needs Airflow's `[api] base_url`."""
+        """Return the links of an alert. They begin with Airflow's `[api] base_url`."""
         from airflow.sdk.configuration import conf
 
         base = conf.get("api", "base_url", fallback="http://localhost:8080").rstrip("/")
         run = f"{base}/dags/{quote(self.dag_id)}/runs/{quote(self.run_id, safe='')}"
-        log = f"{run}/tasks/{self.task_id}" if self.task_id else None
-        if log and self.try_number:
-            log += f"?try_number={self.try_number}"
-        status = f"{base}{SCAN_PAGE}{self.scan_id}"
-        runbook = {"runbook": runbook_url(base, heading)} if heading else {}
-        return {"run": run, **({"log": log} if log else {}), "status": status, **runbook}
+        links = {"run": run, "status": f"{base}{SCAN_PAGE}{self.scan_id}"}
+        if self.task_id:
+            query = f"?try_number={self.try_number}" if self.try_number else ""
+            links["log"] = f"{run}/tasks/{self.task_id}{query}"
+        if heading:
+            links["runbook"] = runbook_url(base, heading)
+        return links
 
     def is_going_on(self) -> bool:
-        """Return whether the run was cleared meanwhile, so that a callback is outdated."""
+        """Return whether the run has been cleared since, which makes the callback outdated."""
         if self.task_instance is None or self.reason != "task_failure":
             return False
-        with contextlib.suppress(Exception):  # then nothing is known, and the callback is believed
+        with contextlib.suppress(Exception):  # states unknown: treat the run as failed
             states = self.task_instance.get_task_states(dag_id=self.dag_id, run_ids=[self.run_id])
             of_run = states.get(self.run_id, {})
             return bool(of_run) and "failed" not in set(map(str, of_run.values()))
         return False
 
     def note_alerted(self) -> None:
-        """Let the run's other callback know that an alert was sent."""
+        """Store that an alert was sent, for the run's other callback."""
         if self.task_instance is not None:
-            with contextlib.suppress(Exception):  # then the alert is sent twice
+            with contextlib.suppress(Exception):  # the other callback then sends it again
                 self.task_instance.xcom_push(ALERTED_KEY, True)
 
     def was_alerted(self) -> bool:
-        if self.task_instance is None:
-            return False
-        with contextlib.suppress(Exception):  # then the alert is sent, perhaps a second time
-            return bool(self.task_instance.xcom_pull(task_ids=self.task_id, key=ALERTED_KEY))
+        if self.task_instance is not None:
+            with contextlib.suppress(Exception):  # the alert may then be sent twice
+                return bool(self.task_instance.xcom_pull(task_ids=self.task_id, key=ALERTED_KEY))
         return False

@@ -1,7 +1,8 @@
-"""Incidents: one for each cause that fails a tenant's scans, open until a scan succeeds.
+"""Incidents: one for each cause of a tenant's failed scans, open until a scan succeeds.
 
-Airflow may call a callback twice, late, or two at once: the row of an incident makes them agree.
-Alerts are kept in an outbox until they are delivered.
+Airflow can run a callback twice, late, or at the same time as another one. The lock on an
+incident's row makes sure that only one of them sends the alert. An outbox keeps alerts until they
+are delivered.
 """
 
 import logging
@@ -40,14 +41,14 @@ from include.warehouse.connection import WarehouseConnection, open_warehouse
 from include.warehouse.migrations import migrate
 from include.warehouse.scans import end_scan
 
-#: Scans that an incident names: the newest.
+#: An incident lists this many of its newest scans.
 SCANS_KEPT = 50
 _COLUMNS = sql.SQL("incident_id, kind, error_type, opened_at, last_seen_at, runs, rounds")
 
 
 @dataclass(frozen=True)
 class Incident:
-    """A row of `incidents`, as far as alerts show it."""
+    """A row of `incidents`. ``due``: an alert is due."""
 
     incident_id: int
     kind: str
@@ -70,9 +71,9 @@ class Incidents:
     def record(
         self, event: AlertEvent, scan_id: str, message: Callable[[Incident], Message]
     ) -> Incident:
-        """Open the incident, or record that it goes on; put its alert into the outbox if due.
+        """Open the incident or add the scan to it; put an alert into the outbox if one is due.
 
-        An alert is due when the incident is opened, and again after `repeat_after_s`.
+        An alert is due when the incident is opened, and again every `repeat_after_s`.
         """
         (incident,) = self._rows(
             """
@@ -112,10 +113,10 @@ class Incidents:
     def recover(
         self, scan_id: str, message: Callable[[Sequence[Incident]], Message]
     ) -> list[Incident]:
-        """Close what a success has ended; put one all-clear into the outbox if any was alerted.
+        """Close the tenant's incidents; put one all-clear into the outbox if any was alerted.
 
-        What was seen after the scan had finished stays open, because callbacks can run late.
-        Warnings are closed by `forget_warnings`.
+        Callbacks can run late, so incidents that were last seen after the scan finished stay open.
+        `forget_warnings` closes those of warnings.
         """
         closed = self._close(
             "kind <> 'warning' and last_seen_at <= coalesce((select finished_at from {scans}"
@@ -128,7 +129,7 @@ class Incidents:
         return alerted
 
     def forget_warnings(self, scan_id: str, still: str | None = None) -> None:
-        """Close the incidents of warnings that a scan no longer has, without an alert."""
+        """Close, without an alert, the incidents of warnings that the scan no longer has."""
         self._close(
             "kind = 'warning' and cause is distinct from %(still)s::text",
             scan_id=scan_id,
@@ -136,7 +137,7 @@ class Incidents:
         )
 
     def has_failure_of(self, scan_id: str) -> bool:
-        """Return whether an incident, open or closed, names the scan."""
+        """Return whether an incident of a failure, open or closed, lists the scan."""
         return bool(
             self._rows(
                 "select {columns}, false as due from {incidents} where tenant_id = %(tenant_id)s"
@@ -188,22 +189,22 @@ log = logging.getLogger(__name__)
 
 #: Shared by all callbacks of a process.
 DELIVERY_BUDGET = DeliveryBudget()
-#: A newer try reports its own failure, and a person has cancelled the scan.
+#: A newer try reports its own failure, and a user has cancelled the scan.
 _NOT_ALERTED = (OutdatedAttemptError, ScanCancelledError)
 
 
 @dataclass(frozen=True)
 class AlertDispatcher:
-    """Records one event of a tenant, and sends its alerts."""
+    """Records an event of a run and sends the tenant's alerts."""
 
     tenant: Tenant
     run: Run
     budget: DeliveryBudget = field(default_factory=lambda: DELIVERY_BUDGET)
 
     def task_failed(self) -> None:
-        """A task failed for good. The exception is at hand, even if the scan has no row yet."""
+        """Alert about the exception of a task's last try. The scan may have no row yet."""
         error = self.run.error
-        # Without an exception, the DAG's own callback alerts (`run_failed`).
+        # Without an exception, the DAG's callback alerts (`run_failed`).
         if error is None or isinstance(error, _NOT_ALERTED):
             return
 
@@ -216,14 +217,14 @@ class AlertDispatcher:
             self._send_unrecorded(event_from_exception(error))
 
     def run_failed(self) -> None:
-        """A run has failed: end its scan's row if no task did, and alert if that was not done."""
+        """Mark the scan of a failed run as failed and alert, unless a task has done so."""
         if self.run.is_going_on():
             return
         if not self._record_and_deliver(self._record_failed_run) and not self.run.was_alerted():
             self._send_unrecorded(event_from_exception(unknown(self.tenant.id, self.run.task_id)))
 
     def scan_succeeded(self) -> None:
-        """Close what is over, send the all-clear, and open what the scan warns of."""
+        """Close incidents, send the all-clear, and record the scan's warnings."""
 
         def record(incidents: Incidents, row: ScanRow | None) -> None:
             warned_of = row.checks.get("warned", ()) if row else ()
@@ -241,14 +242,14 @@ class AlertDispatcher:
         self._record_and_deliver(record)
 
     def scan_waits(self, error: ComeBackLaterError) -> None:
-        """The scan sleeps until HubSpot takes requests again."""
+        """Alert that the scan waits until HubSpot accepts requests again."""
         event = event_from_exception(error)
         self._record_and_deliver(lambda incidents, row: self._record(incidents, row, event))
 
     def deadline_missed(self) -> None:
-        """The scan is late, unless it is over: runs that failed were alerted already.
+        """Alert that the scan is late, unless it has ended: failed runs were already alerted.
 
-        Between two tries its row says failed, but no alert was sent.
+        Between two tries, its row has the state failed although no alert was sent.
         """
         event = event_from_exception(late(self.tenant.id, self.tenant.deadline_s))
 
@@ -263,19 +264,19 @@ class AlertDispatcher:
     def _record_failed_run(self, incidents: Incidents, row: ScanRow | None) -> None:
         error = killed(self.tenant.id, self.run.task_id, self.run.reason)
         if row is None:
-            # If an incident names the scan, the task's own callback has alerted, with the reason.
+            # If an incident lists the scan, the task's callback has sent an alert with the reason.
             if not incidents.has_failure_of(self.run.scan_id):
                 self._record(
                     incidents, row, event_from_exception(unknown(self.tenant.id, self.run.task_id))
                 )
         elif not row.is_over:
-            # False: another callback was faster, and sends the alert.
+            # False: another callback has ended the scan and sends the alert.
             scan_id, ended_at = self.run.scan_id, self.run.ended_at
             if end_scan(incidents.connection, scan_id, error, ended_at=ended_at):
                 self._record(incidents, row, event_from_exception(error))
         elif row.state == "failed" and not incidents.has_failure_of(self.run.scan_id):
             failed, recorded = row.checks.get("failed", ()), row.error or ""
-            # The REST API may have noticed first that the task was killed, and knows less.
+            # The REST API may have recorded the kill first, with less detail.
             if recorded.startswith(type(error).__name__):
                 self._record(incidents, row, event_from_exception(error))
             else:
@@ -287,30 +288,27 @@ class AlertDispatcher:
         )
 
     def _record_and_deliver(self, record: Callable[[Incidents, ScanRow | None], None]) -> bool:
-        """Record the event, then deliver the alerts of the outbox.
-
-        False: PostgreSQL could not record the event, and nothing was delivered.
-        """
+        """Record the event, then deliver the outbox. False if the event could not be recorded."""
         tenant = self.tenant
         try:
             warehouse = open_warehouse(tenant.id)
-            # the first scan of all may have failed before it made the tables
+            # the very first scan may have failed before it created the tables
             migrate(warehouse, tenant.id)
             with warehouse.connect(tenant.id) as connection:
                 row = scan_row(connection, self.run.scan_id)
                 record(Incidents(connection, tenant.id, tenant.alerts), row)
         except (HubSpotDealsError, psycopg.Error) as exc:
             why = exc if isinstance(exc, HubSpotDealsError) else type(exc).__name__
-            log.error("tenant %s: this event is in no incident: %s", tenant.id, why)
+            log.error("tenant %s: could not record the event of an alert: %s", tenant.id, why)
             return False
         try:
             self._delivery.of_outbox(Outbox(warehouse, tenant.id))
         except HubSpotDealsError as exc:
-            log.error("tenant %s: alerts wait in the outbox: %s", tenant.id, exc)
+            log.error("tenant %s: alerts stay in the outbox: %s", tenant.id, exc)
         return True
 
     def _send_unrecorded(self, event: AlertEvent) -> None:
-        """Send an alert although PostgreSQL is down and cannot record it."""
+        """Send an alert that PostgreSQL can't record because it is down."""
         if event.kind in self.tenant.alerts.on and self.tenant.alerts.channels:
             self._delivery.unrecorded(self._message(event, None, []))
             self.run.note_alerted()
@@ -346,7 +344,7 @@ class AlertDispatcher:
 
 def _all_clear(tenant_id: str, closed: Sequence[Incident]) -> AlertEvent:
     what = ", ".join(dict.fromkeys(incident.error_type for incident in closed))
-    why = f"Tenant {tenant_id}: all clear. The scan succeeded, and this is over: {what}."
+    why = f"Tenant {tenant_id}: all clear. The scan succeeded. Resolved: {what}."
     return AlertEvent("recovery", error_type="", cause="", why=why, remedy="", heading="")
 
 

@@ -1,7 +1,7 @@
-"""Who the tenants are: `include/tenants.yaml`, or what HUBSPOT_DEALS_TENANTS_FILE names.
+"""The tenants, from `include/tenants.yaml` or the path in HUBSPOT_DEALS_TENANTS_FILE.
 
-A bad entry never hides a good one: `load_tenants` returns both the tenants that can be used and
-the problems found. Imported at parse time, so nothing heavy here.
+An invalid entry does not affect valid ones: `load_tenants` returns the valid tenants and the
+problems. Imported at parse time, so it must be light.
 """
 
 from include.tenants.file import (

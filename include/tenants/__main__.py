@@ -1,4 +1,4 @@
-"""`python -m include.tenants check|list|add|pools|shards`: docs/how-to/many-tenants.md."""
+"""`python -m include.tenants check|list|add|pools|shards`. See docs/how-to/many-tenants.md."""
 
 import argparse
 import sys
@@ -8,7 +8,7 @@ from pathlib import Path
 from include.errors import HubSpotDealsError
 from include.hubspot.endpoints import DAILY_QUOTAS
 from include.tenants.file import load_tenants, tenants_path
-from include.tenants.model import DEFAULT_POOL
+from include.tenants.model import DEFAULT_POOL, Tenant
 from include.tenants.shards import (
     ADVISED_DAGS,
     crowded_files,
@@ -21,7 +21,7 @@ DAGS_FOLDER = Path(__file__).parents[2] / "dags"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Do what the command line says; return the exit status."""
+    """Run the command; return the exit status."""
     options = _parser().parse_args(arguments)
     try:
         return _COMMANDS[options.command](options)
@@ -40,21 +40,32 @@ def _check(options: argparse.Namespace) -> int:
     for problem in problems:
         print(problem)
     print(
-        f"{tenants_path()}: {len(tenants.enabled)} tenants, "
-        f"{len(tenants.all) - len(tenants.enabled)} switched off, {len(problems)} problems"
+        f"{tenants_path()}: {_counted(len(tenants.enabled), 'tenant')}, "
+        f"{len(tenants.all) - len(tenants.enabled)} disabled, {_counted(len(problems), 'problem')}"
     )
     for tenant in tenants.enabled:
         share = f"up to {tenant.daily_quota_share:.0%} of the daily quota"
         print(f"{tenant.id}: {tenant.first_scan_cost}; {share}")
-    print(f"daily quota of requests, for all apps of an account: {DAILY_QUOTAS}")
+    print(f"Daily quotas of requests, for all apps of an account: {DAILY_QUOTAS}")
     for pool, slots in {DEFAULT_POOL: None, **tenants.pools}.items():
         users = sum(tenant.pool == pool for tenant in tenants.enabled)
-        print(f"pool {pool}: {users} tenants{f', {slots} slots' if slots else ''}")
-    for file, dags in dags_of_files(options.dags, tenants.enabled).items():
-        print(f"{file}: {dags} DAGs")
+        print(
+            f"pool {pool}: {_counted(users, 'tenant')}"
+            + (f", {_counted(slots, 'slot')}" if slots else "")
+        )
+    _print_dags(options.dags, tenants.enabled)
     for crowded in crowded_files(options.dags, tenants.enabled):
         print(f"Warning: {crowded}")
     return 1 if problems else 0
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def _print_dags(folder: Path, tenants: Sequence[Tenant]) -> None:
+    for file, dags in dags_of_files(folder, tenants).items():
+        print(f"{file}: {_counted(dags, 'DAG')}")
 
 
 def _list(options: argparse.Namespace) -> int:
@@ -67,7 +78,7 @@ def _list(options: argparse.Namespace) -> int:
 
 
 def _add(options: argparse.Namespace) -> int:
-    # Imports Airflow, which takes seconds: the other commands do without.
+    # imports Airflow, which takes seconds and the other commands do not need
     from include.tenants.adding import add_tenant
 
     add_tenant(
@@ -84,7 +95,7 @@ def _add(options: argparse.Namespace) -> int:
 def _pools(options: argparse.Namespace) -> int:
     pools = load_tenants().pools
     if not pools:
-        print("There are no pools in the tenants file.")
+        print("The tenants file has no pools.")
         return 0
     from include.tenants.airflow_db import make_pools
 
@@ -94,8 +105,7 @@ def _pools(options: argparse.Namespace) -> int:
 
 def _shards(options: argparse.Namespace) -> int:
     write_shards(options.dags, options.number)
-    for file, dags in dags_of_files(options.dags, load_tenants().enabled).items():
-        print(f"{file}: {dags} DAGs")
+    _print_dags(options.dags, load_tenants().enabled)
     return 0
 
 
@@ -105,9 +115,9 @@ _COMMANDS = {"check": _check, "list": _list, "add": _add, "pools": _pools, "shar
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m include.tenants", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
-    check = commands.add_parser("check", help="print every problem; status 1 if there are any")
-    commands.add_parser("list", help="one line for each tenant")
-    add = commands.add_parser("add", help="add a tenant; its token is asked for, never an argument")
+    check = commands.add_parser("check", help="print all problems; exit status 1 if there are any")
+    commands.add_parser("list", help="print one line for each tenant")
+    add = commands.add_parser("add", help="add a tenant; prompts for its token")
     add.add_argument("id")
     add.add_argument(
         "--set",
@@ -115,23 +125,23 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="KEY=VALUE",
-        help="a key of the entry, its value as YAML: --set schedule='H 4 * * *'",
+        help="set a key of the entry, with its value as YAML: --set schedule='H 4 * * *'",
     )
     add.add_argument("--token-stdin", action="store_true", help="read the token from stdin")
-    add.add_argument("--base-url", help="where HubSpot is, if not at https://api.hubapi.com")
+    add.add_argument("--base-url", help="HubSpot's address, by default https://api.hubapi.com")
     add.add_argument(
         "--save-connection",
         action="store_true",
-        help="store the token as Airflow connection in Airflow's database, encrypted",
+        help="store the token, encrypted, in an Airflow connection in Airflow's database",
     )
     add.add_argument(
         "--force",
         action="store_true",
-        help="though the account is another tenant's already; replace a stored connection",
+        help="allow an account that another tenant already has; replace a stored connection",
     )
-    commands.add_parser("pools", help="create or update the pools in Airflow; deletes none")
+    commands.add_parser("pools", help="create and update Airflow's pools; deletes none")
     shards = commands.add_parser("shards", help="divide the tenants into several DAG files")
-    shards.add_argument("number", type=int, help=f"one file for {ADVISED_DAGS} tenants is right")
+    shards.add_argument("number", type=int, help=f"number of files: one for {ADVISED_DAGS} tenants")
     for command in (check, shards):
         command.add_argument("--dags", type=Path, default=DAGS_FOLDER, help="the DAGs folder")
     return parser

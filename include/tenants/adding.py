@@ -1,6 +1,6 @@
-"""`python -m include.tenants add`: HubSpot is asked about the token, then the entry is written.
+"""`python -m include.tenants add`: validates the token at HubSpot, then writes the entry.
 
-Comments and layout of the file are kept. Imports Airflow.
+Comments and layout of the tenants file are kept. Imports Airflow.
 """
 
 import getpass
@@ -35,9 +35,9 @@ def add_tenant(
     force: bool = False,
     environ: Mapping[str, str] = os.environ,
 ) -> None:
-    """Ask for the token and HubSpot for its account, then write the entry; prints what it does.
+    """Prompt for the token, look up its account, write the entry, and print each step.
 
-    Raises HubSpotDealsError: nothing was written then.
+    Raises HubSpotDealsError if nothing was written.
 
     :param settings: `key=value`, the value as YAML.
     """
@@ -47,15 +47,15 @@ def add_tenant(
         raise TenantCommandError(f"the id {tenant_id!r} must match {TENANT_ID_PATTERN}.")
     if any(tenant.id == tenant_id for tenant in tenants.all):
         raise TenantCommandError(
-            f"there is a tenant {tenant_id!r} already.", remedy="Edit its entry instead."
+            f"tenant {tenant_id!r} already exists.", remedy="Edit its entry instead."
         )
     tenant = validated(entry, environ)
     conn_id = tenant.connection_id
     hook = HubSpotHook(conn_id, tenant_id)
     token = None
     if token_stdin or save_connection or not _has_token(hook):
-        token = _asked_token(conn_id, token_stdin)
-        hook = _OfferedToken(
+        token = _read_token(conn_id, token_stdin)
+        hook = _UnsavedConnectionHook(
             tenant_id,
             Connection(
                 conn_id=conn_id, conn_type=HubSpotHook.conn_type, host=base_url, password=token
@@ -65,21 +65,21 @@ def add_tenant(
         print(f"Using the Airflow connection {conn_id}.")
     client = hook.get_conn(retry_timeout_s=TEST_RETRY_TIMEOUT_S, timeout_s=TEST_TIMEOUT_S)
     print(description_of(client))
-    print(f"Scopes: {', '.join(sorted(client.scopes)) or 'HubSpot does not say'}.")
+    print(f"Scopes: {', '.join(sorted(client.scopes)) or 'unknown'}.")
     portal_id = client.account().portal_id
     _require_account(portal_id, tenant.portal_id, tenants, force=force)
     if token and save_connection:
         fields = {"password": token, **({"host": base_url} if base_url else {})}
         if not airflow_db.save_connection(conn_id, hook.conn_type, fields, replace=force):
             raise TenantCommandError(
-                f"the connection {conn_id} is there already.",
+                f"the connection {conn_id} already exists.",
                 remedy="Leave out --save-connection to use it, or replace it with --force.",
             )
-        print(f"The token is in Airflow's connection {conn_id}.")
+        print(f"Stored the token in the Airflow connection {conn_id}.")
     elif token:
         print(f"Now put the token into the Airflow connection {conn_id}.")
     path = add_entry(tenants_path(environ), {**entry, "portal_id": portal_id})
-    print(f"Tenant {tenant.id} is in {path}. Its DAG will be {tenant.dag_id}.")
+    print(f"Added tenant {tenant.id} to {path}. Its DAG will be {tenant.dag_id}.")
 
 
 def _settings(settings: Sequence[str]) -> dict[str, Any]:
@@ -92,7 +92,7 @@ def _settings(settings: Sequence[str]) -> dict[str, Any]:
             equals = ""
         if not equals or key == "id" or key in found or doubled_key(value):
             raise TenantCommandError(
-                f"{setting!r} is no setting, or one that is given twice.",
+                f"{setting!r} is not a setting, or is given twice.",
                 remedy="Write it as --set schedule='H 4 * * *'.",
             )
         found[key] = value
@@ -100,7 +100,7 @@ def _settings(settings: Sequence[str]) -> dict[str, Any]:
 
 
 def _has_token(hook: HubSpotHook) -> bool:
-    # Airflow's SDK looks into the metadata database only where it believes to be a server.
+    # Airflow's SDK reads the metadata database only in a process that it considers a server.
     os.environ.setdefault("_AIRFLOW_PROCESS_CONTEXT", "server")
     try:
         hook.get_conn()
@@ -109,12 +109,12 @@ def _has_token(hook: HubSpotHook) -> bool:
     return True
 
 
-def _asked_token(conn_id: str, token_stdin: bool) -> str:
+def _read_token(conn_id: str, token_stdin: bool) -> str:
     token = ""
     if token_stdin:
         token = sys.stdin.readline()
     elif sys.stdin.isatty():
-        token = getpass.getpass("HubSpot token (not shown): ")
+        token = getpass.getpass("HubSpot token (input is hidden): ")
     if token := pasted(token):
         return token
     raise TenantCommandError(
@@ -123,36 +123,36 @@ def _asked_token(conn_id: str, token_stdin: bool) -> str:
     )
 
 
-class _OfferedToken(HubSpotHook):
-    """The hook with a token that is in no connection yet; all its rules hold."""
+class _UnsavedConnectionHook(HubSpotHook):
+    """The hook for a connection that is not stored yet."""
 
     def __init__(self, tenant_id: str, connection: Connection) -> None:
         super().__init__(connection.conn_id, tenant_id)
-        self._offered = connection
+        self._unsaved = connection
 
     def _connection(self) -> Connection:
-        return self._offered
+        return self._unsaved
 
 
 def _require_account(portal_id: int, stated: int | None, tenants: Tenants, *, force: bool) -> None:
-    """Two tenants of one account read everything twice, and share its limits."""
+    """Refuse a second tenant for an account: both would read everything and share its limits."""
     if stated not in (None, portal_id):
         raise TenantCommandError(
-            f"the token belongs to HubSpot account {portal_id}, --set says {stated}.",
-            remedy="Take the token of the right account.",
+            f"the token belongs to HubSpot account {portal_id}, but --set has {stated}.",
+            remedy="Use the token of the right account.",
         )
     same = [tenant.id for tenant in tenants.all if tenant.portal_id == portal_id]
     if same and not force:
         raise TenantCommandError(
-            f"HubSpot account {portal_id} is tenant {same[0]!r} already.",
-            remedy="To load it twice all the same: --force.",
+            f"HubSpot account {portal_id} is already tenant {same[0]!r}.",
+            remedy="Use --force to load it twice.",
         )
 
 
 def add_entry(path: Path, entry: Mapping[str, Any]) -> Path:
-    """Write *entry* to the file or directory of tenants; return the file it is in now.
+    """Write *entry* to the tenants file or directory; return the file that has it.
 
-    Raises TenantCommandError or OSError; nothing has changed then.
+    Raises TenantCommandError or OSError if nothing was changed.
     """
     path = path.resolve()
     if path.is_dir():
@@ -162,29 +162,31 @@ def add_entry(path: Path, entry: Mapping[str, Any]) -> Path:
     if doubled := doubled_key(document):
         raise TenantCommandError(f"{path}: {doubled}.", remedy="Correct that first.")
     listed = (document.get("tenants") if isinstance(document, dict) else document) or []
-    # a bad one too
+    # compared with invalid entries, too, which `load_tenants` leaves out
     if any(isinstance(other, dict) and other.get("id") == entry["id"] for other in listed):
         raise TenantCommandError(
-            f"{path}: has an entry {entry['id']!r} already.", remedy="Edit it instead."
+            f"{path} already has an entry {entry['id']!r}.", remedy="Edit it instead."
         )
-    meant: Any = [*listed, dict(entry)]
+    expected: Any = [*listed, dict(entry)]
     if not isinstance(document, list):
-        meant = {**(document or {}), "tenants": meant}
+        expected = {**(document or {}), "tenants": expected}
     if path.suffix == ".json":
-        after = (json.dumps(meant, indent=2, ensure_ascii=False) + "\n").encode()
+        after = (json.dumps(expected, indent=2, ensure_ascii=False) + "\n").encode()
     else:
-        after = _with_lines(path, before, entry)
+        after = _with_entry(path, before, entry)
     try:
-        is_as_meant = parsed(path, after) == meant
+        is_as_expected = parsed(path, after) == expected
     except TenantsFileError:
-        is_as_meant = False
-    if not is_as_meant:
+        is_as_expected = False
+    if not is_as_expected:
         raise TenantCommandError(
-            f"{path}: the entry can't be added without changing something else; nothing was.",
+            f"{path}: adding the entry would change something else. The file was not changed.",
             remedy=f"Add it by hand: {json.dumps(dict(entry))}",
         )
     if path.read_bytes() != before:
-        raise TenantCommandError(f"{path}: was changed meanwhile.", remedy="Try again.")
+        raise TenantCommandError(
+            f"{path} was changed by another program.", remedy="Run the command again."
+        )
     write_file(path, after)
     return path
 
@@ -192,22 +194,22 @@ def add_entry(path: Path, entry: Mapping[str, Any]) -> Path:
 def _add_file(folder: Path, entry: Mapping[str, Any]) -> Path:
     path = folder / f"{entry['id']}.yaml"
     if path.exists() or path.with_suffix(".json").exists():
-        raise TenantCommandError(f"{path}: is there already.", remedy="Edit it instead.")
+        raise TenantCommandError(f"{path} already exists.", remedy="Edit it instead.")
     content = {key: value for key, value in entry.items() if key != "id"}
-    text = _as_yaml(content) if content else f"# Tenant {entry['id']}: the defaults hold.\n"
+    text = _as_yaml(content) if content else f"# Tenant {entry['id']}: all settings are defaults.\n"
     write_file(path, text.encode())
     return path
 
 
-def _with_lines(path: Path, before: bytes, entry: Mapping[str, Any]) -> bytes:
-    """Return the YAML with some lines more, below the last entry. All other bytes stay.
+def _with_entry(path: Path, before: bytes, entry: Mapping[str, Any]) -> bytes:
+    """Return the YAML with *entry* below the last one; all other bytes are unchanged.
 
-    Not by the round trip of ruamel.yaml: docs/adr/0011-editing-the-tenants-file.md.
+    docs/adr/0011-editing-the-tenants-file.md says why ruamel.yaml does not do this.
     """
     try:
         text = before.decode()
     except UnicodeDecodeError:
-        raise TenantCommandError(f"{path}: is no UTF-8.", remedy="Save it as UTF-8.") from None
+        raise TenantCommandError(f"{path} is not UTF-8.", remedy="Save it as UTF-8.") from None
     lines = text.split("\n")
     key: Any = None
     tenants: Any = yaml.compose(before, Loader=yaml.CSafeLoader)
@@ -216,7 +218,7 @@ def _with_lines(path: Path, before: bytes, entry: Mapping[str, Any]) -> bytes:
         key, tenants = next(found, (None, None))
     if isinstance(tenants, yaml.SequenceNode) and not tenants.flow_style and tenants.value:
         column, end = tenants.start_mark.column, tenants.end_mark
-        # For YAML a block ends where the next thing begins, after blank lines and comments.
+        # To YAML, blank lines and comments after a block belong to it.
         place = end.line + (end.column > 0)
         while not lines[place - 1].strip() or lines[place - 1].lstrip().startswith("#"):
             place -= 1
@@ -235,7 +237,7 @@ def _with_lines(path: Path, before: bytes, entry: Mapping[str, Any]) -> bytes:
         column, place = 2, len(lines) - 1
     else:
         raise TenantCommandError(
-            f"{path}: has no list of lines that begin with '-', to which one could be added.",
+            f"{path}: the tenants are not a YAML list with one '-' per entry.",
             remedy=f"Add the entry by hand: {json.dumps(dict(entry))}",
         )
     first, *others = _as_yaml(entry).splitlines()

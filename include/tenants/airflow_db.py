@@ -1,4 +1,4 @@
-"""What commands write into Airflow's metadata database, by Airflow's own models. Imported late."""
+"""Writes pools and connections into Airflow's metadata database. Imports Airflow's models."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -17,16 +17,16 @@ from include.errors import TenantCommandError
 
 
 def make_pools(pools: Mapping[str, int]) -> Iterator[str]:
-    """Create the pools that are missing, set the slots of the others, delete none.
+    """Create missing pools and set the slots of the others. Deletes none.
 
-    Yields what was done. Raises TenantCommandError.
+    Yields a line for each pool. Raises TenantCommandError.
     """
     with _metadata() as session:
         for name, slots in pools.items():
             found = Pool.get_pool(name, session=session)
             if found is None:
-                made_by = "Made by python -m include.tenants pools"
-                Pool.create_or_update_pool(name, slots, made_by, False, session=session)
+                description = "Created by python -m include.tenants pools"
+                Pool.create_or_update_pool(name, slots, description, False, session=session)
                 yield f"pool {name}: created with {slots} slots"
                 continue
             before, found.slots = found.slots, slots
@@ -37,18 +37,18 @@ def make_pools(pools: Mapping[str, int]) -> Iterator[str]:
 def save_connection(
     conn_id: str, conn_type: str, fields: Mapping[str, Any], *, replace: bool
 ) -> bool:
-    """Store a connection, encrypted; False: one is there, and was left as it is.
+    """Store a connection, encrypted. False: it exists and was not changed.
 
-    Raises TenantCommandError; nothing is stored then.
+    Raises TenantCommandError if nothing was stored.
 
-    :param conn_type: of a new one.
-    :param fields: attributes of Airflow's model. Of one that is there, the others stay.
-    :param replace: change one that is there.
+    :param conn_type: for a new connection.
+    :param fields: attributes of Airflow's model; other attributes are not changed.
+    :param replace: change an existing connection.
     """
     if not conf.get("core", "fernet_key", fallback=""):
         raise TenantCommandError(
-            "Airflow has no Fernet key: the token would be stored as it is.",
-            remedy="Set AIRFLOW__CORE__FERNET_KEY, the same for every component.",
+            "Airflow has no Fernet key, so it would store the token unencrypted.",
+            remedy="Set AIRFLOW__CORE__FERNET_KEY, with the same value for all components.",
         )
     with _metadata() as session:
         connection = session.scalar(select(Connection).where(Connection.conn_id == conn_id))
@@ -60,7 +60,7 @@ def save_connection(
                 setattr(connection, name, value)
         except AirflowException:
             raise TenantCommandError(
-                "Airflow's Fernet key can't be used: the token was not stored.",
+                "Airflow's Fernet key is invalid, so the token was not stored.",
                 remedy="Correct AIRFLOW__CORE__FERNET_KEY.",
             ) from None
         session.add(connection)
@@ -73,8 +73,8 @@ def _metadata() -> Iterator[Session]:
         with create_session() as session:
             yield session
     except SQLAlchemyError as exc:
-        # its text may hold the values of the statement
+        # without the text, which can quote the statement's values
         raise TenantCommandError(
             f"Airflow's metadata database can't be used ({type(exc).__name__}).",
-            remedy="Run the command where Airflow's settings are, after `airflow db migrate`.",
+            remedy="Run `airflow db migrate`, then run this command with Airflow's settings.",
         ) from None

@@ -1,7 +1,7 @@
-"""A file of settings, YAML or JSON: what it holds, or an error that a person can act on.
+"""Reads YAML and JSON files of settings.
 
-A key that stands twice in one mapping is never dropped in silence, as `yaml` and `json` would: the
-mapping is a `Doubled`, so that the entry around it can be refused and no other.
+`yaml` and `json` ignore duplicate keys. Here, a mapping with one becomes a `Doubled`, so that only
+the entry that contains it is rejected.
 """
 
 import contextlib
@@ -21,12 +21,12 @@ from include.errors import TenantsFileError
 
 _MERGE, _TEXT, _BOOL = (f"tag:yaml.org,2002:{name}" for name in ("merge", "str", "bool"))
 
-#: The deepest key of an entry is at level 9.
+#: Levels of nesting. The deepest key of an entry is at level 9.
 DEEPEST = 100
 
 
 class Doubled(dict[Any, Any]):
-    """A mapping in which a key stands twice. ``problem`` names it and its lines."""
+    """A mapping with a duplicate key. ``problem`` names the key and its lines."""
 
     def __init__(self, problem: str, content: Mapping[Any, Any] = MappingProxyType({})) -> None:
         super().__init__(content)
@@ -34,18 +34,15 @@ class Doubled(dict[Any, Any]):
 
 
 def read_document(path: Path, most_bytes: int | None = None) -> Any:
-    """Return what the file holds. JSON if its name ends so: 40 times as fast as YAML.
+    """Return the content of a YAML file, or of a JSON file, which is read 40 times as fast.
 
-    Raises TenantsFileError. Nothing but a regular file is opened: a pipe would never end.
+    Raises TenantsFileError. Only regular files are opened: reading a pipe might never end.
     """
     return parsed(path, _content(path, most_bytes))
 
 
 def parsed(path: Path, content: bytes) -> Any:
-    """Return what *content* says, in the language that the name *path* stands for.
-
-    Raises TenantsFileError.
-    """
+    """Parse *content* as JSON or YAML, by the suffix of *path*. Raises TenantsFileError."""
     try:
         if path.suffix == ".json":
             return _parsed_json(content)
@@ -53,23 +50,23 @@ def parsed(path: Path, content: bytes) -> Any:
     except yaml.YAMLError as exc:
         mark = getattr(exc, "problem_mark", None)
         where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        said = f"is not valid YAML{where}: {getattr(exc, 'problem', None) or exc}"
+        problem = f"is not valid YAML{where}: {getattr(exc, 'problem', None) or exc}"
     except json.JSONDecodeError as exc:
-        said = f"is not valid JSON at line {exc.lineno}, column {exc.colno}: {exc.msg}"
-    # ValueError: JSON that is no UTF-8, a date of YAML such as 2026-99-99
+        problem = f"is not valid JSON at line {exc.lineno}, column {exc.colno}: {exc.msg}"
+    # ValueError: JSON that is not UTF-8, or a YAML date such as 2026-99-99
     except (ValueError, RecursionError) as exc:
-        said = f"can't be read ({type(exc).__name__}: {exc})"
-    raise TenantsFileError(f"{path}: {' '.join(said.split())}.", remedy="Correct the file.")
+        problem = f"can't be read ({type(exc).__name__}: {exc})"
+    raise TenantsFileError(f"{path}: {' '.join(problem.split())}.", remedy="Correct the file.")
 
 
 def parsed_yaml(content: bytes | str) -> Any:
-    """Return what a YAML document says. Raises yaml.YAMLError or ValueError."""
+    """Parse a YAML document. Raises yaml.YAMLError or ValueError."""
     return yaml.load(content, Loader=_Loader)  # noqa: S506 - a subclass of the safe loader
 
 
 def doubled_key(content: Any) -> str | None:
-    """Return what is wrong if a key stands twice anywhere in *content*."""
-    seen: set[int] = set()  # aliases of YAML can make a few lines endless
+    """Return the problem of a duplicate key anywhere in *content*."""
+    seen: set[int] = set()  # YAML aliases can make the content recursive
     rest = [content]
     while rest:
         value = rest.pop()
@@ -82,7 +79,7 @@ def doubled_key(content: Any) -> str | None:
 
 
 class _Loader(yaml.CSafeLoader):
-    """The safe loader, which notices keys that stand twice, and reads the key `on` as text."""
+    """The safe loader, but it detects duplicate keys and reads the key `on` as text."""
 
     def __init__(self, stream: bytes | str) -> None:
         super().__init__(stream)
@@ -90,10 +87,10 @@ class _Loader(yaml.CSafeLoader):
         self._depth = 0
 
     def descend_resolver(self, current_node: Any, current_index: Any) -> None:
-        """Count how deep the parser is: at some thousand levels it would crash the process."""
+        """Limit the depth: libyaml would crash the process at some thousand levels."""
         self._depth += 1
         if self._depth > DEEPEST:
-            raise yaml.YAMLError(f"it is nested more than {DEEPEST} levels deep")
+            raise yaml.YAMLError(f"nested more than {DEEPEST} levels deep")
         super().descend_resolver(current_node, current_index)
 
     def ascend_resolver(self) -> None:
@@ -101,17 +98,17 @@ class _Loader(yaml.CSafeLoader):
         super().ascend_resolver()
 
     def flatten_mapping(self, node: yaml.MappingNode) -> None:
-        """Merge `<<` into the mapping. The loader calls it again for what is merged."""
+        """Merge `<<` into the mapping. The loader also calls it for merged mappings."""
         if id(node) in self._problems:
             return
         self._problems[id(node)] = None  # for a mapping that merges itself
         if len({key.value for key, _ in node.value if key.tag == _TEXT}) == len(node.value):
-            return  # as nearly always: there is nothing to merge, and no key twice
+            return  # the common case: nothing to merge and no duplicate key
         problem = self._doubled_key(node)
         merged = [value for key, value in node.value if key.tag == _MERGE]
         super().flatten_mapping(node)
         if merged:
-            # Each key once: mappings that merge each other would grow without bound.
+            # each key once, or mappings that merge each other would grow without bound
             node.value = list(
                 {(key.tag, str(key.value)): (key, v) for key, v in node.value}.values()
             )
@@ -131,18 +128,18 @@ class _Loader(yaml.CSafeLoader):
         lines: dict[Any, int] = {}
         for key_node, _ in node.value:
             if key_node.tag == _BOOL and key_node.value.lower() == "on":
-                key_node.tag = _TEXT  # to YAML 1.1 an unquoted `on` is true
+                key_node.tag = _TEXT  # in YAML 1.1, an unquoted `on` is true
                 key_node.value = "on"
             is_merge = key_node.tag == _MERGE
-            # as Python compares them: 1, 0x1, true and 1.0 are one key
+            # compared as in Python, where 1, 0x1, true and 1.0 are the same key
             key = "<<" if is_merge else self.construct_object(key_node, deep=True)
             line = key_node.start_mark.line + 1
             if not isinstance(key, str | int | float | None):
-                continue  # refused as a key, or as an unknown one
+                continue  # rejected later, as an invalid or unknown key
             if key in lines:
                 first = lines[key]
                 where = f"in lines {first} and {line}" if first != line else f"in line {line}"
-                return f"key {key!r} stands twice, {where}"
+                return f"duplicate key {key!r} {where}"
             lines[key] = line
         return None
 
@@ -164,11 +161,11 @@ def _parsed_json(content: bytes) -> Any:
             return found
         doubled = True
         (key, _), *_ = Counter(key for key, _ in pairs).most_common(1)
-        return Doubled(f"key {key!r} stands twice", found)
+        return Doubled(f"duplicate key {key!r}", found)
 
     document = json.loads(content, object_pairs_hook=made)
     if doubled:
-        # The same by the loader of YAML, which knows the lines, unless YAML reads it otherwise.
+        # The YAML loader knows the lines, but may read some JSON differently.
         with contextlib.suppress(yaml.YAMLError, ValueError, RecursionError):
             if (with_lines := parsed_yaml(content)) == document:
                 return with_lines
@@ -180,11 +177,11 @@ def _content(path: Path, most_bytes: int | None) -> bytes:
     try:
         found = path.stat()
         if not stat.S_ISREG(found.st_mode):
-            raise TenantsFileError(f"{path}: is no regular file.", remedy=remedy)
+            raise TenantsFileError(f"{path} is not a regular file.", remedy=remedy)
         if most_bytes is not None and found.st_size > most_bytes:
             raise TenantsFileError(
-                f"{path}: is {found.st_size:,} bytes long; an entry has {most_bytes:,} at most.",
-                remedy="A file of a directory of tenants holds one entry.",
+                f"{path} has {found.st_size:,} bytes; an entry has at most {most_bytes:,}.",
+                remedy="In a tenants directory, each file has one entry.",
             )
         with path.open("rb") as file:
             return file.read(-1 if most_bytes is None else most_bytes)

@@ -1,4 +1,4 @@
-"""The tenants: entries of a file or a directory, with `defaults`, and the problems in them."""
+"""Reads tenants, `defaults` and pools from the tenants file or directory."""
 
 import os
 import re
@@ -30,23 +30,23 @@ from include.tenants.model import (
 from include.tenants.shards import ALL, Shard
 
 DEFAULT_FILE = Path(__file__).parents[1] / "tenants.yaml"
-#: The tenant that HUBSPOT_ACCESS_TOKEN stands for.
+#: The tenant whose token is HUBSPOT_ACCESS_TOKEN.
 ENVIRONMENT_TENANT_ID = "default"
 TOP_LEVEL_KEYS: Final = ("defaults", "pools", "tenants")
-#: In a directory, the file that holds what the top level of a single file holds.
+#: In a directory, the file with the keys `defaults` and `pools`.
 DEFAULTS_NAME: Final = "_defaults"
 SUFFIXES: Final = (".yaml", ".json")
-#: The longest entry is a list of a thousand names of properties.
+#: Enough for an entry with a thousand property names.
 MOST_BYTES_OF_AN_ENTRY: Final = 200_000
 MOST_SLOTS = 100_000
-#: Stands in for an entry's id while `defaults` are validated.
+#: The id with which `defaults` are validated.
 _ANY_ID = "any"
-_NO_NEW_RUN = "no DAG starts a new run until this is corrected."
+_NO_NEW_RUN = "No DAG starts a new run until this is corrected."
 
 
 @dataclass(frozen=True)
 class Tenants:
-    """The usable tenants, what is wrong with the others, and Airflow's pools: name → slots."""
+    """The valid tenants, the problems of the others, and the slots of pools by name."""
 
     all: tuple[Tenant, ...]
     problems: tuple[TenantsFileError, ...]
@@ -58,23 +58,22 @@ class Tenants:
 
 
 def tenants_path(environ: Mapping[str, str] = os.environ) -> Path:
-    """Return the file, or the directory, that holds the tenants."""
+    """Return the tenants file or directory."""
     return Path(environ.get("HUBSPOT_DEALS_TENANTS_FILE") or DEFAULT_FILE)
 
 
 def load_tenants(
     environ: Mapping[str, str] = os.environ, *, only: str | None = None, shard: Shard = ALL
 ) -> Tenants:
-    """Read the tenants that *environ* points to.
+    """Read the tenants. Invalid entries are returned as `problems`.
 
-    Raises TenantsFileError when the file as a whole, or its `defaults`, can't be used; entries
-    that can't are returned as `problems`.
+    Raises TenantsFileError if the file as a whole, its `defaults` or its `pools` are invalid.
 
-    :param only: the id of one tenant: nothing else is validated, or read if it has its own file.
-    :param shard: only the tenants of a DAG file. Entries without a proper id belong to none.
+    :param only: validate the tenant with this id only; in a directory, read only its file.
+    :param shard: only the tenants of this shard; entries without a valid id belong to none.
     """
     if only is not None and not re.fullmatch(TENANT_ID_PATTERN, only):
-        return Tenants((), (), {})  # never a path, whatever it is
+        return Tenants((), (), {})  # must not become a path
     wanted = _Wanted(only, shard)
     source = _source(environ, wanted)
     tenants: dict[str, Tenant] = {}
@@ -86,8 +85,8 @@ def load_tenants(
             tenant = _tenant(entry, source)
             if tenant.id in tenants:
                 raise TenantsFileError(
-                    f"{entry.file}: tenant {tenant.id!r} is listed twice; "
-                    "the second entry is ignored.",
+                    f"{entry.file}: tenant {tenant.id!r} is listed twice. "
+                    "The second entry is ignored.",
                     remedy="Remove one of the two.",
                 )
             tenants[tenant.id] = tenant
@@ -97,7 +96,7 @@ def load_tenants(
             problems.append(problem)
     if (
         environ.get("HUBSPOT_ACCESS_TOKEN")
-        # an entry that can't be used must not become one with other settings
+        # an invalid entry must not be replaced by one with other settings
         and ENVIRONMENT_TENANT_ID not in {*tenants, *(problem.tenant_id for problem in problems)}
         and wanted.includes(ENVIRONMENT_TENANT_ID)
     ):
@@ -107,16 +106,13 @@ def load_tenants(
 
 
 def validated(entry: Mapping[str, Any], environ: Mapping[str, str] = os.environ) -> Tenant:
-    """Return the tenant that *entry* would be, with the defaults. Raises TenantsFileError."""
+    """Return the tenant of *entry* with the file's defaults. Raises TenantsFileError."""
     source = _source(environ, _Wanted(only=entry["id"]))
     return _tenant(_Entry(tenants_path(environ), f"tenant {entry['id']!r}", dict(entry)), source)
 
 
 def merged(defaults: Mapping[str, Any], entry: Mapping[str, Any]) -> dict[str, Any]:
-    """Return *entry* with what it leaves out from *defaults*, mapping by mapping.
-
-    Lists and single values of the entry replace the defaults' as a whole.
-    """
+    """Return *entry* with missing keys from *defaults*, also in nested mappings."""
     result = dict(defaults)
     for key, value in entry.items():
         below = result.get(key)
@@ -130,7 +126,7 @@ def merged(defaults: Mapping[str, Any], entry: Mapping[str, Any]) -> dict[str, A
 
 @dataclass(frozen=True)
 class _Wanted:
-    """Which entries are asked for. A task needs one, a DAG file those of its shard."""
+    """The entries to validate: for a task one, for a DAG file those of its shard."""
 
     only: str | None = None
     shard: Shard = ALL
@@ -140,7 +136,7 @@ class _Wanted:
         return self.only is None and self.shard == ALL
 
     def includes(self, tenant_id: object) -> bool:
-        """Say whether an entry is to be looked at; one without a proper id only if all are."""
+        """Whether to validate the entry with this id; an invalid id only if all entries are."""
         if self.all or not isinstance(tenant_id, str):
             return self.all
         return self.only in (None, tenant_id) and self.shard.holds(tenant_id)
@@ -148,7 +144,7 @@ class _Wanted:
 
 @dataclass(frozen=True)
 class _Entry:
-    """``label``: what the entry is called in messages. ``content``: whatever stands there."""
+    """An entry before validation. ``label``: its name in messages."""
 
     file: Path
     label: str
@@ -161,9 +157,9 @@ class _Entry:
 
 
 class _Source:
-    """Pools and defaults, which are checked here, and entries, which are not.
+    """Validated pools and defaults, and unvalidated entries.
 
-    A TenantsFileError among the entries stands for one that can't be read, or for all.
+    A TenantsFileError among the entries is the problem of a file or of the whole source.
     """
 
     def __init__(
@@ -185,13 +181,11 @@ class _Source:
                 if not isinstance(name, str) or not re.fullmatch(POOL_PATTERN, name):
                     wrong = f"name {reprlib.repr(name)} must match {POOL_PATTERN}"
                 elif name == DEFAULT_POOL:
-                    wrong = f"{DEFAULT_POOL!r} is Airflow's own: its slots are set in Airflow"
+                    wrong = f"set the slots of {DEFAULT_POOL!r} in Airflow"
                 elif type(slots) is not int or not 1 <= slots <= MOST_SLOTS:
                     wrong = f"{name!r} has {reprlib.repr(slots)} slots; expected 1 to {MOST_SLOTS}"
         if wrong:
-            raise TenantsFileError(
-                f"{self.file}: pools: {wrong}.", remedy=f"Until then {_NO_NEW_RUN}"
-            )
+            raise TenantsFileError(f"{self.file}: pools: {wrong}.", remedy=_NO_NEW_RUN)
         return dict(pools)
 
     def _defaults(self, defaults: Any) -> dict[str, Any]:
@@ -202,7 +196,7 @@ class _Source:
         elif doubled := doubled_key(defaults):
             wrong = doubled
         elif "id" in defaults:
-            wrong = "key 'id' can't be the same for all tenants"
+            wrong = "key 'id' must differ between tenants"
         else:
             try:
                 self.valid({**defaults, "id": _ANY_ID})
@@ -210,18 +204,15 @@ class _Source:
                 wrong = str(exc)
             else:
                 return defaults
-        raise TenantsFileError(
-            f"{self.file}: defaults: {wrong}.",
-            remedy=f"They are part of every tenant: {_NO_NEW_RUN}",
-        )
+        raise TenantsFileError(f"{self.file}: defaults: {wrong}.", remedy=_NO_NEW_RUN)
 
     def valid(self, entry: Mapping[str, Any]) -> Tenant:
-        """Return the tenant. Raises ValueError, which says all that is wrong."""
+        """Return the tenant. Raises ValueError with all problems."""
         try:
             tenant = Tenant.model_validate(entry)
         except ValidationError as exc:
             raise ValueError(problems_of(exc)) from exc
-        # Airflow would leave tasks of a pool that isn't there waiting for ever, without a word.
+        # Airflow never starts tasks of a pool that does not exist.
         if tenant.pool != DEFAULT_POOL and tenant.pool not in self.pools:
             near = near_miss(tenant.pool, self.pools)
             raise ValueError(f"pool {tenant.pool!r} is not listed under 'pools'{near}")
@@ -242,7 +233,7 @@ def _tenant(entry: _Entry, source: _Source) -> Tenant:
     except ValueError as exc:
         raise TenantsFileError(
             f"{entry.file}: {entry.label}: {exc}.",
-            remedy="Its DAG is not generated until this is corrected; the others are.",
+            remedy="Its DAG is missing until this is corrected. Other tenants are not affected.",
         ) from exc
 
 
@@ -258,7 +249,7 @@ def _read_file(path: Path, wanted: _Wanted) -> _Source:
     if not isinstance(listed, list | None):
         raise TenantsFileError(
             f"{path}: expected a list of tenants under the key 'tenants'.",
-            remedy="The smallest file is:  tenants: [{id: acme}]",
+            remedy="The smallest file is `tenants: [{id: acme}]`.",
         )
     entries: list[_Entry | TenantsFileError] = []
     for position, content in enumerate(listed or [], start=1):
@@ -267,42 +258,41 @@ def _read_file(path: Path, wanted: _Wanted) -> _Source:
             label = f"tenant {reprlib.repr(tenant_id)}" if tenant_id else f"entry {position}"
             entries.append(_Entry(path, label, content))
     if listed is None and wanted.all:
-        empty = "the file is empty, or a comment as a whole"
-        why = empty if document is None else "nothing is under 'tenants'"
+        empty = "the file has no content"
+        why = empty if document is None else "the key 'tenants' has no value"
         entries.append(_no_tenant(path, why))
     return _Source(path, top, entries)
 
 
 def _no_tenant(path: Path, why: str) -> TenantsFileError:
-    """Return the problem of a file or directory from which all tenants may have been lost."""
+    """Return the problem of a source without tenants, which may have been lost by accident."""
     return TenantsFileError(
-        f"{path}: there is no tenant: {why}.",
-        remedy="The smallest file is:  tenants: [{id: acme}]  If there is to be none:  tenants: []",
+        f"{path}: there are no tenants: {why}.",
+        remedy="The smallest file is `tenants: [{id: acme}]`. For no tenants, write `tenants: []`.",
     )
 
 
 def _top_level(path: Path, document: dict[Any, Any]) -> dict[str, Any]:
-    """Return *document* if it has no unknown keys and none twice. Raises TenantsFileError."""
+    """Return *document*. Raises TenantsFileError for unknown and duplicate keys."""
     if isinstance(document, Doubled):
-        raise TenantsFileError(f"{path}: {document.problem}.", remedy="Make one of the two.")
+        raise TenantsFileError(f"{path}: {document.problem}.", remedy="Merge the two.")
     for key in document:
         if key not in TOP_LEVEL_KEYS:
             raise TenantsFileError(
                 f"{path}: unknown key {key!r}{near_miss(str(key), TOP_LEVEL_KEYS)}.",
-                remedy="At the top there are 'tenants', a list, 'defaults' for all of it, "
-                "and 'pools'.",
+                remedy="The top-level keys are 'tenants', 'defaults' and 'pools'.",
             )
     return document
 
 
 def _read_directory(folder: Path, wanted: _Wanted) -> _Source:
-    """Files are read when the entries are iterated."""
+    """Read `_defaults`. The other files are read when the entries are iterated."""
     top: dict[str, Any] = {}
     file = folder / f"{DEFAULTS_NAME}.yaml"
     found = [path for path in (file, file.with_suffix(".json")) if os.path.lexists(path)]
     if len(found) > 1:
         raise TenantsFileError(
-            f"{found[0]}: there is {found[1].name} as well.", remedy="Make one file of the two."
+            f"{found[0]}: {found[1].name} exists, too.", remedy="Merge the two files."
         )
     if found:
         file = found[0]
@@ -310,38 +300,37 @@ def _read_directory(folder: Path, wanted: _Wanted) -> _Source:
         if not isinstance(document, dict | None) or "tenants" in (document or ()):
             raise TenantsFileError(
                 f"{file}: expected the keys 'defaults' and 'pools' only.",
-                remedy="Each tenant has its own file beside it.",
+                remedy="Each tenant has its own file in the same directory.",
             )
         top = _top_level(file, document or {})
     names = _names(folder, wanted)
     if not names and wanted.all:
-        nothing = _no_tenant(folder, "the directory holds no tenant's file")
-        return _Source(file, top, [nothing])
+        return _Source(file, top, [_no_tenant(folder, "the directory has no tenant's file")])
     return _Source(file, top, _entries_of(folder, names))
 
 
 def _names(folder: Path, wanted: _Wanted) -> list[str]:
-    """Return the names of files to look at; a task looks for two, and lists nothing."""
+    """Return the names of the files to read. For one tenant, the directory is not listed."""
     if wanted.only is not None:
         names = [f"{wanted.only}{suffix}" for suffix in SUFFIXES]
         return [name for name in names if os.path.lexists(folder / name)]
     try:
-        names = os.listdir(folder)  # noqa: PTH208 - 5,000 Paths are not needed
+        names = os.listdir(folder)  # noqa: PTH208 - faster than 5,000 Paths
     except OSError as exc:
         raise TenantsFileError(
             f"{folder}: can't be read ({exc.strerror}).",
             remedy="Check HUBSPOT_DEALS_TENANTS_FILE and the directory's permissions.",
         ) from exc
     stems = {name: os.path.splitext(name)[0] for name in names if not _is_no_entry(name)}  # noqa: PTH122
-    # .yaml before .json, as a task looks for them
+    # .yaml before .json, as for one tenant
     names = sorted(stems, key=lambda name: (stems[name], not name.endswith(".yaml"), name))
     return [name for name in names if wanted.includes(stems[name])]
 
 
 def _is_no_entry(name: str) -> bool:
-    """Return whether the file is no tenant's: hidden ones, and a README.
+    """Whether to ignore the file: `_defaults`, a README, or a hidden file.
 
-    Kubernetes mounts ConfigMaps with hidden directories, editors leave hidden files.
+    Kubernetes mounts ConfigMaps with hidden directories, and editors leave hidden files.
     """
     if name.startswith("."):
         return not name.endswith(SUFFIXES)
@@ -355,12 +344,12 @@ def _entries_of(folder: Path, names: list[str]) -> Iterator[_Entry | TenantsFile
             _require_entry_file(path)
             content = read_document(path, MOST_BYTES_OF_AN_ENTRY)
             content = {} if content is None else content
-            # The name of the file is the id; one that the file states must be the same.
+            # the file's name is the id; the key `id` is optional and must be the same
             stated = content.setdefault("id", path.stem) if isinstance(content, dict) else path.stem
             if stated != path.stem:
                 raise TenantsFileError(
-                    f"{path}: states the id {reprlib.repr(stated)}; the name says {path.stem!r}.",
-                    remedy="Take the id out, or rename the file.",
+                    f"{path}: the id {reprlib.repr(stated)} is not the file's name.",
+                    remedy="Remove the id, or rename the file.",
                 )
             yield _Entry(path, f"tenant {path.stem!r}", content)
         except TenantsFileError as problem:
@@ -369,21 +358,21 @@ def _entries_of(folder: Path, names: list[str]) -> Iterator[_Entry | TenantsFile
 
 
 def _require_entry_file(path: Path) -> None:
-    """Raise TenantsFileError unless *path* looks like the file of a tenant."""
+    """Raise TenantsFileError unless *path* can be a tenant's file."""
     if path.name.startswith("."):
-        wrong = "hidden files are no tenants"
+        wrong = "hidden files are not read"
     elif path.suffix not in SUFFIXES or not path.name.isprintable():
-        wrong = "a tenant's file is called <id>.yaml or <id>.json"
+        wrong = "a tenant's file is named <id>.yaml or <id>.json"
     elif path.is_symlink() and not path.resolve().is_relative_to(path.parent.resolve()):
-        wrong = "a link that leads out of the directory is not followed"
+        wrong = "symbolic links to outside of the directory are not followed"
     else:
         return
     raise TenantsFileError(
-        f"{str(path)!r}: {wrong}.", remedy="Rename it, or take it out of the directory."
+        f"{str(path)!r}: {wrong}.", remedy="Rename it, or remove it from the directory."
     )
 
 
-#: The models below `alerts`, by the key that they stand under.
+#: The models of `alerts` and of keys below it.
 _MODELS: dict[str, type[BaseModel]] = {
     "alerts": AlertSettings,
     "channels": Channel,
@@ -395,12 +384,12 @@ _MODELS: dict[str, type[BaseModel]] = {
 
 
 def problems_of(exc: ValidationError) -> str:
-    """Return all that a validation found, each problem once, as one line."""
+    """Return all problems of a validation in one line, without duplicates."""
     return "; ".join(dict.fromkeys(map(_problem, exc.errors())))
 
 
 def _problem(error: Any) -> str:
-    # pydantic names the branch of a union it tried: "tuple[…]", "literal[…]"
+    # without pydantic's names for branches of a union: "tuple[…]", "literal[…]"
     path = [str(part) for part in error["loc"] if "[" not in str(part)]
     key = ".".join(path)
     if error["type"] == "extra_forbidden":
@@ -417,7 +406,7 @@ def _problem(error: Any) -> str:
 
 
 def _hint(path: list[str]) -> str:
-    """Return what an unknown key may have been meant to be."""
+    """Return a suggestion for an unknown key."""
     *parents, key = path
     if not parents:
         return near_miss(key, Tenant.model_fields)

@@ -1,13 +1,12 @@
-"""An entry of the tenants file: a HubSpot account, what is loaded of it, when, and who is alerted.
+"""An entry of the tenants file: a HubSpot account, its objects, schedules and alerts.
 
-Secrets (tokens, passwords, webhook addresses) live in the Airflow connections that an entry names.
+Secrets (tokens, passwords, webhook addresses) are in the Airflow connections that an entry names.
 
-A schedule is a cron expression with Jenkins' `H`: each tenant gets its own minute, hour and day.
-`H` stands for one value of its field, `H(0-29)` for one of a range, `H/15` for every 15th from one
-on. The value follows from the tenant's id and the field alone, so it never changes. Croniter's own
-`H` takes every field from the same few bits of one CRC: "H H * * *" knows 240 of the day's 1,440
-minutes, its days go up to 31, which most months skip, and its weekdays from 0 to 7, which is
-Sunday twice.
+A schedule is a cron expression with Jenkins' `H`, which spreads the tenants' runs: `H` is one value
+of its field, `H(0-29)` one of a range, `H/15` every 15th from one on. The value depends only on the
+tenant's id and the field, so it never changes. Croniter's own `H` derives all fields from the same
+bits of a CRC: "H H * * *" uses only 240 of the day's 1,440 minutes. Its days go up to 31, which
+some months don't have, and its weekdays from 0 to 7, both of which are Sunday.
 """
 
 import difflib
@@ -34,17 +33,17 @@ from include.hubspot.crm_objects import (
 #: Minute, hour, day of the month (every month has 28), month, day of the week (0 is Sunday).
 _RANGES: Final = ((0, 59), (0, 23), (1, 28), (1, 12), (0, 6))
 _HASHED: Final = re.compile(r"H(?:\((\d{1,2})-(\d{1,2})\))?(?:/(\d{1,2}))?")
-#: To croniter a value drawn anew each time: each parse would make another schedule.
+#: Croniter's random values, which would change the schedule with each parse.
 _RANDOM: Final = re.compile(r"(?:^|[\s,])[rR](?:$|[\s,(/])")
 
 
 def plain_cron(expression: str, tenant_id: str) -> str:
-    """Return *expression* with the tenant's own values for `H`. Raises ValueError, in words."""
+    """Return *expression* with the tenant's values for `H`. Raises ValueError."""
     fields = expression.split()
     if not any(_HASHED.fullmatch(term) for field in fields for term in field.split(",")):
         plain = expression
     elif len(fields) != len(_RANGES):
-        raise ValueError(f"{expression!r} has H, and so must have five fields, as in 'H 3 * * *'")
+        raise ValueError(f"{expression!r} with H must have five fields, as in 'H 3 * * *'")
     else:
         plain = " ".join(
             ",".join(_value(expression, term, position, tenant_id) for term in field.split(","))
@@ -68,7 +67,7 @@ def _value(expression: str, term: str, position: int, tenant_id: str) -> str:
     first, last = (int(hashed[1]), int(hashed[2])) if hashed[1] else (lowest, highest)
     if not lowest <= first < last <= highest:
         raise ValueError(
-            f"{expression!r}: {term!r} must have a range that rises, within {lowest}-{highest}"
+            f"{expression!r}: the range of {term!r} must be ascending and within {lowest}-{highest}"
         )
     if hashed[3] is None:
         return str(first + _draw(tenant_id, position) % (last - first + 1))
@@ -96,13 +95,13 @@ class _Model(BaseModel):
 
 
 def near_miss(key: str, known: Iterable[str]) -> str:
-    """Return " (did you mean …?)", or nothing if no known key is near."""
+    """Return " (did you mean …?)", or "" if no known key is similar."""
     near = difflib.get_close_matches(key, list(known), n=1)
     return f" (did you mean {near[0]!r}?)" if near else ""
 
 
 class OtherObject(_Model):
-    """Another CRM object than deals that a tenant wants: contacts, a custom object …"""
+    """Settings of a CRM object other than deals: contacts, a custom object …"""
 
     object_type: ObjectType | None = Field(
         None, description="HubSpot's id (`2-1234567`) or full name of a custom object's type."
@@ -120,7 +119,7 @@ class OtherObject(_Model):
 
 _WITH_THEIR_RECORDS = {"associations": ["deals", "contacts", "companies", "tickets"]}
 
-#: What `objects: sales` says; a key beside `preset` says it otherwise.
+#: The meaning of `objects: sales`; keys beside `preset` override it.
 #: docs/configuration.md#the-preset-sales
 SALES_OBJECTS: dict[str, Any] = {
     "deal_property_history": ["dealstage", "amount", "closedate", "pipeline", "hubspot_owner_id"],
@@ -138,7 +137,7 @@ SALES_OBJECTS: dict[str, Any] = {
 
 
 class Objects(_Model):
-    """What is loaded besides deals. false, or an empty list, switches a part off."""
+    """What is loaded besides deals. `false` or an empty list disables a part."""
 
     model_config = ConfigDict(extra="allow")
     __pydantic_extra__: dict[str, OtherObject]
@@ -166,7 +165,7 @@ class Objects(_Model):
     @validates_whole(mode="before")
     @classmethod
     def _empty_entries_are_objects(cls, entries: Any) -> Any:
-        # `contacts:` and `contacts: true` say all that is needed
+        # `contacts:` and `contacts: true` are valid
         entries = as_objects(entries)
         if not isinstance(entries, dict):
             return entries
@@ -182,7 +181,7 @@ class Objects(_Model):
     def _others_can_be_found(self) -> "Objects":
         for name, entry in self.__pydantic_extra__.items():
             if name == "deals":
-                raise ValueError("deals are always loaded: take 'deals' out")
+                raise ValueError("remove 'deals', which are always loaded")
             if not re.fullmatch(OBJECT_NAME_PATTERN, name):
                 raise ValueError(f"object {name!r} must match {OBJECT_NAME_PATTERN}")
             if entry.object_type is None and standard_object(name) is None:
@@ -199,12 +198,12 @@ class Objects(_Model):
 
 
 def as_objects(value: Any) -> Any:
-    """Return what `objects` holds as a mapping, where a preset's name stands in its place."""
+    """Return the value of `objects` as a mapping; it can also be the name of a preset."""
     return {"preset": value} if isinstance(value, str) else value
 
 
 def _refined(preset: dict[str, Any], entries: dict[str, Any]) -> dict[str, Any]:
-    """Return a preset with what *entries* say otherwise, key by key of each object."""
+    """Return a preset with the keys of *entries* and of each object in it overridden."""
     refined = {**preset, **entries}
     for name in preset.keys() & entries.keys():
         if isinstance(preset[name], dict) and entries[name] is not False:
@@ -232,7 +231,7 @@ ChannelKind = Literal["smtp", "slack", "webhook", "apprise"]
 
 
 class SmtpChannel(_Model):
-    """Mail, by Airflow's SMTP provider."""
+    """Mail through Airflow's SMTP provider."""
 
     to: tuple[Address, ...] = Field(min_length=1, description="Recipients.")
     connection: ConnectionId = Field("smtp_default", description="Of type `smtp`.")
@@ -248,22 +247,22 @@ class SlackChannel(_Model):
 
 
 class WebhookChannel(_Model):
-    """A POST of JSON to whatever the HTTP connection names."""
+    """A POST of JSON to the host of an HTTP connection."""
 
     connection: ConnectionId = Field("http_default", description="Of type `http`.")
     endpoint: Annotated[str, StringConstraints(pattern=r"^[^\s@]{1,500}$")] | None = Field(
-        None, description="Path below the connection's host. Logs show it: no place for secrets."
+        None, description="Path below the connection's host, without secrets: logs show it."
     )
 
 
 class AppriseChannel(_Model):
-    """Everything that Apprise knows to reach."""
+    """Any service that Apprise supports."""
 
     connection: ConnectionId = Field("apprise_default", description="Of type `apprise`.")
 
 
 class Channel(_Model):
-    """One way to reach people: a mapping with exactly one key, which says what it is."""
+    """A mapping with exactly one key: the channel's kind."""
 
     smtp: SmtpChannel | None = None
     slack: SlackChannel | None = None
@@ -273,7 +272,7 @@ class Channel(_Model):
     @validates_whole(mode="before")
     @classmethod
     def _a_name_is_a_channel(cls, entry: Any) -> Any:
-        # `slack:` says all that is needed where the connection has its default name
+        # `slack:` is valid: all its settings have defaults
         if not isinstance(entry, dict):
             return entry
         return {name: {} if settings is None else settings for name, settings in entry.items()}
@@ -291,7 +290,7 @@ class Channel(_Model):
 
     @property
     def label(self) -> str:
-        """What the channel is called in the table `alerts` and in logs: it holds no secret."""
+        """The channel's name in the table `alerts` and in logs, without secrets."""
         settings = getattr(self, self.kind)
         where = [self.kind, settings.connection]
         if self.smtp:
@@ -317,15 +316,15 @@ class AlertSettings(_Model):
     )
 
 
-#: Ids become part of DAG ids, connection ids and (environment) variable names: a strict slug.
+#: Ids become part of the ids of DAGs and connections and of environment variables.
 TENANT_ID_PATTERN = r"^[a-z][a-z0-9_]{0,39}$"
 
 DAG_ID_PREFIX = "hubspot_deals__"
-#: Airflow's pool that is always there, and the names that other pools may have.
+#: Exists in every Airflow.
 DEFAULT_POOL = "default_pool"
 POOL_PATTERN = r"^[A-Za-z0-9_.-]{1,100}$"
 
-#: An address or a page: nothing else may become a link in Airflow's UI.
+#: Other schemes, such as javascript:, must not become links in Airflow's UI.
 OWNER_LINK_PATTERN = r"mailto:[^\s@/]+@[^\s@/]+|https://[^\s/@]+(/\S*)?"
 
 
@@ -419,7 +418,7 @@ class Tenant(_Model):
     @validates("schedule", "full_scan_schedule")
     @classmethod
     def _is_plain_cron(cls, value: str | None, info: ValidationInfo) -> str | None:
-        # without an id that is valid there is no tenant: then any one shows what is wrong here
+        # an invalid id is missing here; any id then finds the problems of the expression
         values: dict[str, Any] = info.data
         return None if value is None else plain_cron(value, values.get("id", ""))
 
@@ -428,14 +427,14 @@ class Tenant(_Model):
     def _is_link(cls, value: str | None) -> str | None:
         if value is not None and not re.fullmatch(OWNER_LINK_PATTERN, value):
             raise ValueError(
-                f"{value!r} is neither mailto:somebody@example.com nor https://example.com/page"
+                f"{value!r} must be like mailto:team@example.com or https://example.com/page"
             )
         return value
 
     @validates("timezone")
     @classmethod
     def _is_time_zone(cls, value: str) -> str:
-        # A look-up, not zoneinfo.available_timezones(): that one reads 600 files.
+        # zoneinfo.available_timezones() would read 600 files
         try:
             zoneinfo.ZoneInfo(value)
         except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError) as exc:
@@ -452,7 +451,7 @@ class Tenant(_Model):
 
     @property
     def crm_objects(self) -> tuple[CrmObject, ...]:
-        """What is scanned, deals first."""
+        """Deals, then the tenant's other objects."""
         deals = replace(
             STANDARD_OBJECTS["deals"],
             properties=self.properties,
@@ -463,7 +462,7 @@ class Tenant(_Model):
 
     @property
     def first_scan_cost(self) -> str:
-        """How many requests a first scan sends, for a person."""
+        """A sentence about the number of requests of a first scan."""
         costs = (
             f"{crm_object.name} {crm_object.first_scan_requests}"
             + (f" (histories {crm_object.history_requests})" if crm_object.property_history else "")

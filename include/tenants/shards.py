@@ -1,7 +1,7 @@
-"""Several DAG files instead of one: Airflow gives each file 50 seconds, whatever is in it.
+"""Shards: DAG files that share the tenants, because Airflow allows 50 seconds to parse a file.
 
-`hubspot_deals.py` is shard 1; beside it `hubspot_deals_02_of_25.py` and so on, written by
-`python -m include.tenants shards 25`. How many there are is known from the files alone.
+`hubspot_deals.py` is shard 1. `python -m include.tenants shards 25` writes the others,
+`hubspot_deals_02_of_25.py` and so on. The file names alone determine the number of shards.
 """
 
 import re
@@ -18,7 +18,7 @@ from include.files import write_file
 from include.tenants.model import Tenant
 
 MAIN_FILE: Final = "hubspot_deals.py"
-#: DAGs in one file that Airflow's default limits bear with ease, and those from which they don't.
+#: DAGs per file: recommended, and the most that Airflow can parse within its default limits.
 ADVISED_DAGS, MOST_DAGS = 200, 250
 MOST_SHARDS: Final = 500
 
@@ -35,7 +35,7 @@ runpy.run_path(str(Path(__file__).with_name("hubspot_deals.py")), {{"dag_file": 
 
 @dataclass(frozen=True)
 class Shard:
-    """The part *number* of *of* of all tenants; number 0 is the empty part."""
+    """Shard *number* of *of*, counted from 1. Number 0 has no tenants."""
 
     number: int = 1
     of: int = 1
@@ -55,12 +55,12 @@ ALL: Final = Shard()
 
 
 def part_of(tenant_id: str, of: int) -> int:
-    """Return the number, from 1 on, of the part that a tenant falls to."""
+    """Return the number of a tenant's shard, counted from 1."""
     return crc32(tenant_id.encode()) % of + 1
 
 
 def shard_of(dag_file: Path) -> Shard:
-    """Return which tenants' DAGs *dag_file* has to build, by its name and the files beside it."""
+    """Return the shard of *dag_file*, from its name and the other files in its directory."""
     of = shard_count(dag_file.parent)
     named = _shard_named(dag_file.name)
     if named is None:
@@ -69,10 +69,10 @@ def shard_of(dag_file: Path) -> Shard:
 
 
 def shard_count(folder: Path) -> int:
-    """Return into how many files the tenants are divided: the largest number that is complete.
+    """Return the number of shards: the largest one whose files are all there.
 
-    Files of another division may lie there while one replaces the other; they build nothing. So
-    each tenant is in exactly one file at any moment.
+    While the number is being changed, files of both numbers exist. Those of the other number build
+    no DAGs, so each tenant is in exactly one shard at any time.
     """
     shards = _shards(folder)
     complete = (
@@ -84,20 +84,20 @@ def shard_count(folder: Path) -> int:
 
 
 def problem_with_shards(folder: Path) -> TenantsFileError | None:
-    """Return what is wrong if there are DAG files that build nothing."""
+    """Return a problem if there are DAG files that build no DAGs."""
     of = shard_count(folder)
     idle = sorted(shard.file_name for shard in _shards(folder) if shard.of != of)
     if not idle:
         return None
     return TenantsFileError(
-        f"{folder}: {len(idle)} DAG file(s) such as {idle[0]} build nothing: the tenants are "
-        f"divided into {of} file(s), as those are complete.",
-        remedy="Run `python -m include.tenants shards N` with the number you want.",
+        f"{folder}: files such as {idle[0]} build no DAGs, because the number of DAG files is "
+        f"{of}, the largest one that is complete.",
+        remedy="Run `python -m include.tenants shards N` with the number of files that you want.",
     )
 
 
 def dags_of_files(folder: Path, tenants: Iterable[Tenant]) -> dict[str, int]:
-    """Return file → how many DAGs it builds."""
+    """Return the number of DAGs by file."""
     of = shard_count(folder)
     shards = [Shard(number, of) for number in range(1, of + 1)]
     counts = Counter(part_of(tenant.id, of) for tenant in tenants)
@@ -105,24 +105,25 @@ def dags_of_files(folder: Path, tenants: Iterable[Tenant]) -> dict[str, int]:
 
 
 def crowded_files(folder: Path, tenants: Sequence[Tenant]) -> list[str]:
-    """Return a sentence for each file with more DAGs than Airflow's limits are made for."""
+    """Return a sentence for each file with more than `MOST_DAGS` DAGs."""
     advised = ceil(len(tenants) / ADVISED_DAGS)
     return [
-        f"{name} builds {dags} DAGs; more than {MOST_DAGS} may take Airflow longer than it allows. "
-        f"Divide them: python -m include.tenants shards {advised}"
+        f"{name} builds {dags} DAGs. Parsing more than {MOST_DAGS} may exceed Airflow's limits. "
+        f"Divide the tenants: python -m include.tenants shards {advised}"
         for name, dags in dags_of_files(folder, tenants).items()
         if dags > MOST_DAGS
     ]
 
 
 def write_shards(folder: Path, of: int) -> None:
-    """Divide the tenants into *of* DAG files; 1: only hubspot_deals.py is left.
+    """Write *of* DAG files and delete those of other numbers. 1: keep only hubspot_deals.py.
 
-    Raises TenantsFileError for a number that makes no sense; OSError.
+    Raises TenantsFileError for an invalid number, and OSError.
     """
     if not 1 <= of <= MOST_SHARDS:
         raise TenantsFileError(
-            f"{of} DAG files can't be made.", remedy=f"Choose a number from 1 to {MOST_SHARDS}."
+            f"the tenants can't be divided into {of} DAG files.",
+            remedy=f"Choose a number from 1 to {MOST_SHARDS}.",
         )
     wanted = [Shard(number, of) for number in range(2, of + 1)]
     for shard in wanted:
@@ -135,7 +136,7 @@ def write_shards(folder: Path, of: int) -> None:
 
 
 def _shards(folder: Path) -> set[Shard]:
-    if not folder.is_dir():  # DAGs in a zip file are one file
+    if not folder.is_dir():  # a zip file of DAGs has no shards
         return set()
     return {shard for path in folder.iterdir() if (shard := _shard_named(path.name))}
 

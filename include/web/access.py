@@ -1,7 +1,8 @@
-"""Which tenants a user may see, and what the user may do: decided by Airflow's own auth manager.
+"""Permissions of users on tenants, and the tenants themselves.
 
-A tenant is its DAG: the permission to read the DAG's runs shows its scans, to create runs starts
-scans, to change runs cancels them. The tenants file is read again when it has changed.
+Airflow's auth manager decides. A user who may read the runs of a tenant's DAG sees the tenant and
+its scans; creating runs allows starting scans, and editing runs allows cancelling and retrying
+them.
 """
 
 import os
@@ -33,7 +34,7 @@ def visible_dag_ids(user: BaseUser) -> set[str]:
     dag_ids: set[str] = manager.get_authorized_dag_ids(user=user, method="GET")
     if manager.is_authorized_dag(method="GET", access_entity=DagAccessEntity.RUN, user=user):
         return dag_ids
-    # not the right to read runs in general: it may be given for single DAGs
+    # the right to read runs can also be granted for single DAGs
     return {dag_id for dag_id in dag_ids if may(user, "GET", dag_id)}
 
 
@@ -46,7 +47,7 @@ def may(user: BaseUser, method: Method, dag_id: str) -> bool:
 
 
 def require(user: BaseUser, method: Method, dag_id: str, what: str) -> None:
-    """Raise a problem unless *user* may. A user who may not even read learns nothing of the DAG."""
+    """Raise a problem unless *user* may. Without read access, it does not reveal the DAG."""
     if not may(user, "GET", dag_id):
         raise not_found(what)
     if method != "GET" and not may(user, method, dag_id):
@@ -54,7 +55,7 @@ def require(user: BaseUser, method: Method, dag_id: str, what: str) -> None:
         raise Problem(
             Code.FORBIDDEN,
             f"You may read the runs of DAG {dag_id}, but not {doing}.",
-            remedy="Ask an Airflow administrator for the permission on the DAG's runs.",
+            remedy="Ask an Airflow administrator for this permission.",
         )
 
 
@@ -63,9 +64,9 @@ def not_found(what: str, hint: str = "") -> Problem:
 
 
 def require_same_origin(request: Request) -> None:
-    """Refuse what another site makes a browser send: browsers send cookies with it.
+    """Refuse cross-site requests, with which browsers send Airflow's cookie.
 
-    A token in the Authorization header was put there by the sender of the request.
+    A token in the Authorization header is safe: browsers do not add it.
     """
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer" and token:
@@ -78,29 +79,29 @@ def require_same_origin(request: Request) -> None:
     if not is_own:
         raise Problem(
             Code.CROSS_SITE,
-            "A request that changes something and is authenticated by a cookie must come from a "
-            "page of this Airflow (headers Sec-Fetch-Site, Origin).",
-            remedy="Programs send the header Authorization: Bearer <token> instead.",
+            "A request with a cookie may change something only if it comes from a page of this "
+            "Airflow (headers Sec-Fetch-Site, Origin).",
+            remedy="In programs, send the header Authorization: Bearer <token> instead.",
         )
 
 
 SameOrigin = Depends(require_same_origin)
 
 
-#: Looking through a directory of 5,000 files takes 30 ms: too much for each request.
-LOOK_EVERY_S = 5.0
+#: Checking a directory of 5,000 files for changes takes 30 ms: too much for each request.
+CHECK_EVERY_S = 5.0
 
-#: Name, modification time, size and inode of each file: a replaced or edited one has others.
+#: Name, modification time, size and inode of each file. Editing or replacing it changes them.
 _Stamp = frozenset[tuple[str, int, int, int]]
 
 
 class _Read(NamedTuple):
-    """``looked_at``: when the files were last found to be as they were read; monotonic, in s."""
+    """``checked_at``: when the files were last checked for changes; monotonic, in seconds."""
 
     path: Path | None
     stamp: _Stamp | None
     tenants: dict[str, Tenant]
-    looked_at: float
+    checked_at: float
 
 
 _last = _Read(None, None, {}, 0.0)
@@ -108,15 +109,15 @@ _lock = threading.Lock()
 
 
 def tenants_by_id(clock: Callable[[], float] = time.monotonic) -> dict[str, Tenant]:
-    """Return the usable tenants, in the order of their ids. Raises TenantsFileError.
+    """Return the enabled tenants, sorted by id. Raises TenantsFileError.
 
-    A change of the single file is seen at once, one in a directory after a few seconds.
+    A changed tenants file is read again at once, a changed directory after `CHECK_EVERY_S`.
     """
     global _last
     path = tenants_path()
     with _lock:
         known, now = path == _last.path and _last.stamp is not None, clock()
-        if known and path.is_dir() and now - _last.looked_at < LOOK_EVERY_S:
+        if known and path.is_dir() and now - _last.checked_at < CHECK_EVERY_S:
             return _last.tenants
         stamp = _stamp(path)
         if known and stamp == _last.stamp:
@@ -129,7 +130,7 @@ def tenants_by_id(clock: Callable[[], float] = time.monotonic) -> dict[str, Tena
 
 
 def known_tenant(tenant_id: str, user: BaseUser) -> Tenant:
-    """Return a tenant that *user* may see. Raises Problem, which names one with a similar id."""
+    """Return a tenant that *user* may see. Raises Problem, which suggests a similar id."""
     tenants = tenants_by_id()
     tenant = tenants.get(tenant_id)
     if tenant is not None and may(user, "GET", tenant.dag_id):
@@ -142,14 +143,14 @@ def known_tenant(tenant_id: str, user: BaseUser) -> Tenant:
 def _stamp(path: Path) -> _Stamp | None:
     try:
         files = list(os.scandir(path)) if path.is_dir() else [path]
-        return frozenset(map(_of_file, files))
-    except OSError:  # load_tenants says what is wrong
+        return frozenset(map(_stamp_of_file, files))
+    except OSError:  # load_tenants raises it again, with a message
         return None
 
 
-def _of_file(file: Path | os.DirEntry[str]) -> tuple[str, int, int, int]:
+def _stamp_of_file(file: Path | os.DirEntry[str]) -> tuple[str, int, int, int]:
     try:
-        found = file.stat()
+        stat = file.stat()
     except FileNotFoundError:  # a broken link
         return file.name, 0, 0, 0
-    return file.name, found.st_mtime_ns, found.st_size, found.st_ino
+    return file.name, stat.st_mtime_ns, stat.st_size, stat.st_ino

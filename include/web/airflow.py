@@ -1,7 +1,7 @@
-"""What Airflow knows of the tenants' DAGs and runs, and its public REST API, asked in process.
+"""The tenants' DAGs and runs in Airflow's database, and calls of Airflow's REST API.
 
-Requests carry the caller's credentials, so that Airflow's permission checks, its validation and its
-audit log hold for what is done here too.
+The REST API is called within the process with the user's credentials, so that Airflow checks
+permissions, validates, and writes its audit log.
 """
 
 from collections.abc import Collection
@@ -25,47 +25,47 @@ from include.web.problems import Code, Problem
 from include.web.warehouse import reading
 
 TIMEOUT_S = 60
-#: Who is asking, and from where: Airflow's access control and audit log use these headers.
-_PASSED_ON = ("authorization", "cookie", "user-agent", "x-forwarded-for")
+#: Airflow's access control and audit log use these headers.
+_FORWARDED = ("authorization", "cookie", "user-agent", "x-forwarded-for")
 _REFUSALS = {
-    401: (Code.UNAUTHENTICATED, "Airflow does not accept this login any more."),
-    403: (Code.FORBIDDEN, "Airflow does not let you do this."),
+    401: (Code.UNAUTHENTICATED, "Airflow no longer accepts this login."),
+    403: (Code.FORBIDDEN, "Airflow does not allow you to do this."),
     404: (Code.NOT_FOUND, "Airflow does not know this DAG or run."),
 }
 
 ACTIVE_STATES = ("queued", "running")
 ENDED_STATES = ("success", "failed")
-#: Active runs that are looked at; more of them are a backfill of years.
+#: Further active runs, as of a backfill of years, are ignored.
 MAX_ACTIVE_RUNS = 5_000
 
 
 async def trigger_run(
     request: Request, dag_id: str, run_id: str, conf: dict[str, Any], note: str
 ) -> None:
-    """Have Airflow make a run. Raises Problem."""
+    """Create a run. Raises Problem."""
     body = {"dag_run_id": run_id, "logical_date": None, "conf": conf, "note": note}
     await _send(request, "POST", f"/api/v2/dags/{quote(dag_id, safe='')}/dagRuns", body)
 
 
 async def fail_run(request: Request, dag_id: str, run_id: str, note: str) -> None:
-    """Have Airflow end a run, its tasks included. Raises Problem."""
+    """Mark a run as failed, which ends its tasks. Raises Problem."""
     path = f"/api/v2/dags/{quote(dag_id, safe='')}/dagRuns/{quote(run_id, safe='')}"
     await _send(request, "PATCH", path, {"state": "failed", "note": note})
 
 
 async def clear_failed_tasks(request: Request, dag_id: str, run_id: str) -> None:
-    """Have Airflow run the failed tasks of a run again, and those after them. Raises Problem."""
+    """Clear a run's failed tasks and those downstream of them. Raises Problem."""
     body = {"dag_run_id": run_id, "only_failed": True, "dry_run": False, "reset_dag_runs": True}
     await _send(request, "POST", f"/api/v2/dags/{quote(dag_id, safe='')}/clearTaskInstances", body)
 
 
 async def _send(request: Request, method: str, path: str, body: dict[str, Any]) -> None:
-    # the app that serves this request; it is not complete yet when this module is imported
+    # this process's app, which is incomplete while this module is imported
     from airflow.api_fastapi.main import app
 
     client = request.client
     transport = httpx.ASGITransport(app, client=(client.host, client.port) if client else ("", 0))
-    headers = {name: request.headers[name] for name in _PASSED_ON if name in request.headers}
+    headers = {name: request.headers[name] for name in _FORWARDED if name in request.headers}
     async with httpx.AsyncClient(
         transport=transport, base_url=str(request.base_url.replace(path="/")), timeout=TIMEOUT_S
     ) as airflow:
@@ -76,28 +76,28 @@ async def _send(request: Request, method: str, path: str, body: dict[str, Any]) 
         raise Problem(*refusal)
     detail = _detail(answer)
     if answer.status_code in (400, 422):
-        raise Problem(Code.INVALID_REQUEST, f"Airflow refuses: {detail}")
+        raise Problem(Code.INVALID_REQUEST, f"Airflow refused the request: {detail}")
     raise Problem(
         Code.AIRFLOW_REFUSED,
         f"Airflow answered {answer.status_code}: {detail}",
-        remedy="Look at the API server's log, then ask again.",
+        remedy="Look at the API server's log, then repeat the request.",
     )
 
 
 def _detail(answer: httpx.Response) -> str:
-    """Return Airflow's reason as a sentence, if it gives one."""
+    """Return the reason in Airflow's response."""
     try:
         detail = answer.json()["detail"]
     except (ValueError, KeyError, TypeError):
-        return "nothing more"
-    if isinstance(detail, list):  # of FastAPI: what is wrong, without the values
+        return "no reason given"
+    if isinstance(detail, list):  # FastAPI's errors; `msg` does not quote the value
         detail = "; ".join(str(part.get("msg")) for part in detail if isinstance(part, dict))
     return str(detail)[:500]
 
 
 @dataclass(frozen=True)
 class Dag:
-    """``next_run_at``: when Airflow makes the next scheduled run; None: only if it is triggered."""
+    """``next_run_at``: when Airflow creates the next scheduled run; None: no run is scheduled."""
 
     is_paused: bool
     next_run_at: datetime | None
@@ -105,7 +105,7 @@ class Dag:
 
 @dataclass(frozen=True)
 class ActiveRun:
-    """A run that has not ended. ``state``: queued or running. ``since``: when it was asked for."""
+    """A run in `ACTIVE_STATES`. ``since``: when it was requested."""
 
     dag_id: str
     run_id: str
@@ -119,7 +119,7 @@ class ActiveRun:
 
 
 def dags(dag_ids: Collection[str]) -> dict[str, Dag]:
-    """Return those of the DAGs that Airflow knows."""
+    """Return the DAGs with these ids that Airflow knows."""
     statement = select(
         DagModel.dag_id, DagModel.is_paused, DagModel.next_dagrun_create_after, DagModel.is_stale
     ).where(DagModel.dag_id.in_(list(dag_ids)))
@@ -132,7 +132,7 @@ def dags(dag_ids: Collection[str]) -> dict[str, Dag]:
 
 
 def active_runs(dag_ids: Collection[str]) -> list[ActiveRun]:
-    """Return the runs of these DAGs that have not ended: running ones first, then the oldest."""
+    """Return active runs of these DAGs: first those that are running, each oldest first."""
     statement = (
         select(DagRun.dag_id, DagRun.run_id, DagRun.state, DagRun.conf, DagRun.queued_at,
                DagRun.run_after)
@@ -155,7 +155,7 @@ def _mode(conf: Any) -> str:
 
 
 def run_facts(dag_id: str, run_id: str) -> tuple[datetime | None, int | None]:
-    """Return when a run was queued, and the tries of the task that needed most; None: unknown."""
+    """Return when a run was queued and the highest try number of its tasks; None: unknown."""
     of_run = (TaskInstance.dag_id == DagRun.dag_id) & (TaskInstance.run_id == DagRun.run_id)
     statement = (
         select(DagRun.queued_at, func.max(TaskInstance.try_number))
@@ -169,7 +169,7 @@ def run_facts(dag_id: str, run_id: str) -> tuple[datetime | None, int | None]:
 
 
 def ended_runs(runs: Collection[tuple[str, str]]) -> dict[tuple[str, str], EndedRun]:
-    """Return those of the runs, (DAG id, run id), that have ended."""
+    """Return the runs that have ended, by DAG id and run id."""
     statement = select(DagRun.dag_id, DagRun.run_id, DagRun.state, DagRun.end_date).where(
         DagRun.state.in_(ENDED_STATES), tuple_(DagRun.dag_id, DagRun.run_id).in_(list(runs))
     )
@@ -181,10 +181,7 @@ def ended_runs(runs: Collection[tuple[str, str]]) -> dict[tuple[str, str], Ended
 
 
 def mark_orphaned_scans_failed(warehouse: Warehouse, dag_ids: Collection[str]) -> None:
-    """End the rows of those of these DAGs' scans whose runs have ended.
-
-    Raises what `include.web.warehouse.reading` does.
-    """
+    """Mark open scans of these DAGs as failed if their runs have ended. Raises like `reading`."""
     with reading(warehouse) as connection:
         scans = open_scans(connection, dag_ids)
     end_scans_of_ended_runs(warehouse, scans, ended_runs)

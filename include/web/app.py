@@ -1,4 +1,4 @@
-"""The FastAPI app that the plugin mounts at /hubspot-deals, and what holds for all its answers."""
+"""The FastAPI app that the plugin mounts at /hubspot-deals, and its middleware."""
 
 import logging
 import traceback
@@ -23,26 +23,24 @@ HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "SAMEORIGIN",
     "Referrer-Policy": "same-origin",
-    # answers differ from user to user
+    # responses depend on the user
     "Cache-Control": "no-store",
 }
 
 
 class AnswerBrokenOffError(Exception):
-    """An answer could not be finished; the connection is closed, so that the caller notices."""
+    """A response failed after it began. The connection is closed, so that the caller notices."""
 
 
 class HeadAnsweredError(Exception):
-    """The headers of an answer to HEAD are sent, and nothing is to follow."""
+    """The headers of a response to HEAD have been sent: stop the route."""
 
 
 class Safeguard:
-    """Adds `HEADERS` where an answer does not set them, and answers unexpected exceptions.
+    """Adds `HEADERS` to responses that don't set them, handles HEAD, and catches exceptions.
 
-    It also answers HEAD as GET without the body.
-
-    The log gets an exception's class and where it was raised, not its message: messages of other
-    libraries can hold rows.
+    It logs an exception's class and traceback without the message: messages of other libraries
+    can quote rows.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -63,15 +61,14 @@ class Safeguard:
                     headers.setdefault(name, value)
             elif is_head:
                 await send({"type": "http.response.body"})
-                # what is streamed need not be read from the warehouse
-                raise HeadAnsweredError
+                raise HeadAnsweredError  # a stream need not be read from the warehouse
             await send(message)
 
         try:
             await self._app(scope, receive, send_with_headers)
         except HeadAnsweredError:
             return
-        except Exception as exc:  # noqa: BLE001 - a caller must get an answer, whatever it is
+        except Exception as exc:  # noqa: BLE001 - a caller must get a response in any case
             number = uuid.uuid4().hex[:12]
             trace = "".join(traceback.format_tb(exc.__traceback__))
             log.error("error %s: %s at\n%s", number, type(exc).__name__, trace)
@@ -79,13 +76,13 @@ class Safeguard:
                 raise AnswerBrokenOffError(f"error {number}") from None
             problem = Problem(
                 Code.INTERNAL_ERROR,
-                f"This is a defect. See the API server's log: search it for {number}.",
+                f"This is a bug. Search the API server's log for {number}.",
             )
             await problem.answer(Request(scope))(scope, receive, send_with_headers)
 
 
 class AddressWithSlash:
-    """Leads `/hubspot-deals` to `/hubspot-deals/`, which Airflow's mount does not match."""
+    """Redirects `/hubspot-deals`, which Airflow's mount does not match, to `/hubspot-deals/`."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -102,7 +99,7 @@ router = APIRouter(tags=["health"])
 
 
 class Health(BaseModel):
-    """Liveness only: neither PostgreSQL nor Airflow is asked."""
+    """Liveness only: PostgreSQL and Airflow are not checked."""
 
     status: Literal["ok"] = "ok"
 
@@ -113,17 +110,17 @@ async def health() -> Health:
 
 
 DESCRIPTION = (
-    "Tenants, scans and their deals. Sign in to Airflow, or send a token of `POST /auth/token`."
+    "Tenants, scans and their deals. Sign in to Airflow, or send a token from `POST /auth/token`."
 )
 
 
 def create_app() -> FastAPI:
-    """Make the app. Every route but /health needs a user whom Airflow knows."""
+    """Create the app. Every route except /health needs an Airflow user."""
     app = FastAPI(
         title="HubSpot deals",
         version="1",
         description=DESCRIPTION,
-        # these would be open to everybody
+        # these would not require a login
         docs_url=None,
         redoc_url=None,
         openapi_url=None,

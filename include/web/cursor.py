@@ -1,8 +1,8 @@
-"""Cursors: where the next page of a list begins, opaque to the client."""
+"""Opaque cursors: the position of a list's next page."""
 
 import base64
 import hashlib
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, TypeVar
 
 from fastapi import Query
 from pydantic import TypeAdapter
@@ -11,7 +11,7 @@ from include.web.problems import Code, Problem
 
 _CHECK_BYTES = 9
 _MAX_LENGTH = 2_000
-_ANYTHING = TypeAdapter[Any](Any)
+
 Limit = Annotated[int, Query(ge=1, le=1000, description="Results per page.")]
 Cursor = Annotated[
     str | None,
@@ -27,24 +27,26 @@ class InvalidCursorError(Problem):
     def __init__(self) -> None:
         super().__init__(
             Code.INVALID_CURSOR,
-            "This cursor was not made by this list, or for other parameters.",
-            remedy="Begin again without a cursor.",
+            "The cursor belongs to another list or other parameters, or was changed.",
+            remedy="Start again without a cursor.",
         )
 
 
 def cursor_of(what: str, position: object) -> str:
-    """Return the cursor of *position* in *what*: the list's name and everything it is filtered by.
+    """Return the cursor of *position* in *what*: the list's name and its filters.
 
-    A cursor holds nothing secret; for each page it is decided anew what its bearer may see.
+    A cursor is not secret and grants nothing: permissions are checked for each page.
     """
-    body = _ANYTHING.dump_json(position)
+    body = _ANY.dump_json(position)
     return _text(_check(what, body) + body)
 
 
 def position_of(what: str, cursor: str | None, shape: TypeAdapter[T], first: T) -> T:
     """Return the position of *cursor* in *what*, or *first* without one.
 
-    :param shape: of the position: a client can make up a cursor. Raises InvalidCursorError.
+    Raises InvalidCursorError.
+
+    :param shape: validates the position, because a client can forge a cursor.
     """
     if cursor is None:
         return first
@@ -53,10 +55,10 @@ def position_of(what: str, cursor: str | None, shape: TypeAdapter[T], first: T) 
     try:
         whole = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
         check, body = whole[:_CHECK_BYTES], whole[_CHECK_BYTES:]
-        # the last character has bits without a meaning: a change of them must be noticed, too
+        # Base64 ignores some bits of the last character: a change of them must fail, too.
         if check == _check(what, body) and _text(whole) == cursor:
             return shape.validate_json(body)
-    except ValueError:  # of base64, too, and of the shape
+    except ValueError:  # from base64 or from the validation
         pass
     raise InvalidCursorError
 

@@ -1,5 +1,7 @@
-"""Records of a scan: `/scans/{id}/deals`, the deals that it wrote, as pages or as one stream, and
-`/scans/{id}/checks/{check}`, what a check found, as pages or as CSV."""
+"""Records of a scan, as pages or all at once.
+
+`/scans/{id}/deals`: deals that it wrote. `/scans/{id}/checks/{check}`: records that a check found.
+"""
 
 import csv
 import io
@@ -8,8 +10,7 @@ from itertools import chain
 from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
-from airflow.api_fastapi.core_api.security import get_user
-from fastapi import APIRouter, Depends, Path, Query, Request, Response
+from fastapi import Path, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from psycopg.rows import class_row, kwargs_row
 from pydantic import Field, TypeAdapter
@@ -18,7 +19,7 @@ from include.warehouse.connection import Warehouse
 from include.web import models
 from include.web.access import User, not_found
 from include.web.cursor import Cursor, Limit, cursor_of, position_of
-from include.web.problems import Code, answers, refuse_unknown_parameters
+from include.web.problems import Code, signed_in_router
 from include.web.scans import ScanId, found_scan
 from include.web.warehouse import (
     CurrentWarehouse,
@@ -28,13 +29,13 @@ from include.web.warehouse import (
     reading,
 )
 
-#: Rows that are fetched from PostgreSQL at once.
+#: Rows per fetch from PostgreSQL.
 BATCH = 500
 MAX_ID = 2**63
 #: A page begins above this id.
 _POSITION = TypeAdapter(tuple[Annotated[int, Field(strict=True, ge=0, lt=MAX_ID)]])
 
-#: Fields of `models.Deal`. ``properties`` is the JSON text that PostgreSQL holds, passed on unread.
+#: Fields of `models.Deal`. ``properties`` is PostgreSQL's JSON text, which is not parsed.
 Deal = Mapping[str, Any]
 
 _NUMBERS = ("amount", "amount_in_home_currency", "probability")
@@ -58,7 +59,7 @@ class DealPage(NamedTuple):
 
 NDJSON = "application/x-ndjson"
 CSV = "text/csv"
-#: A spreadsheet takes a text that begins like this for a formula.
+#: Spreadsheets execute a text with this beginning as a formula.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _NUMBER = TypeAdapter(tuple[Annotated[int, Field(strict=True, ge=0, lt=2**31)]])
 _CHECKED = """
@@ -73,8 +74,12 @@ _CHECKED = """
     order by found.number limit %(limit)s
 """
 
-router = APIRouter(
-    tags=["scans"], dependencies=[Depends(get_user), Depends(refuse_unknown_parameters)]
+router = signed_in_router(
+    "scans",
+    Code.INVALID_CURSOR,
+    Code.NOT_FOUND,
+    Code.WAREHOUSE_UNAVAILABLE,
+    Code.WAREHOUSE_NOT_READY,
 )
 _encoder = msgspec.json.Encoder()
 
@@ -85,20 +90,12 @@ _encoder = msgspec.json.Encoder()
     response_class=Response,
     responses={
         200: {
-            "description": "A page; or, as NDJSON, all of them: one deal a line.",
+            "description": "JSON: a page. NDJSON: all deals, one per line.",
             "content": {
                 "application/json": {"schema": {"$ref": "#/components/schemas/DealList"}},
                 NDJSON: {"schema": {"type": "string"}},
             },
         },
-        **answers(
-            Code.UNAUTHENTICATED,
-            Code.INVALID_REQUEST,
-            Code.INVALID_CURSOR,
-            Code.NOT_FOUND,
-            Code.WAREHOUSE_UNAVAILABLE,
-            Code.WAREHOUSE_NOT_READY,
-        ),
     },
 )
 def read_deals(
@@ -116,10 +113,10 @@ def read_deals(
     scan, _ = found_scan(user, warehouse, scan_id)
     if format == "ndjson" or (format is None and NDJSON in request.headers.get("accept", "")):
         lines = _lines(streamed, scan_id)
-        # a failure here is still answered with a problem; a later one can only end the connection
+        # before the response begins, a failure still becomes a problem; a later one breaks it off
         first = next(lines, b"")
         return StreamingResponse(chain([first], lines), media_type=NDJSON)
-    if scan.state == "queued":  # the tables need not be there yet
+    if scan.state == "queued":  # the tables may not exist yet
         page = DealPage([], None)
     else:
         page = deals_page(warehouse, scan_id, limit, cursor)
@@ -145,7 +142,7 @@ def deals_page(
 
 
 def deals_stream(warehouse: Warehouse, scan_id: str) -> Generator[Sequence[Deal], None, None]:
-    """Yield all of them, some at a time, as they were when the first ones were fetched."""
+    """Yield batches of all deals, from one snapshot."""
     with (
         reading(warehouse) as connection,
         connection.cursor(name="deals", row_factory=kwargs_row(_deal)) as cursor,
@@ -169,27 +166,19 @@ class _Checked(models.CheckedRecord):
     response_class=Response,
     responses={
         200: {
-            "description": "A page; or, as CSV, all of them.",
+            "description": "JSON: a page. CSV: all records.",
             "content": {
                 "application/json": {"schema": {"$ref": "#/components/schemas/CheckedRecordList"}},
                 CSV: {"schema": {"type": "string"}},
             },
         },
-        **answers(
-            Code.UNAUTHENTICATED,
-            Code.INVALID_REQUEST,
-            Code.INVALID_CURSOR,
-            Code.NOT_FOUND,
-            Code.WAREHOUSE_UNAVAILABLE,
-            Code.WAREHOUSE_NOT_READY,
-        ),
     },
 )
 def read_checked_records(
     user: User,
     warehouse: CurrentWarehouse,
     scan_id: ScanId,
-    check: Annotated[str, Path(max_length=100, description="Its name, as in the scan.")],
+    check: Annotated[str, Path(max_length=100, description="Name of the quality check.")],
     limit: Limit = 100,
     cursor: Cursor = None,
     format: Annotated[Literal["json", "csv"], Query()] = "json",

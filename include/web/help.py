@@ -1,4 +1,4 @@
-"""The documentation as pages inside Airflow, so that an error leads to its heading offline."""
+"""The documentation as pages in Airflow, so that links to the runbook work offline."""
 
 import re
 from functools import cache
@@ -44,7 +44,7 @@ def pictures() -> frozenset[Path]:
 
 @cache
 def pages() -> dict[str, Path]:
-    """Return the files by the names that they are served under."""
+    """Return the files of docs/ by their names in addresses."""
     files = [*DOCUMENTATION.glob("*.md"), *DOCUMENTATION.glob("how-to/*.md")]
     return {file.relative_to(DOCUMENTATION).with_suffix("").as_posix(): file for file in files}
 
@@ -53,7 +53,7 @@ def pages() -> dict[str, Path]:
 def rendered(name: str) -> str:
     """Return a page as HTML. Its headings have GitHub's anchors; HTML in the text is escaped."""
     markdown = MarkdownIt("commonmark", {"html": False}).enable("table")
-    # the marks of `make reference`
+    # markers of `make reference`
     tokens = markdown.parse(re.sub("<!--.*?-->\n", "", pages()[name].read_text()))
     for token, inline in pairwise(tokens):
         if token.type == "heading_open":
@@ -61,9 +61,9 @@ def rendered(name: str) -> str:
     for token in tokens:
         for part in token.children or ():
             if part.type == "link_open":
-                _lead_to_served_page(part, dirname(name))
+                _rewrite_link(part, dirname(name))
     html: str = markdown.renderer.render(tokens, markdown.options, {})
-    # what scrolls must be reachable by keyboard
+    # scrollable elements must be reachable by keyboard
     return html.replace("<pre>", '<pre tabindex="0">')
 
 
@@ -78,8 +78,8 @@ def anchor(heading: str) -> str:
     return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
 
 
-def _lead_to_served_page(link: Token, folder: str) -> None:
-    """Point a link to another page of docs/ at its address here; one to another file is no link."""
+def _rewrite_link(link: Token, folder: str) -> None:
+    """Point a link to a page of docs/ at its address here; disable links to other files."""
     href = str(link.attrGet("href"))
     path, _, fragment = href.partition("#")
     if not path or "://" in path:

@@ -1,6 +1,6 @@
-"""What the routes take and give, for validation and for OpenAPI.
+"""Models of requests and responses, for validation and for OpenAPI.
 
-Where a model is a row of the warehouse, its fields are also the columns that are selected.
+The fields of a model that is a row of the warehouse are also the columns that are selected.
 """
 
 from datetime import datetime
@@ -24,7 +24,8 @@ ScanState = Literal[
     "cancelled",
 ]
 TenantState = Literal["failing", "running", "late", "ok", "never"]
-#: What lists of tenants can be sorted by; "-" before a name: the other way round.
+NextCursor = Annotated[str | None, Field(description="null on the last page.")]
+#: Sort orders of tenants; "-" is descending.
 TenantOrder = Literal[
     "id",
     "last_scan",
@@ -42,15 +43,15 @@ TenantOrder = Literal[
 
 
 class ScanBase(BaseModel):
-    """What lists and details of scans have in common."""
+    """Fields of scans in lists and in details."""
 
     scan_id: str
     tenant: str
     dag_id: str
     run_id: str
-    mode: str = Field(description="What was asked for; what was done: `objects`.")
+    mode: str = Field(description="The requested mode; `objects` has the mode of each object.")
     state: ScanState
-    started_at: datetime = Field(description="Of a queued scan: when it was asked for.")
+    started_at: datetime = Field(description="For a queued scan: when it was requested.")
     finished_at: datetime | None
     seconds: float | None = Field(description="From `started_at` to `finished_at`.")
     deals_received: int
@@ -60,20 +61,20 @@ class ScanBase(BaseModel):
 
 
 class ScanSummary(ScanBase):
-    """One scan in a line."""
+    """A scan in a list."""
 
     warnings: int
     error_type: str | None
-    error: str | None = Field(description="The first sentence of why it failed, or waits.")
+    error: str | None = Field(description="Why it failed or waits; the first sentence.")
 
 
 class ScanList(BaseModel):
     scans: list[ScanSummary]
-    next_cursor: str | None = Field(description="null: this was the last page.")
+    next_cursor: NextCursor
 
 
 class Quality(BaseModel):
-    """How many checks ended so, in the last scan that was checked."""
+    """Numbers of quality checks by status, in the last scan that was checked."""
 
     passed: int
     warned: int
@@ -82,20 +83,20 @@ class Quality(BaseModel):
 
 
 class DailyQuota(BaseModel):
-    """The account's daily API quota, as HubSpot stated it last: all its apps together."""
+    """`Quota`, as far as the warehouse knows it."""
 
-    used_today: int | None = Field(description="null: no scan has asked today.")
+    used_today: int | None = Field(description="null: no scan has sent requests today.")
     daily_limit: int
 
 
 class Quota(DailyQuota):
-    """The account's daily API quota, as HubSpot stated it last: all its apps together."""
+    """The account's daily API quota for all its apps, as HubSpot last reported it."""
 
     share: float = Field(description="The tenant's `daily_quota_share`.")
 
 
 class Incident(BaseModel):
-    """What is wrong and not over yet."""
+    """An open incident."""
 
     kind: str
     since: datetime
@@ -103,10 +104,10 @@ class Incident(BaseModel):
 
 
 class TenantStatus(BaseModel):
-    """What the warehouse knows of a tenant.
+    """A tenant's fields that come from the warehouse.
 
     ``last_ended_state``: of the newest scan that succeeded or failed. ``deals_live``,
-    ``deals_archived``: as counted by the last successful scan that read everything.
+    ``deals_archived``: as counted by the last successful full scan.
     """
 
     portal_id: int | None = None
@@ -122,7 +123,7 @@ class TenantStatus(BaseModel):
 
 
 class Tenant(BaseModel):
-    """One tenant, and where it stands."""
+    """A tenant and its state."""
 
     id: str
     dag_id: str
@@ -136,7 +137,7 @@ class Tenant(BaseModel):
     running_scan_id: str | None
     last_success_at: datetime | None
     freshness_s: float | None = Field(
-        description="Seconds since the last successful scan started: how old the deals are at most."
+        description="Maximum age of the deals: seconds since the last successful scan started."
     )
     deals_live: int | None
     deals_archived: int | None
@@ -147,16 +148,16 @@ class Tenant(BaseModel):
 
 class TenantList(BaseModel):
     tenants: list[Tenant]
-    next_cursor: str | None = Field(description="null: this was the last page.")
-    total: int = Field(description="Of all pages.")
+    next_cursor: NextCursor
+    total: int = Field(description="On all pages.")
     states: dict[TenantState, int] = Field(
-        description="How many of the tenants that match `search` are in each state."
+        description="Number of tenants in each state, of those that match `search`."
     )
-    incidents: int = Field(description="How many of these have an open incident.")
+    incidents: int = Field(description="Number of these tenants with an open incident.")
 
 
 class HistoryEntry(BaseModel):
-    """One scan of a chart."""
+    """A scan in a tenant's history."""
 
     scan_id: str
     started_at: datetime
@@ -169,7 +170,7 @@ class HistoryEntry(BaseModel):
     read_s: float | None
     check_s: float | None
     deals_live: int | None = Field(description="In the warehouse; null: not counted.")
-    quota_used: float | None = Field(description="Of the account's daily quota, 0 to 1.")
+    quota_used: float | None = Field(description="Used part of the daily quota, 0 to 1.")
 
 
 class TenantDetail(Tenant):
@@ -177,15 +178,15 @@ class TenantDetail(Tenant):
 
 
 class Stage(BaseModel):
-    """The live deals in one stage."""
+    """A stage and its live deals."""
 
     pipeline_id: str | None
     stage_id: str | None
-    pipeline: str | None = Field(description="Its label.")
-    stage: str | None = Field(description="Its label.")
+    pipeline: str | None = Field(description="Label of the pipeline.")
+    stage: str | None = Field(description="Label of the stage.")
     deals: int
     amount: float | None = Field(description="Sum of `amount_in_home_currency`.")
-    currency: str | None = Field(description="The account's.")
+    currency: str | None = Field(description="Currency of the account.")
 
 
 class StageList(BaseModel):
@@ -195,7 +196,7 @@ class StageList(BaseModel):
 class ViewColumn(BaseModel):
     view: str
     name: str
-    type: str = Field(description="As PostgreSQL calls it.")
+    type: str = Field(description="PostgreSQL's name of the type.")
     comment: str | None = Field(description="HubSpot's label and description of the property.")
 
 
@@ -205,14 +206,14 @@ class Watermark(BaseModel):
 
 
 class ObjectSchema(Watermark):
-    """``watermark``: the next scan reads what was modified since then; null: everything."""
+    """``watermark``: the next scan reads records modified since then; null: all records."""
 
     view: str
-    columns: list[ViewColumn] = Field(description="Of the view of live records.")
+    columns: list[ViewColumn] = Field(description="Columns of the view of live records.")
 
 
 class Drift(BaseModel):
-    """What the last scan that noticed a change of HubSpot's properties noticed, by object."""
+    """Changes of HubSpot's properties by object, from the last scan that found any."""
 
     drift: dict[str, dict[str, list[str]]]
     seen_at: datetime
@@ -225,14 +226,15 @@ class TenantSchema(BaseModel):
 
 
 class Progress(BaseModel):
-    """Counted at checkpoints. null wherever nothing is known."""
+    """Counted at checkpoints. Unknown values are null."""
 
     pages: int
     records_received: int
     expected: int | None
     fraction: float | None = Field(
-        description="0 to 1, of the records. Below 1 until the scan has succeeded: associations and"
-        " histories are read last. null: nothing is read yet, or the checks run."
+        description="Part of the records, 0 to 1. Below 1 until the scan has succeeded, because"
+        " associations and histories are read last. null before the first record and during the"
+        " quality checks."
     )
     records_per_s: float | None = Field(description="Over the last few checkpoints.")
     requests_per_s: float | None = Field(description="Since the extraction began.")
@@ -241,7 +243,7 @@ class Progress(BaseModel):
 
 
 class ScanObject(BaseModel):
-    """What the scan did about one object."""
+    """A scan's results for one object."""
 
     object: str
     mode: str
@@ -271,12 +273,12 @@ class QualityResult(BaseModel):
     why: str
     runbook: str | None = Field(None, description="With `warned` and `failed`: how to fix it.")
     records: int = Field(
-        0, description="How many of the records concerned `/scans/{id}/checks/{check}` lists."
+        0, description="Number of records that `/scans/{id}/checks/{check}` lists."
     )
 
 
 class CheckedRecord(BaseModel):
-    """A record that a check found. ``url``: of the record in HubSpot."""
+    """A record that a quality check found. ``url``: the record in HubSpot."""
 
     object: str
     record_id: int
@@ -286,16 +288,16 @@ class CheckedRecord(BaseModel):
 
 class CheckedRecordList(BaseModel):
     records: list[CheckedRecord]
-    next_cursor: str | None = Field(description="null: this was the last page.")
+    next_cursor: NextCursor
 
 
 class ScanError(BaseModel):
-    """Why a scan failed, or waits."""
+    """Why a scan failed or waits."""
 
     type: str
     message: str
     remedy: str | None
-    runbook: str | None = Field(description="The heading of the runbook, as an address.")
+    runbook: str | None = Field(description="Address of the runbook's heading.")
 
 
 class ScanLinks(BaseModel):
@@ -308,10 +310,10 @@ class ScanLinks(BaseModel):
 
 
 class Phases(BaseModel):
-    """How long each phase of a scan took, in seconds; null: not begun, or not known.
+    """Durations of a scan's phases in seconds; null: not begun or unknown.
 
-    ``queued``: until the run's first task began. ``token``: `validate_token`, and the wait for
-    `extract_deals`. ``read``, which includes loading: `extract_deals`. ``check``: `check_quality`.
+    ``queued``: until the run's first task began. ``token``: `validate_token` and the wait for
+    `extract_deals`. ``read``: `extract_deals`, including loading. ``check``: `check_quality`.
     """
 
     queued: float | None
@@ -321,18 +323,18 @@ class Phases(BaseModel):
 
 
 class ScanDetail(ScanBase):
-    """All that is known of a scan."""
+    """A scan with all details."""
 
     warnings: list[str]
     misfits: dict[str, int] = Field(
-        description="How many values did not fit, by column: `close_date` of the table `deals`,"
-        " `deals.my_number` of a view."
+        description="Number of values that did not fit their column, by column: `close_date` of"
+        " the table `deals`, `deals.my_number` of a view."
     )
     error_type: str | None
     window_start: datetime | None
     window_end: datetime | None
     tries: int | None = Field(
-        description="Airflow's tries of the task that needed most; null: Airflow has no such run."
+        description="Tries of the task with the most tries; null: Airflow has no such run."
     )
     phases: Phases
     progress: Progress
@@ -343,7 +345,7 @@ class ScanDetail(ScanBase):
 
 
 class StartScan(BaseModel):
-    """What to scan."""
+    """A request to start a scan."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -357,22 +359,24 @@ class StartScan(BaseModel):
     )
 
     tenant: TenantId = Field(description="The tenant's id.")
-    mode: Mode = Field("auto", description="What is due, what changed, or everything.")
+    mode: Mode = Field(
+        "auto", description="`incremental`: changes; `full`: everything; `auto`: what is due."
+    )
     rewrite_rows: Annotated[bool, Field(strict=True)] = Field(
         False,
         description="Write unchanged rows too. The scan is full.",
     )
     window_start: AwareDatetime | None = Field(
-        None, description="Read only what was modified from then on. Not with `full`."
+        None, description="Read records modified at this time or later. Not with `full`."
     )
     window_end: AwareDatetime | None = Field(
-        None, description="Read only what was modified before; `null`: until now."
+        None, description="Read records modified before this time; `null`: now."
     )
     checkpoint_pages: Annotated[int, Field(strict=True, ge=1, le=1000)] | None = Field(
         None, description="`null`: the tenant's setting."
     )
     force: Annotated[bool, Field(strict=True)] = Field(
-        False, description="Queue it although a scan of the tenant is running or queued."
+        False, description="Queue it even if a scan of the tenant is running or queued."
     )
 
 
@@ -395,7 +399,7 @@ class Cancelled(BaseModel):
 
 
 class Deal(BaseModel):
-    """A deal as the warehouse holds it. `properties` has every value as HubSpot sent it."""
+    """A deal in the warehouse. `properties` has all values exactly as HubSpot sent them."""
 
     deal_id: int
     deal_name: str | None
@@ -426,4 +430,4 @@ class Deal(BaseModel):
 
 class DealList(BaseModel):
     deals: list[Deal]
-    next_cursor: str | None = Field(description="null: this was the last page.")
+    next_cursor: NextCursor

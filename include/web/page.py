@@ -1,6 +1,6 @@
-"""The page "HubSpot scans", serving its static files, and the documentation of the REST API.
+"""The page "HubSpot scans", its static files, and the documentation of the REST API.
 
-The documents hold no data: their scripts ask the REST API as the signed-in user.
+The HTML contains no data: scripts request it from the REST API as the signed-in user.
 """
 
 import base64
@@ -23,13 +23,13 @@ from include.web import models
 from include.web.problems import ProblemBody
 from include.web.static_files import APP, CONTENT_TYPES, DIRECTORY, static_files
 
-#: Bare names that the vendored modules import → their files.
+#: Files by the bare names that vendored modules import.
 IMPORTS = {
     "preact": "vendor/preact/preact.mjs",
     "preact/hooks": "vendor/preact/hooks.mjs",
     "htm": "vendor/htm/htm.mjs",
 }
-#: A version's files never change: a browser may keep them. Not so a proxy, they need a login.
+#: Files of a version never change, so browsers may cache them; proxies may not: they need a login.
 IMMUTABLE = "private, max-age=31536000, immutable"
 REVALIDATED = "private, no-cache"
 
@@ -41,7 +41,7 @@ def airflow_root(request: Request) -> str:
 
 
 async def require_login(request: Request) -> None:
-    """Let Airflow's users through; lead a browser that opens a page to the login and back."""
+    """Require an Airflow user; redirect a browser that opens a page to the login and back."""
     try:
         await get_user(request, None, await bearer_scheme(request))
     except HTTPException as refused:
@@ -58,7 +58,7 @@ router = APIRouter(include_in_schema=False, dependencies=[Depends(require_login)
 def content_security_policy(
     *, script: str = "'self'", style: str = "'self'", img: str = "'self'"
 ) -> str:
-    """Return the header's value: only our files, unless an argument says otherwise."""
+    """Return the header's value. By default, only our own files are allowed."""
     return (
         f"default-src 'none'; script-src {script}; style-src {style}; img-src {img}; "
         "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
@@ -72,12 +72,12 @@ def root(request: Request) -> Response:
 
 @router.get("/ui")
 def page(tenant: str = "", scan: str = "", dag_id: str = "", run_id: str = "") -> Response:
-    """Show a tenant, a scan, or, given neither, the tenants.
+    """Show a scan, a tenant or, without parameters, all tenants.
 
-    Airflow's tabs name a DAG or a run instead; *dag_id* may be another project's DAG.
+    Airflow's tabs pass a DAG or a run instead. *dag_id* may be another project's DAG.
     """
     import_map = _import_map()
-    # Browsers take an import map only inline: its hash lets this one through.
+    # Browsers support import maps only inline, so the policy must allow this one by its hash.
     digest = base64.b64encode(hashlib.sha256(import_map.encode()).digest()).decode()
     document = template("page.html").substitute(
         static=static_files().path(),
@@ -96,7 +96,7 @@ def page(tenant: str = "", scan: str = "", dag_id: str = "", run_id: str = "") -
 
 @router.get("/docs")
 def docs() -> Response:
-    # Swagger UI styles elements from its script, and draws arrows as data: URLs
+    # Swagger UI sets inline styles, and its arrows are data: URLs
     policy = content_security_policy(style="'self' 'unsafe-inline'", img="'self' data:")
     document = template("docs.html").substitute(static=static_files().path())
     headers = {"Content-Security-Policy": policy}
@@ -107,14 +107,14 @@ def docs() -> Response:
 def static_file(
     version: str, name: str, if_none_match: Annotated[str | None, Header()] = None
 ) -> Response:
-    """Return one of the page's files.
+    """Return a static file of this version, also for the path of another version.
 
-    While servers of two versions answer, one may be asked for the other's: it sends what it has.
+    During an upgrade, a page of one API server may load its files from another one.
     """
     files = static_files()
     content = files.by_name.get(name)
     if content is None:
-        raise HTTPException(404, "There is no such file.")
+        raise HTTPException(404)
     etag = f'"{files.version}"'
     headers = {
         "Cache-Control": IMMUTABLE if version == files.version else REVALIDATED,
@@ -146,7 +146,7 @@ def _import_map() -> str:
 
 
 def describe(app: FastAPI) -> dict[str, Any]:
-    """Return the OpenAPI document: every error as a problem, and what only `$ref`s name."""
+    """Return the OpenAPI document, with the models that routes refer to only by `$ref`."""
     if app.openapi_schema is None:
         document = get_openapi(
             title=app.title,

@@ -1,4 +1,4 @@
-"""Errors as `application/problem+json` (RFC 9457), each with a code that never changes."""
+"""Errors as `application/problem+json` (RFC 9457), each with a stable code."""
 
 import logging
 from collections.abc import Mapping
@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 
 class Code(StrEnum):
-    """What went wrong, for programs. docs/api-documentation.md#errors"""
+    """Identifies an error. See docs/api-documentation.md#errors."""
 
     status: int
     heading: str
@@ -49,35 +49,35 @@ class Code(StrEnum):
     DAG_PAUSED = "dag-paused", 409, "The tenant's DAG is paused"
     AIRFLOW_REFUSED = "airflow-refused", 502, "Airflow refused the request"
     TENANTS_FILE = "tenants-file", 503, "The tenants file can't be used"
-    WAREHOUSE_NOT_READY = "warehouse-not-ready", 503, "PostgreSQL has no tables yet, or older ones"
+    WAREHOUSE_NOT_READY = "warehouse-not-ready", 503, "PostgreSQL's tables are missing or outdated"
     WAREHOUSE_UNAVAILABLE = "warehouse-unavailable", 503, "PostgreSQL can't be reached or refuses"
-    INTERNAL_ERROR = "internal-error", 500, "A defect; the log has its number"
+    INTERNAL_ERROR = "internal-error", 500, "A bug; the log has the details"
 
 
 class Fault(BaseModel):
-    """One thing that is wrong with a request. The value itself is not repeated."""
+    """One error in a request. It does not quote the value."""
 
     where: str = Field(examples=["query.limit"])
     what: str = Field(examples=["Input should be less than or equal to 1000"])
 
 
 class ProblemBody(BaseModel):
-    """What every error's body holds."""
+    """The body of every error."""
 
     type: str = Field(examples=["urn:hubspot-deals:problem:not-found"])
     title: str
     status: int
     detail: str
     code: Code
-    instance: str = Field(description="The path that was asked for.")
-    remedy: str | None = Field(None, description="What to do about it.")
+    instance: str = Field(description="The requested path.")
+    remedy: str | None = Field(None, description="What to do.")
     errors: list[Fault] | None = Field(None, description="With `invalid-request`.")
-    scan_id: str | None = Field(None, description="With `scan-running`: of the one that runs.")
-    run_id: str | None = Field(None, description="With `scan-running`: of the one that runs.")
+    scan_id: str | None = Field(None, description="With `scan-running`: the running scan.")
+    run_id: str | None = Field(None, description="With `scan-running`: the run of that scan.")
 
 
 class Problem(Exception):
-    """Ends a request with an error. *detail* is shown to the caller: it holds nothing secret.
+    """Ends a request with an error. The caller sees *detail*: it must not contain secrets.
 
     :param more: further fields of `ProblemBody`.
     """
@@ -117,8 +117,9 @@ def answers(*codes: Code) -> dict[int | str, dict[str, Any]]:
 
 
 def signed_in_router(tag: str, *codes: Code) -> APIRouter:
-    """Return a router whose routes need a user, refuse parameters that they don't have, and may
-    also end with *codes*.
+    """Return a router whose routes need a user and reject unknown parameters.
+
+    :param codes: further errors that its routes may return.
     """
     return APIRouter(
         tags=[tag],
@@ -127,7 +128,7 @@ def signed_in_router(tag: str, *codes: Code) -> APIRouter:
     )
 
 
-#: What errors of `include.errors` mean for a caller. Names of hosts and roles are for the log only.
+#: Responses for errors of `include.errors`. Only the log may name hosts and roles.
 _OF_ERRORS = {
     TenantsFileError: Problem(
         Code.TENANTS_FILE,
@@ -138,19 +139,19 @@ _OF_ERRORS = {
         (WarehouseUnavailableError, WarehouseConfigError),
         Problem(
             Code.WAREHOUSE_UNAVAILABLE,
-            "PostgreSQL can't be reached, refuses, or took too long. The API server's log says "
-            "more.",
-            remedy="See docs/runbook.md#warehouse-unavailable; then ask again.",
+            "PostgreSQL can't be reached, refused the connection, or took too long. The API "
+            "server's log says why.",
+            remedy="See docs/runbook.md#warehouse-unavailable, then repeat the request.",
         ),
     ),
 }
-#: What exceptions of FastAPI, Starlette and Airflow's access control mean, by their status.
+#: Responses for exceptions of FastAPI, Starlette and Airflow's access control, by status.
 _OF_STATUS = {
     401: Problem(
         Code.UNAUTHENTICATED,
-        "No valid login came with the request.",
+        "The request has no valid login.",
         remedy="Sign in to Airflow, or send the header Authorization: Bearer <token> "
-        "with a token of POST /auth/token.",
+        "with a token from POST /auth/token.",
     ),
     403: Problem(Code.FORBIDDEN, "You may not do this."),
     404: Problem(Code.NOT_FOUND, "There is nothing at this address."),
@@ -158,8 +159,8 @@ _OF_STATUS = {
 #: Airflow answers 403 to a token that it can't verify.
 _BAD_TOKEN = Problem(
     Code.UNAUTHENTICATED,
-    "The token is not one of this Airflow.",
-    remedy="Ask for a new one: POST /auth/token.",
+    "The token was not issued by this Airflow.",
+    remedy="Request a new one: POST /auth/token.",
 )
 _UNREADABLE = Problem(Code.INVALID_REQUEST, "The request can't be read.")
 
@@ -185,7 +186,7 @@ async def _logged(problem: Problem, request: Request, exc: Exception) -> Respons
 
 async def _http_exception(request: Request, exc: Any) -> Response:
     if exc.status_code == Code.METHOD_NOT_ALLOWED.status:
-        # all routes at the address: Starlette names the methods of the first one only
+        # from all routes with this path: Starlette lists the first route's methods only
         allowed = {
             method
             for route in request.app.routes
@@ -215,7 +216,7 @@ async def _invalid(request: Request, exc: Any) -> Response:
     if any(error["loc"][0] == "body" for error in errors) and not _says_json(request):
         problem = Problem(
             Code.NOT_JSON,
-            "The body must be JSON, and the header Content-Type must say so.",
+            "The body is not declared as JSON.",
             remedy="Send the header Content-Type: application/json.",
         )
         return problem.answer(request)
@@ -238,18 +239,18 @@ def _fault(error: Mapping[str, Any], body: Any) -> Fault:
 
 
 def refuse_unknown_parameters(request: Request) -> None:
-    """Raise a problem for a query parameter that the route does not have: a typo is no filter."""
+    """Raise a problem for an unknown query parameter: a mistyped filter must not be ignored."""
     known = [field.alias for field in request.scope["route"].dependant.query_params]
     unknown = [name for name in request.query_params if name not in known]
     if unknown:
         faults = [
-            # the name is the caller's own text: only what is like a known one is repeated
+            # names come from the caller and are not quoted; `near_miss` suggests known ones
             Fault(where="query", what=f"unknown parameter{near_miss(name, known)}")
             for name in unknown[:_MAX_FAULTS]
         ]
         raise Problem(
             Code.INVALID_REQUEST,
             "; ".join(f"{fault.where}: {fault.what}" for fault in faults),
-            remedy=f"This address has {', '.join(known) or 'no parameters'}.",
+            remedy=f"Allowed parameters: {', '.join(known) or 'none'}.",
             errors=faults,
         )

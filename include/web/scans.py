@@ -1,4 +1,4 @@
-"""`/scans`: past, running and queued scans, and starting and cancelling one."""
+"""`/scans`: lists scans, and starts, cancels and retries one."""
 
 from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
@@ -48,10 +48,9 @@ from include.web.warehouse import CurrentWarehouse, WarehouseEmptyError, columns
 
 
 class Scan(models.ScanBase):
-    """All that the warehouse knows of one scan. The defaults are those of a queued one.
+    """A scan's row and its details. The defaults are those of a queued scan.
 
-    ``error``, ``remedy``: as the row keeps them. ``received_lately``, ``took_s``: records of the
-    last few checkpoints and their seconds, for a rate.
+    ``received_lately``, ``took_s``: records of the last few checkpoints and their duration.
     """
 
     warnings: list[str] = Field(default_factory=list)
@@ -71,13 +70,13 @@ class Scan(models.ScanBase):
     quality: list[models.QualityResult] = Field(default_factory=list)
 
 
-#: The newest checkpoints, which a rate is made of.
+#: The current rate is computed from so many checkpoints.
 _RECENT_CHECKPOINTS = 6
 #: A page begins after this scan; None: it is the first page.
 _POSITION = TypeAdapter[tuple[AwareDatetime, str] | None](
     tuple[AwareDatetime, Annotated[str, StringConstraints(pattern=models.SCAN_ID_PATTERN)]] | None
 )
-#: Fields of scans that are no columns of `scans`.
+#: Fields of scans that are not columns of `scans`.
 COMPUTED = {
     "tenant": "scan.tenant_id",
     "seconds": "extract(epoch from scan.finished_at - scan.started_at)::float8",
@@ -85,7 +84,7 @@ COMPUTED = {
     "deals_written": "coalesce(deals.rows_written, 0)",
     "error_type": "substring(scan.error from '^[A-Za-z_][A-Za-z0-9_]*')",
 }
-#: The message of a row begins with the error's class.
+#: The column begins with the error's class.
 _FIRST_SENTENCE = (
     # two steps: in one expression, the first quantifier makes all of them greedy
     "rtrim(substring(regexp_replace(scan.error, '^[A-Za-z_][A-Za-z0-9_]*: (tenant [^ :]+: )?', '')"
@@ -164,7 +163,7 @@ router = signed_in_router(
     Code.WAREHOUSE_UNAVAILABLE,
     Code.WAREHOUSE_NOT_READY,
 )
-#: How any request that changes something in Airflow may end.
+#: Errors of all requests that change something in Airflow.
 _OF_CHANGES = (Code.FORBIDDEN, Code.CROSS_SITE, Code.NOT_FOUND, Code.AIRFLOW_REFUSED)
 ScanId = Annotated[str, Path(pattern=models.SCAN_ID_PATTERN, description="A UUID.")]
 
@@ -207,7 +206,7 @@ def read_scans(
 
 
 def _require_scans_of(warehouse: Warehouse, visible: set[str], tenant: str, user: BaseUser) -> None:
-    """Raise a problem unless there are scans of a tenant that has left the tenants file."""
+    """Raise a problem unless a tenant that was removed from the tenants file has scans."""
     try:
         if list_scans(warehouse, visible, tenant_id=tenant, limit=1).scans:
             return
@@ -219,7 +218,7 @@ def _require_scans_of(warehouse: Warehouse, visible: set[str], tenant: str, user
 def _queued_summaries(
     warehouse: Warehouse, visible: set[str], tenant: str | None
 ) -> list[models.ScanSummary]:
-    """Return the runs that have not begun to scan, the newest first."""
+    """Return the runs whose scans have no row yet, newest first."""
     tenant_of = {t.dag_id: t.id for t in tenants_by_id().values() if tenant in (None, t.id)}
     runs = active_runs(visible & tenant_of.keys())
     try:
@@ -234,7 +233,7 @@ def _queued_summaries(
 
 
 def queued_scan(run: ActiveRun, tenant_id: str) -> Scan:
-    """Return a run that has not begun to scan."""
+    """Return the scan of a run that has not begun."""
     return Scan(
         scan_id=run.scan_id,
         tenant=tenant_id,
@@ -262,7 +261,7 @@ def read_scan(
 ) -> models.ScanDetail:
     scan, _ = found_scan(user, warehouse, scan_id)
     tenant = tenants_by_id().get(scan.tenant)
-    # None: the tenant is no longer in the tenants file
+    # the tenant may have been removed from the tenants file
     wanted = [crm_object.name for crm_object in tenant.crm_objects] if tenant else None
     airflow = airflow_root(request)
     error = error_of(scan, airflow)
@@ -288,7 +287,7 @@ def read_scan(
 
 
 def heading_of(check: str) -> str:
-    """Return the runbook's heading about a check: its own, or that of all checks."""
+    """Return the runbook's heading for a check: its own, or the general one."""
     return check if check in headings("runbook") else QualityError.runbook_heading
 
 
@@ -306,7 +305,7 @@ def phases_of(scan: Scan, queued_at: datetime | None) -> models.Phases:
 
 
 def found_scan(user: BaseUser, warehouse: Warehouse, scan_id: str) -> tuple[Scan, ActiveRun | None]:
-    """Return a scan that *user* may see, and its run if that has not ended. Raises Problem."""
+    """Return a scan that *user* may see, and its run if it is active. Raises Problem."""
     try:
         scan = find_scan(warehouse, scan_id)
         if scan is not None:
@@ -326,7 +325,7 @@ def found_scan(user: BaseUser, warehouse: Warehouse, scan_id: str) -> tuple[Scan
 
 
 def error_of(scan: Scan, airflow: str = "") -> models.ScanError | None:
-    """Take a message apart: class, what happened, what to do, heading of the runbook.
+    """Return the parts of the columns `error` and `remedy`.
 
     :param airflow: the path that Airflow is served below.
     """
@@ -344,7 +343,7 @@ def error_of(scan: Scan, airflow: str = "") -> models.ScanError | None:
 def links(
     request: Request, scan_id: str, dag_id: str, run_id: str, runbook: str | None = None
 ) -> models.ScanLinks:
-    """Return addresses as paths, with whatever prefix Airflow is served below."""
+    """Return paths, including the prefix that Airflow is served below."""
     base, airflow = request.scope.get("root_path", ""), airflow_root(request)
     return models.ScanLinks(
         self=f"{base}/scans/{scan_id}",
@@ -371,7 +370,7 @@ async def start_scan(
     start: models.StartScan,
 ) -> models.Started:
     tenant = await run_in_threadpool(_startable, user, start)
-    # another start of a scan of this tenant waits until Airflow has this run
+    # until Airflow has the run, other requests to start a scan of the tenant wait
     async with contextmanager_in_threadpool(start_lock(warehouse, tenant.id)):
         if not start.force:
             await run_in_threadpool(_require_idle, tenant)
@@ -385,12 +384,12 @@ async def start_scan(
 
 
 def _startable(user: BaseUser, start: models.StartScan) -> Tenant:
-    """Return the tenant to scan. Raises Problem if its scan can't be started, or not like this."""
+    """Return the tenant. Raises Problem if the requested scan can't be started."""
     tenant = known_tenant(start.tenant, user)
     require(user, "POST", tenant.dag_id, "tenant")
     run: Any = SimpleNamespace(run_id="", run_type="manual", start_date=None)
     try:
-        # refuse at once what the scan's first task would refuse
+        # the scan's first task would reject the same requests
         ScanRequest.of_run(tenant, run, _conf(start))
     except ScanRequestError as exc:
         raise Problem(Code.INVALID_REQUEST, exc.what, remedy=exc.remedy) from None
@@ -399,19 +398,19 @@ def _startable(user: BaseUser, start: models.StartScan) -> Tenant:
         raise Problem(
             Code.NOT_FOUND,
             f"Airflow does not know DAG {tenant.dag_id} yet.",
-            remedy="Ask again when Airflow has read the changed tenants file.",
+            remedy="Repeat the request when Airflow has read the changed tenants file.",
         )
     if dag.is_paused:
         raise Problem(
             Code.DAG_PAUSED,
-            f"DAG {tenant.dag_id} is paused: a run would stay in the queue.",
+            f"DAG {tenant.dag_id} is paused; a run would stay queued.",
             remedy="Unpause the DAG in Airflow, then start the scan again.",
         )
     return tenant
 
 
 def _conf(start: models.StartScan) -> dict[str, Any]:
-    """Return the run's params; those that are left out have the DAG's defaults."""
+    """Return the run's params without those that have the DAG's defaults."""
     conf: dict[str, Any] = {"mode": start.mode}
     for name in ("window_start", "window_end"):
         if moment := getattr(start, name):
@@ -429,7 +428,7 @@ def _require_idle(tenant: Tenant) -> None:
         raise Problem(
             Code.SCAN_RUNNING,
             f"A scan of tenant {tenant.id} is {run.state}.",
-            remedy='Wait for it, or send "force": true to queue another one behind it.',
+            remedy='Wait until it ends, or send "force": true to queue another one after it.',
             scan_id=run.scan_id,
             run_id=run.run_id,
         )
@@ -447,12 +446,12 @@ async def cancel_scan(
 ) -> models.Cancelled:
     scan, run = await run_in_threadpool(_cancellable, user, warehouse, scan_id)
     ended = CancelledRun(scan.scan_id, scan.tenant, scan.dag_id, scan.run_id, scan.mode)
-    # before the run is ended, so that Airflow's callbacks find a scan that a person has cancelled
+    # before the run ends, so that its callbacks find a cancelled scan and do not alert
     await run_in_threadpool(cancel, warehouse, ended)
     if run is not None:
         note = f"cancelled by {user.get_name()} through the REST API"
         await fail_run(request, scan.dag_id, scan.run_id, note)
-        # a task that was just about to begin may have taken the scan over
+        # a task that began in between may have opened the scan again
         await run_in_threadpool(cancel, warehouse, ended)
     return models.Cancelled(scan_id=scan_id)
 
@@ -489,9 +488,9 @@ def _cancellable(
 ) -> tuple[Scan, ActiveRun | None]:
     scan, run = found_scan(user, warehouse, scan_id)
     require(user, "PUT", scan.dag_id, "scan")
-    # with a run that is active, a scan's row says "failed" between two tries
+    # while its run is active, a scan has the state failed between two tries
     if scan.state == "cancelled" or (run is None and scan.state in FINAL_STATES):
-        raise Problem(Code.SCAN_FINISHED, "The scan has ended; there is nothing to cancel.")
+        raise Problem(Code.SCAN_FINISHED, "The scan has already ended.")
     return scan, run
 
 
@@ -504,9 +503,9 @@ def list_scans(
     limit: int = 50,
     cursor: str | None = None,
 ) -> models.ScanList:
-    """Return the newest scans of some DAGs, and the cursor of those that follow.
+    """Return scans of these DAGs, newest first, and the cursor of the next page.
 
-    *limit* 0 gives the cursor of the first page. Raises InvalidCursorError.
+    With *limit* 0, that is the first page. Raises InvalidCursorError.
     """
     what = f"scans tenant={tenant_id} state={state}"
     started_at, scan_id = position_of(what, cursor, _POSITION, None) or (None, None)
@@ -534,20 +533,20 @@ def known_scans(warehouse: Warehouse, scan_ids: Sequence[str]) -> set[str]:
 
 
 def find_scan(warehouse: Warehouse, scan_id: str) -> Scan | None:
-    """Return one scan with its objects and quality results, None if it has no row."""
+    """Return a scan with its objects and quality results, None if it has no row."""
     values = {"scan_id": scan_id, "recent": _RECENT_CHECKPOINTS}
     return next(iter(fetch(warehouse, class_row(Scan), _ONE, values)), None)
 
 
-#: Associations and histories are read when all records are there.
+#: The highest fraction until the scan succeeds: associations and histories are read after records.
 ALL_READ = 0.99
 
 
 def progress_of(scan: Scan, wanted: Collection[str] | None) -> models.Progress:
     """Return a scan's progress.
 
-    :param wanted: the objects that the tenant loads. If nothing is known yet of one of them, the
-        whole is unknown. None: only those that were begun.
+    :param wanted: the tenant's objects; the total is unknown until each of them has been counted.
+        None: only the objects that were begun.
     """
     received = sum(part.records_received for part in scan.objects)
     expected = _expected(scan.objects, wanted)
@@ -556,7 +555,7 @@ def progress_of(scan: Scan, wanted: Collection[str] | None) -> models.Progress:
     if scan.extraction_started_at and scan.figures_at:
         counted_for_s = (scan.figures_at - scan.extraction_started_at).total_seconds()
     if expected is not None:
-        # the portal may have grown since it was counted
+        # the portal may have got more records since the count
         expected = max(expected, received)
     if scan.state == "succeeded":
         fraction = 1.0
@@ -577,7 +576,7 @@ def progress_of(scan: Scan, wanted: Collection[str] | None) -> models.Progress:
 
 
 def _expected(objects: Sequence[models.ScanObject], wanted: Collection[str] | None) -> int | None:
-    """Return how many records the scan expects; None: not known of each of its objects."""
+    """Return the number of expected records, None unless it is known for each object."""
     counts = [part.expected for part in objects if part.mode != "skipped"]
     known = [count for count in counts if count is not None]
     missing = set(wanted or ()) - {part.object for part in objects}

@@ -1,7 +1,7 @@
-"""The page's static files, and where Airflow's UI shows the page. Light: the plugin imports it.
+"""The page's static files, and its places in Airflow's UI. The plugin imports it at parse time.
 
-Files are read once, at addresses that change with their content. A request looks a name
-up among those that were read, so no path leads out of the directory.
+Files are read once, and their addresses change with their content. A request can name only files
+that were read, so no path leads out of the directory.
 """
 
 import hashlib
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 DIRECTORY = Path(__file__).with_name("static")
-#: Served suffixes; other files in the directory (licences, notes, templates) are not served.
+#: By suffix; other files in the directory (licences, notes, templates) are not served.
 CONTENT_TYPES = {
     "css": "text/css; charset=utf-8",
     "js": "text/javascript; charset=utf-8",
@@ -25,7 +25,7 @@ APP = "hubspot-deals"
 
 @dataclass(frozen=True)
 class StaticFiles:
-    """All of them. ``version`` is part of their addresses: what a browser keeps is never stale."""
+    """``version`` is part of the addresses, so that browsers never use outdated files."""
 
     by_name: Mapping[str, bytes]
     version: str
@@ -37,7 +37,7 @@ class StaticFiles:
 
 @cache
 def static_files() -> StaticFiles:
-    """Read the files, once in a process."""
+    """Read the files, once per process."""
     by_name = {
         path.relative_to(DIRECTORY).as_posix(): path.read_bytes()
         for path in sorted(DIRECTORY.rglob("*"))
@@ -50,12 +50,12 @@ def static_files() -> StaticFiles:
 
 
 def external_views() -> list[dict[str, Any]]:
-    """Return the views for the plugin. Airflow puts the ids in place of {DAG_ID} and {RUN_ID}."""
+    """Return the plugin's external views. Airflow replaces {DAG_ID} and {RUN_ID}."""
     page = {"href": f"{APP}/ui", "icon": f"{APP}/{static_files().path('icon.svg')}"}
     return [
         {
             **page,
-            # Airflow cuts longer names in the navigation
+            # Airflow truncates longer names in the navigation
             "name": "HubSpot",
             "destination": "nav",
             "nav_top_level": True,

@@ -1,5 +1,7 @@
-"""`/tenants`: what the tenants file, Airflow and the warehouse know of each tenant: its state, its
-history, its deals by stage, its views with their columns."""
+"""`/tenants`: each tenant's state, history, deals by stage, and views with their columns.
+
+They come from the tenants file, Airflow's database and the warehouse.
+"""
 
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -24,7 +26,7 @@ from include.web.warehouse import CurrentWarehouse, T, WarehouseEmptyError, colu
 
 HISTORY = 60
 
-# Each lateral join is one look into an index for each tenant.
+# Each lateral join is an index scan per tenant.
 _STATUSES = f"""
     select
         wanted.tenant_id,
@@ -33,8 +35,8 @@ _STATUSES = f"""
         ended.last_ended_state,
         success.last_success_at,
         extract(epoch from now() - success.last_success_at)::float8 as freshness_s,
-        held.deals_live,
-        held.deals_archived,
+        counted.deals_live,
+        counted.deals_archived,
         to_json(checked) as quality,
         to_json(quota) as quota,
         to_json(incident) as incident
@@ -65,7 +67,7 @@ _STATUSES = f"""
             and deals.warehouse_live is not null
         where scan.tenant_id = wanted.tenant_id and scan.state = 'succeeded'
         order by scan.started_at desc limit 1
-    ) as held on true
+    ) as counted on true
     left join lateral (
         select
             count(*) filter (where status = 'passed') as passed,
@@ -158,7 +160,7 @@ def list_tenants(
     begin = 0
     if after is not None:
         begin = next((n for n, view in enumerate(views, 1) if (view.id,) == after), 0)
-        if not begin:  # the tenant has left the tenants file
+        if not begin:  # the tenant was removed from the tenants file
             raise InvalidCursorError
     rest = [view for view in views[begin:] if state in (None, view.state)]
     shown = rest[:limit]
@@ -194,16 +196,16 @@ def read_tenant(
     return models.TenantDetail(**dict(view), history=tenant_history(warehouse, tenant.id))
 
 
-#: Airflow makes runs a moment after they are due; much later means that it does not work.
+#: Airflow creates runs seconds after they are due. A longer delay means that it does not work.
 LATE_AFTER = timedelta(minutes=15)
 _NO_DAG = Dag(is_paused=True, next_run_at=None)
 
 
 def tenant_views(warehouse: Warehouse, tenants: Sequence[Tenant]) -> list[models.Tenant]:
-    """Return how all of these tenants are, with three queries."""
+    """Return these tenants, with a fixed number of queries."""
     dag_ids = [tenant.dag_id for tenant in tenants]
     known = dags(dag_ids)
-    # of each DAG the first: the run that is at work, or will be next
+    # the first of each DAG, which is running or will run next
     running = {run.dag_id: run for run in reversed(active_runs(dag_ids))}
     try:
         mark_orphaned_scans_failed(warehouse, dag_ids)
@@ -237,7 +239,7 @@ def tenant_view(
             "timezone": tenant.timezone,
             "paused": dag.is_paused,
             "next_run_at": dag.next_run_at,
-            # until its first successful scan binds it, it is as the file says
+            # the tenants file's, until the first successful scan binds the tenant
             "portal_id": status.portal_id or tenant.portal_id,
             "running_scan_id": run.scan_id if run else None,
             "quota": {**dict(quota), "share": tenant.daily_quota_share} if quota else None,
@@ -248,7 +250,7 @@ def tenant_view(
 def tenant_state(
     dag: Dag, run: ActiveRun | None, status: models.TenantStatus, now: datetime
 ) -> models.TenantState:
-    """Return the tenant's state. The one that a person should look at comes first."""
+    """Return the tenant's state. Of several, the most urgent one."""
     if status.incident is not None and status.incident.kind == "deadline":
         return "late"
     if run is not None:
@@ -263,7 +265,7 @@ def tenant_state(
 def tenant_statuses(
     warehouse: Warehouse, tenant_ids: Collection[str]
 ) -> dict[str, models.TenantStatus]:
-    """Return where each of these tenants stands, whether it is known here or not."""
+    """Return the status of each of these tenants, also of those without a row."""
     rows = fetch(warehouse, kwargs_row(_status), _STATUSES, {"tenant_ids": list(tenant_ids)})
     return dict(rows)
 
@@ -273,27 +275,27 @@ def _status(tenant_id: str, **columns: Any) -> tuple[str, models.TenantStatus]:
 
 
 def tenant_history(warehouse: Warehouse, tenant_id: str) -> list[models.HistoryEntry]:
-    """Return the tenant's last scans, the newest last."""
+    """Return the tenant's last scans, newest last."""
     values = {"tenant_id": tenant_id, "limit": HISTORY}
-    return _held(warehouse, class_row(models.HistoryEntry), _HISTORY, values)[::-1]
+    return _rows(warehouse, class_row(models.HistoryEntry), _HISTORY, values)[::-1]
 
 
-#: One row for each stage that a live deal holds. A stage that HubSpot never listed has no label.
+#: Stages with live deals. One that HubSpot does not list is shown by its id.
 _STAGES = """
-    select held.pipeline_id, held.stage_id,
-           coalesce(stage.pipeline_label, held.pipeline_id) as pipeline,
-           coalesce(stage.stage_label, held.stage_id) as stage,
-           held.deals, held.amount::float8, account.company_currency as currency
+    select by_stage.pipeline_id, by_stage.stage_id,
+           coalesce(stage.pipeline_label, by_stage.pipeline_id) as pipeline,
+           coalesce(stage.stage_label, by_stage.stage_id) as stage,
+           by_stage.deals, by_stage.amount::float8, account.company_currency as currency
     from (
         select pipeline_id, stage_id, count(*) as deals, sum(amount_in_home_currency) as amount
         from {deals}
         where _tenant_id = %(tenant_id)s and not archived and vanished_at is null
           and merged_into_deal_id is null
         group by pipeline_id, stage_id
-    ) as held
+    ) as by_stage
     left join {pipeline_stages} as stage
         on stage._tenant_id = %(tenant_id)s and stage.object = 'deals'
-        and stage.pipeline_id = held.pipeline_id and stage.stage_id = held.stage_id
+        and stage.pipeline_id = by_stage.pipeline_id and stage.stage_id = by_stage.stage_id
     left join {accounts} as account on account._tenant_id = %(tenant_id)s
     order by pipeline, stage.display_order, stage
 """
@@ -308,7 +310,7 @@ _COLUMNS = """
     where namespace.nspname = %(schema)s and relation.relname = any(%(views)s)
     order by relation.relname, attribute.attnum
 """
-#: The next scan reads what was modified since then.
+
 _WATERMARKS = """
     select part.object, max(scan.hubspot_started_at) as watermark
     from {scan_objects} as part join {scans} as scan using (scan_id)
@@ -330,7 +332,7 @@ _DRIFT = """
 )
 def read_stages(user: User, warehouse: CurrentWarehouse, tenant_id: TenantId) -> models.StageList:
     values = {"tenant_id": known_tenant(tenant_id, user).id}
-    return models.StageList(stages=_held(warehouse, class_row(models.Stage), _STAGES, values))
+    return models.StageList(stages=_rows(warehouse, class_row(models.Stage), _STAGES, values))
 
 
 @router.get(
@@ -349,12 +351,12 @@ def read_schema(
         "schema": schema,
         "views": [names.live for names in views.values()],
     }
-    columns = _held(warehouse, class_row(models.ViewColumn), _COLUMNS, values)
+    columns = _rows(warehouse, class_row(models.ViewColumn), _COLUMNS, values)
     watermarks = {
         row.object: row.watermark
-        for row in _held(warehouse, class_row(models.Watermark), _WATERMARKS, values)
+        for row in _rows(warehouse, class_row(models.Watermark), _WATERMARKS, values)
     }
-    drift = _held(warehouse, class_row(models.Drift), _DRIFT, values)
+    drift = _rows(warehouse, class_row(models.Drift), _DRIFT, values)
     return models.TenantSchema(
         schema_name=schema,
         objects=[
@@ -370,8 +372,8 @@ def read_schema(
     )
 
 
-def _held(warehouse: Warehouse, row: RowFactory[T], statement: str, values: Any) -> list[T]:
-    """Return the rows of a statement; none while no scan has made the tables."""
+def _rows(warehouse: Warehouse, row: RowFactory[T], statement: str, values: Any) -> list[T]:
+    """Return the rows of a statement, none before the first scan has created the tables."""
     try:
         return fetch(warehouse, row, statement, values)
     except WarehouseEmptyError:

@@ -111,4 +111,4 @@ def test_a_mail_servers_code_is_logged(mailbox: Mailbox, monkeypatch: pytest.Mon
 
     with pytest.raises(DeliveryError, match=r"SMTPDataError 554"):
         send(MAIL, MESSAGE)
-    assert delivery._named(smtplib.SMTPResponseException(421, b"x")).endswith("421")
+    assert delivery._class_and_status(smtplib.SMTPResponseException(421, b"x")).endswith("421")

@@ -175,7 +175,7 @@ def test_a_killed_task_is_alerted_though_the_rest_api_has_noticed_its_end_first(
 
     (message,) = sent.messages
     assert message.error_type == "ScanKilledError"
-    assert message.why == "The run took longer than its time-out, and Airflow ended it."
+    assert message.why == "The run took longer than its time-out, so Airflow ended it."
 
 
 def test_a_killed_try_that_lives_on_cannot_write_any_more(warehouse: Warehouse, sent: Sent) -> None:
@@ -331,7 +331,7 @@ def test_a_success_after_failures_is_alerted_once(warehouse: Warehouse, sent: Se
     succeed(warehouse, "manual__3")
 
     assert sent.events == ["failure", "recovery"]
-    assert "this is over: TokenRejectedError" in sent.messages[1].text
+    assert "Resolved: TokenRejectedError" in sent.messages[1].text
 
 
 def test_a_success_without_a_failure_is_not_alerted(warehouse: Warehouse, sent: Sent) -> None:
@@ -378,7 +378,7 @@ def test_an_alert_of_a_channel_that_is_gone_from_the_file_is_given_up_in_time(
     dispatcher(run("manual__2", error=REJECTED), other).task_failed()
 
     (row,) = query(warehouse, "select error from alerts")
-    assert row["error"] == "the tenant has no such channel any more"
+    assert row["error"] == "the tenant no longer has this channel"
 
 
 def test_a_channel_that_hangs_takes_no_more_than_its_patience(

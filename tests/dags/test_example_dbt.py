@@ -191,7 +191,7 @@ def test_a_failed_dbt_says_for_which_tenant_and_shows_no_password(
 
     # where Airflow logs to depends on what was imported before
     log = capfd.readouterr().out + caplog.text
-    assert "tenant acme: dbt ended with 2" in str(failure.value)
+    assert "tenant acme: dbt failed with exit status 2" in str(failure.value)
     assert "permission denied for database" in log
     assert PASSWORD not in log + str(failure.value)
 

@@ -207,10 +207,10 @@ def test_a_run_can_be_given_a_mode_and_a_window(parse: Any) -> None:
 def test_the_dag_explains_itself(parse: Any) -> None:
     dag = parse(THREE_TENANTS).dags["hubspot_deals__acme"]
 
-    assert "When it fails" in dag.doc_md
+    assert "When a task fails" in dag.doc_md
     assert dag.tags == {"hubspot", "tenant:acme"}
     for task in dag.tasks:
-        assert "When it fails" in task.doc_md, task.task_id
+        assert "If it fails" in task.doc_md, task.task_id
 
 
 def test_the_owner_leads_to_the_tenants_link(parse: Any) -> None:

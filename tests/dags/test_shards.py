@@ -90,7 +90,7 @@ def test_a_lost_file_is_an_import_error_of_the_check_and_loses_no_dag(folder: Pa
     assert set(bag.dags) == DAG_IDS
     ((file, error),) = bag.import_errors.items()
     assert Path(file).name == "tenants_file_check.py"
-    assert "hubspot_deals_03_of_03.py build nothing" in error
+    assert "hubspot_deals_03_of_03.py build no DAGs" in error
 
 
 def test_airflows_task_runner_finds_the_dag_of_a_shard(

@@ -237,13 +237,13 @@ def broken(portal: Portal, **changes: Any) -> Portal:
         pytest.param(
             broken(portals.getting_started(), scopes=("oauth", "crm.objects.contacts.read")),
             ScopeMissingError,
-            "lacks the scope(s) crm.objects.deals.read",
+            "lacks the scope crm.objects.deals.read",
             id="missing scope",
         ),
         pytest.param(
             broken(portals.getting_started(), scopes=("oauth",), kind="oauth"),
             ScopeMissingError,
-            "lacks the scope(s) crm.objects.deals.read",
+            "lacks the scope crm.objects.deals.read",
             id="missing scope of a token that can't be introspected",
         ),
     ],

@@ -78,7 +78,7 @@ def test_defaults_hold_for_the_environments_tenant_too(tmp_path: Path) -> None:
             "defaults: unknown key 'schedul' (did you mean 'schedule'?)",
             id="misspelt key",
         ),
-        pytest.param("{id: acme}", "defaults: key 'id' can't be the same", id="an id"),
+        pytest.param("{id: acme}", "defaults: key 'id' must differ", id="an id"),
         pytest.param("[a]", "defaults: expected keys such as 'schedule'", id="a list"),
         pytest.param("{retries: -1}", "defaults: key 'retries'", id="out of range"),
         pytest.param(

@@ -77,21 +77,21 @@ def test_what_is_wrong_with_the_defaults_is_said_for_all(
     ("name", "content", "said"),
     [
         pytest.param("bad.yaml", b"schedul: x", "unknown key 'schedul'", id="misspelt key"),
-        pytest.param("bad.yaml", b"id: other", "states the id 'other'", id="another id"),
-        pytest.param("bad.yaml", b"id: true", "states the id True", id="an id that is no text"),
+        pytest.param("bad.yaml", b"id: other", "the id 'other' is not", id="another id"),
+        pytest.param("bad.yaml", b"id: true", "the id True is not", id="an id that is no text"),
         pytest.param("bad.yaml", b"- id: bad", "expected keys such as", id="a list"),
         pytest.param("bad.yaml", b"\x00", "is not valid YAML", id="one byte of garbage"),
         pytest.param("bad.yaml", b"\xff", "is not valid YAML", id="no text"),
         pytest.param("bad.json", b"{", "is not valid JSON at line 1", id="half a JSON"),
         pytest.param("bad.json", b'"\xff"', "can't be read (Unicode", id="JSON that is no text"),
         pytest.param("bad.json", b"[" * 100_000, "can't be read (Recursion", id="deep JSON"),
-        pytest.param("bad.yaml", b" " * 10_000_000, "is 10,000,000 bytes long", id="10 MB"),
+        pytest.param("bad.yaml", b" " * 10_000_000, "has 10,000,000 bytes", id="10 MB"),
         pytest.param("bad.yaml", b"when: 2026-99-99", "can't be read (ValueError", id="no date"),
         pytest.param("A.yaml", b"", "id 'A' must match", id="capitals"),
-        pytest.param("bad.yml", b"", "is called <id>.yaml", id="another suffix"),
-        pytest.param("bad.yml~", b"", "is called <id>.yaml", id="an editor's copy"),
-        pytest.param("bad.yaml.bak", b"", "is called <id>.yaml", id="a copy"),
-        pytest.param(".hidden.yaml", b"", "hidden files are no tenants", id="hidden"),
+        pytest.param("bad.yml", b"", "is named <id>.yaml", id="another suffix"),
+        pytest.param("bad.yml~", b"", "is named <id>.yaml", id="an editor's copy"),
+        pytest.param("bad.yaml.bak", b"", "is named <id>.yaml", id="a copy"),
+        pytest.param(".hidden.yaml", b"", "hidden files are not read", id="hidden"),
         pytest.param("a b.yaml", b"", "id 'a b' must match", id="a blank"),
         pytest.param("x\n.yaml", b"", "x\\n.yaml': a tenant's file is", id="a line break"),
         pytest.param("асme.yaml", b"", "must match", id="a look-alike"),  # noqa: RUF001
@@ -130,7 +130,7 @@ def test_a_subfolder_and_a_pipe_are_no_tenants(folder: Path) -> None:
     tenants = load(folder)
 
     assert len(tenants.enabled) == 2
-    assert ["is no regular file" in str(problem) for problem in tenants.problems] == [True, True]
+    assert ["is not a regular file" in str(problem) for problem in tenants.problems] == [True, True]
 
 
 def test_a_link_that_leads_out_is_not_followed(folder: Path, tmp_path: Path) -> None:
@@ -141,7 +141,7 @@ def test_a_link_that_leads_out_is_not_followed(folder: Path, tmp_path: Path) -> 
 
     problems = [str(problem) for problem in load(folder).problems]
 
-    assert ["leads out of the directory" in problem for problem in problems] == [True, True]
+    assert ["outside of the directory" in problem for problem in problems] == [True, True]
     assert not any("secret" in problem for problem in problems)
 
 
@@ -210,14 +210,14 @@ def test_an_empty_directory_is_a_problem(tmp_path: Path) -> None:
     tenants = load(tmp_path)
 
     assert tenants.all == ()
-    assert "there is no tenant" in str(tenants.problems[0])
+    assert "there are no tenants" in str(tenants.problems[0])
 
 
 def test_two_files_of_defaults_are_refused(folder: Path) -> None:
     (folder / "_defaults.yaml").write_text("defaults: {retries: 1}")
     (folder / "_defaults.json").write_text('{"defaults": {"retries": 2}}')
 
-    with pytest.raises(TenantsFileError, match=r"_defaults\.json as well"):
+    with pytest.raises(TenantsFileError, match=r"_defaults\.json exists, too"):
         load(folder)
 
 
@@ -238,9 +238,7 @@ def test_a_key_that_stands_twice_in_a_file_hides_no_other(
 
     assert tenants.all == before
     (problem,) = tenants.problems
-    assert f"{name}: tenant 'double': key 'portal_id' stands twice, in lines 1 and 2" in str(
-        problem
-    )
+    assert f"{name}: tenant 'double': duplicate key 'portal_id' in lines 1 and 2" in str(problem)
 
 
 def test_a_bad_file_is_not_replaced_by_the_token_of_the_environment(folder: Path) -> None:

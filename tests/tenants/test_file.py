@@ -49,10 +49,16 @@ def test_a_disabled_tenant_is_left_out(tmp_path: Path) -> None:
         pytest.param("{schedule: null}", "key 'id' is missing", id="no id"),
         pytest.param("{id: acme, schedule: daily}", "'daily' is not a cron", id="no cron"),
         pytest.param("{id: acme, timezone: Mars/Base}", "IANA time zone", id="no time zone"),
-        pytest.param("{id: acme, owner_link: 'javascript:x()'}", "neither mailto", id="script"),
-        pytest.param("{id: acme, owner_link: 'http://x.example'}", "neither mailto", id="no TLS"),
-        pytest.param("{id: acme, owner_link: 'mailto:crm'}", "neither mailto", id="no address"),
-        pytest.param("{id: acme, owner_link: 'https:///x'}", "neither mailto", id="no host"),
+        pytest.param(
+            "{id: acme, owner_link: 'javascript:x()'}", "must be like mailto", id="script"
+        ),
+        pytest.param(
+            "{id: acme, owner_link: 'http://x.example'}", "must be like mailto", id="no TLS"
+        ),
+        pytest.param(
+            "{id: acme, owner_link: 'mailto:crm'}", "must be like mailto", id="no address"
+        ),
+        pytest.param("{id: acme, owner_link: 'https:///x'}", "must be like mailto", id="no host"),
         pytest.param("{id: acme, checkpoint_pages: 0}", "greater than or equal to 1", id="bound"),
         pytest.param("{id: acme, properties: [Amount!]}", "key 'properties'", id="property name"),
         pytest.param(
@@ -80,7 +86,9 @@ def test_a_disabled_tenant_is_left_out(tmp_path: Path) -> None:
             id="unknown key of an object",
         ),
         pytest.param(
-            "{id: acme, objects: {deals: {}}}", "deals are always loaded", id="deals as an object"
+            "{id: acme, objects: {deals: {}}}",
+            "deals', which are always loaded",
+            id="deals as an object",
         ),
         pytest.param(
             "{id: acme, objects: {deal_associations: companies}}",
@@ -344,7 +352,9 @@ def test_a_pool_that_is_not_listed_is_a_problem_of_its_entry(tmp_path: Path) -> 
         pytest.param("{a: x}", "'a' has 'x' slots", id="text"),
         pytest.param("{'a b': 1}", "name 'a b' must match", id="a blank"),
         pytest.param("{1: 1}", "name 1 must match", id="a number"),
-        pytest.param("{default_pool: 1}", "Airflow's own", id="Airflow's pool"),
+        pytest.param(
+            "{default_pool: 1}", "set the slots of 'default_pool' in Airflow", id="Airflow's pool"
+        ),
     ],
 )
 def test_wrong_pools_are_refused(tmp_path: Path, pools: str, said: str) -> None:
@@ -368,28 +378,28 @@ def test_what_stands_in_an_entry_is_never_shown_whole(tmp_path: Path) -> None:
     [
         pytest.param(
             "id: acme\n    portal_id: 4242\n    portal_id: 777",
-            "tenant 'acme': key 'portal_id' stands twice, in lines 4 and 5",
+            "tenant 'acme': duplicate key 'portal_id' in lines 4 and 5",
             id="the account check disarmed",
         ),
         pytest.param("id: acme\n    'enabled': true\n    \"enabled\": false", "twice", id="quotes"),
-        pytest.param("{id: acme, id: acme}", "key 'id' stands twice, in line 3", id="one line"),
-        pytest.param("{id: acme, id: other}", "key 'id' stands twice", id="two ids"),
+        pytest.param("{id: acme, id: acme}", "duplicate key 'id' in line 3", id="one line"),
+        pytest.param("{id: acme, id: other}", "duplicate key 'id'", id="two ids"),
         pytest.param(
             "{id: acme, objects: {contacts: {properties: all, properties: []}}}",
-            "key 'properties' stands twice",
+            "duplicate key 'properties'",
             id="deep below",
         ),
         pytest.param(
-            "{id: acme, alerts: {on: [failure], 'on': []}}", "key 'on' stands twice", id="on"
+            "{id: acme, alerts: {on: [failure], 'on': []}}", "duplicate key 'on'", id="on"
         ),
         pytest.param(
             "{id: acme, alerts: {channels: [{smtp: {to: [a@b.c], to: [d@e.f]}}]}}",
-            "key 'to' stands twice",
+            "duplicate key 'to'",
             id="in a list",
         ),
-        pytest.param("{id: acme, 1: a, 0x1: b}", "key 1 stands twice", id="two ways to write it"),
-        pytest.param("{id: acme, yes: a, true: b}", "key True stands twice", id="truths"),
-        pytest.param("{id: acme, null: a, ~: b}", "key None stands twice", id="nulls"),
+        pytest.param("{id: acme, 1: a, 0x1: b}", "duplicate key 1", id="two ways to write it"),
+        pytest.param("{id: acme, yes: a, true: b}", "duplicate key True", id="truths"),
+        pytest.param("{id: acme, null: a, ~: b}", "duplicate key None", id="nulls"),
         pytest.param("{id: acme, <<: {retries: 1}, <<: {retries: 2}}", "key '<<'", id="merges"),
         pytest.param(
             "{id: acme, <<: {retries: 1, retries: 2}}", "key 'retries'", id="what is merged"
@@ -423,7 +433,7 @@ def test_a_key_that_stands_twice_is_a_problem_of_its_entry(
     ],
 )
 def test_a_key_that_stands_twice_for_all_refuses_the_file(tmp_path: Path, text: str) -> None:
-    with pytest.raises(TenantsFileError, match="stands twice"):
+    with pytest.raises(TenantsFileError, match="duplicate key"):
         tenants_of(tmp_path, text)
 
 
@@ -437,7 +447,7 @@ def test_a_key_that_stands_twice_for_all_refuses_the_file(tmp_path: Path, text: 
 def test_a_key_that_stands_twice_in_json_refuses_the_file(tmp_path: Path, text: str) -> None:
     (tmp_path / "tenants.json").write_text(text)
 
-    with pytest.raises(TenantsFileError, match="stands twice"):
+    with pytest.raises(TenantsFileError, match="duplicate key"):
         load_tenants({"HUBSPOT_DEALS_TENANTS_FILE": str(tmp_path / "tenants.json")})
 
 
@@ -450,7 +460,7 @@ def test_a_key_that_stands_twice_in_an_entry_in_json_harms_no_other(tmp_path: Pa
 
     assert tenants.all == (Tenant(id="a"),)
     (problem,) = tenants.problems
-    assert "tenant 'acme': key 'portal_id' stands twice, in lines 3 and 4" in str(problem)
+    assert "tenant 'acme': duplicate key 'portal_id' in lines 3 and 4" in str(problem)
 
 
 def test_a_key_that_stands_twice_in_json_that_yaml_reads_otherwise_harms_no_other(
@@ -461,7 +471,7 @@ def test_a_key_that_stands_twice_in_json_that_yaml_reads_otherwise_harms_no_othe
     tenants = load_tenants({"HUBSPOT_DEALS_TENANTS_FILE": str(tmp_path / "tenants.json")})
 
     assert tenants.all == (Tenant(id="a"),)
-    assert "tenant 'acme': key 'x' stands twice" in str(tenants.problems[0])
+    assert "tenant 'acme': duplicate key 'x'" in str(tenants.problems[0])
 
 
 def test_what_an_entry_merges_it_may_state_otherwise(tmp_path: Path) -> None:
@@ -504,7 +514,7 @@ def test_a_file_without_any_tenant_is_a_problem(tmp_path: Path, text: str) -> No
 
     assert tenants.all == ()
     (problem,) = tenants.problems
-    assert "there is no tenant" in str(problem)
+    assert "there are no tenants" in str(problem)
 
 
 @pytest.mark.parametrize("text", ["[]", "tenants: []"])

@@ -93,7 +93,7 @@ def test_a_lost_file_loses_no_tenant_and_is_a_problem(folder: Path) -> None:
     (folder / "hubspot_deals_02_of_03.py").unlink()
 
     assert holders(folder) == dict.fromkeys(IDS, 1)
-    assert "hubspot_deals_03_of_03.py build nothing" in str(problem_with_shards(folder))
+    assert "hubspot_deals_03_of_03.py build no DAGs" in str(problem_with_shards(folder))
 
 
 def test_a_complete_division_is_no_problem(folder: Path) -> None:

@@ -124,7 +124,7 @@ def test_in_a_directory_it_is_a_new_file(tmp_path: Path) -> None:
 
     assert path == tmp_path / "acme.yaml"
     assert path.read_text() == "schedule: H 4 * * *\nportal_id: 7\n"
-    with pytest.raises(TenantCommandError, match="there already"):
+    with pytest.raises(TenantCommandError, match="already exists"):
         add_entry(tmp_path, ENTRY)
 
 
@@ -154,7 +154,7 @@ def test_an_entry_that_is_there_is_not_written_again_even_a_bad_one(tmp_path: Pa
     file = tmp_path / "tenants.yaml"
     file.write_text("- id: acme\n  wrong: 1\n")
 
-    with pytest.raises(TenantCommandError, match="has an entry 'acme' already"):
+    with pytest.raises(TenantCommandError, match="already has an entry 'acme'"):
         add_entry(file, ENTRY)
 
 

@@ -70,5 +70,5 @@ def test_the_limits_are_those_of_the_code() -> None:
 
     assert f"{warehouse.MAX_CONNECTIONS}; a request waits up to {warehouse.WAIT_S} s" in text
     assert f"{warehouse.MAX_STREAMS} more for NDJSON" in text
-    assert f"after {warehouse.LOOKED_UP_FOR_S} s" in text
+    assert f"after {warehouse.CACHED_FOR_S} s" in text
     assert f"{airflow.MAX_ACTIVE_RUNS:,}" in text

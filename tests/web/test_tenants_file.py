@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from include.web.access import LOOK_EVERY_S, tenants_by_id
+from include.web.access import CHECK_EVERY_S, tenants_by_id
 
 pytestmark = pytest.mark.slow
 
@@ -47,8 +47,8 @@ def test_a_change_in_a_directory_is_seen_after_a_few_seconds(folder: Path, chang
         (folder / "new").rename(folder / "globex.yaml")
         os.utime(folder / "globex.yaml", ns=(stat.st_atime_ns, stat.st_mtime_ns))
 
-    soon = tenants_by_id(lambda: 100 + LOOK_EVERY_S - 0.1)
-    later = tenants_by_id(lambda: 100 + LOOK_EVERY_S)
+    soon = tenants_by_id(lambda: 100 + CHECK_EVERY_S - 0.1)
+    later = tenants_by_id(lambda: 100 + CHECK_EVERY_S)
 
     assert list(first) == ["acme", "globex"]
     assert soon is first

@@ -1,7 +1,7 @@
-// The REST API. Its address is relative to the page's: Airflow may be served below a path.
+// The REST API. Its address is relative to the page's, because Airflow may be served below a path.
 const TIMEOUT_MS = 20_000;
 
-/** What the API says is wrong (problem+json), or that it can't be reached (`unreachable`). */
+/** An error from the API (problem+json), or `unreachable`. */
 export class Problem extends Error {
   constructor({ status = 0, code = "", detail = "", title = "", remedy = "", ...more }) {
     super(detail || title);
@@ -32,7 +32,7 @@ async function send(method, path, body, signal) {
   }
   const content = await answer.json().catch(() => null);
   if (!answer.ok) throw problemOf(answer, content);
-  if (content === null) throw new Problem({ code: "unreadable", detail: "Airflow's answer can't be read." });
+  if (content === null) throw new Problem({ code: "unreadable", detail: "Airflow sent a response that is not JSON." });
   return content;
 }
 

@@ -1,4 +1,4 @@
-// Starts Swagger UI. Requests go out with the cookie of the signed-in user.
+// Starts Swagger UI. Its requests are sent with the signed-in user's cookie.
 window.SwaggerUIBundle({
   url: "openapi.json",
   dom_id: "#docs",

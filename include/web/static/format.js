@@ -1,4 +1,4 @@
-// Numbers and durations as text, in the reader's language. What is not known is a dash.
+// Numbers, times and durations as text, in the reader's language. Unknown values are a dash.
 export const NOTHING = "–";
 
 const whole = new Intl.NumberFormat(undefined, { maximumFractionDigits: 0 });
@@ -6,7 +6,7 @@ const short = new Intl.NumberFormat(undefined, { maximumFractionDigits: 1 });
 const compact = new Intl.NumberFormat(undefined, { notation: "compact", maximumFractionDigits: 1 });
 const smallPercentage = new Intl.NumberFormat(undefined, { style: "percent", maximumSignificantDigits: 1 });
 const percentage = new Intl.NumberFormat(undefined, { style: "percent", maximumFractionDigits: 0 });
-/** The time zone that is chosen in Airflow, else the browser's. Airflow keeps it in localStorage. */
+/** The time zone selected in Airflow, which Airflow keeps in localStorage; else the browser's. */
 const timeZone = validZone(localStorage.getItem("timezone")?.replaceAll('"', ""));
 const clock = { hour: "2-digit", minute: "2-digit", timeZone };
 const day = { month: "short", day: "numeric" };
@@ -44,7 +44,7 @@ export function percent(value) {
 /** With seconds and the zone. */
 export const exactMoment = (iso) => exact.format(new Date(iso));
 
-/** With seconds if one of the times *beside* it would read the same. */
+/** With seconds if one of the times *beside* it would look the same. */
 export function moment(iso, beside = []) {
   const date = new Date(iso);
   const isThisYear = date.getFullYear() === new Date().getFullYear();
@@ -55,7 +55,7 @@ export function moment(iso, beside = []) {
   return (isThisYear ? thisYearToSeconds : anyYearToSeconds).format(date);
 }
 
-/** The name of the zone that all times are shown in. */
+/** The time zone of all times on the page. */
 export const zoneName = new Intl.DateTimeFormat(undefined, { timeZone }).resolvedOptions().timeZone;
 
 /** "8 s", "3 min 05 s", "2 h 10 min", "4 d 6 h". */

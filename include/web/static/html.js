@@ -1,4 +1,4 @@
-// Markup: `html` escapes whatever is put into it, so no text of a tenant ever becomes markup.
+// `html` escapes all values, so a tenant's text never becomes markup.
 import { h } from "preact";
 import htm from "htm";
 

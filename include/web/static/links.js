@@ -1,4 +1,4 @@
-// Addresses: of this page's views, and of Airflow's pages around it.
+// Addresses of this page's views and of Airflow's pages.
 
 export const tenantsHref = () => "ui";
 export const tenantHref = (tenant) => `ui?tenant=${encodeURIComponent(tenant)}`;
@@ -23,8 +23,8 @@ function taskOf(scan) {
 export const airflowUrl = (path) => new URL(`..${path}`, document.baseURI).href;
 
 /**
- * Open an Airflow page in the window around us: its frame may neither navigate that window nor open
- * one, but being of the same origin we can click a link there.
+ * Open an Airflow page in the parent window. Airflow's sandboxed frame may neither navigate that
+ * window nor open another one, but a page of the same origin may click a link in it.
  */
 export function openInAirflow(event) {
   if (parent === window || event.defaultPrevented) return;

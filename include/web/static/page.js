@@ -1,4 +1,4 @@
-// Mounts the view that the page's address asks for.
+// Renders the view for the page's address.
 import { render } from "preact";
 import { html } from "./html.js";
 import { ScanView } from "./views/scan.js";

@@ -1,12 +1,12 @@
-// Answers of the API: asked for once, or again and again.
+// Data from the API, requested once or polled.
 import { useEffect, useRef, useState } from "preact/hooks";
 import { get } from "./api.js";
 
-const BUSY_MS = 2_000; // something runs
+const BUSY_MS = 2_000; // a scan is running
 const IDLE_MS = 30_000;
 const RETRY_MS = 5_000; // the server can't be reached
 
-/** Return `{ data, problem }`. *path* is asked for when it or *version* changes. */
+/** Return `{ data, problem }` of *path*, requested again when it or *version* changes. */
 export function useAnswer(path, version) {
   const [answer, setAnswer] = useState({ data: null, problem: null });
   useEffect(() => {
@@ -23,8 +23,8 @@ export function useAnswer(path, version) {
 /**
  * Return `{ data, problem, settled, reload }` of *path*, kept up to date.
  *
- * Requests never overlap, and none is sent while the tab is hidden. After a failure `data` is still
- * what the last good answer said. `settled` is false while `data` belongs to an earlier path.
+ * Requests never overlap, and none is sent while the tab is hidden. After a failure, `data` is that
+ * of the last successful request. `settled` is false while `data` belongs to an earlier path.
  */
 export function usePolled(path, isBusy) {
   const [answer, setAnswer] = useState({ path: null, data: null, problem: null });

@@ -1,5 +1,5 @@
-// Follows Airflow's theme. Airflow keeps the choice in localStorage ("theme": light, dark, system)
-// and what is shown as a class of its <html>. Not a module: it has to run before anything is painted.
+// Follows Airflow's theme. Airflow keeps the setting in localStorage ("theme": light, dark, system)
+// and sets a class on its <html>. Not a module, because it must run before the first paint.
 {
   const ownRoot = document.documentElement;
   const systemIsDark = matchMedia("(prefers-color-scheme: dark)");

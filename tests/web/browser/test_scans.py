@@ -85,7 +85,7 @@ def test_a_failed_scan_says_what_to_do(page: Page) -> None:
 
     expect(alert).to_contain_text("HubSpot refused the token (401)")
     expect(alert).to_contain_text("Put a valid token into the password")
-    alert.get_by_role("link", name="How to fix: the runbook").click()
+    alert.get_by_role("link", name="See the runbook").click()
     expect(page.get_by_role("heading", name="Token rejected")).to_be_in_viewport()
 
 
@@ -176,7 +176,7 @@ def test_a_tenant_without_a_scan_says_so(page: Page) -> None:
 @pytest.mark.parametrize(
     ("address", "said"),
     [
-        pytest.param("?dag_id=other", "This DAG scans no HubSpot account", id="dag"),
+        pytest.param("?dag_id=other", "This DAG does not load a HubSpot account", id="dag"),
         pytest.param("?dag_id=other&run_id=x", "No scan was recorded for this run", id="run"),
     ],
 )
@@ -290,8 +290,8 @@ def test_a_second_start_is_refused_until_it_may_queue(page: Page, page_stack: Pa
     page.get_by_role("button", name="Start a scan").click()
 
     page.get_by_role("button", name="Start scan").click()
-    expect(page.get_by_role("alert")).to_contain_text("A scan is running already")
-    page.get_by_label("Queue it behind the one that runs").check()
+    expect(page.get_by_role("alert")).to_contain_text("A scan is already running")
+    page.get_by_label("Queue it after the running scan").check()
     page.get_by_role("button", name="Start scan").click()
 
     expect(page.locator(".facts")).to_contain_text("Queued")

@@ -133,7 +133,7 @@ def test_a_user_sees_the_tenants_whose_dags_he_may_see(sign_in: SignIn) -> None:
     expect(page.locator("a.row")).to_have_text(["globex"])
     page.goto(f"{PAGE}?tenant=acme")
 
-    expect(page.get_by_text("There is nothing here")).to_be_visible()
+    expect(page.get_by_text("Not found")).to_be_visible()
 
 
 def test_the_keyboard_alone_leads_from_the_list_to_a_scan(page: Page) -> None:

@@ -1,14 +1,14 @@
-// A button that asks the API for something, once at a time, and shows the result.
+// The request of a button: one at a time.
 import { useState } from "preact/hooks";
 
-/** Return `{ run, busy, problem }`; *ask* is an async function. */
-export function useAction(ask) {
+/** Return `{ run, busy, problem }`; *send* is an async function. */
+export function useAction(send) {
   const [state, setState] = useState({ busy: false, problem: null });
-  async function run(...given) {
+  async function run() {
     if (state.busy) return;
     setState({ busy: true, problem: null });
     try {
-      await ask(...given);
+      await send();
       setState({ busy: false, problem: null });
     } catch (problem) {
       setState({ busy: false, problem });

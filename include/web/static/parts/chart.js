@@ -55,7 +55,7 @@ function Bar({ scan, x, top, series, format }) {
   const figures = shown.map((of) => `${of.name}: ${format(of.value(scan))}`).join(", ");
   return html`
     <g class="bar ${toneOf(scan.state)}">
-      <title>${moment(scan.started_at)}, ${scan.mode}, ${stateLabel(scan.state)}. ${figures || "Not known"}</title>
+      <title>${moment(scan.started_at)}, ${scan.mode}, ${stateLabel(scan.state)}. ${figures || "Unknown"}</title>
       <rect class="hover" x=${x} width=${SLOT} y="0" height=${HEIGHT} />
       ${shown.map((of) => {
         const height = (Math.max(0, of.value(scan)) / top) * HEIGHT;
@@ -84,7 +84,7 @@ const tableColumns = (series, format) => [
 
 const TIMES_S = [2, 10, 20, 60, 120, 600, 1200, 3600, 7200, 21600, 43200, 86400, 172800];
 
-/** The next of 1, 2, 5, 10, 20 … that is not below *value*; of durations, the next whole one. */
+/** The smallest of 1, 2, 5, 10, 20 … not below *value*; for durations, the smallest of TIMES_S. */
 function ceiling(value, format) {
   if (!(value > 0)) return format === percent ? 1 : 2;
   const time = format === duration && TIMES_S.find((s) => s >= value);

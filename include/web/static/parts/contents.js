@@ -1,4 +1,4 @@
-// What the warehouse holds of a tenant: deals by stage, and its views with their columns.
+// A tenant's data in the warehouse: deals by stage, and views with their columns.
 import { useState } from "preact/hooks";
 import { html, marked } from "../html.js";
 import { NOTHING, number } from "../format.js";
@@ -62,7 +62,7 @@ function DriftNote({ drift }) {
   const changes = Object.entries(drift.drift).flatMap(([object, kinds]) =>
     Object.entries(kinds).map(([kind, names]) => `${object}: ${kind} ${names.join(", ")}`),
   );
-  return html`<p>Properties changed in HubSpot, seen <${Moment} at=${drift.seen_at} />: ${changes.join("; ")}</p>`;
+  return html`<p>Properties changed in HubSpot, noticed <${Moment} at=${drift.seen_at} />: ${changes.join("; ")}</p>`;
 }
 
 const COLUMNS = [
@@ -76,11 +76,11 @@ function ObjectSchema({ schema, object }) {
   return html`
     <h3>${object.object}</h3>
     ${object.columns.length === 0
-      ? html`<p class="none">There is no view yet. The next scan makes it.</p>`
+      ? html`<p class="none">There is no view yet. The next scan creates it.</p>`
       : html`
           <p>
             ${object.watermark
-              ? html`The next scan reads what was modified since <${Moment} at=${object.watermark} />.`
+              ? html`The next scan reads records modified since <${Moment} at=${object.watermark} />.`
               : "The next scan reads everything."}
           </p>
           <pre class="sql" tabindex="0">${query}</pre>

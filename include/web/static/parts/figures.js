@@ -1,8 +1,8 @@
-// Figures side by side: a name, a value, and what else there is to say.
+// Figures side by side: name, value and note.
 import { html } from "../html.js";
 import { known } from "../format.js";
 
-/** @param items `[name, value, note?]`; items that are null are left out */
+/** @param items `[name, value, note?]`; falsy items are left out */
 export function Figures({ items, label }) {
   return html`
     <dl class="figures" aria-label=${label}>

@@ -1,4 +1,4 @@
-// Focus for what has just appeared: once, not with each rendering.
+// Focuses an element when it appears, and not again when it is rendered again.
 const met = new WeakSet();
 
 export function focusOnce(element) {

@@ -1,4 +1,4 @@
-// The top of a view: where it is, what it is called, what can be done.
+// The header of a view: breadcrumb, title, actions.
 import { useEffect } from "preact/hooks";
 import { html } from "../html.js";
 
@@ -11,7 +11,7 @@ export function Heading({ path = [], title, children }) {
     <header class="heading">
       ${path.length > 0 &&
       html`
-        <nav aria-label="Where you are">
+        <nav aria-label="Breadcrumb">
           <ol>${path.map(([text, href]) => html`<li><a href=${href}>${text}</a></li>`)}</ol>
         </nav>
       `}

@@ -1,8 +1,8 @@
-// A point in time in the reader's time zone; the exact one shows when pointed at.
+// A time in the reader's time zone; the tooltip shows it with seconds and zone.
 import { html } from "../html.js";
 import { exactMoment, moment, NOTHING } from "../format.js";
 
-/** @param beside times that must not read the same */
+/** @param beside other times on the page; seconds are shown if one of them would look the same */
 export function Moment({ at, beside }) {
   return at ? html`<time datetime=${at} title="${exactMoment(at)} (${at})">${moment(at, beside)}</time>` : NOTHING;
 }

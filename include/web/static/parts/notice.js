@@ -1,4 +1,4 @@
-// Something the reader should know: what happened, and what to do.
+// Notices: what happened, and what to do.
 import { html } from "../html.js";
 import { airflowUrl, scanHref } from "../links.js";
 import { Moment } from "./moment.js";
@@ -14,16 +14,16 @@ export function Notice({ tone = "quiet", title, children }) {
 
 const TITLES = {
   unreachable: "Airflow can't be reached",
-  forbidden: "You may not see this",
-  "not-found": "There is nothing here",
+  forbidden: "Not allowed",
+  "not-found": "Not found",
   "warehouse-unavailable": "The warehouse can't be reached",
   "warehouse-not-ready": "The warehouse is not ready",
-  "scan-running": "A scan is running already",
+  "scan-running": "A scan is already running",
   "dag-paused": "The DAG is paused",
   "scan-finished": "The scan has ended",
 };
 
-/** A problem of the API. */
+/** An error of the API. */
 export function ProblemNotice({ problem, children }) {
   if (problem.status === 401) {
     return html`
@@ -34,7 +34,7 @@ export function ProblemNotice({ problem, children }) {
   }
   const tone = problem.code === "warehouse-not-ready" ? "quiet" : "bad";
   return html`
-    <${Notice} tone=${tone} title=${TITLES[problem.code] ?? problem.title ?? "That did not work"}>
+    <${Notice} tone=${tone} title=${TITLES[problem.code] ?? problem.title ?? "The request failed"}>
       <p>${problem.message}</p>
       ${problem.remedy && html`<p class="remedy">${problem.remedy}</p>`}
       ${children}
@@ -42,13 +42,13 @@ export function ProblemNotice({ problem, children }) {
   `;
 }
 
-/** Above an earlier answer, if there is no newer one. */
+/** A warning above earlier data that can't be refreshed. */
 export function Outdated({ problem }) {
   if (!problem) return null;
   return html`
     <div class="notice warn" role="status">
       <strong>${TITLES[problem.code] ?? "This page may be out of date"}.</strong> ${" "}
-      <span>${problem.unreachable ? "This page shows the last answer. Trying again." : problem.message}</span>
+      <span>${problem.unreachable ? "This page shows the last data that arrived. It keeps trying." : problem.message}</span>
     </div>
   `;
 }

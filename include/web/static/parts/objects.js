@@ -1,4 +1,4 @@
-// What a scan read of each object, and whether it is all there.
+// A scan's results for each object.
 import { html } from "../html.js";
 import { number } from "../format.js";
 import { Table } from "./table.js";

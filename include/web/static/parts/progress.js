@@ -1,4 +1,4 @@
-// How far a scan is.
+// A progress bar.
 import { html } from "../html.js";
 import { percent } from "../format.js";
 
@@ -13,7 +13,7 @@ export function Progress({ fraction, label }) {
       aria-valuemin="0"
       aria-valuemax="100"
       aria-valuenow=${known ? Math.round(value) : undefined}
-      aria-valuetext=${known ? percent(fraction) : "not known yet"}
+      aria-valuetext=${known ? percent(fraction) : "unknown"}
     >
       <svg viewBox="0 0 100 8" preserveAspectRatio="none" aria-hidden="true">
         <rect width=${known ? value : 30} height="8" />

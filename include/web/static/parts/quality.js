@@ -1,4 +1,4 @@
-// What the checks of a scan's data gave, in few words and in full.
+// Results of quality checks: a summary, a table, and the records that a check found.
 import { useState } from "preact/hooks";
 import { html, marked } from "../html.js";
 import { decimal, NOTHING, number } from "../format.js";
@@ -62,7 +62,7 @@ const RECORD_COLUMNS = [
   { label: "Detail", cell: (row) => html`<span class="prose">${row.detail ?? NOTHING}</span>` },
 ];
 
-/** What one check found, asked for when it is opened. */
+/** The records that a check found; requested when the element is opened. */
 export function CheckedRecords({ scan, result }) {
   const [open, setOpen] = useState(false);
   return html`

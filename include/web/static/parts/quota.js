@@ -1,4 +1,4 @@
-// How much of the account's daily quota is used up, and where this tenant's scans stop.
+// The used part of the account's daily quota, and the share at which this tenant's scans wait.
 import { html } from "../html.js";
 import { NOTHING, number, percent } from "../format.js";
 
@@ -7,7 +7,7 @@ export function Quota({ quota }) {
   if (!quota.daily_limit) return html`<span class="quota">${number(quota.used_today)}</span>`;
   const used = quota.used_today / quota.daily_limit;
   const title =
-    `${number(quota.used_today)} of ${number(quota.daily_limit)} requests of this account's day;` +
+    `${number(quota.used_today)} of the account's ${number(quota.daily_limit)} requests per day;` +
     ` scans wait at ${percent(quota.share)}`;
   return html`
     <span class="quota" title=${title}>

@@ -1,4 +1,4 @@
-// Starting a scan of a tenant.
+// The form to start a scan of a tenant.
 import { useId, useState } from "preact/hooks";
 import { html } from "../html.js";
 import { post } from "../api.js";
@@ -8,9 +8,9 @@ import { focusOnce } from "./focus.js";
 import { ProblemNotice } from "./notice.js";
 
 const MODES = [
-  ["auto", "Auto", "what is due"],
-  ["incremental", "Incremental", "what changed since the last scan"],
-  ["full", "Full", "everything again"],
+  ["auto", "Auto", "everything if due, otherwise changes"],
+  ["incremental", "Incremental", "changes since the last successful scan"],
+  ["full", "Full", "everything"],
 ];
 const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
 const asIso = (local) => (local ? new Date(local).toISOString() : null);
@@ -66,10 +66,10 @@ export function StartForm({ tenant, onClose }) {
       </fieldset>
       <label class="rewrite">
         <input type="checkbox" checked=${rewrite} disabled=${mode === "incremental"} onChange=${(e) => setRewrite(e.currentTarget.checked)} />
-        <span>Write every row again <small>although its content is the same; reads everything</small></span>
+        <span>Write every row again <small>also unchanged ones; reads everything</small></span>
       </label>
       <fieldset class="window" disabled=${mode === "full" || rewrite}>
-        <legend>Only what was modified (optional; times in ${zone})</legend>
+        <legend>Only records modified (optional; times in ${zone})</legend>
         <label>
           <span>from</span>
           <input type="datetime-local" value=${from} onInput=${(e) => setFrom(e.currentTarget.value)} required=${to !== ""} />
@@ -83,7 +83,7 @@ export function StartForm({ tenant, onClose }) {
       html`
         <label class="force">
           <input type="checkbox" checked=${force} onChange=${(e) => setForce(e.currentTarget.checked)} />
-          <span>Queue it behind the one that runs</span>
+          <span>Queue it after the running scan</span>
         </label>
       `}
       <div class="actions">
@@ -94,7 +94,7 @@ export function StartForm({ tenant, onClose }) {
       html`
         <${ProblemNotice} problem=${start.problem}>
           ${start.problem.more.scan_id &&
-          html`<p><a href=${scanHref(start.problem.more.scan_id)}>See the scan that runs</a></p>`}
+          html`<p><a href=${scanHref(start.problem.more.scan_id)}>View the running scan</a></p>`}
         <//>
       `}
     </form>

@@ -1,4 +1,4 @@
-// A scan's state as a sign and a word: colour alone is not enough.
+// A scan's state as an icon and a word, because colour alone is not accessible.
 import { html } from "../html.js";
 
 const STATES = {
@@ -15,7 +15,7 @@ const STATES = {
 const FINISHED = new Set(["succeeded", "failed", "cancelled"]);
 
 export const isRunning = (state) => Boolean(state) && !FINISHED.has(state);
-/** How a tenant's newest scan stands. One that is queued has left nothing to be the last scan yet. */
+/** The state of a tenant's newest scan. `last_scan` is never a queued one, which has no row yet. */
 export function stateOf(tenant) {
   const last = tenant.last_scan;
   if (tenant.running_scan_id && tenant.running_scan_id !== last?.scan_id) return "queued";

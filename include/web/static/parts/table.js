@@ -1,10 +1,10 @@
-// A table that becomes a list of cards where it does not fit. The roles are named because browsers
-// forget them once a table is displayed as something else.
+// A table that becomes a list of cards on small screens. Roles are explicit because browsers drop the
+// implicit ones when CSS changes how a table is displayed.
 import { html } from "../html.js";
 
 /**
- * @param columns `{ label, cell: (row, rows) => content, number?: aligned as one, head?: names the row,
- *   sort?: the first order that a click on its head asks for }`
+ * @param columns `{ label, cell: (row, rows) => content, number?: align right, head?: row header,
+ *   sort?: the order after the first click on its header }`
  * @param rowKey row => its key
  * @param rowClass row => class name
  */
@@ -45,7 +45,7 @@ function sortedAs(sort, sorted) {
   return sorted.startsWith("-") ? "descending" : "ascending";
 }
 
-/** The first click sorts as *column.sort* says, the next one the other way round. */
+/** The first click sorts by *column.sort*, the next one reverses the order. */
 function SortButton({ column, sorted, onSort }) {
   const sign = { ascending: "▲", descending: "▼", none: "" }[sortedAs(column.sort, sorted)];
   return html`
@@ -61,12 +61,12 @@ function Cell({ column, row, rows }) {
   return html`<td role="cell" class=${kind} data-label=${column.label}>${column.cell(row, rows)}</td>`;
 }
 
-/** Elements with a tooltip lie above the row's link, so a click on them is passed on. */
+/** Elements with a tooltip lie above the row's link, so a click on them must follow it. */
 function openRow(event) {
   if (!event.target.closest("a, button")) event.currentTarget.querySelector("a.row")?.click();
 }
 
-/** Arrow keys go from one row's link to the next. */
+/** Arrow keys move the focus between the rows' links. */
 function walkRows(event) {
   const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
   if (!step || !event.target.matches("a.row")) return;

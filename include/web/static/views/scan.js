@@ -1,4 +1,4 @@
-// One scan: how far it is or how it ended, what it read, and what its checks found.
+// One scan: progress or result, objects, and quality checks.
 import { html } from "../html.js";
 import { decimal, duration, known, number, percent, plural } from "../format.js";
 import { logHref, runHref, tenantHref, tenantsHref } from "../links.js";
@@ -17,7 +17,7 @@ import { isRunning, State, stateLabel } from "../parts/state.js";
 import { usePolled } from "../polled.js";
 
 const MISFITS_SHOWN = 20;
-const ALL_READ = 0.99; // of the API: records are there, what belongs to them is not
+const ALL_READ = 0.99; // the API's maximum until associations and histories are read
 
 const ROOT = ["HubSpot scans", tenantsHref()];
 
@@ -58,14 +58,14 @@ function Scan({ scan, reload }) {
     <//>
     <p class="facts">
       <${State} state=${scan.state} />
-      <span>${inWords(scan)}</span>
+      <span>${modeInWords(scan)}</span>
       <span>started <${Moment} at=${scan.started_at} beside=${[scan.finished_at]} /></span>
       ${scan.finished_at && html`<span>ended <${Moment} at=${scan.finished_at} beside=${[scan.started_at]} /></span>`}
       <code class="run">${scan.run_id}</code>
     </p>
     <p class="unseen" role="status">${announcement(scan)}</p>
     <${Failure} scan=${scan} />
-    <${HowFar} scan=${scan} running=${running} />
+    <${ProgressPanel} scan=${scan} running=${running} />
     <${Warnings} warnings=${scan.warnings} />
     <${Misfits} misfits=${Object.entries(scan.misfits)} />
     <${Part} title="Objects" rows=${scan.objects} none=${running ? "Nothing has been read yet." : "Nothing was read."}>
@@ -89,16 +89,16 @@ function RetryButton({ scan, onDone }) {
   `;
 }
 
-function inWords(scan) {
+function modeInWords(scan) {
   if (!scan.window_start) return `${scan.mode} scan`;
   return html`
-    ${scan.mode} scan of what was modified from
+    ${scan.mode} scan of records modified from
     ${" "}<${Moment} at=${scan.window_start} beside=${[scan.window_end]} /> until
     ${" "}<${Moment} at=${scan.window_end} beside=${[scan.window_start]} />
   `;
 }
 
-/** Heard, not seen: the state, and each quarter that is done. */
+/** For screen readers: the state, and the progress in quarters. */
 function announcement(scan) {
   const quarters = Math.floor((scan.progress.fraction ?? 0) * 4);
   const done = isRunning(scan.state) && quarters > 0 ? `, ${quarters * 25} % done` : "";
@@ -112,12 +112,12 @@ function Failure({ scan }) {
     <${Notice} tone=${waits ? "warn" : "bad"} title=${waits ? "Waiting for HubSpot" : scan.error.type}>
       <p>${scan.error.message}</p>
       ${scan.error.remedy && html`<p class="remedy">${scan.error.remedy}</p>`}
-      ${scan.error.runbook && html`<p><a href=${scan.error.runbook}>How to fix: the runbook</a></p>`}
+      ${scan.error.runbook && html`<p><a href=${scan.error.runbook}>See the runbook</a></p>`}
     <//>
   `;
 }
 
-function HowFar({ scan, running }) {
+function ProgressPanel({ scan, running }) {
   const { progress } = scan;
   const label = stateLabel(scan.state);
   return html`
@@ -136,12 +136,12 @@ function HowFar({ scan, running }) {
           ["Pages", number(progress.pages)],
           ["Deals received", number(scan.deals_received)],
           ["Deals written", number(scan.deals_written)],
-          running && ["Records a second", decimal(progress.records_per_s)],
+          running && ["Records per second", decimal(progress.records_per_s)],
           running && ["Time left", duration(progress.time_left_s)],
           !running && ["Duration", duration(scan.seconds), phasesInWords(scan.phases)],
-          ["Requests", number(scan.requests), known(progress.requests_per_s) && `${decimal(progress.requests_per_s)} a second`],
+          ["Requests", number(scan.requests), known(progress.requests_per_s) && `${decimal(progress.requests_per_s)} per second`],
           ["HTTP 429 responses", number(scan.throttled)],
-          scan.tries > 1 && ["Tries", number(scan.tries), "by Airflow"],
+          scan.tries > 1 && ["Tries", number(scan.tries)],
         ]}
       />
     </section>

@@ -1,4 +1,4 @@
-// One tenant: how it stands, how its scans went, and starting one.
+// One tenant: figures, deals by stage, scans, and a form to start a scan.
 import { useState } from "preact/hooks";
 import { html } from "../html.js";
 import { duration, known, number, percent, plural, rounded } from "../format.js";
@@ -37,8 +37,8 @@ export function TenantView({ id, dag }) {
 function Missing({ problem, dag }) {
   if (problem.status !== 404 || !dag) return html`<${ProblemNotice} problem=${problem} />`;
   return html`
-    <${Empty} title="This DAG scans no HubSpot account">
-      <p><a href=${tenantsHref()}>See the tenants that are scanned</a></p>
+    <${Empty} title="This DAG does not load a HubSpot account">
+      <p><a href=${tenantsHref()}>View all tenants</a></p>
     <//>
   `;
 }
@@ -52,18 +52,18 @@ function Tenant({ tenant }) {
     <//>
     ${starting && html`<${StartForm} tenant=${tenant} onClose=${() => setStarting(false)} />`}
     ${tenant.running_scan_id &&
-    html`<${Notice}>A scan is under way. <a href=${scanHref(tenant.running_scan_id)}>See how far it is</a><//>`}
+    html`<${Notice}>A scan is queued or running. <a href=${scanHref(tenant.running_scan_id)}>View its progress</a><//>`}
     <${Incident} incident=${tenant.incident} scan=${tenant.last_scan} />
     ${tenant.paused &&
     html`<${Notice}>Scans can't be started while the DAG is paused, and no scan starts on schedule.<//>`}
-    <${Standing} tenant=${tenant} />
+    <${TenantFigures} tenant=${tenant} />
     <${DealsByStage} tenant=${tenant.id} version=${tenant.last_success_at} />
     <${History} history=${tenant.history} />
     <${SchemaPanel} tenant=${tenant.id} />
   `;
 }
 
-function Standing({ tenant }) {
+function TenantFigures({ tenant }) {
   const last = tenant.last_scan;
   return html`
     <${Figures}
@@ -74,7 +74,7 @@ function Standing({ tenant }) {
           last ? html`<a href=${scanHref(last.scan_id)}><${State} state=${last.state} /></a>` : "never",
           last && html`<${Moment} at=${last.started_at} />`,
         ],
-        ["Freshness", duration(tenant.freshness_s), "since the last good scan"],
+        ["Freshness", duration(tenant.freshness_s), "since the last successful scan"],
         ["Deals live", number(tenant.deals_live), `${number(tenant.deals_archived)} archived`],
         ["Quality", html`<${QualitySummary} quality=${tenant.quality} />`, checks(tenant.quality)],
         ["Quota today", html`<${Quota} quota=${tenant.quota} />`, quotaInWords(tenant.quota)],
@@ -158,7 +158,7 @@ function Charts({ history }) {
   `;
 }
 
-/** Seconds from the start of the last scan that succeeded to the start of each scan. */
+/** The age of the deals at the start of each scan: seconds since the last successful one started. */
 function agesOfData(history) {
   const ages = new Map();
   let success = null;

@@ -67,31 +67,31 @@ const COLUMNS = [
 const anyRuns = (answer) => answer.tenants.some((tenant) => isRunning(stateOf(tenant)));
 
 export function TenantsView() {
-  const [asked, ask] = useAsked();
-  const cursor = asked.cursors.at(-1);
+  const [params, setParams] = useParams();
+  const cursor = params.cursors.at(-1);
   const query = new URLSearchParams({ limit: PAGE_SIZE });
-  if (asked.search) query.set("search", asked.search);
-  if (asked.state) query.set("state", asked.state);
-  if (asked.sort) query.set("sort", asked.sort);
+  if (params.search) query.set("search", params.search);
+  if (params.state) query.set("state", params.state);
+  if (params.sort) query.set("sort", params.sort);
   if (cursor) query.set("cursor", cursor);
   const { data, problem, settled } = usePolled(`tenants?${query}`, anyRuns);
-  const shown = useRef(null); // while the next page comes, the last one stays
-  if (settled) shown.current = data && { ...data, first: (asked.cursors.length - 1) * PAGE_SIZE + 1 };
+  const shown = useRef(null); // stays on the page while the next one loads
+  if (settled) shown.current = data && { ...data, first: (params.cursors.length - 1) * PAGE_SIZE + 1 };
   const answer = shown.current;
 
   return html`
     <${Heading} title="HubSpot scans" />
-    <${Filters} asked=${asked} ask=${ask} answer=${answer} />
+    <${Filters} params=${params} setParams=${setParams} answer=${answer} />
     ${answer && html`<${Outdated} problem=${problem} />`}
     ${!answer && problem && html`<${ProblemNotice} problem=${problem} />`}
     ${!answer && !problem && html`<p class="loading" role="status">Loading …</p>`}
-    ${answer && html`<${Tenants} answer=${answer} asked=${asked} ask=${ask} busy=${!settled} />`}
+    ${answer && html`<${Tenants} answer=${answer} params=${params} setParams=${setParams} busy=${!settled} />`}
   `;
 }
 
-function Tenants({ answer, asked, ask, busy }) {
+function Tenants({ answer, params, setParams, busy }) {
   const last = answer.first + answer.tenants.length - 1;
-  if (!answer.tenants.length) return html`<${NoTenants} filtered=${asked.search || asked.state} ask=${ask} />`;
+  if (!answer.tenants.length) return html`<${NoTenants} filtered=${params.search || params.state} setParams=${setParams} />`;
   return html`
     <${Table}
       label="Tenants"
@@ -100,34 +100,34 @@ function Tenants({ answer, asked, ask, busy }) {
       rowKey=${(tenant) => tenant.id}
       rowClass=${(tenant) => (tenant.incident && tenant.incident.kind !== "warning" ? "incident" : "")}
       busy=${busy}
-      sorted=${asked.sort || "id"}
-      onSort=${(sort) => ask({ sort, cursors: [null] })}
+      sorted=${params.sort || "id"}
+      onSort=${(sort) => setParams({ sort, cursors: [null] })}
     />
     <nav class="pages" aria-label="Pages">
       <p role="status">${number(answer.first)}–${number(last)} of ${plural(answer.total, "tenant", "tenants")}</p>
-      ${(answer.next_cursor || asked.cursors.length > 1) &&
+      ${(answer.next_cursor || params.cursors.length > 1) &&
       html`
         <button
-          disabled=${asked.cursors.length === 1}
-          onClick=${() => ask({ cursors: asked.cursors.slice(0, -1) })}
+          disabled=${params.cursors.length === 1}
+          onClick=${() => setParams({ cursors: params.cursors.slice(0, -1) })}
         >Previous</button>
         <button
           disabled=${!answer.next_cursor || busy}
-          onClick=${() => ask({ cursors: [...asked.cursors, answer.next_cursor] })}
+          onClick=${() => setParams({ cursors: [...params.cursors, answer.next_cursor] })}
         >Next</button>
       `}
     </nav>
   `;
 }
 
-/** Starts what is due, and leads to the scan; the tenant's own page offers more. */
+/** Starts a scan in mode auto and opens it. */
 function StartButton({ tenant }) {
   const start = useAction(async () => location.assign(scanHref((await post("scans", { tenant: tenant.id })).scan_id)));
   const refused = start.problem?.message;
   return html`
     <button
       class="small ${refused ? "danger" : ""}"
-      title=${refused ?? "Start a scan of what is due"}
+      title=${refused ?? "Start a scan in mode auto"}
       aria-label="Start a scan of ${tenant.id}"
       disabled=${start.busy || tenant.paused || Boolean(tenant.running_scan_id)}
       onClick=${(event) => {
@@ -139,31 +139,31 @@ function StartButton({ tenant }) {
   `;
 }
 
-function NoTenants({ filtered, ask }) {
+function NoTenants({ filtered, setParams }) {
   if (filtered) {
     return html`
       <${Empty} title="No tenant matches">
-        <p><button onClick=${() => ask({ search: "", state: "", cursors: [null] })}>Show all tenants</button></p>
+        <p><button onClick=${() => setParams({ search: "", state: "", cursors: [null] })}>Show all tenants</button></p>
       <//>
     `;
   }
   return html`
     <${Empty} title="No tenants yet">
-      <p>Tenants are entries of the tenants file; each one is a DAG. You see those whose DAG you may see.</p>
+      <p>Add a tenant to the tenants file. Each tenant is a DAG, and you see the tenants whose DAGs you may see.</p>
     <//>
   `;
 }
 
 const sum = (counts) => Object.values(counts).reduce((all, count) => all + count, 0);
 
-function Filters({ asked, ask, answer }) {
-  const [text, setText] = useState(asked.search);
+function Filters({ params, setParams, answer }) {
+  const [text, setText] = useState(params.search);
   const input = useRef(null);
 
-  useEffect(() => setText(asked.search), [asked.search]);
+  useEffect(() => setText(params.search), [params.search]);
   useEffect(() => {
-    if (text === asked.search) return;
-    const timer = setTimeout(() => ask({ search: text, cursors: [null] }), TYPING_MS);
+    if (text === params.search) return;
+    const timer = setTimeout(() => setParams({ search: text, cursors: [null] }), TYPING_MS);
     return () => clearTimeout(timer);
   }, [text]);
   useEffect(() => {
@@ -198,12 +198,12 @@ function Filters({ asked, ask, answer }) {
         <kbd aria-hidden="true">/</kbd>
       </label>
       <div class="chips" role="group" aria-label="State">
-        ${FILTERS.filter(([value]) => !value || answer?.states[value] || asked.state === value).map(
+        ${FILTERS.filter(([value]) => !value || answer?.states[value] || params.state === value).map(
           ([value, label, tone]) => html`
             <button
               class="chip ${tone}"
-              aria-pressed=${asked.state === value}
-              onClick=${() => ask({ state: value, cursors: [null] })}
+              aria-pressed=${params.state === value}
+              onClick=${() => setParams({ state: value, cursors: [null] })}
             >${answer && `${number(value ? (answer.states[value] ?? 0) : sum(answer.states))} `}${label}</button>
           `,
         )}
@@ -213,24 +213,24 @@ function Filters({ asked, ask, answer }) {
   `;
 }
 
-/** What was asked for: search and state are in the address, the page is kept beside it. */
-function useAsked() {
+/** What the list shows. Search, state and order are in the address, cursors in the history entry. */
+function useParams() {
   const given = new URLSearchParams(location.search);
-  const [asked, setAsked] = useState({
+  const [params, setState] = useState({
     search: given.get("search") ?? "",
     state: given.get("state") ?? "",
     sort: given.get("sort") ?? "",
     cursors: history.state?.cursors ?? [null],
   });
-  function ask(changes) {
-    const next = { ...asked, ...changes };
+  function setParams(changes) {
+    const next = { ...params, ...changes };
     const query = new URLSearchParams();
     if (next.search) query.set("search", next.search);
     if (next.state) query.set("state", next.state);
     if (next.sort) query.set("sort", next.sort);
     history.replaceState({ ...history.state, cursors: next.cursors }, "", `ui${query.size ? `?${query}` : ""}`);
-    setAsked(next);
+    setState(next);
     scrollTo(0, 0);
   }
-  return [asked, ask];
+  return [params, setParams];
 }
