@@ -111,7 +111,7 @@ def test_one_property_whose_history_is_refused_costs_only_its_own(
 
     assert held(warehouse) == {entry for entry in truth(portal) if entry[1] != refused}
     (warning,) = warnings(warehouse, "1")
-    assert warning == f"deals: HubSpot gives no history of {refused}: HubSpot refuses it."
+    assert warning == f"deals: HubSpot returns no history of {refused}: it refuses the request."
     # a few to find out which one it is
     assert portal.requests["batch_read"] < 30
 
