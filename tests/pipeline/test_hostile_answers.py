@@ -122,7 +122,7 @@ def test_a_search_that_keeps_hiding_what_it_announces_is_an_error(
     fault = answers(portal, "search", no_results, count=None)
 
     with pytest.raises(
-        HubSpotUnavailableError, match="announces 1 records above id -1 and finds 0"
+        HubSpotUnavailableError, match="announced 1 records above id -1, but returned 0"
     ):
         run(scan("2", search_lag_s=0))
 
