@@ -12,7 +12,7 @@ from include.errors import QualityError
 from include.metrics import count, gauge, timed
 from include.pipeline.quality_rules import RULES, Rule, Severity
 from include.scan import Scan
-from include.warehouse.checkpoints import forget_proofs
+from include.warehouse.checkpoints import delete_other_chunks
 from include.warehouse.connection import Warehouse, WarehouseConnection, open_warehouse
 from include.warehouse.records import OF_THIS_SCAN, counted_misfits, find_misfits, received_records
 from include.warehouse.reference_data import bind
@@ -97,7 +97,7 @@ def check_quality(scan: Scan) -> Checked:
                 )
             bind(warehouse, scan)
             scan_log.succeed()
-            forget_proofs(warehouse, scan)
+            delete_other_chunks(warehouse, scan)
         facts = scan_facts(warehouse, scan)
     count("scans_succeeded", 1, **tags)
     timed("scan_duration", facts["seconds"], **tags)

@@ -1,6 +1,6 @@
-"""Access tokens of OAuth apps, kept in PostgreSQL for every process and machine.
+"""Access tokens of OAuth apps, stored in PostgreSQL for all processes and machines.
 
-What is kept is sealed before it gets here, with a key that is not in the warehouse.
+They are encrypted before they get here, with a key that is not in the warehouse.
 docs/database-schema.md#oauth_tokens
 """
 
@@ -15,8 +15,8 @@ from include.warehouse.fencing import lock
 class SharedTokens:
     """Implements `include.hubspot.oauth.TokenStore`. Thread-safe.
 
-    Time is PostgreSQL's alone: machines' clocks need not agree. Raises what `Warehouse.connect`
-    raises.
+    Only PostgreSQL's clock is used, so those of machines need not agree. Raises the errors of
+    `Warehouse.connect`.
     """
 
     def __init__(self, warehouse: Warehouse, tenant_id: str | None = None) -> None:
@@ -28,9 +28,11 @@ class SharedTokens:
             return self._kept(connection, key)
 
     @contextmanager
-    def exclusively(self, key: str) -> Iterator[tuple[SealedGrant | None, Callable[[SealedGrant], None]]]:
-        # The lock ends with the transaction, so it works behind a pooler too, and no crash leaves
-        # it. Take it in a separate statement, so that the next one sees rows committed meanwhile.
+    def exclusively(
+        self, key: str
+    ) -> Iterator[tuple[SealedGrant | None, Callable[[SealedGrant], None]]]:
+        # The lock ends with the transaction, so it works behind a pooler and after a crash. Take it
+        # in a separate statement, so that the next one sees rows committed meanwhile.
         with self._warehouse.connect(self._tenant_id) as connection:
             lock(connection, f"oauth_tokens:{key}")
 

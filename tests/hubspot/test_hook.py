@@ -201,7 +201,7 @@ def test_neither_a_token_nor_an_oauth_app_is_a_missing_token(
 ) -> None:
     set_connection(monkeypatch, password="", extra=dict.fromkeys(APP))
 
-    with pytest.raises(TokenMissingError, match="or an OAuth app into its extras"):
+    with pytest.raises(TokenMissingError, match="or an OAuth app into the connection's extras"):
         HubSpotHook("hubspot_acme").get_conn()
 
 
