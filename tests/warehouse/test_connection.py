@@ -199,7 +199,11 @@ def refusal_of_url(url: str) -> HubSpotDealsError:
 @pytest.mark.parametrize(
     ("statement", "error", "says"),
     [
-        ("select pg_sleep(1)", WarehouseUnavailableError, "ended the statement or the session: canceling statement"),
+        (
+            "select pg_sleep(1)",
+            WarehouseUnavailableError,
+            "ended the statement or the session: canceling statement",
+        ),
         ("raise 25006", WarehouseUnavailableError, "accepts no writes"),
         ("raise 53100", WarehouseUnavailableError, "the disk of PostgreSQL is full"),
         ("raise 53200", WarehouseUnavailableError, "no room for locks"),

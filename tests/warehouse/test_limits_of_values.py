@@ -102,9 +102,7 @@ def test_users_teams_and_roles(warehouse: Warehouse) -> None:
     assert len(query(warehouse, "select from teams where name = %s", LONG)) == 1
     assert len(query(warehouse, "select from roles where name = %s", LONG)) == 1
     assert len(warnings) == 3 * len(odd)
-    assert warnings[1] == (
-        "users: an entry was left out because its id 'x' is not a 64-bit number"
-    )
+    assert warnings[1] == ("users: an entry was left out because its id 'x' is not a 64-bit number")
 
 
 @pytest.mark.parametrize(
