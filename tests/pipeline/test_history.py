@@ -136,5 +136,5 @@ def test_an_account_that_gives_no_history_is_not_asked_for_each_property(
     run(scan("1", search_lag_s=0, objects=ALL))
 
     (warning,) = warnings(warehouse, "1")
-    assert f"and {len(portal.definitions) - 20} more: HubSpot refuses it." in warning
+    assert f"and {len(portal.definitions) - 20} more: it refuses the request." in warning
     assert portal.requests["batch_read"] <= 4

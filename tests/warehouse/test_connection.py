@@ -136,7 +136,9 @@ def test_a_schema_with_other_tables_of_these_names_is_refused(database_url: str)
     with psycopg.connect(database_url) as connection:
         connection.execute("create schema not_ours create table deals (id int)")
     try:
-        with pytest.raises(WarehouseConfigError, match='"deals" already exists, and is not of'):
+        with pytest.raises(
+            WarehouseConfigError, match='"deals" already exists, and does not belong'
+        ):
             migrate(warehouse)
     finally:
         with psycopg.connect(database_url) as connection:
@@ -208,16 +210,20 @@ def refusal_of_url(url: str) -> HubSpotDealsError:
         ("raise 53100", WarehouseUnavailableError, "the disk of PostgreSQL is full"),
         ("raise 53200", WarehouseUnavailableError, "no room for locks"),
         ("raise 53300", WarehouseUnavailableError, "no connection left"),
-        ("raise 53400", WarehouseUnavailableError, "a limit of PostgreSQL's settings"),
+        ("raise 53400", WarehouseUnavailableError, "a limit in PostgreSQL's settings"),
         ("raise 40001", WarehouseUnavailableError, "conflict with another transaction"),
         ("raise 40P01", WarehouseUnavailableError, "conflict with another transaction"),
         ("raise 55P03", WarehouseUnavailableError, "another session holds a lock"),
         ("raise 57P01", WarehouseUnavailableError, "can't be reached, or the connection broke"),
         ("raise 57P03", WarehouseUnavailableError, "can't be reached, or the connection broke"),
         ("raise 58030", WarehouseUnavailableError, "can't be reached, or the connection broke"),
-        ("raise XX001", WarehouseConfigError, "data are damaged"),
+        ("raise XX001", WarehouseConfigError, "damaged data"),
         ("raise 42501", WarehouseConfigError, "PostgreSQL denies access"),
-        ("select from nowhere.deals", WarehouseConfigError, "not those that its migrations made"),
+        (
+            "select from nowhere.deals",
+            WarehouseConfigError,
+            "differ from those that its migrations created",
+        ),
         ("raise 22003", LoadError, "SQLSTATE 22003"),
         ("raise 54000", LoadError, "SQLSTATE 54000"),
         ("select 'quoted-value'::int", LoadError, "SQLSTATE 22P02"),
