@@ -1,11 +1,11 @@
-"""The shapes of HubSpot's answers that this package reads, decoded with msgspec.
+"""The types of HubSpot's answers, decoded with msgspec.
 
-Only what is used is declared; everything else in an answer is skipped without becoming a Python
-object. A record's `properties` stay JSON text (`msgspec.Raw`): the bytes that HubSpot sent.
+Only fields that are used are declared; others are skipped without becoming Python objects. A
+record's `properties` stay JSON text (`msgspec.Raw`): the bytes that HubSpot sent.
 
-HubSpot's specification calls nearly every field optional. A field has a default here if its absence
-loses nothing; it has none if its absence could be taken for "there is nothing". Nulls and numbers
-where text is documented are read by `_read_leniently`.
+HubSpot's specification calls nearly every field optional. Here, a field has a default only if its
+absence loses nothing; a missing list of results must not be mistaken for an empty one. If HubSpot
+sends null or a number where it documents text, `_read_leniently` reads it.
 """
 
 import math
@@ -19,7 +19,7 @@ import msgspec
 from include.errors import ContractError
 from include.hubspot.json_repair import Repairs, needs_repair, repair
 
-#: More records than any account has: a larger total is no number of records.
+#: More records than any account has; a larger total is invalid.
 MAX_RECORDS = 10**12
 
 _EMPTY_OBJECT = msgspec.Raw(b"{}")
@@ -33,7 +33,7 @@ class Record(msgspec.Struct, rename="camel"):
     properties: msgspec.Raw = _EMPTY_OBJECT
     created_at: str | None = None
     updated_at: str | None = None
-    #: None: not said. `HubSpotClient` fills in which list or batch the record came from.
+    #: None: not stated. `HubSpotClient` fills it in from the list or batch that was requested.
     archived: bool | None = None
     archived_at: str | None = None
     url: str | None = None
@@ -45,7 +45,7 @@ class Record(msgspec.Struct, rename="camel"):
         return sent.nbytes <= len(b"{}") or sent[0] != ord("{")
 
     def empty(self) -> None:
-        """Take what came instead of properties for none."""
+        """Replace invalid properties by none."""
         self.properties = _EMPTY_OBJECT
 
 
@@ -72,7 +72,7 @@ class BatchProblem(msgspec.Struct, rename="camel"):
     ``context`` names them: {"ids": […]} of records, {"fromObjectId": […]} of associations.
     """
 
-    #: Whatever stands there instead is a problem without a category.
+    #: A value of another type is read as a problem without a category.
     any_shape: ClassVar[bool] = True
 
     category: str = ""
@@ -81,12 +81,12 @@ class BatchProblem(msgspec.Struct, rename="camel"):
 
     @property
     def is_not_found(self) -> bool:
-        """Whether all that is wrong is that something is not there."""
+        """Whether the only problem is that records were not found."""
         return self.category == "OBJECT_NOT_FOUND"
 
     @property
     def ids(self) -> set[str]:
-        """The inputs it is about; empty: it does not say."""
+        """The inputs that it names, if any."""
         context = self.context if isinstance(self.context, dict) else {}
         named = [context.get(key) for key in ("ids", "fromObjectId")]
         return {str(record_id) for ids in named if isinstance(ids, list) for record_id in ids}
@@ -95,10 +95,9 @@ class BatchProblem(msgspec.Struct, rename="camel"):
 def unexplained(
     asked: Iterable[str], answered: Iterable[str], problems: Iterable[BatchProblem]
 ) -> list[str]:
-    """Return the inputs of a batch that an answer neither holds nor says to be missing.
+    """Return the inputs of a batch that an answer neither contains nor reports as not found.
 
-    A problem that names no input explains them all only if nothing else came: then it can mean
-    nothing else.
+    A problem that names no input explains all of them, but only if the answer has no results.
     """
     missing = dict.fromkeys(asked)
     found = set(answered)
@@ -109,7 +108,7 @@ def unexplained(
 
 
 class Page(_Paged):
-    """One page of records; `repairs` counts what had to be changed to make it storable."""
+    """One page of records; `repairs` counts the changes that made it storable."""
 
     results: list[Record]
     errors: list[BatchProblem] = []
@@ -117,9 +116,9 @@ class Page(_Paged):
 
 
 class ListedPage(NamedTuple):
-    """A page of a list: the ids it listed, the cursor that follows (None: the end), the records.
+    """A page of a list: its ids, the next cursor (None: the end), and the records.
 
-    Records can be fewer: one may have gone between two requests.
+    There may be fewer records than ids, if one was deleted between two requests.
     """
 
     ids: list[str]
@@ -144,7 +143,7 @@ class RecordHistory(msgspec.Struct, rename="camel"):
 
 
 class HistoryPage(msgspec.Struct):
-    """``unanswered``: ids that were asked for and about which HubSpot says nothing."""
+    """``unanswered``: requested ids without an answer."""
 
     results: list[RecordHistory]
     errors: list[BatchProblem] = []
@@ -153,7 +152,7 @@ class HistoryPage(msgspec.Struct):
 
 
 class Found(msgspec.Struct):
-    """What is used of a search's result."""
+    """A result of a search."""
 
     id: str
 
@@ -183,7 +182,7 @@ class _AssociationSource(msgspec.Struct):
 
 
 class AssociationResult(_Paged, kw_only=True):
-    """What one record is associated with."""
+    """The associations of one record."""
 
     source: _AssociationSource = msgspec.field(name="from")
     to: list[AssociatedRecord]
@@ -197,7 +196,7 @@ class AssociationPage(msgspec.Struct):
 
 
 class Account(msgspec.Struct, rename="camel"):
-    """GET /account-info/…/details: whose token this is."""
+    """GET /account-info/…/details: the token's account."""
 
     portal_id: int
     time_zone: str = "UTC"
@@ -211,14 +210,14 @@ class Account(msgspec.Struct, rename="camel"):
 
 
 class TokenInfo(msgspec.Struct, rename="camel"):
-    """POST …/access-token-info: what a private-app token or service key may do."""
+    """POST …/access-token-info: the scopes of a private app's token or a service key."""
 
     hub_id: int
     scopes: list[str] = []
 
 
 class PropertyDefinition(msgspec.Struct, rename="camel"):
-    """What is used of a property's definition; ``document`` is all that HubSpot sent of it."""
+    """A property's definition; ``document`` is HubSpot's JSON of it."""
 
     name: str
     label: str | None = None
@@ -241,7 +240,7 @@ class Stage(msgspec.Struct, rename="camel"):
 
 
 class Pipeline(msgspec.Struct, rename="camel"):
-    """``stages``: None: HubSpot does not say which there are."""
+    """``stages`` is None if HubSpot does not list them."""
 
     id: str
     label: str | None = None
@@ -275,7 +274,7 @@ class User(msgspec.Struct, rename="camel"):
     first_name: str | None = None
     last_name: str | None = None
     role_ids: list[str] = []
-    #: The older field, which older answers have alone.
+    #: The older field; older answers have only this one.
     role_id: str | None = None
     primary_team_id: str | None = None
     secondary_team_ids: list[str] = []
@@ -290,7 +289,7 @@ class Team(msgspec.Struct, rename="camel"):
 
 
 class Role(msgspec.Struct, rename="camel"):
-    """What HubSpot's documentation also calls a permission set."""
+    """A role, which HubSpot's documentation also calls a permission set."""
 
     id: str
     name: str | None = None
@@ -326,31 +325,31 @@ _Shape = TypeVar("_Shape")
 
 
 def decode_page(body: bytes) -> Page:
-    """Decode a page of records, repairing what PostgreSQL or JSON itself would refuse.
+    """Decode a page of records, repairing values that PostgreSQL or JSON does not allow.
 
-    Raises ValueError (msgspec.DecodeError is one) when it is no page of records.
+    Raises ValueError (msgspec.DecodeError is one) if it is not a page of records.
     """
     return _decode(body, _decode_page)
 
 
 def decode_history(body: bytes) -> HistoryPage:
-    """Decode a batch of histories; else as `decode_page`."""
+    """Decode a batch of histories, like `decode_page`."""
     return _decode(body, _decode_history)
 
 
 def decoder_of(shape: type[_Shape]) -> Callable[[bytes], _Shape]:
-    """Return what decodes one of the shapes that are read whole, and repairs it if need be."""
+    """Return a decoder of a type that repairs the JSON if necessary, without counting repairs."""
     decode = _reader_of(shape)
     return lambda body: decode(repair(body)[0] if needs_repair(body) else body)
 
 
 def decode_definitions(body: bytes) -> list[PropertyDefinition]:
-    """Decode a list of property definitions, keeping each as it came."""
+    """Decode a list of property definitions, keeping the JSON of each."""
     return [decode_definition(document) for document in _decode_definitions(body).results]
 
 
 def decode_definition(document: msgspec.Raw | bytes) -> PropertyDefinition:
-    """Decode one property definition, keeping it as it came."""
+    """Decode one property definition, keeping its JSON."""
     definition = _decode_definition(bytes(document))
     definition.document = msgspec.Raw(document)
     return definition
@@ -372,7 +371,7 @@ def _decode(body: bytes, decode: Callable[[bytes], _Repaired]) -> _Repaired:
 
 
 def _reader_of(shape: type[_Shape]) -> Callable[[bytes], _Shape]:
-    """Return what decodes a shape: strictly, which is fast, and leniently if that fails."""
+    """Return a decoder of a type: strict, which is fast, and lenient if that fails."""
     decoder = msgspec.json.Decoder(shape)
 
     def decode(body: bytes) -> _Shape:
@@ -388,10 +387,9 @@ def _reader_of(shape: type[_Shape]) -> Callable[[bytes], _Shape]:
 def _read_leniently(document: msgspec.Raw | bytes, wanted: Any) -> Any:
     """Read JSON as *wanted* although fields are null or of another scalar type than documented.
 
-    A null where there is a default is the default; a number or a boolean where text is documented
-    is that text; text that holds a number or a boolean is read as it. Raises
-    msgspec.ValidationError for everything else: what is not understood must not be taken for
-    nothing.
+    A null becomes the field's default, if it has one; a number or a boolean becomes text if text is
+    documented, and text becomes a number or a boolean. Raises msgspec.ValidationError for all else,
+    so that unknown data is not mistaken for missing data.
     """
     kind = get_origin(wanted)
     if wanted is msgspec.Raw:
@@ -412,7 +410,7 @@ def _read_leniently(document: msgspec.Raw | bytes, wanted: Any) -> Any:
         return _read_struct(document, wanted)
     value = msgspec.json.decode(document)
     if wanted is str and isinstance(value, int | float):
-        # as it is written: an id of 19 digits is no float
+        # the original digits, because an id of 19 digits does not fit into a float
         return bytes(document).decode().strip()
     return msgspec.convert(value, wanted, strict=False)
 
@@ -459,20 +457,20 @@ _decode_definition = _reader_of(PropertyDefinition)
 
 #: Pages without a record that may follow each other: a page may be short, even empty.
 EMPTY_PAGES_MAX = 100
-#: Pages that bring exactly what an earlier one brought.
+#: Pages that may have exactly the ids of an earlier one.
 REPEATED_PAGES_MAX = 3
-#: Records that may come beyond twice the number that was counted.
+#: Records that a list may have beyond twice the counted number.
 UNCOUNTED_RECORDS = 20_000
 
 
 class CursorGuard:
-    """Ends the reading of a list whose cursors lead nowhere. Thread-safe.
+    """Stops the reading of a list whose cursors never reach the end. Thread-safe.
 
     :param path: of the list, for the message.
     :param announced: how many records were counted before.
-    :param count: asks how many records there are; None: HubSpot does not say. Over twice as many
-        (and UNCOUNTED_RECORDS more) are not explained by changes while the list was read. It is not
-        asked before more than that of the announced ones have come: meanwhile all readers wait.
+    :param count: counts the records; None if HubSpot can't. Changes during the read don't explain
+        more than twice as many plus UNCOUNTED_RECORDS. It is called only if more than that of the
+        *announced* ones were read, because all readers wait for it.
     """
 
     def __init__(
@@ -493,7 +491,7 @@ class CursorGuard:
         self._allowed: float = 2 * announced + UNCOUNTED_RECORDS if count else math.inf
 
     def next(self, after: str | None, ids: Sequence[str]) -> str | None:
-        """Return the cursor that a page of *ids* leads to, or None at the end of the list.
+        """Note a page of *ids*, and return its next cursor *after*; None: the end of the list.
 
         Raises ContractError for a cursor that was followed before, for EMPTY_PAGES_MAX empty pages
         in a row, for pages that repeat earlier ones, and for more records than there are.
@@ -508,22 +506,22 @@ class CursorGuard:
             self._repeated += bool(ids) and page in self._seen
             self._seen.add(page)
             if self._repeated > REPEATED_PAGES_MAX:
-                raise self._refuse("brings the same pages again and again")
+                raise self._refuse("repeats the same pages")
         self.note(len(ids))
         return after
 
     def note(self, records: int) -> None:
-        """Count a page whose cursor is not followed: readers of id ranges make cursors."""
+        """Count the records of a page. Readers of id ranges, which make cursors, use only this."""
         with self._lock:
             self._empty = 0 if records else self._empty + 1
             if self._empty > EMPTY_PAGES_MAX:
-                raise self._refuse(f"goes on after {EMPTY_PAGES_MAX} empty pages")
+                raise self._refuse(f"continues after {EMPTY_PAGES_MAX} empty pages")
             self._records += records
             if self._count is not None and self._records > self._allowed:
                 self._allowed = 2 * self._count() + UNCOUNTED_RECORDS
                 if self._records > self._allowed:
                     raise self._refuse(
-                        f"has brought {self._records} records, which is more than HubSpot counts"
+                        f"has returned {self._records} records, more than HubSpot counts"
                     )
 
     def _refuse(self, what: str) -> ContractError:

@@ -66,7 +66,7 @@ log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 _BatchPage = TypeVar("_BatchPage", Page, HistoryPage)
 
-#: How often a batch is asked for what its answer left out without saying why.
+#: Tries of a batch whose answers leave out records without a reason.
 BATCH_TRIES = 4
 
 
@@ -82,9 +82,9 @@ class HubSpotClient:
 
     Any number of threads may use it at once. ``transport`` sends its requests and counts them.
 
-    :param limits: where the account's rate limits are kept; None: in this process alone.
-    :param rule: what this client does with its app's rate limit.
-    :param daily_quota_share: of the account's daily quota; beyond it DailyLimitError is raised.
+    :param limits: stores the state of the account's rate limits; None: in this process only.
+    :param rule: how much of its app's rate limit this client uses.
+    :param daily_quota_share: of the account's daily quota; above it DailyLimitError is raised.
 
     Errors: every method raises the classes of `include.errors`.
     """
@@ -125,14 +125,14 @@ class HubSpotClient:
         )
 
     def account(self) -> Account:
-        """Ask whose token this is: GET /account-info/…/details."""
+        """Return the token's account: GET /account-info/…/details."""
         account = self._get(endpoints.account_path(self.api_version), Account)
         self._portal_id = account.portal_id
         self.transport.set_time_zone(account.time_zone)
         return account
 
     def token_info(self) -> TokenInfo | None:
-        """Ask what the token may do; None when HubSpot does not say."""
+        """Return the token's scopes; None if HubSpot does not state them."""
         token = self._token.text
         try:
             if isinstance(self._token, OAuthToken):
@@ -142,20 +142,20 @@ class HubSpotClient:
             )
         except (AccessDeniedError, ContractError):
             if token != self._token.text:
-                # It was replaced by this very request, which asked about the old one.
+                # This request replaced the token, so the answer was about the old one.
                 return self.token_info()
-            log.info("tenant %s: HubSpot does not introspect this kind of token", self.tenant_id)
+            log.info("tenant %s: HubSpot does not state this token's scopes", self.tenant_id)
             return None
 
     @cached_property
     def scopes(self) -> frozenset[str]:
-        """What the token may do; empty when HubSpot does not say. Asked for once.
+        """The token's scopes, requested once; empty if HubSpot does not state them.
 
-        Raises ScopeMissingError when the token can't read deals.
+        Raises ScopeMissingError if the token can't read deals.
         """
         info = self.token_info()
         if info is None:
-            # Not a private-app token: the only way to learn whether it may read is to read.
+            # Not a private app's token: only reading shows whether it may read.
             self.transport.call("GET", f"{self._records_path('deals')}?limit=1", decode_page)
             return frozenset()
         if DEALS_READ_SCOPE not in info.scopes:
@@ -163,12 +163,12 @@ class HubSpotClient:
         return frozenset(info.scopes)
 
     def readable_sensitivities(self, scope_name: str) -> list[str]:
-        """Which kinds of sensitive properties the token may read, besides the usual ones."""
+        """Return the kinds of sensitive properties that the token may read."""
         return [
             kind for kind in SENSITIVITIES if self.scopes & set(sensitive_scopes(scope_name, kind))
         ]
 
-    # What records are made of
+    # Reference data
 
     def property_definitions(
         self, object_type: str, data_sensitivity: str | None = None, *, archived: bool = False
@@ -184,12 +184,12 @@ class HubSpotClient:
         return self._get(endpoints.pipelines_path(self.api_version, object_type), Pipelines).results
 
     def owners(self, *, archived: bool) -> Iterator[Owner]:
-        """Yield the users that records can belong to; archived ones are listed apart."""
+        """Yield the live owners of records, or the archived ones."""
         path = endpoints.owners_path(self.api_version)
         return self._each(path, Owners, {"archived": str(archived).lower()})
 
     def users(self) -> Iterator[User]:
-        """Yield the account's users, also those that are no owners."""
+        """Yield the account's users, including those that are not owners."""
         return self._each(endpoints.users_path(self.api_version), Users, {})
 
     def teams(self) -> list[Team]:
@@ -199,7 +199,7 @@ class HubSpotClient:
         return self._get(endpoints.users_path(self.api_version, "/roles"), Roles).results
 
     def _each(self, path: str, shape: type[Any], query: dict[str, str]) -> Iterator[Any]:
-        """Yield what all pages of a list hold."""
+        """Yield the items of all pages of a list."""
         guard = CursorGuard(path, self.tenant_id)
         query = {"limit": "100", **query}
         while True:
@@ -215,13 +215,13 @@ class HubSpotClient:
     def record_page(
         self, object_type: str, properties: Sequence[str], after: str | None, *, archived: bool
     ) -> ListedPage:
-        """Read the page of live (or archived) records that the cursor *after* leads to.
+        """Read the page of live or archived records at the cursor *after*; None: the first one.
 
-        Many properties overflow a URL: then the page is listed without them and read again by id,
-        two requests instead of one. docs/api-integration.md#many-properties
+        If the properties do not fit into a URL, the page is listed without them and then read by
+        id: two requests instead of one. docs/api-integration.md#many-properties
         """
         by_id = requests_a_page(properties) > 1
-        # By hand: requests would write each comma as %2C and make the URL a third longer.
+        # Encoded by hand: `requests` encodes commas as %2C, which makes the URL a third longer.
         query = f"limit={endpoints.LIST_PAGE_SIZE}&archived={str(archived).lower()}"
         if properties and not by_id:
             query += f"&properties={quote(','.join(properties), safe=',')}"
@@ -229,22 +229,22 @@ class HubSpotClient:
             query += f"&after={quote(after, safe='')}"
         path = f"{self._records_path(object_type)}?{query}"
         page = self.transport.call("GET", path, decode_page)
-        ids, following = [record.id for record in page.results], page.after
+        ids, next_cursor = [record.id for record in page.results], page.after
         if by_id and ids:
             page = self.read_batch(object_type, ids, properties, archived=archived)
         else:
             self._complete(page, object_type, properties, archived=archived)
-        return ListedPage(ids, following, page)
+        return ListedPage(ids, next_cursor, page)
 
     def read_batch(
         self, object_type: str, ids: Sequence[str], properties: Sequence[str], *, archived: bool
     ) -> Page:
         """Read up to 100 records by id, as they are now.
 
-        Ids that HubSpot says are not there (any more) are left out. A merged one comes back under
-        its survivor's id. Raises HubSpotUnavailableError if the answer lacks others.
+        Ids that HubSpot reports as not found are left out. A merged record is returned under the id
+        of its survivor. Raises HubSpotUnavailableError if the answers lack other ids.
         """
-        page, lacking = self._batch(
+        page, missing = self._batch(
             object_type,
             ids,
             decode_page,
@@ -252,14 +252,14 @@ class HubSpotClient:
             properties=list(properties),
             archived=archived,
         )
-        if lacking:
+        if missing:
             reasons = [
-                f"saying {problem.category or 'an error'} {problem.message[:200]!r}"
+                f"with the error {problem.category} {problem.message[:200]!r}"
                 for problem in page.errors
                 if not problem.is_not_found
             ]
             raise HubSpotUnavailableError(
-                f"HubSpot left out {len(lacking)} of {len(ids)} {object_type} of a batch, "
+                f"HubSpot left out {len(missing)} of {len(ids)} {object_type} of a batch, "
                 f"{reasons[0] if reasons else 'without a reason'}.",
                 tenant_id=self.tenant_id,
                 remedy="The task is retried; if it goes on, look at HubSpot's status page.",
@@ -272,8 +272,8 @@ class HubSpotClient:
     ) -> HistoryPage:
         """Read the earlier values of some properties of up to 50 live records.
 
-        ``unanswered`` of the page: the ids that the answer lacks though HubSpot does not say that
-        they are not there.
+        ``unanswered`` of the page: the ids that the answers lack, and that HubSpot does not report
+        as not found.
         """
         page, unanswered = self._batch(
             object_type,
@@ -284,7 +284,7 @@ class HubSpotClient:
             propertiesWithHistory=list(properties),
         )
         page.unanswered = unanswered
-        # an id that is none says nothing about any record
+        # results with an invalid id belong to no record
         page.results = [history for history in page.results if history.id.isdecimal()]
         return page
 
@@ -298,7 +298,7 @@ class HubSpotClient:
         archived: bool = False,
         **asked: list[str],
     ) -> tuple[_BatchPage, list[str]]:
-        """Read a batch; what its answer lacks is asked for again. Returns what is lacking still."""
+        """Read a batch, and missing records again; return the page and the ids still missing."""
         path = f"{self._records_path(object_type)}/batch/read?archived={str(archived).lower()}"
 
         def ask(some: Sequence[str]) -> _BatchPage:
@@ -306,25 +306,25 @@ class HubSpotClient:
             return self.transport.call("POST", path, decode, json=body)
 
         page = ask(ids)
-        lacking = unexplained(ids, answered(page), page.errors)
+        missing = unexplained(ids, answered(page), page.errors)
         for attempt in range(1, BATCH_TRIES):
-            if not lacking:
+            if not missing:
                 break
-            self._pause_before_asking_again(path, len(lacking), attempt)
-            again = ask(lacking)
+            self._pause_before_retry(path, len(missing), attempt)
+            again = ask(missing)
             page.results += again.results
             page.errors = again.errors
             page.repairs.add(again.repairs)
-            lacking = unexplained(lacking, answered(page), again.errors)
-        return page, lacking
+            missing = unexplained(missing, answered(page), again.errors)
+        return page, missing
 
-    def _pause_before_asking_again(self, path: str, lacking: int, attempt: int) -> None:
+    def _pause_before_retry(self, path: str, missing: int, attempt: int) -> None:
         pause_s = backoff_s(attempt)
         log.warning(
-            "tenant %s: the answer to POST %s lacks %d records; asking for them in %.1f s",
+            "tenant %s: the answer to POST %s lacks %d records; requesting them again in %.1f s",
             self.tenant_id,
             path.partition("?")[0],
-            lacking,
+            missing,
             pause_s,
         )
         self.transport.sleep(pause_s)
@@ -332,7 +332,7 @@ class HubSpotClient:
     def _complete(
         self, page: Page, object_type: str, properties: Sequence[str], *, archived: bool
     ) -> None:
-        """Say of each record whether it is archived, and read those again that lack properties."""
+        """Fill in `archived`, and read records again that came without properties."""
         bare: dict[str, int] = {}
         for index, record in enumerate(page.results):
             if record.archived is None:
@@ -368,7 +368,7 @@ class HubSpotClient:
     ) -> SearchPage:
         """Return the ids of the first *limit* records, by ascending id, that pass all filters.
 
-        Ids only: what search knows of a record may be older than the record.
+        Only ids, because search may return an old state of a record.
         """
         direction = "DESCENDING" if descending else "ASCENDING"
         body = {
@@ -385,10 +385,10 @@ class HubSpotClient:
     def associations(
         self, from_type: str, to_type: str, ids: Sequence[str]
     ) -> tuple[list[AssociationResult], set[str]]:
-        """Return what up to 1,000 records are associated with, and the ids that were not answered.
+        """Return the associations of up to 1,000 records, and the ids without an answer.
 
-        A record with many associations is in several results. One that HubSpot says has none is in
-        none. One about which HubSpot says nothing at all is returned as not answered.
+        A record with many associations has several results. One that HubSpot reports as having no
+        associations has none, and is not among the ids without an answer.
         """
         path = endpoints.associations_path(self.api_version, from_type, to_type)
         guard = CursorGuard(path, self.tenant_id)
@@ -401,14 +401,14 @@ class HubSpotClient:
             )
             results += page.results
             answered = {str(result.source.id) for result in page.results}
-            lacking = unexplained((asked["id"] for asked in inputs), answered, page.errors)
-            if lacking:
+            missing = set(unexplained((asked["id"] for asked in inputs), answered, page.errors))
+            if missing:
                 attempt += 1
                 if attempt == BATCH_TRIES:
-                    return results, set(lacking)
-                self._pause_before_asking_again(path, len(lacking), attempt)
-            # where there is more of a record, and what was left out, from where it was asked
-            inputs = [asked for asked in inputs if asked["id"] in set(lacking)]
+                    return results, missing
+                self._pause_before_retry(path, len(missing), attempt)
+            # next: records that were left out, at the same cursor, and records with another page
+            inputs = [asked for asked in inputs if asked["id"] in missing]
             for result in page.results:
                 source, cursor = str(result.source.id), result.after
                 if cursor is not None:
@@ -418,7 +418,7 @@ class HubSpotClient:
         return results, set()
 
     def _require_same_portal(self, token: str) -> None:
-        """Refuse a new token of another account: rows of two would be mixed."""
+        """Refuse a new token of another account, which would mix the rows of two accounts."""
         asking = HubSpotClient(
             self.transport.base_url,
             # An OAuth app's next token counts for the same limit.
@@ -448,7 +448,7 @@ class _Merged(msgspec.Struct):
 
 
 def _found_by(asked: Sequence[str], page: Page) -> set[str]:
-    """Return the ids that a batch's results answer: of records, and of those merged into them."""
+    """Return the ids of a batch's results, and of the records that were merged into them."""
     found = {record.id for record in page.results}
     if found.issuperset(asked):
         return found
@@ -460,7 +460,7 @@ def _found_by(asked: Sequence[str], page: Page) -> set[str]:
 
 
 def _histories_in(page: HistoryPage) -> set[str]:
-    """Return the ids whose histories came. A record that comes without one twice has none."""
+    """Return the ids with a history. A record that is returned twice without one has none."""
     times = Counter(history.id for history in page.results)
     return {
         history.id

@@ -1,8 +1,7 @@
-"""CRM objects as data: what HubSpot calls each, which scope opens it, and by which property its
-changes are found.
+"""CRM objects: HubSpot's name of each, its scope, and the property by which changes are found.
 
 Deals are the first entry; a tenant names others in its `objects:`. Imported at parse time, so
-nothing heavy here.
+keep imports light.
 """
 
 import re
@@ -14,13 +13,13 @@ from include.hubspot.endpoints import ASSOCIATIONS_BATCH_SIZE, HISTORY_BATCH_SIZ
 #: Names of properties; "all": every one that the portal defines.
 Properties = Literal["all"] | tuple[str, ...]
 
-#: Records that `CrmObject.first_scan_requests` counts for.
+#: The number of records that `CrmObject.first_scan_requests` assumes.
 COSTED_RECORDS = 10_000
 
 
 @dataclass(frozen=True)
 class CrmObject:
-    """One kind of record, and what of it a tenant wants.
+    """One kind of record, and the parts of it that a tenant loads.
 
     ``object_type`` is the path segment of HubSpot's API: a name, or an id such as 2-1234567.
     ``type_id``: the id of a standard type, which HubSpot's paths take as well as its name.
@@ -29,9 +28,9 @@ class CrmObject:
     name: str
     object_type: str
     type_id: str | None = None
-    #: The scope without which HubSpot does not list this object.
+    #: The scope that listing this object requires.
     read_scope: str = "crm.objects.custom.read"
-    #: Moves with every write of a property: what incremental scans search by.
+    #: Changes with every write of a property; incremental scans search by it.
     modified_property: str = "hs_lastmodifieddate"
     created_property: str = "hs_createdate"
     properties: Properties = "all"
@@ -39,20 +38,20 @@ class CrmObject:
     associations: tuple[str, ...] = ()
     #: Properties whose earlier values are read.
     property_history: Properties = ()
-    #: False: HubSpot's search refuses this object. A scan finds that out.
+    #: False if HubSpot's search refuses this object, which a scan finds out.
     searchable: bool = True
 
     @property
     def has_pipelines(self) -> bool:
-        """Whether HubSpot has pipelines of this kind of object: docs/api-integration.md#pipelines.
+        """Whether this kind of object can have pipelines: docs/api-integration.md#pipelines.
 
-        An account need not have any: of custom objects, each type can do without.
+        An account may have none, in particular of custom objects.
         """
         return bool(_WITH_PIPELINES.fullmatch(self.object_type))
 
     @property
     def scope_name(self) -> str:
-        """The part of a scope's name that is this object's: crm.objects.<this>.read."""
+        """The object's name in its scopes: crm.objects.<name>.read."""
         return self.read_scope.removeprefix("crm.objects.").removesuffix(".read")
 
     @property
@@ -94,7 +93,7 @@ STANDARD_OBJECTS = {
     crm_object.name: crm_object
     for crm_object in (
         _standard("deals", "0-3", created_property="createdate"),
-        # contacts alone name it without the prefix
+        # only the properties of contacts have no prefix
         _standard(
             "contacts",
             "0-1",
@@ -138,7 +137,7 @@ STANDARD_OBJECTS = {
     )
 }
 
-#: The same by all that HubSpot calls them: name, path segment, id.
+#: The same by each name in HubSpot's API: name, path segment, id.
 _BY_ALIAS = {
     alias: crm_object
     for crm_object in STANDARD_OBJECTS.values()
@@ -147,7 +146,7 @@ _BY_ALIAS = {
 
 
 def standard_object(alias: str) -> CrmObject | None:
-    """Return what HubSpot calls so, by name, path segment or id; None: it is no standard object."""
+    """Return the standard object with this name, path segment or id, or None."""
     return _BY_ALIAS.get(alias)
 
 

@@ -5,10 +5,10 @@ Sources are quoted in docs/api-integration.md under the heading named at the con
 
 from typing import Final
 
-#: Where HubSpot lives. A connection's host, or HUBSPOT_API_BASE_URL, replaces it.
+#: The API's base URL. A connection's host, or HUBSPOT_API_BASE_URL, replaces it.
 DEFAULT_BASE_URL: Final = "https://api.hubapi.com"
 
-#: Date-based versions are the ones HubSpot keeps adding; v3 is supported until September 2027.
+#: New versions of the API are named by date; v3 is supported until September 2027.
 #: docs/api-integration.md#versions
 DEFAULT_API_VERSION: Final = "2026-03"
 
@@ -20,7 +20,7 @@ LIST_PAGE_SIZE: Final = 100
 #: docs/api-integration.md#many-properties
 URL_PROPERTIES_MAX_CHARS: Final = 7_000
 
-#: Requests per rolling window until HubSpot's own header says otherwise: the smallest tier's.
+#: Requests per rolling window until a header states the limit: that of the smallest tier.
 #: docs/api-integration.md#rate-limits
 DEFAULT_REQUESTS_PER_WINDOW: Final = 100
 RATE_WINDOW_S: Final = 10.0
@@ -31,8 +31,8 @@ DAILY_QUOTAS: Final = "250,000 (Free, Starter), 625,000 (Professional), 1,000,00
 #: Searches have a separate limit, for all apps of an account together, and their answers carry
 #: no rate headers. docs/api-integration.md#search
 SEARCHES_PER_S: Final = 5
-#: Records per page of a search. No query yields more than 10,000: we never page, but ask again for
-#: ids above the last one.
+#: Records per page of a search. No query returns more than 10,000, so each search is a new query
+#: for ids above the last one.
 SEARCH_PAGE_SIZE: Final = 200
 
 #: Inputs per batch. docs/api-integration.md#batches
@@ -40,17 +40,17 @@ READ_BATCH_SIZE: Final = 100
 HISTORY_BATCH_SIZE: Final = 50
 ASSOCIATIONS_BATCH_SIZE: Final = 1_000
 
-#: Without this scope nothing can be read. docs/api-integration.md#scopes
+#: The scope that every token needs. docs/api-integration.md#scopes
 DEALS_READ_SCOPE: Final = "crm.objects.deals.read"
 
-#: What opens the lists of the settings API; of each, any one will do. docs/api-integration.md#users
+#: The scopes of the settings API's lists, any one of which is enough. docs/api-integration.md#users
 SETTINGS_SCOPES: Final = {
     "users": ("settings.users.read", "crm.objects.users.read"),
     "roles": ("settings.users.read", "crm.objects.users.read"),
     "teams": ("settings.users.teams.read",),
 }
 
-#: What else a tenant with default settings reads; of each, any one will do. Without: a warning.
+#: Further scopes for a tenant with default settings, any one of each; without it, scans warn.
 USEFUL_SCOPES: Final = (
     ("crm.objects.owners.read",),
     ("crm.objects.companies.read",),
@@ -59,18 +59,17 @@ USEFUL_SCOPES: Final = (
     ("crm.objects.tickets.read", "tickets"),
     *dict.fromkeys(SETTINGS_SCOPES.values()),
 )
-#: For `make seed-test-deals` alone: scans write nothing. docs/api-integration.md#scopes
+#: Only for `make seed-test-deals`: scans write nothing. docs/api-integration.md#scopes
 DEALS_WRITE_SCOPE: Final = "crm.objects.deals.write"
 
 #: Kinds of properties that HubSpot lists only when asked for, and only with a scope.
 SENSITIVITIES: Final = ("sensitive", "highly_sensitive")
 
-#: Answers tokens of private apps and service keys; no scope needed. It has no date-based twin.
+#: For tokens of private apps and service keys; needs no scope. No date-based version of it exists.
 TOKEN_INFO_PATH: Final = "/oauth/v2/private-apps/get/access-token-info"  # noqa: S105 - a path
 
-
-#: An access token of an OAuth app is replaced when so little of its half hour is left, or a third
-#: of its life if that is less. docs/api-integration.md#oauth-apps
+#: How long before its expiry an OAuth app's access token is refreshed; a third of its lifetime if
+#: that is less. docs/api-integration.md#oauth-apps
 OAUTH_REFRESH_AHEAD_S: Final = 300.0
 
 
@@ -107,7 +106,7 @@ def owners_path(version: str) -> str:
 
 
 def users_path(version: str, resource: str = "") -> str:
-    """Of users, or with *resource* of "/teams" or "/roles"."""
+    """Return the path of users, or with *resource* "/teams" or "/roles" of these."""
     return ("/settings/v3/users" if version == "v3" else f"/settings/users/{version}") + resource
 
 
@@ -118,9 +117,9 @@ def associations_path(version: str, from_type: str, to_type: str) -> str:
 
 
 def sensitive_scopes(scope_name: str, sensitivity: str) -> tuple[str, ...]:
-    """Return the scopes any of which lets values of this sensitivity be read."""
+    """Return the scopes, any one of which is enough to read values of this sensitivity."""
     scope = f"crm.objects.{scope_name}.{sensitivity}.read"
-    # those of tickets are named as their read scope is
+    # the scopes of tickets have no prefix, like their read scope
     return (f"{scope}.v2", scope, f"{scope_name}.{sensitivity}.v2")
 
 

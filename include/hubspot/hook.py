@@ -1,9 +1,9 @@
-"""`HubSpotHook`: from an Airflow connection to a client of one HubSpot account.
+"""`HubSpotHook` makes a client of one HubSpot account from an Airflow connection.
 
-A `BaseHook`, not a subclass of the http provider's `HttpHook`: that one opens a session per
-request, has no default timeout, turns unknown extras into request headers, logs error bodies and
-loses status and Retry-After in its exception. The connection's type is `hubspot`, which
-include/airflow_provider adds to Airflow's form; any other type, such as `http`, works as well.
+It is not a subclass of the http provider's `HttpHook`, which opens a session per request, has no
+default timeout, turns unknown extras into request headers, logs error bodies and loses status and
+Retry-After in its exception. The connection's type is `hubspot`, which include/airflow_provider
+adds to Airflow's form; any other type, such as `http`, works as well.
 """
 
 import json
@@ -42,9 +42,9 @@ _N = TypeVar("_N", int, float)
 
 
 def description_of(client: HubSpotClient) -> str:
-    """Ask HubSpot whose token it is and what it may do.
+    """Describe the token's account, scopes and daily quota.
 
-    Raises what a scan would: TokenRejectedError, ScopeMissingError …
+    Raises the same errors as a scan: TokenRejectedError, ScopeMissingError …
     """
     account = client.account()
     sentences = [
@@ -62,17 +62,20 @@ def _of_scopes(scopes: frozenset[str]) -> str:
     missing = [any_of[0] for any_of in USEFUL_SCOPES if scopes.isdisjoint(any_of)]
     if not missing:
         return "Deals, owners and associations can be read."
-    return f"Deals can be read. Scans will do without what these scopes open: {', '.join(missing)}."
+    return (
+        "Deals can be read. Scans skip the data of these scopes, which the token lacks: "
+        f"{', '.join(missing)}."
+    )
 
 
-#: A person and a thread of the API server wait for the answer.
+#: Short, because a person and a thread of the API server wait for the answer.
 TEST_RETRY_TIMEOUT_S = 10.0
 TEST_TIMEOUT_S = (5.0, 10.0)
-#: Of the token endpoint: meanwhile a transaction is open in the warehouse, and others may wait.
+#: Of the token endpoint. Short, because a transaction is open meanwhile, on which others may wait.
 TOKEN_TIMEOUT_S = (5.0, 10.0)
-#: Together they are an OAuth app in one account.
+#: The credentials of an OAuth app in one account.
 OAUTH_EXTRAS = ("client_id", "client_secret", "refresh_token")
-#: What Airflow's form keeps of a field that was left alone, or emptied.
+#: The values that Airflow's form stores for an empty field.
 _NOT_FILLED_IN = (None, "")
 
 
@@ -83,7 +86,7 @@ class HubSpotHook(BaseHook):
     of an installed OAuth app; host = base URL (default https://api.hubapi.com); extra
     ``requests_per_10_s`` (a cap below HubSpot's limit), ``rate_limit_share`` (of that limit),
     ``api_version`` (default 2026-03) and ``allow_plain_http`` (default false).
-    The tenant `default` may do with HUBSPOT_ACCESS_TOKEN and HUBSPOT_API_BASE_URL instead.
+    The tenant `default` may use HUBSPOT_ACCESS_TOKEN and HUBSPOT_API_BASE_URL instead.
     """
 
     conn_name_attr = "hubspot_conn_id"
@@ -109,10 +112,10 @@ class HubSpotHook(BaseHook):
     ) -> HubSpotClient:
         """Return a client. Raises TokenMissingError or ConfigError; sends nothing yet.
 
-        :param limits: where rate limits are kept; None: in this process alone.
-        :param tokens: where access tokens of OAuth apps are kept; None: in this process alone.
-        :param daily_quota_share: of the account's daily quota that may be used up, by all together.
-        :param retry_timeout_s: how long one request may go on failing.
+        :param limits: stores the state of rate limits; None: in this process only.
+        :param tokens: stores access tokens of OAuth apps; None: in this process only.
+        :param daily_quota_share: of the account's daily quota, for all integrations together.
+        :param retry_timeout_s: how long a failing request is retried.
         """
         connection = self._connection()
         extra = connection.extra_dejson
@@ -144,13 +147,13 @@ class HubSpotHook(BaseHook):
         )
 
     def test_connection(self) -> tuple[bool, str]:
-        """Ask HubSpot about the token, for the button *Test* of Airflow's connection form."""
+        """Test the token, for the button *Test* of Airflow's connection form."""
         try:
             return True, description_of(
                 self.get_conn(retry_timeout_s=TEST_RETRY_TIMEOUT_S, timeout_s=TEST_TIMEOUT_S)
             )
         except HubSpotDealsError as exc:
-            # The remedy speaks of a task that failed: here none did.
+            # without the remedy, which assumes that a task failed
             airflow = conf.get("api", "base_url", fallback="").rstrip("/")
             heading = exc.runbook_heading
             page = runbook_url(airflow, heading) if airflow else f"{RUNBOOK}#{heading}"
@@ -179,11 +182,11 @@ class HubSpotHook(BaseHook):
         if url.scheme.lower() == "https" or allowed or is_loopback(url.hostname or ""):
             return
         raise PlainTextRefusedError(
-            f"connection {self.hubspot_conn_id}: requests to {url.hostname} would go in plain "
-            "text, and the token with them.",
+            f"connection {self.hubspot_conn_id}: requests to {url.hostname}, and the token with "
+            "them, would be sent in plain text.",
             tenant_id=self.tenant_id,
-            remedy="Write the host with https://. Where no third party can read or change what is "
-            "sent, set the extra allow_plain_http (HUBSPOT_ALLOW_PLAIN_HTTP) to true.",
+            remedy="Write the host with https://. If no third party can read or change the "
+            "traffic, set the extra allow_plain_http (HUBSPOT_ALLOW_PLAIN_HTTP) to true.",
         )
 
     def _token_of(self, connection: Connection) -> str:
@@ -192,18 +195,17 @@ class HubSpotHook(BaseHook):
             raise self._token_missing()
         if flaw := flaw_of(token):
             raise TokenMalformedError(
-                f"the HubSpot token in {token_place(self.tenant_id)} can't be one: {flaw}.",
+                f"the HubSpot token in {token_place(self.tenant_id)} is malformed: {flaw}.",
                 tenant_id=self.tenant_id,
-                remedy="Put the token there again, as HubSpot shows it and nothing else, then "
-                "clear the task.",
+                remedy="Copy the token from HubSpot again, and nothing else, then clear the task.",
             )
         return token
 
     def _app_of(self, connection: Connection) -> OAuthApp | None:
-        """Return the OAuth app that a connection holds, if it does."""
+        """Return the connection's OAuth app, or None."""
         extra = connection.extra_dejson
         given = {name: _text(extra.get(name)) for name in OAUTH_EXTRAS}
-        # client_id is none: it is part of the address at which the app is installed
+        # client_id is not a secret: it is part of the app's install URL
         given = {name: text if name == "client_id" else mask(text) for name, text in given.items()}
         missing = [name for name, value in given.items() if not value]
         if len(missing) == len(OAUTH_EXTRAS):
@@ -218,11 +220,10 @@ class HubSpotHook(BaseHook):
         for name, value in given.items():
             if flaw := flaw_of(value):
                 raise OAuthAppError(
-                    f"connection {self.hubspot_conn_id} holds an OAuth app, but {name} can't be "
-                    f"one: {flaw}.",
+                    f"connection {self.hubspot_conn_id} holds an OAuth app, but {name} is "
+                    f"malformed: {flaw}.",
                     tenant_id=self.tenant_id,
-                    remedy="Put it there again, as HubSpot shows it and nothing else, then clear "
-                    "the task.",
+                    remedy="Copy it from HubSpot again, and nothing else, then clear the task.",
                 )
         return OAuthApp(**given)
 
@@ -231,7 +232,8 @@ class HubSpotHook(BaseHook):
         return TokenMissingError(
             f"there is no HubSpot token in {place}.",
             tenant_id=self.tenant_id,
-            remedy="Put one there, or an OAuth app into its extras, then clear the task.",
+            remedy="Put a token there, or an OAuth app into the connection's extras, then clear "
+            "the task.",
         )
 
     def _rule(self, extra: Mapping[str, Any]) -> Rule:
@@ -251,7 +253,7 @@ class HubSpotHook(BaseHook):
         allowed: str,
         at_most: float = math.inf,
     ) -> _N | None:
-        """Return the positive number that an extra holds; None: it is not filled in."""
+        """Return an extra as a positive number; None if it is empty."""
         value = extra.get(name)
         if value in _NOT_FILLED_IN:
             return None
@@ -269,7 +271,7 @@ class HubSpotHook(BaseHook):
 
 
 def mask(secret: str) -> str:
-    """Keep *secret* out of Airflow's logs and our messages; return it without space around it."""
+    """Mask *secret* in Airflow's logs and our messages; return it without space around it."""
     text = pasted(secret)
     for form in {secret, text, repr(text)[1:-1], quote(text, safe="", errors="surrogatepass")} - {
         ""
@@ -284,15 +286,15 @@ def _text(value: object) -> str:
 
 
 def _tenant_of(conn_id: str) -> str | None:
-    """Airflow tests a connection under an id that it makes up: then no tenant is known."""
+    """Return the tenant of a connection; None for the made-up id with which Airflow tests one."""
     tenant_id = conn_id.removeprefix("hubspot_")
     return tenant_id if tenant_id != conn_id else None
 
 
 def base_url(connection: Connection) -> str:
-    """Return where a connection's requests go: host may be a whole URL, or a bare host name.
+    """Return a connection's base URL; its host may be a URL or a host name.
 
-    Raises ConfigError, without what may be a password in it.
+    Raises ConfigError, which does not quote the host: it may contain a password.
     """
     host = pasted(connection.host or "") or endpoints.DEFAULT_BASE_URL
     if "://" not in host:
@@ -300,7 +302,7 @@ def base_url(connection: Connection) -> str:
         host = f"{connection.schema or 'https'}://{host}{port}"
     if wrong := _wrong_with_url(host):
         raise ConfigError(
-            f"connection {connection.conn_id}: its host is no base URL: {wrong}.",
+            f"connection {connection.conn_id}: its host is not a base URL: {wrong}.",
             remedy="Write it as https://api.hubapi.com, or leave it empty; then clear the task.",
         )
     return host.rstrip("/")
@@ -313,11 +315,11 @@ def _wrong_with_url(url: str) -> str | None:
         parts = urlsplit(url)
         port = parts.port
     except ValueError:
-        return "it can't be taken apart"
+        return "it can't be parsed"
     if not parts.hostname or port == 0:
-        return "it names no host"
+        return "it has no host"
     if "@" in url:
-        return "it holds a user or a password"
+        return "it contains a user or a password"
     if "?" in url or "#" in url:
-        return "it holds more than host, port and path"
+        return "it contains a query or a fragment"
     return None

@@ -1,6 +1,6 @@
-"""HTTP requests to one HubSpot account, by any number of threads: paced and retried.
+"""HTTP requests to one HubSpot account by any number of threads, rate-limited and retried.
 
-Secrets never get into errors or logs. What `requests` would do anew for each request (proxies,
+Secrets never appear in errors or logs. Work that `requests` repeats for each request (proxies,
 certificates, cookies, netrc) is done once.
 """
 
@@ -55,27 +55,26 @@ _T = TypeVar("_T")
 
 #: Seconds to connect, and between two packets of an answer.
 TIMEOUT_S = (10.0, 60.0)
-#: How long one request may go on failing before the task gives up and leaves it to Airflow.
+#: How long a failing request is retried before the task fails, and Airflow retries it.
 RETRY_TIMEOUT_S = 180.0
-#: As many requests as threads may be under way at once without opening connections anew.
+#: More concurrent requests than this would open new connections each time.
 CONNECTIONS = 32
-#: A page of 100 records with all their properties has a few megabytes. Without a limit, an answer
-#: that never ends would be waited for as long as one byte comes within the time-out.
+#: A page of 100 records with all their properties has a few megabytes. Without these limits, an
+#: endless answer would never time out as long as it brings a byte within the time-out.
 ANSWER_MAX_S = 300.0
 ANSWER_MAX_BYTES = 256 * 1024 * 1024
-#: How much the newest answer counts in the average of how long they take.
+#: The weight of the newest answer in the average latency.
 _NEWEST_WEIGHT = 0.1
 _HEADERS = {**default_headers(), "User-Agent": "hubspot-deals-airflow"}
 
 
 class Token:
-    """One that is not renewed here: a private app's, or a service key. Never shows itself.
+    """The token of a private app, or a service key, which can't be refreshed. Thread-safe.
 
-    Thread-safe. `include.hubspot.oauth.OAuthToken` is the other kind.
+    `include.hubspot.oauth.OAuthToken` is the other kind.
 
-    :param read_again: asks where the token is kept; None: that is not known.
-    :param limited_as: what has its rate limit, for one of an OAuth app; None: the token itself, as
-        far as can be known.
+    :param read_again: reads the token again from where it is stored; None: that is unknown.
+    :param limited_as: identifies the rate limit of an OAuth app's token; None: the token does.
     """
 
     def __init__(
@@ -89,26 +88,26 @@ class Token:
         self._limited_as = limited_as
         self._read_again = read_again
         self._lock = threading.Lock()
-        #: Gets a new token before it takes another one's place; raises to refuse it.
+        #: Called with a new token before it is used; raises to refuse it.
         self.accept: Callable[[str], object] = lambda text: None
-        #: Whether it is an OAuth app's.
+        #: Whether it belongs to an OAuth app.
         self.oauth = limited_as is not None
 
     @property
     def text(self) -> str:
-        """What to send now. Raises the classes of `include.errors`."""
+        """The token to send now. Raises the classes of `include.errors`."""
         return self._text
 
     @property
     def limited_as(self) -> str:
-        """What has the rate limit that requests with this token count for; a secret too."""
+        """Identifies the rate limit of requests with this token; a secret too."""
         return self._limited_as or self._text
 
     def replaced(self, refused: str) -> bool:
-        """Return whether there is another token than *refused*, which HubSpot answered 401 to.
+        """Replace *refused*, which HubSpot answered with 401; return whether there is another.
 
-        Many threads may ask at once: one reads, the others get its answer. Raises what reading
-        the new token and `accept` raise.
+        If several threads call this at once, only one reads the new token. Raises the errors of
+        reading it and of `accept`.
         """
         with self._lock:
             if self._text != refused:
@@ -117,7 +116,7 @@ class Token:
                 return False
             text = self._read_again()
             if text == refused:
-                # not asked again for each request that is refused meanwhile
+                # don't read it again for each request that is refused meanwhile
                 self._read_again = None
                 return False
             self.accept(text)
@@ -126,12 +125,12 @@ class Token:
 
 
 def new_session(base_url: str) -> requests.Session:
-    """Return a session for any number of threads; proxies and CA files are the environment's.
+    """Return a session for any number of threads, with the environment's proxies and CA files.
 
     Raises ConfigError for a proxy whose password can't be sent.
     """
     session = requests.Session()
-    # Asked of the environment here: `trust_env` would ask at each request.
+    # Read from the environment once: with `trust_env`, each request would read it.
     session.proxies = get_environ_proxies(base_url, no_proxy=None)
     for proxy in session.proxies.values():
         _keep_secret(proxy)
@@ -156,8 +155,8 @@ def _keep_secret(proxy: str) -> None:
         unquote(f"{parts.username}{password}").encode("latin-1")
     except UnicodeEncodeError:
         raise ConfigError(
-            f"the user or the password of the proxy {parts.hostname} holds a character that no "
-            "header can hold.",
+            f"the user or the password of the proxy {parts.hostname} contains a character that is "
+            "not allowed in a header.",
             remedy="Correct HTTPS_PROXY or HTTP_PROXY.",
         ) from None
 
@@ -170,9 +169,9 @@ def prepared(
     json: object = None,
     form: Mapping[str, str] | None = None,
 ) -> requests.PreparedRequest:
-    """Return a request as it goes over the line. *url* is quoted already; a form is in the body.
+    """Return a request that is ready to be sent. *url* is quoted already; *form* is the body.
 
-    Not by a session, which costs more, and lets .netrc replace the token. Raises
+    Not prepared by a session, which costs more CPU time and lets .netrc replace the token. Raises
     TokenMalformedError.
     """
     if flaw := flaw_of(token):
@@ -190,9 +189,9 @@ def prepared(
 
 
 def is_untrusted(exc: Exception) -> bool:
-    """Whether the server's certificate was refused: no time heals that, unlike a broken handshake.
+    """Return whether the certificate of the server, or of a proxy, was refused.
 
-    Of a request, or of a proxy on the way.
+    Retries don't help then, unlike after other failures of a TLS handshake.
     """
     cause: object = exc
     while isinstance(cause, BaseException):
@@ -228,12 +227,12 @@ class Http:
     ) -> Answer:
         """Send a request and read its whole answer, whatever its status."""
         url = self.base_url + path
-        # a query can hold hundreds of names
+        # without the query, which can have hundreds of names
         name = f"{method} {path.partition('?')[0]}"
         try:
             request = prepared(method, url, token, json=json, form=form)
-            # Not by the session: it would follow redirects, which take the token to another host,
-            # and keep cookies. HubSpot's API has neither.
+            # Not through the session: it would keep cookies, and follow redirects, which would send
+            # the token to another host. HubSpot's API has neither.
             response = self._session.get_adapter(url).send(
                 request,
                 timeout=self._timeout_s,
@@ -245,16 +244,17 @@ class Http:
         except (requests.RequestException, urllib3.exceptions.HTTPError) as exc:
             if is_untrusted(exc):
                 untrusted = CertificateRejectedError(
-                    f"the certificate of {self.base_url} can't be trusted at {name}; the token was "
+                    f"the certificate of {self.base_url} can't be trusted at {name}. The token was "
                     "not sent.",
                     tenant_id=self.tenant_id,
-                    remedy="Behind a proxy that uses private certificates, set "
-                    "REQUESTS_CA_BUNDLE to its authority's file. Otherwise another server answers "
-                    "for HubSpot.",
+                    remedy="If a proxy with private certificates is in between, set "
+                    "REQUESTS_CA_BUNDLE to the file of its certificate authority. If not, another "
+                    "server answers in place of HubSpot.",
                 )
                 raise RetryableError(untrusted, lambda attempt: NO_RETRY) from exc
             unreachable = HubSpotUnavailableError(
-                f"{self.base_url} can't be reached or broke off ({type(exc).__name__}) at {name}.",
+                f"{self.base_url} can't be reached, or the connection broke "
+                f"({type(exc).__name__}), at {name}.",
                 tenant_id=self.tenant_id,
                 remedy="Check the connection's host and the network; the task is retried.",
             )
@@ -265,18 +265,19 @@ class Http:
             return decode(answer.body)
         except msgspec.ValidationError as exc:
             unexpected = ContractError(
-                f"HubSpot's answer to {answer.request} has another shape than documented: {exc}.",
+                f"HubSpot's answer to {answer.request} does not have the documented structure: "
+                f"{exc}.",
                 tenant_id=self.tenant_id,
                 remedy="Report it.",
             )
-            # well-formed: a second answer like it is no accident
+            # well-formed JSON: only one retry, because a second answer like it is no accident
             raise RetryableError(
                 unexpected, lambda attempt: backoff_s(attempt) if attempt == 1 else NO_RETRY
             ) from exc
         except (ValueError, RecursionError) as exc:
             kind = answer.headers.get("Content-Type", "no content type")
             garbled = HubSpotUnavailableError(
-                f"HubSpot's answer to {answer.request} is no JSON ({kind}, {len(answer.body)} "
+                f"HubSpot's answer to {answer.request} is not JSON ({kind}, {len(answer.body)} "
                 "bytes).",
                 tenant_id=self.tenant_id,
                 remedy="The task is retried; if it goes on, look for a proxy in between.",
@@ -285,7 +286,7 @@ class Http:
 
 
 def _body_of(response: requests.Response) -> bytes:
-    """Read a body as it comes: `requests` would read 10 kB at a time, which costs more."""
+    """Read a body as it arrives: `requests` would read 10 kB at a time, which costs more CPU."""
     give_up_at = time.monotonic() + ANSWER_MAX_S
     pieces: list[bytes] = []
     size = 0
@@ -302,12 +303,11 @@ class Transport(Http):
     """Sends requests and decodes their answers, waiting and retrying as HubSpot asks.
 
     :param limiter: the limit that every request is subject to.
-    :param daily_share: of the account's daily quota: once the rest is all that is left, no more
-        requests are sent.
-    :param retry_timeout_s: how long one request may keep failing before its error is raised.
+    :param daily_share: of the account's daily quota; above it, no more requests are sent.
+    :param retry_timeout_s: how long a failing request is retried before its error is raised.
     :param sleep: replaced by tests.
 
-    Errors: `call` raises the classes of `include.errors`; nothing of `requests` gets out.
+    Errors: `call` raises the classes of `include.errors`, never those of `requests`.
     """
 
     def __init__(
@@ -332,29 +332,29 @@ class Transport(Http):
         #: Requests sent, and how many of them were answered with 429.
         self.requests = 0
         self.throttled = 0
-        #: How long answers took lately, on average, without the wait for a slot.
+        #: The moving average of the latency of answers, without the wait for a slot.
         self.latency_s = 0.0
-        #: As the last answer that had it stated it.
+        #: From the last answer that stated it.
         self.daily_quota: DailyQuota | None = None
         self._zone: ZoneInfo | None = None
         self._date = ""
 
     @property
     def server_time(self) -> datetime | None:
-        """What HubSpot's clock said with the last answer, in whole seconds; None: nothing."""
+        """HubSpot's time in the last answer, in whole seconds; None if it had none."""
         return http_date(self._date)
 
     @property
     def quota_resets_at(self) -> datetime | None:
-        """When the day of the quota ends; None: the account's time zone is not known."""
+        """When the daily quota is reset; None if the account's time zone is unknown."""
         return midnight_after(datetime.now(UTC), self._zone) if self._zone else None
 
     def set_time_zone(self, name: str) -> None:
-        """Say where the account is: its midnight ends the day of the daily quota."""
+        """Set the account's time zone: the daily quota is reset at its midnight."""
         try:
             self._zone = ZoneInfo(name)
         except (ZoneInfoNotFoundError, ValueError, OSError):
-            log.warning("tenant %s: HubSpot's time zone %r is unknown", self.tenant_id, name)
+            log.warning("tenant %s: the account's time zone %r is unknown", self.tenant_id, name)
 
     def call(
         self,
@@ -365,7 +365,7 @@ class Transport(Http):
         *,
         also: RateLimiter | None = None,
     ) -> _T:
-        """Send a request until it is answered well, and return the decoded answer.
+        """Send a request, retry it if that may help, and return the decoded answer.
 
         :param also: a further limit that this request is subject to.
         """
@@ -374,7 +374,7 @@ class Transport(Http):
             token = self._token.text
             answer = self._paced(method, path, token, json, also)
             if answer.status == 401 and self._token.replaced(token):
-                log.info("tenant %s: going on with another token", self.tenant_id)
+                log.info("tenant %s: the token was replaced; continuing with it", self.tenant_id)
                 answer = self._paced(method, path, self._token.text, json, also)
             if answer.status not in (200, 201, 207):
                 raise self._failed(answer, also)
@@ -409,7 +409,7 @@ class Transport(Http):
                 self.throttled += 1
             policy = rate_policy(answer)
             if policy != "DAILY":
-                # all that share the limit pause: one 429 shall not become one for each of them
+                # all that share the limit pause, so that each of them does not get a 429
                 limiter = also if also and policy == "SECONDLY" else self.limiter
                 limiter.hold(min(rate_pause_s(answer), RATE_PAUSE_MAX_S))
         error = as_error(answer, self.tenant_id, self._zone, oauth=self._token.oauth)
@@ -417,11 +417,11 @@ class Transport(Http):
 
     def _leave_quota_to_others(self) -> None:
         quota = self.daily_quota
-        if quota and quota.leaves_nothing_of(self._daily_share):
+        if quota and quota.is_used_up(self._daily_share):
             raise DailyLimitError(
-                f"of the HubSpot account's daily API limit of {quota.limit} requests "
-                f"{quota.remaining} are left, and daily_quota_share leaves these to other "
-                "integrations; it is refilled at midnight in the account's time zone.",
+                f"{quota.remaining} of the HubSpot account's {quota.limit} daily API requests are "
+                "left, which daily_quota_share leaves to other integrations. The limit is reset at "
+                "midnight in the account's time zone.",
                 resume_at=next_midnight(self._zone),
                 tenant_id=self.tenant_id,
             )

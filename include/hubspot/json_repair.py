@@ -1,8 +1,8 @@
 """Make the JSON that HubSpot sends acceptable to PostgreSQL, changing nothing else.
 
-PostgreSQL's jsonb refuses three things that real portals hold: `\\u0000`, half of a surrogate pair
-and bytes that are not UTF-8. JSON itself refuses NaN and Infinity, which Python's and Java's
-writers can emit. Pages without any of these (nearly all) are not touched.
+PostgreSQL's jsonb refuses three things that occur in real portals: `\\u0000`, half of a surrogate
+pair, and bytes that are not UTF-8. JSON does not allow NaN and Infinity, which Python's and Java's
+writers can emit. Pages without any of these (nearly all) are not changed.
 """
 
 import json
@@ -33,7 +33,7 @@ class Repairs:
 
 
 def needs_repair(body: bytes) -> bool:
-    """Return whether *body* holds something that PostgreSQL would refuse, or may do so."""
+    """Return whether *body* contains, or may contain, something that PostgreSQL refuses."""
     if _SUSPICIOUS.search(body):
         return True
     try:
@@ -44,9 +44,9 @@ def needs_repair(body: bytes) -> bool:
 
 
 def repair(body: bytes) -> tuple[bytes, Repairs]:
-    """Return *body* as JSON that PostgreSQL accepts, and what was changed.
+    """Return *body* as JSON that PostgreSQL accepts, and the number of changes.
 
-    Raises ValueError when it is not JSON at all (cut off, or an HTML page).
+    Raises ValueError if it is not JSON (truncated, or an HTML page).
     """
     repairs = Repairs()
     try:
@@ -82,7 +82,7 @@ def _clean_text(text: str, repairs: Repairs) -> str:
     try:
         text.encode()
     except UnicodeEncodeError:
-        # json.loads has joined whole pairs already: what is left has no partner.
+        # json.loads has joined complete pairs: any surrogate left is a lone one.
         repairs.lone_surrogates += sum("\ud800" <= char <= "\udfff" for char in text)
         text = re.sub("[\ud800-\udfff]", "\ufffd", text)
     return text

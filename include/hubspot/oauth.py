@@ -1,8 +1,8 @@
-"""Access tokens of OAuth apps, which are replaced before they expire.
+"""Access tokens of OAuth apps, which are refreshed before they expire.
 
-One process refreshes a token for all: it is kept, encrypted, in a `TokenStore`. Secrets are in the
-bodies of requests only, and no text of an answer gets into a message, as HubSpot's sentences could
-quote what they refuse. docs/api-integration.md#oauth-apps
+One process refreshes a token for all: it is stored, encrypted, in a `TokenStore`. Secrets are only
+in the bodies of requests. No text of an answer gets into a message, because HubSpot could quote the
+secret that it refuses. docs/api-integration.md#oauth-apps
 """
 
 import base64
@@ -40,23 +40,23 @@ log = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
 
-#: What separates our digests and keys from any made elsewhere of the same secrets.
+#: Makes our digests and keys differ from those made elsewhere of the same secrets.
 _PURPOSE = b"hubspot_deals.oauth_tokens"
-#: How long to go on with a token that is still good after a refresh, or its storing, failed.
+#: How long to use a token that is still valid before trying a failed refresh, or storing it, again.
 POSTPONED_S = 30.0
-#: It goes into a header: no blanks, no line breaks.
+#: Sent in a header, so without blanks and line breaks.
 _Bearer = Annotated[str, msgspec.Meta(pattern=r"\A[!-~]+\Z")]
 
 
 class Grant(msgspec.Struct, frozen=True):
-    """What HubSpot answers to a refresh; fields have its names. Never shows itself.
+    """HubSpot's answer to a refresh, with its names. Its repr shows no secret.
 
-    ``expires_in``: seconds from the answer on. ``hub_id`` and ``scopes`` may be left out.
+    ``expires_in``: seconds from the answer on. ``hub_id`` and ``scopes`` are optional.
     """
 
     access_token: _Bearer
     expires_in: Annotated[int, msgspec.Meta(gt=0)]
-    #: Empty: go on with the one that was sent.
+    #: Empty: keep using the one that was sent.
     refresh_token: str = ""
     hub_id: int | None = None
     scopes: list[str] | None = None
@@ -71,7 +71,7 @@ class Grant(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True)
 class OAuthApp:
-    """What a connection holds of it: enough to get access tokens for one account."""
+    """The credentials in a connection, with which an app gets access tokens for one account."""
 
     client_id: str
     client_secret: str = field(repr=False)
@@ -79,19 +79,19 @@ class OAuthApp:
 
     @cached_property
     def key(self) -> str:
-        """By what this installation's row is found in a `TokenStore`.
+        """The key of this installation's row in a `TokenStore`.
 
-        A refresh token is too long and random to be found by trying; the digest gives nothing away.
+        A refresh token is too long and random to be guessed from its digest.
         """
         named = msgspec.json.encode([self.client_id, self.refresh_token])
         return blake2b(named, digest_size=16, key=_PURPOSE).hexdigest()
 
     def seal(self, grant: Grant) -> str:
-        """Return *grant* as text that only who has this connection's secrets can read."""
+        """Return *grant* encrypted with this connection's secrets."""
         return self._fernet.encrypt(msgspec.json.encode(grant)).decode("ascii")
 
     def unseal(self, text: str) -> Grant | None:
-        """Return what was sealed; None: by another app, or it was changed since."""
+        """Decrypt a grant; None if it was encrypted with other secrets, or was changed."""
         try:
             return msgspec.json.decode(self._fernet.decrypt(text), type=Grant)
         except (InvalidToken, msgspec.DecodeError, ValueError):
@@ -104,8 +104,8 @@ class OAuthApp:
         return Fernet(base64.urlsafe_b64encode(key))
 
 
-class Kept(NamedTuple):
-    """A sealed grant, and for how many more seconds its access token is good."""
+class SealedGrant(NamedTuple):
+    """An encrypted grant, and for how many more seconds its access token is valid."""
 
     sealed: str
     left_s: float
@@ -117,21 +117,21 @@ class TokenStore(Protocol):
     Errors: `include.errors.TransientError` when waiting helps; any other ends the scan.
     """
 
-    def read(self, key: str) -> Kept | None:
-        """Return what is kept, without waiting for other processes."""
+    def read(self, key: str) -> SealedGrant | None:
+        """Return the stored grant, without waiting for other processes."""
         ...
 
     def exclusively(
         self, key: str
-    ) -> AbstractContextManager[tuple[Kept | None, Callable[[Kept], None]]]:
-        """Yield what is kept and what replaces it, once no other process has the row.
+    ) -> AbstractContextManager[tuple[SealedGrant | None, Callable[[SealedGrant], None]]]:
+        """Lock the row, and yield the stored grant and a function that replaces it.
 
-        The row is saved when the block ends.
+        The change is committed when the block ends.
         """
         ...
 
 
-#: What HubSpot calls a refusal, in `error` or in `status`, and what it means for a person.
+#: HubSpot's codes of refusals, in `error` or in `status`, and what they mean.
 _REFUSALS = {
     "BAD_HUB": "the app is not installed in the account any more, or the account is gone",
     "ACCESS_DENIED": "the app is not installed in the account any more, or the account is gone",
@@ -152,9 +152,9 @@ class _Introspection(msgspec.Struct):
 
 
 def refreshed(http: Http, version: str, app: OAuthApp, refresh_token: str) -> Grant:
-    """Ask once for a new access token; takes no slot of a rate limit.
+    """Request a new access token once; not subject to the rate limit.
 
-    Raises OAuthAppError when HubSpot refuses, RetryableError for any other failure.
+    Raises OAuthAppError if HubSpot refuses, RetryableError for any other failure.
     """
     form = {"grant_type": "refresh_token", "refresh_token": refresh_token}
     grant = _post(http, endpoints.oauth_token_path(version), app, form, decoder_of(Grant))
@@ -164,7 +164,7 @@ def refreshed(http: Http, version: str, app: OAuthApp, refresh_token: str) -> Gr
 
 
 def introspected(http: Http, version: str, app: OAuthApp, access_token: str) -> TokenInfo | None:
-    """Return what an access token may do; None: HubSpot does not say. Else as `refreshed`."""
+    """Return an access token's scopes; None if HubSpot states none. Errors: as `refreshed`."""
     form = {"token": access_token, "token_type_hint": "access_token"}
     path = endpoints.oauth_introspection_path(version)
     found = _post(http, path, app, form, decoder_of(_Introspection))
@@ -180,14 +180,14 @@ def _post(
     answer = http.send("POST", path, form={**form, **client})
     if answer.status == 200:
         return http.decoded(answer, decode)
-    # the names that HubSpot gives to what went wrong, the most precise one first
-    named = [str(answer.fields.get(key)) for key in ("status", "error") if answer.fields.get(key)]
-    codes = [name for name in named if _CODE.fullmatch(name) and name != "error"]
+    # HubSpot's error codes, the most precise one first
+    stated = [str(answer.fields.get(key)) for key in ("status", "error") if answer.fields.get(key)]
+    codes = [code for code in stated if _CODE.fullmatch(code) and code != "error"]
     meaning = next((_REFUSALS[c.upper()] for c in codes if c.upper() in _REFUSALS), None)
     if answer.status in (401, 403) or (meaning and answer.status == 400):
         raise OAuthAppError(
-            f"HubSpot gives the OAuth app no access token "
-            f"({' '.join([str(answer.status), *codes])}): {meaning or 'it does not say why'}.",
+            f"HubSpot refuses the OAuth app an access token "
+            f"({' '.join([str(answer.status), *codes])}): {meaning or 'it gives no reason'}.",
             tenant_id=http.tenant_id,
             remedy="Correct client_id and client_secret in the connection, or install the app "
             "in the account again and put the new refresh_token there. Then clear the task.",
@@ -199,20 +199,20 @@ def _post(
 
 
 class _Held(NamedTuple):
-    """A grant, and until when its access token is good, by this process's clock."""
+    """A grant, and until when its access token is valid, by this process's clock."""
 
     grant: Grant
     until: float
 
 
 class OAuthToken(Token):
-    """The access token of an OAuth app, refreshed when it is needed. Never shows itself.
+    """The access token of an OAuth app, refreshed when necessary.
 
-    :param http: sends to the token endpoint; has the time-outs of a person who waits.
-    :param store: shared with all who use the app in this account; None: this process is alone.
-    :param app_again: reads the connection again, after HubSpot refused what was in it.
-    :param on_secret: gets each token that HubSpot issues, before anything is done with it.
-    :param retry_timeout_s: how long HubSpot may go on failing once no token is left.
+    :param http: for the token endpoint; its time-outs are short.
+    :param store: shared by all processes with this app and account; None: only this process.
+    :param app_again: reads the connection again after HubSpot refused its credentials.
+    :param on_secret: called with each token that HubSpot issues, before it is used.
+    :param retry_timeout_s: how long a failing refresh is retried if no valid token is left.
     """
 
     def __init__(
@@ -235,22 +235,21 @@ class OAuthToken(Token):
         self._retry_timeout_s, self._clock, self._sleep = retry_timeout_s, clock, sleep
         self._held: _Held | None = None
         self._renew_at = 0.0
-        #: Given by HubSpot, and not known to be in the store yet: it may hold the only refresh
-        #: token that is still good.
+        #: Issued by HubSpot, but maybe not stored yet. It may hold the only valid refresh token.
         self._unsaved: _Held | None = None
 
     @property
     def text(self) -> str:
-        return self._good().grant.access_token
+        return self._valid().grant.access_token
 
     @property
     def limited_as(self) -> str:
-        # The account's id outlives an installation; it is known once anything was sent.
+        # The account's id, known after the first answer, stays if the app is installed again.
         account = self._held.grant.hub_id if self._held else None
         return f"{self._app.client_id} {account or self._app.key}"
 
     def replaced(self, refused: str) -> bool:
-        """Refresh at once, unless another thread or process has. Else as `Token.replaced`."""
+        """Refresh now, unless another thread or process has. Otherwise like `Token.replaced`."""
         with self._lock:
             held = self._held
             if held is None or held.grant.access_token == refused:
@@ -258,8 +257,8 @@ class OAuthToken(Token):
             return held.grant.access_token != refused
 
     def info(self) -> TokenInfo | None:
-        """Return what the token may do: as its answer said, or HubSpot says when asked."""
-        grant = self._good().grant
+        """Return the token's scopes: from the grant, or else from HubSpot's introspection."""
+        grant = self._valid().grant
         if grant.hub_id is not None and grant.scopes:
             return TokenInfo(grant.hub_id, grant.scopes)
         return self._retrying(
@@ -267,8 +266,8 @@ class OAuthToken(Token):
             self._retry_timeout_s,
         )
 
-    def _good(self) -> _Held:
-        """Return the token to use now; threads wait only when none is good any more."""
+    def _valid(self) -> _Held:
+        """Return the token to use now; threads wait only if none is valid any more."""
         held = self._held
         if held is None or self._clock() >= held.until:
             with self._lock:
@@ -282,7 +281,7 @@ class OAuthToken(Token):
                     held = self._renew(retry_timeout_s=0.0)
             except TransientError as exc:
                 log.warning(
-                    "tenant %s: %s The old token is still good.", self._http.tenant_id, exc.what
+                    "tenant %s: %s The old token is still valid.", self._http.tenant_id, exc.what
                 )
                 self._renew_at = self._clock() + POSTPONED_S
             finally:
@@ -296,7 +295,7 @@ class OAuthToken(Token):
             app = self._app_again()
             if app is None or app == self._app:
                 raise
-            log.info("tenant %s: the connection holds another OAuth app", self._http.tenant_id)
+            log.info("tenant %s: using the connection's new OAuth app", self._http.tenant_id)
             self._app, self._unsaved = app, None
             held = self._retrying(lambda: self._obtained(refused), retry_timeout_s)
         text = held.grant.access_token
@@ -321,14 +320,14 @@ class OAuthToken(Token):
                 if found is None or not self._serves(found, refused):
                     found = self._unsaved = self._refreshed(found)
                 if self._unsaved:
-                    keep(Kept(self._app.seal(found.grant), found.until - self._clock()))
+                    keep(SealedGrant(self._app.seal(found.grant), found.until - self._clock()))
             self._unsaved = None
         except TransientError as exc:
             found = self._unsaved
             if found is None or not self._serves(found, refused):
                 raise RetryableError(exc, backoff_s) from exc
             log.warning(
-                "tenant %s: a new token is not stored yet: %s", self._http.tenant_id, exc.what
+                "tenant %s: the new token could not be stored: %s", self._http.tenant_id, exc.what
             )
         return found
 
@@ -348,14 +347,14 @@ class OAuthToken(Token):
             grant = refreshed(self._http, self._version, self._app, given)
         self._show(grant)
         log.info(
-            "tenant %s: HubSpot gave the OAuth app an access token for %d s, account %s",
+            "tenant %s: HubSpot issued an access token for %d s to the OAuth app, account %s",
             self._http.tenant_id,
             grant.expires_in,
             grant.hub_id,
         )
         return _Held(grant, asked_at + grant.expires_in)
 
-    def _opened(self, kept: Kept | None) -> _Held | None:
+    def _opened(self, kept: SealedGrant | None) -> _Held | None:
         grant = self._app.unseal(kept.sealed) if kept else None
         if kept is None or grant is None:
             return None

@@ -1,8 +1,9 @@
-"""Deciding when requests may be sent, so that no rolling window holds more than HubSpot allows.
+"""Schedule requests so that no rolling window has more of them than HubSpot allows.
 
-The decision is pure: a limiter's state, what is asked of it, and the moments ("slots") that are
-granted. A `Limits` keeps the state, and so decides who shares it. All times are seconds of one
-clock, that of the process or server that keeps the state.
+`decide` is a pure function: from a limiter's state and a reservation to the new state and the
+times ("slots") at which requests may be sent. A `Limits` stores the state, and so determines which
+processes share it. All times are seconds of one clock, that of the process or server with the
+state.
 docs/api-integration.md#rate-limits, docs/adr/0002-shared-rate-limit.md
 
 `limit` slots are spread evenly over window + margin. HubSpot counts arrivals, so while network
@@ -20,19 +21,19 @@ from typing import NamedTuple, Protocol
 
 from include.hubspot import endpoints
 
-#: A slot not used within this time is thrown away: used late it would meet those after it.
+#: A slot not used within this time is discarded: a late request would add to those of later slots.
 LATE_S = 0.15
 #: After a window without requests, this share of the limit is granted quickly, and the rest of that
-#: window more slowly: a short scan does not wait, and a window never holds more.
+#: window more slowly: a short scan does not wait, and no window has more than the limit.
 BURST_SHARE = 0.25
 BURST_SPEED = 4
-#: A clock that is set back by less has not been set back: moments are kept in whole microseconds.
+#: A clock that is back by less than this was not set back: stored times have whole microseconds.
 CLOCK_NOISE_S = 0.001
-#: Never let HubSpot's `Remaining` fall below this share; what others use below it is noise.
+#: Never let HubSpot's `Remaining` fall below this share; less use by others is ignored as noise.
 RESERVE_SHARE = 0.02
 
-#: What was granted is counted in buckets of a window's 40th, over two and a half windows: slots may
-#: be granted ahead by as much as is not needed for looking back.
+#: Granted slots are counted in buckets of 1/40 window, over 2.5 windows. Looking back needs more
+#: than one window; the rest limits how far ahead slots may be granted.
 BUCKETS_PER_WINDOW = 40
 BUCKETS = 100
 
@@ -40,17 +41,17 @@ BUCKETS = 100
 #: trip each would cost more than the requests, and unused slots are negligible at that rate.
 AHEAD_S = 0.02
 AHEAD_MAX = 64
-#: Far above every limit that HubSpot sells: what is higher is no limit.
+#: Far above every limit that HubSpot sells; a higher number is ignored.
 MAX_LIMIT = 10_000_000
 #: HubSpot documents intervals of 1 and of 10 seconds; a longer one would stop everything.
 MAX_INTERVAL_MS = 60_000
-#: A request that needs slots of two limiters at one moment may miss it, but not for ever.
+#: A request that needs slots of two limiters at the same time tries this often to get both.
 _TRIES_FOR_BOTH = 5
 
 
 @dataclass(frozen=True)
 class Rule:
-    """What one limiter keeps to. ``requests`` in ``window_s``: until a header says otherwise.
+    """The limit of one limiter: ``requests`` in ``window_s``, until a header states another.
 
     :param share: of HubSpot's limit, 0 < share <= 1; the rest is for the account's other apps.
     :param cap: never more than this in a window, whatever HubSpot allows.
@@ -64,54 +65,54 @@ class Rule:
 
 
 def search_rule() -> Rule:
-    """Return the rule of searches; their answers carry no headers that would say otherwise."""
+    """Return the rule of searches, whose answers have no rate-limit headers."""
     return Rule(endpoints.SEARCHES_PER_S, window_s=1.0, margin_s=0.2)
 
 
 @dataclass(frozen=True)
 class State:
-    """What is known of one limiter. The times are 0 as long as they never were."""
+    """The state of one limiter. A time of 0 has never been set."""
 
-    #: As HubSpot stated them; None: not yet.
+    #: From HubSpot's headers; None: not yet.
     requests_per_window: int | None = None
     window_s: float | None = None
     updated_at: float = 0.0
     last_slot_at: float = 0.0
     #: No slot before this: HubSpot answered 429.
     held_until: float = 0.0
-    #: Requests of others in a window, as long as that may be believed.
+    #: Requests of others in a window; valid until `others_until`.
     used_by_others: int = 0
     others_until: float = 0.0
-    #: Quick slots left, and until when the others are slower for their sake.
+    #: Quick slots left, and until when the other slots are slower to compensate.
     start_permits: int = 0
     eased_until: float = 0.0
-    #: Up to here low `Remaining`s have been answered by a pause.
+    #: A low `Remaining` of a request sent before this has already caused a pause.
     corrected_at: float = 0.0
     #: Slots granted in each bucket, the newest last, and the newest one's number.
     granted: list[int] = field(default_factory=list)
     newest_bucket: int = -1
 
 
-#: Those of a state's fields that are moments.
+#: The fields of `State` that are times.
 TIMES = [f.name for f in fields(State) if f.name.endswith(("_at", "_until"))]
 
 
 class HeaderSnapshot(NamedTuple):
-    """What an answer's headers said, and how long ago it was asked for and came."""
+    """An answer's rate-limit headers, and how long ago it was requested and received."""
 
     requests_per_window: int
     window_s: float | None
     remaining: int | None
     sent_ago_s: float
-    came_ago_s: float
+    received_ago_s: float
 
 
 class Reservation(NamedTuple):
-    """Slots that are wanted now, and what has been learned meanwhile.
+    """A request for slots, with the headers that were received since the last one.
 
     :param key: of the limiter.
-    :param not_before_s: how long from now the first slot is of use.
-    :param hold_s: no request may be sent for so long: HubSpot answered 429.
+    :param not_before_s: earliest time of the first slot, in seconds from now.
+    :param hold_s: for this long, no request may be sent: HubSpot answered 429.
     """
 
     key: str
@@ -123,7 +124,7 @@ class Reservation(NamedTuple):
 
 
 class Limits(Protocol):
-    """Keeps the states of limiters."""
+    """Stores the states of limiters."""
 
     def reserve(self, wanted: Reservation) -> list[float]:
         """Return the slots granted, ascending, as seconds from now; they may lie ahead."""
@@ -154,7 +155,7 @@ class Schedule(NamedTuple):
 
 def decide(state: State, now: float, wanted: Reservation) -> tuple[State, list[float]]:
     """Return the state after a reservation, and the slots granted, ascending."""
-    state = _informed(_by_this_clock(state, now), now, wanted)
+    state = _updated(_by_this_clock(state, now), now, wanted)
     schedule = Schedule.of(state, wanted.rule, now)
     earliest = max(now + wanted.not_before_s, state.held_until)
     last, eased_until = state.last_slot_at, state.eased_until
@@ -179,7 +180,7 @@ def decide(state: State, now: float, wanted: Reservation) -> tuple[State, list[f
 
 
 def _by_this_clock(state: State, now: float) -> State:
-    """Return *state* by a clock that was set back, as if no time had passed meanwhile."""
+    """Return *state* for a clock that was set back, as if no time had passed meanwhile."""
     back_s = state.updated_at - now
     if back_s <= CLOCK_NOISE_S:
         return state
@@ -187,10 +188,10 @@ def _by_this_clock(state: State, now: float) -> State:
     return replace(state, **times, granted=[], newest_bucket=-1)
 
 
-def _informed(state: State, now: float, wanted: Reservation) -> State:
+def _updated(state: State, now: float, wanted: Reservation) -> State:
     if wanted.hold_s is not None:
         until = max(state.held_until, now + wanted.hold_s)
-        # `last_slot_at` moves too, or the pause would be taken for a window without requests
+        # `last_slot_at` moves too, otherwise the pause would count as a window without requests
         last = max(state.last_slot_at, until)
         state = replace(state, held_until=until, last_slot_at=last, start_permits=0)
     if wanted.headers is None:
@@ -198,7 +199,7 @@ def _informed(state: State, now: float, wanted: Reservation) -> State:
     limit, window_s, remaining, *_ = wanted.headers
     state = replace(state, requests_per_window=limit)
     if window_s and window_s != (state.window_s or wanted.rule.window_s):
-        # The buckets were of another length.
+        # the buckets have the old window's length
         state = replace(state, window_s=window_s, granted=[], newest_bucket=-1)
     if remaining is None:
         return state
@@ -209,16 +210,16 @@ def _with_room_for_others(
     state: State, now: float, rule: Rule, headers: HeaderSnapshot, remaining: int
 ) -> State:
     limit, window_s = headers.requests_per_window, state.window_s or rule.window_s
-    sent_at, came_at = now - headers.sent_ago_s, now - headers.came_ago_s
+    sent_at, received_at = now - headers.sent_ago_s, now - headers.received_ago_s
     reserve = math.floor(limit * RESERVE_SHARE)
-    # Rather too many of ours than too few: what seems to be others' slows us down.
-    ours = _granted_between(state, sent_at - window_s - LATE_S, came_at, window_s)
+    # Count too many of our requests rather than too few: those of others slow us down.
+    ours = _granted_between(state, sent_at - window_s - LATE_S, received_at, window_s)
     if ours is not None:
         others = limit - remaining - ours
         state = replace(
             state,
             used_by_others=others if others > reserve else 0,
-            others_until=came_at + window_s + rule.margin_s,
+            others_until=received_at + window_s + rule.margin_s,
         )
     if remaining < reserve and sent_at >= state.corrected_at:
         pause_s = (reserve - remaining) * Schedule.of(state, rule, now).interval_s
@@ -228,7 +229,7 @@ def _with_room_for_others(
 
 
 def _granted_between(state: State, start: float, end: float, window_s: float) -> int | None:
-    """Count slots in the buckets that lie between, in part or whole; None: not all are known."""
+    """Count the slots in all buckets that overlap the time; None: some are no longer stored."""
     width_s = window_s / BUCKETS_PER_WINDOW
     oldest = state.newest_bucket - len(state.granted) + 1
     first, last = math.floor(start / width_s), math.floor(end / width_s)
@@ -250,7 +251,7 @@ def _counted(state: State, slots: list[float], rule: Rule) -> State:
 
 
 class LocalLimits:
-    """Limits of this process alone: for clients that have no warehouse."""
+    """Limits of this process only: for clients that have no warehouse."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -268,9 +269,9 @@ class LocalLimits:
 class RateLimiter:
     """One limiter, as the threads of this process use it.
 
-    :param key: of the limiter; asked at each reservation, since a rotated token has another one.
+    :param key: returns the limiter's key, at each reservation: a rotated token has another one.
 
-    Errors are those of the `Limits`.
+    Raises the errors of *limits*.
     """
 
     def __init__(
@@ -290,12 +291,12 @@ class RateLimiter:
         self._slots: deque[float] = deque()
         self._held_until = 0.0
         self._schedule = Schedule.of(State(), rule, 0.0)
-        #: What the newest answer's headers said, by the moment at which that is asked for.
+        #: Returns the newest answer's headers, with ages at the given time.
         self._learned: Callable[[float], HeaderSnapshot] | None = None
 
     @property
     def requests_per_s(self) -> float:
-        """How many requests a second the limit allows, as far as it is known."""
+        """How many requests a second the limit allows, as currently known."""
         return 1 / self._schedule.interval_s
 
     def acquire(self, also: "RateLimiter | None" = None) -> float:
@@ -309,12 +310,12 @@ class RateLimiter:
             theirs = also.acquire()
             ours = self.take()
             if ours - theirs > LATE_S:
-                # The queue here is long: by then the other slot will be too old.
+                # The queue here is long: the other slot would be too old by then.
                 theirs = also.take(not_before=ours)
             if theirs - ours <= LATE_S and self.wait_until(max(theirs, ours)):
                 return max(theirs, ours)
-        # With two limits: both are crowded. Requests that used the other one meanwhile did not use
-        # this one.
+        # With two limits, both are crowded: wait for this one only. The slots of the other one from
+        # the failed tries were not used.
         while not self.wait_until(slot := self.take()):
             pass
         return slot
@@ -336,20 +337,20 @@ class RateLimiter:
             while self._slots and self._slots[0] < earliest:
                 self._slots.popleft()
             if not self._slots:
-                # One for each thread that waits at the lock: they find theirs there.
+                # One for each thread that waits for the lock: they will find theirs.
                 ahead = min(AHEAD_MAX, int(AHEAD_S / self._schedule.interval_s))
                 self._reserve(1 + max(self._waiting, ahead), not_before)
             return self._slots.popleft()
 
     def hold(self, seconds: float) -> None:
-        """Stop all that share the limit from sending for so long: HubSpot answered 429."""
+        """Stop all that share the limit from sending for *seconds*: HubSpot answered 429."""
         with self._lock:
             self._slots.clear()
             self._held_until = self._clock() + seconds
             self._limits.reserve(Reservation(self._key(), self._rule, 0, hold_s=seconds))
 
     def learn(self, headers: Mapping[str, str], sent_at: float) -> None:
-        """Keep what an answer's headers state, if they do, for the next reservation."""
+        """Keep an answer's rate-limit headers, if it has any, for the next reservation."""
         limit = _number(headers.get("X-HubSpot-RateLimit-Max"), MAX_LIMIT)
         if not limit:
             return
@@ -358,9 +359,9 @@ class RateLimiter:
         )
         window_s = interval_ms / 1000 if interval_ms else None
         remaining = _number(headers.get("X-HubSpot-RateLimit-Remaining"), MAX_LIMIT)
-        came_at = self._clock()
+        received_at = self._clock()
         self._learned = lambda now: HeaderSnapshot(
-            limit, window_s, remaining, now - sent_at, now - came_at
+            limit, window_s, remaining, now - sent_at, now - received_at
         )
         self._schedule = Schedule.of(State(limit, window_s), self._rule, 0.0)
 
@@ -376,22 +377,22 @@ class RateLimiter:
                 headers=learned(now) if learned else None,
             )
         )
-        # From when the answer came: a slot may be met late by the answer's way, never early.
+        # From when the reply arrived: the network can make a slot late, never early.
         now = self._clock()
         self._slots.extend(now + slot for slot in slots)
 
 
 def app_key(limited_as: str) -> str:
-    """Return the limiter of an app: known by its token, or, of an OAuth app, by app and account.
+    """Return the key of an app's limiter: a digest of its token, or of OAuth app and account.
 
-    A token is too long and random to be found by trying, so its digest gives nothing away. The
-    digest's key keeps it from matching digests made elsewhere.
+    A token is too long and random to be guessed from its digest. The digest has a key of its own,
+    so it does not match digests made elsewhere.
     """
     return f"app:{_digest(limited_as)}"
 
 
 def search_key(limited_as: str, portal_id: int | None) -> str:
-    """Return the limiter of searches: the account's, once it is known, for all apps together."""
+    """Return the key of the limiter of searches, which all apps of a known account share."""
     return f"search:{_digest(limited_as) if portal_id is None else portal_id}"
 
 
@@ -406,14 +407,14 @@ def _number(text: str | None, at_most: int) -> int | None:
     return number if number is not None and number <= at_most else None
 
 
-#: What scans may use up of a day's quota, together with everything else, before they stop.
+#: Share of a day's quota, including the use by other integrations, at which scans stop.
 DEFAULT_SHARE = 0.9
-#: Far above every quota that HubSpot sells: what is higher is no quota.
+#: Far above every quota that HubSpot sells; a higher number is ignored.
 MAX_DAILY_LIMIT = 10**12
 
 
 class DailyQuota(NamedTuple):
-    """As an answer's headers stated it; tokens of OAuth apps get no such headers."""
+    """From an answer's headers, which requests of OAuth apps don't get."""
 
     limit: int
     remaining: int
@@ -428,6 +429,6 @@ class DailyQuota(NamedTuple):
         is_quota = 0 < limit <= MAX_DAILY_LIMIT and abs(remaining) <= MAX_DAILY_LIMIT
         return cls(limit, remaining) if is_quota else None
 
-    def leaves_nothing_of(self, share: float) -> bool:
-        """Return whether all that is left of the day is the part outside of *share*."""
+    def is_used_up(self, share: float) -> bool:
+        """Return whether *share* of the quota is used up, so that only the rest is left."""
         return self.remaining < self.limit * (1 - share)

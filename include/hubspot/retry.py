@@ -1,4 +1,4 @@
-"""What an unsuccessful answer of HubSpot means, and trying again what may succeed later.
+"""The errors for HubSpot's unsuccessful answers, and retries of those that may succeed later.
 
 Status codes and bodies: docs/api-integration.md#errors
 """
@@ -35,34 +35,34 @@ log = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
 
-#: How long HubSpot asks to leave a locked record alone.
+#: The wait that HubSpot documents for a locked record (423).
 LOCKED_WAIT_S = 2.0
 #: First pause after a 5xx or a broken connection; doubled each time.
 BACKOFF_START_S = 1.0
 BACKOFF_MAX_S = 30.0
-#: What HubSpot's own SDK waits per attempt when a 429 says nothing better.
+#: The wait of HubSpot's own SDK, per attempt, after a 429 without Retry-After.
 RATE_POLICY_WAIT_S = {"SECONDLY": 1.0, "TEN_SECONDLY_ROLLING": 10.0}
-#: When to come back if the account's time zone is not known, or a 477 does not say.
+#: The wait if the account's time zone is unknown, or a 477 states none.
 COME_BACK_S = 3600.0
-#: HubSpot asks for no more after a 477.
+#: The longest wait that HubSpot documents for a 477.
 MIGRATION_MAX_S = 86_400.0
-#: A 429 that asks for longer ends the request; everything that shares the limit pauses this long.
+#: A 429 that asks for a longer pause ends the request; all that share the limit pause this long.
 RATE_PAUSE_MAX_S = 300.0
 #: Statuses that HubSpot's API answers in JSON. In HTML they come from a proxy or from the network
 #: edge in front of the API, and say nothing about the token or the request.
 EDGE_STATUSES = (400, 401, 403, 405, 409)
 #: HubSpot's clock may be behind ours, and other integrations start at midnight too.
 MIDNIGHT_JITTER_S = (60.0, 300.0)
-#: Tries of one request, however short the pauses are that HubSpot asks for.
+#: Tries of one request, however short its pauses are.
 TRIES_MAX = 20
-#: The pause of a failure that no retry heals.
+#: The pause after a failure that is not retried.
 NO_RETRY = math.inf
 _MESSAGE_MAX_CHARS = 300
 
 
 @dataclass(frozen=True)
 class Answer:
-    """A whole answer. The body of an unsuccessful one is read for its error fields, never logged.
+    """A complete answer. The body of an unsuccessful one is parsed, never logged.
 
     ``request``: "GET /crm/…", without the query.
     """
@@ -89,8 +89,8 @@ class Answer:
 
     @property
     def message(self) -> str:
-        """HubSpot's own sentence with its correlation id, for an operator."""
-        # before it is cut: half of a secret is not recognised
+        """HubSpot's error message and correlation id, for an operator."""
+        # before it is truncated: half of a secret would not be recognised
         text = without_secrets(str(self.fields.get("message") or "no message"))
         correlation_id = self.headers.get("X-HubSpot-Correlation-Id")
         suffix = f" (correlation id {correlation_id})" if correlation_id else ""
@@ -128,9 +128,7 @@ def retry_call(
             spent_s += time.monotonic() - started + pause_s
             if spent_s > retry_timeout_s or attempt == TRIES_MAX:
                 raise failed.error from None
-            log.warning(
-                "tenant %s: %s Trying again in %.1f s.", tenant_id, failed.error.what, pause_s
-            )
+            log.warning("tenant %s: %s Retrying in %.1f s.", tenant_id, failed.error.what, pause_s)
             sleep(pause_s)
     raise AssertionError("itertools.count does not end")
 
@@ -153,7 +151,7 @@ def seconds_to_wait(
 
 
 def rate_pause_s(answer: Answer, attempt: int = 1) -> float:
-    """Return how long a 429 that is not of the day asks for: by Retry-After, else by policy."""
+    """Return the pause after a 429 other than DAILY: Retry-After, or else the policy's."""
     asked_s = retry_after_s(answer.headers)
     if asked_s is not None:
         return asked_s
@@ -188,7 +186,7 @@ def retry_after_s(headers: Mapping[str, str], now: datetime | None = None) -> fl
 
 
 def http_date(text: str) -> datetime | None:
-    """Return the moment that a header states, in whole seconds; None: it states none."""
+    """Return the time in a header, in whole seconds; None if it is not an HTTP date."""
     try:
         moment = parsedate_to_datetime(text)
     except ValueError:
@@ -201,7 +199,7 @@ def next_midnight(
     now: datetime | None = None,
     uniform: Callable[[float, float], float] = random.uniform,
 ) -> datetime:
-    """Return when the day's quota is refilled, a little later, in UTC; unknown zone: in an hour."""
+    """Return a time shortly after the daily quota is reset, in UTC; unknown zone: in an hour."""
     now = now or datetime.now(UTC)
     if zone is None:
         return now + timedelta(seconds=COME_BACK_S)
@@ -221,10 +219,10 @@ def as_error(
     *,
     oauth: bool = False,
 ) -> HubSpotDealsError:
-    """Return the error to raise for an answer that is not worth waiting for, or no longer.
+    """Return the error to raise for an answer that is not retried, or no longer.
 
-    :param zone: the account's; its midnight ends the day of the daily limit.
-    :param oauth: the token was an OAuth app's: it is in no connection.
+    :param zone: the account's; the daily limit is reset at its midnight.
+    :param oauth: the token was issued to an OAuth app, so it is in no connection.
     """
     if answer.is_of_the_edge:
         return HubSpotUnavailableError(
@@ -258,7 +256,7 @@ def as_error(
 
 
 def missing_scopes(fields: dict[str, Any]) -> list[str]:
-    """Return the scopes a 403 names: they sit in ``errors[].context``, under one of two keys."""
+    """Return the scopes that a 403 names, in ``errors[].context`` under one of two keys."""
     errors = fields.get("errors")
     places = [fields, *(errors if isinstance(errors, list) else [])]
     contexts = [place.get("context") for place in places if isinstance(place, dict)]
@@ -277,7 +275,7 @@ def _access_denied(answer: Answer, tenant_id: str | None) -> AccessDeniedError:
     return AccessDeniedError(
         f"HubSpot denies access to {answer.request} (403): {answer.message}.",
         tenant_id=tenant_id,
-        remedy="Do in HubSpot what this sentence asks for, then clear the task.",
+        remedy="Do in HubSpot what its message asks for, then clear the task.",
     )
 
 
@@ -287,8 +285,8 @@ def _token_rejected(answer: Answer, tenant_id: str | None, *, oauth: bool) -> To
     return TokenRejectedError(
         f"HubSpot refused the token (401): it {state}. HubSpot says {answer.message}.",
         tenant_id=tenant_id,
-        remedy="It is one that the OAuth app had just been given: check that the app is still "
-        "installed in the account, then clear the task."
+        remedy="HubSpot had just issued it to the OAuth app: check that the app is still installed "
+        "in the account, then clear the task."
         if oauth
         else f"Put a valid token into {token_place(tenant_id)}, then clear the task.",
     )
@@ -303,7 +301,7 @@ def token_place(tenant_id: str | None) -> str:
 def _migrating(answer: Answer, tenant_id: str | None) -> PortalMigratingError:
     asked_s = min(retry_after_s(answer.headers) or COME_BACK_S, MIGRATION_MAX_S)
     return PortalMigratingError(
-        "HubSpot is moving this account to another data region (477) and asks to come back in "
+        "HubSpot is moving this account to another data region (477) and asks for a retry in "
         f"{asked_s:.0f} s.",
         resume_at=datetime.now(UTC) + timedelta(seconds=asked_s),
         tenant_id=tenant_id,
@@ -315,8 +313,8 @@ def _out_of_quota(
 ) -> HubSpotDealsError:
     if rate_policy(answer) == "DAILY":
         return DailyLimitError(
-            "the HubSpot account's daily API limit is used up (429 DAILY); it is refilled at "
-            "midnight in the account's time zone.",
+            "the HubSpot account's daily API limit is used up (429 DAILY). It is reset at midnight "
+            "in the account's time zone.",
             resume_at=next_midnight(zone),
             tenant_id=tenant_id,
         )

@@ -1,8 +1,8 @@
-"""Finding records by search: all of them, however many there are or share one moment.
+"""Find records by search, beyond its limit of 10,000 results a query.
 
-A query yields 10,000 results at most, and thousands of records can carry the same modification
-time (bulk updates). So a walk goes by ascending id inside a fixed filter: each query asks for ids
-above the last one, and none is ever paged. docs/api-integration.md#search
+Thousands of records can have the same modification time (bulk updates), so times can't divide a
+search. All queries of a search have the same filters, and each asks for the lowest ids above the
+last one. No query is paged. docs/api-integration.md#search
 """
 
 import logging
@@ -24,9 +24,9 @@ Filter = dict[str, Any]
 
 #: Searching from 1970 itself was seen to answer 500.
 _EARLIEST_MS = 1_000
-#: How often the same is searched for when the answer has less than was announced.
+#: Tries of a query whose answers have fewer records than announced.
 TRIES = 5
-#: Records that may appear while a search is walked through.
+#: Records that may appear during a search.
 RECORDS_MAY_APPEAR = 20_000
 
 
@@ -44,12 +44,12 @@ def created_before(prop: str, moment: datetime) -> list[Filter]:
 
 
 def count(client: HubSpotClient, object_type: str, filters: list[Filter]) -> int:
-    """Return how many live records HubSpot says there are."""
+    """Return HubSpot's count of the live records that pass *filters*."""
     return client.search(object_type, filters, limit=1).total
 
 
 def highest_id(client: HubSpotClient, object_type: str) -> int:
-    """Return the highest id of the live records that search knows of; 0: there is none."""
+    """Return the highest id of the live records in search; 0 if there are none."""
     found = client.search(object_type, [], limit=1, descending=True).results
     return int(found[0].id) if found and found[0].id.isdecimal() else 0
 
@@ -64,15 +64,16 @@ def ids_matching(
 ) -> Iterator[list[str]]:
     """Yield the ids of all live records that pass *filters*, ascending from *above* on, in pages.
 
-    Each answer says how many records there are above the last id. A page that is shorter than that,
-    or a next answer that knows of fewer than are left, is asked for again. Records may really have
-    left the search meanwhile (archived, or modified again, out of a window): that is so if the
-    second answer finds nothing that the first one lacks.
+    Each answer states how many records there are above the last id. If a page is shorter than that,
+    or the next answer counts fewer records than were left, the query is repeated. Records may
+    really have left the search meanwhile (archived, or modified again, out of a window). This is
+    assumed if the second answer finds nothing that the first one lacks.
 
-    :param announced: how many a search has counted before; None: it is counted first.
+    :param announced: the count of an earlier search; None: count first.
 
-    Raises ContractError when HubSpot does not answer in ascending order, or finds more than twice
-    what it counts, and HubSpotUnavailableError when it keeps finding less than it announces.
+    Raises ContractError if HubSpot does not answer in ascending order, or returns more than twice
+    as many records as it counts, and HubSpotUnavailableError if it keeps returning fewer than it
+    announces.
     """
     if announced is None:
         announced = count(client, object_type, _above(filters, above))
@@ -110,7 +111,7 @@ class _Page:
 def _whole_page(
     client: HubSpotClient, object_type: str, filters: list[Filter], above: int, announced: int
 ) -> _Page:
-    """Return the first page of what lies above an id, of which *announced* are known."""
+    """Return the first page of the records above an id, of which *announced* were counted."""
 
     def ask() -> _Page:
         page = _Page(client.search(object_type, _above(filters, above), limit=SEARCH_PAGE_SIZE))
@@ -137,8 +138,8 @@ def _whole_page(
         if _agree(first, page):
             return page
     raise HubSpotUnavailableError(
-        f"HubSpot's search of {object_type} announces {max(announced, page.total)} records above "
-        f"id {above} and finds {len(page.ids)} of {page.total}.",
+        f"HubSpot's search of {object_type} announced {max(announced, page.total)} records above "
+        f"id {above}, but returned {len(page.ids)} of {page.total}.",
         tenant_id=client.tenant_id,
         remedy="The task is retried; if it goes on, look at HubSpot's status page.",
     )

@@ -1,4 +1,4 @@
-"""Reading what records are associated with."""
+"""Read the associations of records."""
 
 from typing import NamedTuple
 
@@ -17,13 +17,13 @@ from include.warehouse.associations import (
 )
 from include.warehouse.records import RecordTable
 
-#: Up to so many live records, every scan reads all associations: a thousand records a request.
-#: Above, only full scans do, and the others read those of modified records.
+#: Up to this many live records, every scan reads all associations, of 1,000 records a request.
+#: Above it, only full scans do; other scans read those of the records they received.
 ALL_ASSOCIATIONS_MAX_RECORDS = 100_000
 
 
 class _Answer(NamedTuple):
-    """To a batch of *asked* records. HubSpot says nothing about the *unanswered* ones.
+    """The associations of a batch of *asked* records, except the *unanswered* ones.
 
     ``misfits``: how many associations were left out because the table can't hold them.
     """
@@ -44,10 +44,10 @@ def read_associations(
 ) -> int:
     """Bring the associations of an object up to date, and return how many there are now.
 
-    Whether a new association moves its record's modification time is not known: so all are read
-    again where that is cheap. docs/how-scans-work.md#associations
+    HubSpot does not document whether a new association changes its record's modification time, so
+    all are read again if that is cheap. docs/how-scans-work.md#associations
 
-    :param done: object type, with ":all" if all records' are read → the last one's id; moved on.
+    :param done: object type, with ":all" if all are read → last record id; updated in place.
     """
     for to_type in crm_object.associations:
         _read(context, crm_object, table, to_type, mode, writer, done)
@@ -78,7 +78,7 @@ def _read(
         and not context.is_fresh(what)
         and table.count_live(None) <= ALL_ASSOCIATIONS_MAX_RECORDS
     )
-    # of two tries, one may read all and the other not
+    # a retry may read fewer records than the try before it, so each mode has its own position
     pass_name = f"{to_type}:all" if everything else to_type
     batches = table.live_id_batches(
         ASSOCIATIONS_BATCH_SIZE,
@@ -90,10 +90,10 @@ def _read(
         for answer in map_concurrently(context.client, ask, batches):
             if answer.misfits:
                 context.warn(
-                    f"{name}: associations with {to_type} were left out whose id, category or type "
-                    "does not fit the table"
+                    f"{name}: associations with {to_type} were left out because their id, category "
+                    "or type does not fit the table."
                 )
-            # what is not answered is not changed
+            # the stored associations of unanswered records are not changed
             ids = [known for known in answer.asked if known not in answer.unanswered]
             replace_associations(context.warehouse, context.scan, name, to_type, ids, answer.links)
             unanswered += len(answer.unanswered)
@@ -107,6 +107,6 @@ def _read(
             context.freshness.note(what)
     if unanswered:
         context.warn(
-            f"{name}: HubSpot says nothing about the associations of {unanswered} records with "
-            f"{to_type}: they stay as they are."
+            f"{name}: HubSpot did not return all associations with {to_type} (missing records: "
+            f"{unanswered}). The stored ones were not changed."
         )

@@ -1,4 +1,4 @@
-"""The third task of a scan: does PostgreSQL hold what HubSpot sent, and does it make sense?"""
+"""The third task of a scan: check that PostgreSQL has HubSpot's data, and that they are valid."""
 
 import logging
 from collections import Counter
@@ -12,7 +12,7 @@ from include.errors import QualityError
 from include.metrics import count, gauge, timed
 from include.pipeline.quality_rules import RULES, Rule, Severity
 from include.scan import Scan
-from include.warehouse.checkpoints import forget_proofs
+from include.warehouse.checkpoints import delete_other_chunks
 from include.warehouse.connection import Warehouse, WarehouseConnection, open_warehouse
 from include.warehouse.records import OF_THIS_SCAN, counted_misfits, find_misfits, received_records
 from include.warehouse.reference_data import bind
@@ -21,13 +21,13 @@ from include.warehouse.tenant_views.plan import ViewPlan
 
 log = logging.getLogger(__name__)
 
-#: How many records of one check are stored, and how much is said of each.
+#: Of each check, at most this many records are stored, with details of at most this length.
 MAX_RECORDS = 10_000
 DETAIL_CHARACTERS = 200
 
 _LEVELS = {
     "passed": logging.INFO,
-    # ordinary for an incremental scan: nothing has changed
+    # normal for an incremental scan: nothing has changed
     "no_rows": logging.INFO,
     "warned": logging.WARNING,
     "failed": logging.ERROR,
@@ -35,10 +35,10 @@ _LEVELS = {
 
 
 class Checked(TypedDict):
-    """What `check_quality` hands on through XCom.
+    """The XCom value of `check_quality`.
 
-    ``passed``: no blocking check failed. ``no_rows``: how many checks had nothing to look at.
-    ``scan``: what the asset event carries on.
+    ``passed``: no blocking check failed. ``no_rows``: how many checks did not apply. ``scan``: the
+    extra of the asset event.
     """
 
     scan_id: str
@@ -51,7 +51,7 @@ class Checked(TypedDict):
 
 
 class CheckResult(NamedTuple):
-    """What one rule found. ``status``: passed, warned, failed or no_rows."""
+    """The result of one rule. ``status``: passed, warned, failed or no_rows."""
 
     rule: Rule
     status: str
@@ -62,7 +62,7 @@ class CheckResult(NamedTuple):
 
 
 def status_of(rule: Rule, observed: Decimal | None, *, applies: bool) -> str:
-    """Return how a figure counts. No figure at all is never a pass."""
+    """Return the status of a figure. A missing figure never passes."""
     if not applies:
         return "no_rows"
     if observed is not None and observed <= rule.at_most:
@@ -73,8 +73,8 @@ def status_of(rule: Rule, observed: Decimal | None, *, applies: bool) -> str:
 def check_quality(scan: Scan) -> Checked:
     """Run every rule, store each result, and finish the scan.
 
-    A scan that passes binds the tenant to its HubSpot account, and moves its watermark. Raises
-    QualityError, with the figures, when a blocking rule fails.
+    A scan that passes binds the tenant to its HubSpot account and moves the watermark. Raises
+    QualityError, with the figures, if a blocking rule fails.
     """
     tags = {"tenant": scan.tenant.id, "mode": scan.mode}
     with open_warehouse(scan.tenant.id).keeping_connections() as warehouse:
@@ -92,12 +92,12 @@ def check_quality(scan: Scan) -> Checked:
                     f"{len(failed)} of {len(results)} quality checks failed in scan {scan.id}: "
                     f"{'; '.join(map(str, failed))}.",
                     tenant_id=scan.tenant.id,
-                    remedy="The rows stay for you to look at; the scan does not count as "
-                    "successful.",
+                    remedy="Look at the records on the scan's page. The loaded rows are kept, but "
+                    "the scan does not count as successful.",
                 )
             bind(warehouse, scan)
             scan_log.succeed()
-            forget_proofs(warehouse, scan)
+            delete_other_chunks(warehouse, scan)
         facts = scan_facts(warehouse, scan)
     count("scans_succeeded", 1, **tags)
     timed("scan_duration", facts["seconds"], **tags)
@@ -116,7 +116,7 @@ def check_quality(scan: Scan) -> Checked:
 
 
 def _run(warehouse: Warehouse, scan: Scan) -> list[CheckResult]:
-    """Run every rule on the scan's rows, and store what each found."""
+    """Run every rule on the scan's rows, and store the results."""
     of_scan = {"scan_id": scan.id, "tenant_id": scan.tenant.id}
     with warehouse.connect(scan.tenant.id) as connection:
         has_rows = received_records(connection, scan.id)["deals"] > 0
@@ -176,17 +176,16 @@ def _typed_columns() -> sql.Composable:
 
 
 def _count_misfits(connection: WarehouseConnection, scan: Scan) -> None:
-    """Add to the scan's misfits those of the views' columns, which the extraction does not see.
+    """Add the misfits of the views' columns, which the extraction does not convert, to the scan's.
 
-    When a property gets another type, its values are converted in a new way in all rows. For other
-    properties, only the rows that were received are read, and only if the scan asked for the
-    property: otherwise these rows do not have it.
+    If a property's type changed, all rows are checked, because all are now converted differently.
+    For other properties only the received rows are, and only if the scan asked for the property.
     """
     from include.pipeline.load.typed_columns import COLUMNS_BY_PROPERTY
 
     statement = "select misfits from {scans} where scan_id = %s"
     ((misfits,),) = connection.run(statement, [scan.id]).fetchall()
-    # what an earlier check of the scan counted is counted anew
+    # an earlier try of this task may have counted them already
     misfits = Counter({name: n for name, n in misfits.items() if not _is_of_a_view(name)})
     rows = connection.run(
         "select read.object, read.properties_asked, scan.schema_drift -> read.object -> 'retyped'"
@@ -205,11 +204,15 @@ def _count_misfits(connection: WarehouseConnection, scan: Scan) -> None:
     misfits |= counted_misfits(connection)
     if misfits:
         shown = [f"{name} ({count})" for name, count in sorted(misfits.items())]
-        log.warning("tenant %s: values do not fit: %s", scan.tenant.id, ", ".join(shown))
+        log.warning(
+            "tenant %s: values that do not fit their columns are NULL: %s",
+            scan.tenant.id,
+            ", ".join(shown),
+        )
     connection.run("update {scans} set misfits = %s where scan_id = %s", [Jsonb(misfits), scan.id])
 
 
 def _is_of_a_view(name: str) -> bool:
-    """Return whether a check counted the column, not the extraction."""
+    """Return whether a misfit was counted by `check_quality`; otherwise the extraction did."""
     _, dot, column = name.partition(".")
     return bool(dot) and column not in ("created_at", "updated_at", "archived_at")

@@ -1,4 +1,4 @@
-"""What the steps of a scan share: the client, the warehouse, the clocks and the counters."""
+"""The state that the steps of a scan share: client, warehouse, clocks and counters."""
 
 import logging
 from collections import Counter
@@ -22,10 +22,10 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class Progress:
-    """How far one object is read, and counts, named as the columns of `scan_objects`."""
+    """How far one object has been read, and its counts, named like columns of `scan_objects`."""
 
     pages: int = 0
-    #: One that came twice counts twice, until the object is done.
+    #: A record that was received twice counts twice until the object is done.
     records_received: int = 0
     duplicates_dropped: int = 0
     restored: int = 0
@@ -35,7 +35,7 @@ class Progress:
 
     @classmethod
     def of_row(cls, row: Mapping[str, Any]) -> "Progress":
-        """Take up what earlier tries left: a row of `scan_objects`."""
+        """Return the progress of earlier tries, from a row of `scan_objects`."""
         counts = {f.name: row[f.name] for f in fields(cls) if f.name != "position"}
         return cls(**counts, position=Position.from_json(row["position"]))
 
@@ -47,14 +47,14 @@ class Progress:
 class ScanContext:
     """One try of a scan.
 
-    ``clock`` goes with PostgreSQL's. ``started_at`` is read from it, when the extraction began
-    anew; ``hubspot_now`` is the same moment by HubSpot's clock if that is behind: modification
-    times are HubSpot's. ``resumed``: an earlier try left a checkpoint; ``begun`` are the rows of
-    `scan_objects` that it left, by object.
+    ``clock`` returns PostgreSQL's time, and ``started_at`` is when the extraction started, by that
+    clock. ``hubspot_now`` is the same moment by HubSpot's clock if that is behind, because
+    modification times are HubSpot's. ``resumed``: an earlier try left a checkpoint; ``begun``: the
+    rows of `scan_objects` that it left, by object.
 
-    The rest is counted, beginning with what earlier tries counted: ``progress`` by object,
-    ``misfits`` by column ("contacts.updated_at"). ``requests_before`` and ``throttled_before`` are
-    those of earlier tries; the client counts this one's.
+    The counts include those of earlier tries: ``progress`` by object, ``misfits`` by column
+    ("contacts.updated_at"). ``requests_before`` and ``throttled_before`` are only those of earlier
+    tries; the client counts this one's.
     """
 
     scan_log: ScanLog
@@ -97,26 +97,26 @@ class ScanContext:
         return self.throttled_before + self.client.transport.throttled
 
     def is_fresh(self, what: str, at_most_s: float = float("inf")) -> bool:
-        """Return whether something was read so recently that this scan may do without it.
+        """Return whether *what* was read so recently that this scan can skip it.
 
-        A scan that was asked to read everything does read everything.
+        A full scan skips nothing.
 
-        :param at_most_s: an age that is too old in any case.
+        :param at_most_s: a limit of the age, in addition to `refresh_after_s`.
         """
         max_age_s = 0 if self.scan.mode == "full" else self.tenant.refresh_after_s
         return self.freshness.is_fresh(what, min(max_age_s, at_most_s))
 
     def warn(self, sentence: str) -> None:
-        """Note what an operator should know though the scan goes on."""
+        """Log a warning, and store it with the scan, which continues."""
         log.warning("tenant %s: %s", self.tenant.id, sentence)
         if sentence not in self.warnings:
             self.warnings.append(sentence)
 
     @contextmanager
     def optional(self, what: str, scope: str = "a scope") -> Iterator[None]:
-        """Go on with a warning if HubSpot refuses to send *what*: it is not the records themselves.
+        """Continue with a warning if HubSpot refuses to send *what*, which is not the records.
 
-        :param scope: what the token lacks, where HubSpot does not say.
+        :param scope: what the token lacks if HubSpot does not name it.
         """
         try:
             yield
@@ -124,7 +124,7 @@ class ScanContext:
             self.warn(f"{what} were not read: {reason_of(exc, scope)}")
 
     def counts(self) -> dict[str, Any]:
-        """Return the columns of the scan's row that hold what is counted."""
+        """Return the columns of the scan's row that hold counts and warnings."""
         return {
             "pages": sum(progress.pages for progress in self.progress.values()),
             "requests": self.requests,
@@ -136,7 +136,7 @@ class ScanContext:
         }
 
     def columns(self) -> dict[str, Any]:
-        """Return the columns of the scan's row that show how far it is."""
+        """Return the columns of the scan's row that show its progress."""
         transport = self.client.transport
         quota = transport.daily_quota
         return {
@@ -149,10 +149,10 @@ class ScanContext:
 
 
 def reason_of(exc: AccessDeniedError | ContractError, scope: str) -> str:
-    """Return why HubSpot did not send something, for a warning.
+    """Return why HubSpot refused something, without a full stop.
 
-    :param scope: what the token lacks, where HubSpot does not say.
+    :param scope: what the token lacks if HubSpot does not name it.
     """
     if isinstance(exc, ScopeMissingError):
         return f"the token lacks {', '.join(exc.scopes) or scope}"
-    return exc.what
+    return exc.what.removesuffix(".")

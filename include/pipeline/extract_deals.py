@@ -50,7 +50,7 @@ CLOCK_SKEW_WORTH_A_WARNING_S = 60
 
 
 class Extracted(TypedDict):
-    """What `extract_deals` hands on through XCom. Times are ISO 8601, or None."""
+    """The XCom value of `extract_deals`. Times are ISO 8601, or None."""
 
     scan_id: str
     mode: str
@@ -76,17 +76,17 @@ def extract_deals(
     checkpoint_pages: int,
     on_checkpoint: OnCheckpoint | None = None,
 ) -> Extracted:
-    """Read deals, what lies around them, and the tenant's other objects.
+    """Load deals, related data, and the tenant's other objects.
 
-    An extraction that was begun and did not end goes on from its last checkpoint; one that ended
-    begins anew. The tenant's lock is held throughout: runs of any kind read one after the other.
-    The token's account is checked again before anything is written, since the token may have been
-    replaced since `validate_token`.
+    An unfinished extraction resumes from its last checkpoint; a finished one starts over. The
+    tenant's lease is held throughout, so the tenant's runs read one after the other. The token's
+    account is checked again before anything is written, because the token may have been replaced
+    since `validate_token`.
 
-    :param checkpoint_pages: a kill at any moment costs so many pages at most.
-    :param on_checkpoint: called with each checkpoint, once it is committed.
+    :param checkpoint_pages: a crash at any moment costs at most this many pages.
+    :param on_checkpoint: called with each checkpoint after its commit.
     """
-    # First of all, so that a try whose supervisor died gives up, and with it the lock.
+    # First, so that an earlier try that is still running can no longer write, and loses its lease.
     scan_log = ScanLog(open_warehouse(scan.tenant.id), scan).next_attempt()
     with scan_log.warehouse.keeping_connections() as warehouse:
         return _extract(replace(scan_log, warehouse=warehouse), checkpoint_pages, on_checkpoint)
@@ -98,7 +98,7 @@ def _extract(
     scan, warehouse, tenant = scan_log.scan, scan_log.warehouse, scan_log.scan.tenant
     with (
         scan_log.step("extracting"),
-        tenant_lease(warehouse, tenant.id) as lock,
+        tenant_lease(warehouse, tenant.id) as lease,
         ExitStack() as resources,
     ):
         hook = HubSpotHook(tenant.connection_id)
@@ -114,10 +114,10 @@ def _extract(
 
         @cache
         def loader() -> "DltLoader":
-            # not before it is needed: see ChunkWriter
+            # imported when the first records are there: see ChunkWriter
             from include.pipeline.load.dlt_loader import DltLoader
 
-            return resources.enter_context(DltLoader(warehouse, tenant.id, lock))
+            return resources.enter_context(DltLoader(warehouse, tenant.id, lease))
 
         context = _start(scan_log, client, portal_id)
         save_account(warehouse, scan, account)
@@ -139,14 +139,13 @@ def _extract(
                     _read_pipelines(context, crm_object)
         if tenant.objects.deal_pipelines:
             add_unlisted_stages(warehouse, scan)
-        # Also those that could not be read now: their rows are still there.
-        every = tenant.crm_objects
+        # Objects that could not be read keep their views: their rows are still there.
         for warning in publish_views(
             warehouse,
             tenant.id,
-            [crm_object.name for crm_object in every],
+            [crm_object.name for crm_object in tenant.crm_objects],
             COLUMNS_BY_PROPERTY,
-            fivetran=every if tenant.fivetran_views else (),
+            fivetran=tenant.crm_objects if tenant.fivetran_views else (),
         ):
             context.warn(warning)
         scan_log.set(**context.columns(), extraction_finished_at=context.clock())
@@ -155,13 +154,13 @@ def _extract(
 
 
 def _start(scan_log: ScanLog, client: HubSpotClient, portal_id: int) -> ScanContext:
-    """Take up the extraction that an earlier try began and did not end, or begin anew."""
+    """Resume the unfinished extraction of an earlier try, or start one."""
     scan, warehouse = scan_log.scan, scan_log.warehouse
     clock = warehouse.clock(scan.tenant.id)
     row = scan_log.begun()
     scan_log.number_extraction(begins=row is None)
     if row:
-        log.info("tenant %s: going on from the checkpoint of an earlier try", scan.tenant.id)
+        log.info("tenant %s: resuming from the last checkpoint of an earlier try", scan.tenant.id)
         begun = begun_objects(warehouse, scan)
         context = ScanContext(
             scan_log,
@@ -185,7 +184,7 @@ def _start(scan_log: ScanLog, client: HubSpotClient, portal_id: int) -> ScanCont
             scan_log, client, clock, started_at, _by_hubspots_clock(client, started_at)
         )
         forget_objects(warehouse, scan)
-        # From here on rows are written, so from here on the tenant's rows are this account's.
+        # Before the first row is written, so that `require_same_portal` knows whose rows these are.
         scan_log.set(
             **context.counts(),
             portal_id=portal_id,
@@ -196,16 +195,16 @@ def _start(scan_log: ScanLog, client: HubSpotClient, portal_id: int) -> ScanCont
     ahead_s = (context.started_at - context.hubspot_now).total_seconds()
     if ahead_s > CLOCK_SKEW_WORTH_A_WARNING_S:
         context.warn(
-            f"PostgreSQL's clock is {ahead_s:.0f} s ahead of HubSpot's. Nothing is lost by it; "
-            "set the clock of the database server."
+            f"PostgreSQL's clock is {ahead_s:.0f} s ahead of HubSpot's. No changes are missed, but "
+            "correct the clock of the database server."
         )
     return context
 
 
 def _by_hubspots_clock(client: HubSpotClient, now: datetime) -> datetime:
-    """Return the earlier of two clocks: with ours ahead, the watermark would skip changes.
+    """Return the earlier of *now* and HubSpot's time: a later watermark would skip changes.
 
-    HubSpot states whole seconds: less than that, and the answer's way to us, is no difference.
+    HubSpot's time has whole seconds and is a response old, so smaller differences are ignored.
     """
     server_time = client.transport.server_time
     if server_time is None or now - server_time < CLOCK_RESOLUTION:
@@ -214,7 +213,7 @@ def _by_hubspots_clock(client: HubSpotClient, now: datetime) -> datetime:
 
 
 def _read_reference_data(context: ScanContext, deals: CrmObject) -> None:
-    """Read what deals point to by id: pipelines, stages, owners; and users, teams, roles."""
+    """Read what deals refer to by id: pipelines, stages, owners; and users, teams, roles."""
     wanted = context.tenant.objects
     if wanted.deal_pipelines:
         _read_pipelines(context, deals)
@@ -240,16 +239,18 @@ def _read_users(context: ScanContext, what: str, scopes: Collection[str]) -> Non
     listed: list[User | Team | Role] | None = None
     if demanded or not client.scopes or not client.scopes.isdisjoint(scopes):
         try:
-            # the client's methods are called like the lists
+            # the client's methods have the names of the lists
             listed = list(getattr(client, what)())
         except AccessDeniedError:
             if demanded:
                 raise
     if listed is None:
-        log.info("tenant %s: %s are not read: the token may not", context.tenant.id, what)
+        lacking = " or ".join(scopes)
+        log.info("tenant %s: %s skipped: the token lacks %s", context.tenant.id, what, lacking)
     elif what == "users" and not listed:
         context.warn(
-            "HubSpot lists no user, and every account has one; those known stay as they are"
+            "HubSpot lists no users, although every account has one. The stored users were not "
+            "changed."
         )
         return
     else:
@@ -264,7 +265,7 @@ def _read_pipelines(context: ScanContext, crm_object: CrmObject) -> None:
         return
     with context.optional(f"pipelines and stages of {name}", crm_object.read_scope):
         try:
-            # Asked twice: an empty list can be a mistake, and would mark all as not listed.
+            # Ask twice: an empty list can be an error, and would mark all as not listed.
             pipelines = context.client.pipelines(object_type) or context.client.pipelines(
                 object_type
             )
@@ -277,12 +278,12 @@ def _read_pipelines(context: ScanContext, crm_object: CrmObject) -> None:
                 context.warn(warning)
         elif name == "deals":
             context.warn(
-                "HubSpot lists no pipeline of deals, and every account has one; those that are "
-                "known stay as they are"
+                "HubSpot lists no pipelines of deals, although every account has one. The stored "
+                "pipelines were not changed."
             )
             return
         else:
-            log.info("tenant %s: HubSpot lists no pipeline of %s", context.tenant.id, name)
+            log.info("tenant %s: HubSpot lists no pipelines of %s", context.tenant.id, name)
         context.freshness.note(f"pipelines:{name}")
 
 
@@ -316,7 +317,7 @@ def _extracted(context: ScanContext, deals: ObjectScanned, names: list[str]) -> 
 
 
 def report_lineage(hook: HubSpotHook, warehouse: Warehouse, tenant_id: str, portal_id: int) -> None:
-    """Say that the account's deals became rows of `deals`, which the tenant's view shows."""
+    """Report the account's deals as input, and the table and the tenant's view as outputs."""
     from airflow.sdk import plugins_manager
     from airflow.sdk.lineage import get_hook_lineage_collector
 

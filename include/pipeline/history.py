@@ -1,4 +1,4 @@
-"""Reading the earlier values of properties."""
+"""Read the earlier values of properties."""
 
 import hashlib
 from collections.abc import Collection, Sequence
@@ -12,9 +12,9 @@ from include.pipeline.read.concurrency import map_concurrently
 from include.warehouse.property_history import Unread, save_histories, unread_histories
 from include.warehouse.records import RecordTable
 
-#: Answers to a request that asks for a property that HubSpot refuses, or for too many of them.
+#: Statuses that refuse a request for an unknown property, or for too many properties.
 REFUSALS = (400, 413, 414)
-#: Longer texts of what was asked for are kept as their hash.
+#: Longer lists of names are stored as their hash.
 ASKED_MAX_CHARS = 200
 _NAMES_SHOWN = 20
 
@@ -22,12 +22,12 @@ _NAMES_SHOWN = 20
 def read_histories(
     context: ScanContext, crm_object: CrmObject, table: RecordTable, defined: Collection[str]
 ) -> None:
-    """Read the histories of the records that changed since theirs were read last.
+    """Read the histories of the records that changed since their histories were last read.
 
-    One request asks for all names. If HubSpot refuses it, a single record shows which names it
-    refuses, and how many it takes at once.
+    One request asks for all names. If HubSpot refuses it, requests for a single record find out
+    which names it refuses, and how many it accepts at once.
 
-    :param defined: the properties that the portal has; the history of others is not asked for.
+    :param defined: the properties that the portal has; the history of others is not requested.
     """
     wanted = sorted(
         defined if crm_object.property_history == "all" else crm_object.property_history
@@ -41,14 +41,14 @@ def read_histories(
         accepted = {name for group in groups for name in group}
         if refused := [name for name in wanted if name not in accepted]:
             more = f" and {len(refused) - _NAMES_SHOWN} more" if refused[_NAMES_SHOWN:] else ""
-            reason = "HubSpot refuses it."
+            reason = "it refuses the request."
             if crm_object.property_history != "all":
                 reason = (
                     "the account has no such property, or HubSpot refuses its history. Correct "
                     "the names in the tenants file."
                 )
             context.warn(
-                f"{crm_object.name}: HubSpot gives no history of "
+                f"{crm_object.name}: HubSpot returns no history of "
                 f"{', '.join(refused[:_NAMES_SHOWN])}{more}: {reason}"
             )
 
@@ -60,9 +60,7 @@ def _read(
     wanted: Sequence[str],
     groups: Sequence[Sequence[str]],
 ) -> bool:
-    """Read the histories of all *groups* of names, each by a request of its own, and return whether
-    HubSpot accepts all of them.
-    """
+    """Read the histories of all *groups* of names, one request each; False: HubSpot refuses one."""
 
     def ask(unread: list[Unread]) -> tuple[list[Unread], list[HistoryPage]]:
         ids = [str(record_id) for record_id, _ in unread]
@@ -70,9 +68,9 @@ def _read(
         return unread, [context.client.read_history(object_type, ids, names) for names in groups]
 
     asked, unanswered, untimed = _asked(crm_object, wanted, groups), 0, 0
-    every = unread_histories(table, asked, HISTORY_BATCH_SIZE)
+    batches = unread_histories(table, asked, HISTORY_BATCH_SIZE)
     try:
-        for unread, pages in map_concurrently(context.client, ask, every):
+        for unread, pages in map_concurrently(context.client, ask, batches):
             left_out = {int(record_id) for page in pages for record_id in page.unanswered}
             for page in pages:
                 context.repairs.add(page.repairs)
@@ -91,22 +89,22 @@ def _read(
         return False
     if unanswered:
         context.warn(
-            f"{crm_object.name}: HubSpot says nothing about the histories of {unanswered} records: "
-            "they are asked for again by the next scan."
+            f"{crm_object.name}: HubSpot did not return all histories (missing records: "
+            f"{unanswered}). The next scan asks for them again."
         )
     if untimed:
         context.warn(
-            f"{crm_object.name}: HubSpot does not say when {untimed} values of the histories were "
-            "set: they are not stored, and are asked for again by the next scan."
+            f"{crm_object.name}: values of histories without a time were not stored (values: "
+            f"{untimed}). The next scan asks for them again."
         )
     return True
 
 
 def _asked(crm_object: CrmObject, wanted: Sequence[str], groups: Sequence[Sequence[str]]) -> str:
-    """Return what is kept with each record whose history is read: another text reads it again.
+    """Return the text for `history_reads.properties`: a change makes scans read all again.
 
-    Where a record's row has every property, one that is new to the portal changes the row as soon
-    as it has a value: then "all" stays "all". Otherwise the names say it.
+    If rows have all properties, a new property changes a row as soon as it has a value, which is
+    reason enough to read its history: the text is "all". Otherwise it is the list of names.
     """
     accepted = {name for group in groups for name in group}
     if crm_object.property_history == crm_object.properties == "all":
@@ -121,15 +119,15 @@ def _asked(crm_object: CrmObject, wanted: Sequence[str], groups: Sequence[Sequen
 def _accepted(
     context: ScanContext, crm_object: CrmObject, table: RecordTable, names: Sequence[str]
 ) -> list[list[str]]:
-    """Return the names whose history HubSpot gives, in as few lists as it takes at once.
+    """Return the names whose history HubSpot returns, in as few lists as it accepts.
 
-    One record is asked for, first with all names, then with halves of what is refused.
+    Tries them with one record: first all names, then halves of each refused list.
     """
     one = next(unread_histories(table, "", 1), None)
     if one is None:
         return [list(names)]
 
-    def takes(some: Sequence[str]) -> bool:
+    def accepts(some: Sequence[str]) -> bool:
         try:
             context.client.read_history(crm_object.object_type, [str(one[0][0])], some)
         except ContractError as exc:
@@ -139,14 +137,14 @@ def _accepted(
         return True
 
     def parts_of(some: list[str]) -> list[list[str]]:
-        if takes(some):
+        if accepts(some):
             return [some]
         if len(some) == 1:
             return []
         half = len(some) // 2
         return parts_of(some[:half]) + parts_of(some[half:])
 
-    # without the history of this one it gives none, and need not be asked for each name
-    groups = parts_of(list(names)) if takes(["hs_object_id"]) else []
+    # if even this property's history is refused, all are: don't try each name
+    groups = parts_of(list(names)) if accepts(["hs_object_id"]) else []
     together = [name for group in groups for name in group]
-    return [together] if len(groups) > 1 and takes(together) else groups
+    return [together] if len(groups) > 1 and accepts(together) else groups

@@ -1,6 +1,5 @@
-"""What a scan reads of an object, and why: everything, or what was modified in a window.
+"""Decide whether a scan reads all records of an object, or those modified in a window. No I/O.
 
-Decisions only, no I/O.
 docs/how-scans-work.md#which-scan-reads-what
 """
 
@@ -30,10 +29,10 @@ NOT_SEARCHABLE = "HubSpot's search refuses this object, so each scan reads its w
 
 @dataclass(frozen=True)
 class LastScan:
-    """What the successful scans of an object left behind; None, or empty: there was none.
+    """The state that an object's successful scans left; None or empty if there was none.
 
-    ``watermark``: everything modified before it has been read. ``properties``: what the last full
-    scan asked for.
+    ``watermark``: everything modified before it has been read. ``properties``: those that the last
+    full scan asked for.
     """
 
     watermark: datetime | None = None
@@ -43,11 +42,11 @@ class LastScan:
 
 @dataclass(frozen=True)
 class Plan:
-    """``[window_start, window_end)`` of modification times; an end of None is open.
+    """How to read one object. Modification times ``[window_start, window_end)``; None is open.
 
-    ``watermark``: what `LastScan.watermark` becomes if the scan succeeds; None: it does not move.
-    ``modified``: how many records are in the window, where that was asked. ``expected``: how many
-    the scan will receive, where that is known.
+    ``watermark``: the next `LastScan.watermark` if the scan succeeds; None: it does not move.
+    ``modified``: the number of records in the window, if it was counted. ``expected``: the number
+    of records that the scan will receive, if known.
     """
 
     mode: Literal["full", "incremental", "window"]
@@ -63,14 +62,14 @@ class Plan:
         return self.reason != NOT_SEARCHABLE
 
     def columns(self) -> dict[str, Any]:
-        """Return what of it is kept in `scan_objects`."""
+        """Return the columns of `scan_objects` that hold the plan."""
         columns = asdict(self)
         del columns["modified"]
         return columns
 
     @classmethod
     def of_row(cls, row: Mapping[str, Any]) -> "Plan":
-        """Return what an earlier try decided: a row of `scan_objects`."""
+        """Return the plan of an earlier try, from a row of `scan_objects`."""
         return cls(
             row["mode"],
             row["reason"],
@@ -90,11 +89,11 @@ def plan_scan(
 ) -> Plan:
     """Decide how to read one object at *now*, asking for the properties *asked*.
 
-    Search is late: the watermark stays ``search_lag_s`` behind now, so that what became visible
-    after this scan is read by the next one. It never moves backwards, and windows don't move it.
+    Search lags behind, so the watermark stays ``search_lag_s`` before *now*: the next scan reads
+    what becomes visible after this one. It never moves backwards, and windows don't move it.
     """
     if scan.window:
-        return Plan("window", "a window was asked for", scan.window.start, scan.window.end)
+        return Plan("window", "a window was requested", scan.window.start, scan.window.end)
     watermark = now - timedelta(seconds=scan.tenant.search_lag_s)
     if past.watermark:
         watermark = max(watermark, past.watermark)
@@ -102,7 +101,7 @@ def plan_scan(
         return Plan("full", reason, watermark=watermark)
     return Plan(
         "incremental",
-        "what was modified since the last successful scan",
+        "only changes since the last successful scan are needed",
         window_start=past.watermark,
         watermark=watermark,
     )
@@ -111,10 +110,10 @@ def plan_scan(
 def cheaper_plan(
     plan: Plan, total: int, requests_per_s: float, *, requests_a_page: int = 1
 ) -> Plan:
-    """Read all *total* records instead of the modified ones, if that takes less time.
+    """Return a plan to read all *total* records if that takes less time than the modified ones.
 
-    A search finds 200 records and has a separate limit; each 100 are a request more to read. A
-    list brings 100 in *requests_a_page*.
+    A search request returns 200 ids, under a separate limit, and each 100 of them need a batch
+    read. A page of a list has 100 records and takes *requests_a_page*.
     """
     modified = plan.modified or 0
     searching_s = max(
@@ -139,9 +138,9 @@ def _why_full(
     definitions: Iterable[PropertyDefinition],
 ) -> str | None:
     if scan.rewrite_rows:
-        return "every row is to be written again"
+        return "rewriting all rows was requested"
     if scan.mode == "full":
-        return "it was asked for"
+        return "it was requested"
     if past.watermark is None or past.last_full_at is None:
         return "there was no successful full scan before"
     if scan.mode == "incremental":
@@ -166,10 +165,10 @@ def _is_due(scan: Scan, last_full_at: datetime, now: datetime) -> bool:
 def _unread(
     past: LastScan, asked: Sequence[str], definitions: Iterable[PropertyDefinition]
 ) -> list[str]:
-    """Return the properties that records may have values of which were never read.
+    """Return the properties of which records may have values that were never read.
 
-    A property that was just added is empty everywhere, and filling it in modifies the record. Not
-    so a calculated one, or one that was there before and not asked for.
+    A property that was added since is empty at first, and filling it in modifies the record. This
+    does not hold for a calculated property, or for one that earlier scans did not ask for.
     """
     defined = {definition.name: definition for definition in definitions}
     return [

@@ -1,4 +1,4 @@
-"""Which properties of an object a scan asks for, by what the portal defines."""
+"""Choose the properties of an object that a scan asks for, from the portal's definitions."""
 
 import logging
 from collections.abc import Sequence
@@ -13,17 +13,17 @@ from include.warehouse.reference_data import save_definitions, stored_definition
 
 log = logging.getLogger(__name__)
 
-#: Always read of deals: the typed columns.
+#: Always read for deals: the typed columns.
 _DEAL_PROPERTIES = tuple(column.hubspot_property for column in TYPED_COLUMNS)
-#: Always read of any object: what identifies a record, and its merges.
+#: Always read for every object: the record's id, and those merged into it.
 _COMMON_PROPERTIES = ("hs_merged_object_ids", "hs_object_id")
 
 
 @dataclass(frozen=True)
 class Definitions:
-    """What a portal defines for one object; ``live`` ones can be asked for.
+    """A portal's property definitions for one object; scans can ask for the ``live`` ones.
 
-    ``stored``: as it was known to the warehouse, which may be a little old.
+    ``stored``: read from the warehouse, so they may be slightly out of date.
     """
 
     live: Sequence[PropertyDefinition]
@@ -45,10 +45,10 @@ def property_names(crm_object: CrmObject, definitions: Definitions) -> list[str]
 
 
 def known_definitions(context: ScanContext, crm_object: CrmObject) -> Definitions:
-    """Return what the portal defines; not asked again if it was asked recently.
+    """Return the portal's definitions, from the warehouse if they were read recently.
 
-    They may be up to `search_lag_s` old: filling in a new property also modifies its record, and
-    records modified within `search_lag_s` are read again.
+    Stored ones may be up to `search_lag_s` old: filling in a new property also modifies its record,
+    and records modified within `search_lag_s` are read again.
     """
     what, lag_s = f"properties:{crm_object.name}", context.tenant.search_lag_s
     if context.tenant.objects.deal_properties and context.is_fresh(what, lag_s):
@@ -57,29 +57,29 @@ def known_definitions(context: ScanContext, crm_object: CrmObject) -> Definition
 
 
 def read_definitions(context: ScanContext, crm_object: CrmObject) -> Definitions:
-    """Ask what the portal defines, and keep it if the tenant wants it kept.
+    """Read the portal's definitions from HubSpot, and store them if `deal_properties` is on.
 
-    If HubSpot refuses, what an earlier scan has kept is used, with a warning: to ask for fewer
-    properties would empty the others in every row that is written.
+    If HubSpot refuses, the stored ones are used, with a warning: asking for fewer properties would
+    remove the others from every row that is written.
     """
     name = crm_object.name
     known = _stored(context, crm_object)
     try:
         definitions = _asked(context, crm_object)
         if known.names - definitions.names - {d.name for d in definitions.archived}:
-            # Definitions are hardly ever removed: a list that was cut short looks the same.
+            # Definitions are rarely removed, and a truncated list looks the same: read it again.
             definitions = _asked(context, crm_object)
     except (AccessDeniedError, ContractError) as exc:
         if not (known.live or known.archived) and crm_object.properties == "all":
             raise
         context.warn(
-            f"{name}: property definitions were not read: {reason_of(exc, 'a scope')}; those of "
-            "an earlier scan are used"
+            f"{name}: property definitions were not read: {reason_of(exc, 'a scope')}. Those of "
+            "an earlier scan are used."
         )
         return known
     if context.tenant.objects.deal_properties:
-        every = [*definitions.live, *definitions.archived]
-        drift = save_definitions(context.warehouse, context.scan, name, every)
+        listed = [*definitions.live, *definitions.archived]
+        drift = save_definitions(context.warehouse, context.scan, name, listed)
         context.freshness.note(f"properties:{name}")
         if drift:
             context.schema_drift[name] = drift
@@ -106,7 +106,7 @@ def _asked(context: ScanContext, crm_object: CrmObject) -> Definitions:
     live = client.property_definitions(object_type)
     if not live:
         raise ContractError(
-            f"HubSpot lists no property of {object_type}.",
+            f"HubSpot lists no properties of {object_type}.",
             tenant_id=client.tenant_id,
             remedy="Report it.",
         )

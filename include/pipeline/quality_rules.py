@@ -1,4 +1,4 @@
-"""The data-quality checks: a name, a query that yields what is wrong, a severity, a reason.
+"""The data-quality checks: each has a name, a query for wrong records, a severity, a reason.
 
 A query sees the tables `{deals}`, `{records}`, `{scans}`, `{scan_objects}`, `{pipeline_stages}`,
 the temporary tables `received` (what this scan received: object, record_id, content_hash, chunk,
@@ -12,20 +12,20 @@ from enum import StrEnum
 
 
 class Severity(StrEnum):
-    BLOCK = "block"  # fails the task: this scan's rows should not be used unseen
-    WARN = "warn"  # is written down and counted; the run goes on
+    BLOCK = "block"  # fails the task: look at this scan's rows before you use them
+    WARN = "warn"  # is stored and counted; the run continues
 
 
 @dataclass(frozen=True)
 class Rule:
-    """One check. It passes while its figure is at most ``at_most``.
+    """One check. It passes if its figure is at most ``at_most``.
 
     ``records`` selects the wrong records: object, record_id, detail (a text or NULL). They are
     stored for the status page. ``figure`` selects one number; without it, the figure is the number
     of wrong records.
 
-    ``needs_rows``: the check says nothing about a scan that received no deals. ``applies``: a
-    condition without which it says nothing. Both count as `no_rows`.
+    A rule with ``needs_rows`` does not apply to a scan that received no deals. ``applies`` is a
+    further condition. The status of a rule that does not apply is `no_rows`.
     """
 
     name: str
@@ -51,7 +51,7 @@ RULES = (
                    then 0 else 1 end
         """,
         severity=Severity.WARN,
-        why="an account without deals is rare; a token of the wrong account is not",
+        why="accounts without deals are rare; the token may belong to another account",
         needs_rows=False,
     ),
     Rule(
@@ -76,14 +76,14 @@ RULES = (
             from differing
             join {scans} as scan on scan.scan_id = %(scan_id)s
             left join {scans} as writer on writer.scan_id = differing._scan_id
-            -- of a record that came several times, only what came last has to be held
+            -- if a record was received several times, only its last state has to be held
             where not exists (
                 select from received as later
                 where later.object = differing.object and later.record_id = differing.record_id
                   and later.chunk > differing.chunk
             )
-            -- it was read later by another scan, or by a try of this one that was killed before it
-            -- could write down what it had received
+            -- a difference is explained if the record was read later by another scan, or by a try
+            -- of this one that was killed before it could record what it had received
             and case when differing._scan_id = scan.scan_id
                      then differing._extracted_at > differing.loaded_at
                      else writer.last_extraction > coalesce(scan.first_extraction, 0)
@@ -123,7 +123,7 @@ RULES = (
             select jsonb_array_length(warnings) from {scans} where scan_id = %(scan_id)s
         """,
         severity=Severity.WARN,
-        why="what could not be read stays as it was; the scan's `warnings` name it",
+        why="data that could not be read was not changed; the scan's `warnings` name it",
         needs_rows=False,
     ),
     Rule(
@@ -220,7 +220,7 @@ RULES = (
             where {of_this_scan} and archived and archived_at is null
         """,
         severity=Severity.WARN,
-        why="without it, the day when the deal was archived is unknown",
+        why="without archived_at, the day when the deal was archived is unknown",
     ),
     Rule(
         name="stages_known_to_the_portal",
@@ -242,7 +242,7 @@ RULES = (
                     and stage.listed
               )
         """,
-        # without a single stage they were not read at all
+        # without any listed stage, the stages were not read
         applies="""
             exists (
                 select from {pipeline_stages}
@@ -274,7 +274,7 @@ RULES = (
             or (select misfits <> '{{}}' from {scans} where scan_id = %(scan_id)s)
         """,
         severity=Severity.WARN,
-        why="a value that does not fit is NULL in its column; the scan's `misfits` count them",
+        why="a value that does not fit is NULL in its column; the scan's `misfits` has the counts",
         needs_rows=False,
     ),
 )

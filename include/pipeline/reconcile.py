@@ -1,4 +1,4 @@
-"""Does the warehouse hold as many live records as the portal? If not: which ones, and why?"""
+"""Compare the live records of the warehouse and of the portal, and resolve differences."""
 
 import logging
 from collections.abc import Iterable, Iterator
@@ -16,16 +16,15 @@ from include.warehouse.records import ARCHIVED, GONE, LIVE, RecordTable
 
 log = logging.getLogger(__name__)
 
-#: Ids that are fetched from the warehouse at once.
+#: Ids that are read from the warehouse at once.
 COMPARED_AT_ONCE = 10_000
 
 
 @dataclass(frozen=True)
 class Reconciliation:
-    """Live records as HubSpot and as the warehouse count them.
+    """The numbers of live records in HubSpot and in the warehouse.
 
-    ``unexplained``: records about which HubSpot, asked for each by id, and the warehouse disagree
-    in the end.
+    ``unexplained``: records whose state still differs after each was read by id.
     """
 
     portal_live: int
@@ -33,7 +32,7 @@ class Reconciliation:
     unexplained: int = 0
 
     def columns(self) -> dict[str, Any]:
-        """Return what of it is kept in `scan_objects`."""
+        """Return the columns of `scan_objects` that hold the result."""
         return {**vars(self), "difference": self.portal_live - self.warehouse_live}
 
 
@@ -46,12 +45,12 @@ def reconcile(
     by_creation: bool,
 ) -> Reconciliation:
     """Count; if the counts differ, read what changed since the scan began and count again; if they
-    still differ, compare id by id, and ask HubSpot about each record that differs.
+    still differ, compare id by id, and read each record that differs.
 
-    Search counts, and search is late: only records created before ``search_lag_s`` ago are
-    compared.
+    HubSpot's count comes from search, which lags behind, so only records created more than
+    ``search_lag_s`` ago are compared.
 
-    :param by_creation: the portal knows when a record was created; otherwise all are compared.
+    :param by_creation: False if the portal has no creation times: all records are compared.
     """
     client, object_type = context.client, crm_object.object_type
     since = context.hubspot_now - timedelta(seconds=context.tenant.search_lag_s)
@@ -80,8 +79,8 @@ def reconcile(
     )
     if not doubtful:
         context.warn(
-            f"{crm_object.name}: HubSpot counts {portal} live records, but lists exactly the ones "
-            "in the warehouse."
+            f"{crm_object.name}: HubSpot counts {portal} live records, but lists exactly the "
+            f"{held} in the warehouse."
         )
     found = reader.look_up(doubtful)
     reader.mark_gone(found.gone)
@@ -94,7 +93,7 @@ def reconcile(
 
 
 def in_one_only(left: Iterable[int], right: Iterable[int]) -> Iterator[int]:
-    """Yield the numbers that only one of two ascending sequences has. Keeps nothing in memory."""
+    """Yield the numbers that only one of two ascending sequences has, without storing them."""
     for number, same in groupby(merge(left, right)):
         if len(list(same)) == 1:
             yield number

@@ -1,4 +1,4 @@
-"""One object's part of a scan: plan, read, reconcile, and read what belongs to its records."""
+"""One object's part of a scan: plan, read, reconcile, and read associations and histories."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -37,10 +37,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ObjectScanned:
-    """What came of it.
-
-    ``counts``: of the rows of the records received; ``live``: of all, None: not counted.
-    """
+    """The result. ``counts``: of the received records' rows. ``live``: of all rows, or None."""
 
     plan: Plan
     pages: int
@@ -52,7 +49,7 @@ class ObjectScanned:
 def is_scanned(
     context: ScanContext, crm_object: CrmObject, scan_one: Callable[[CrmObject], object]
 ) -> bool:
-    """Scan an object besides deals; if the token may not read it, warn and return False."""
+    """Scan an object other than deals; if HubSpot refuses it, warn and return False."""
     try:
         scan_one(crm_object)
     except AccessDeniedError as exc:
@@ -60,12 +57,12 @@ def is_scanned(
     except ContractError as exc:
         unknown = exc.status in (400, 404)
         prefix = f"HubSpot does not list object type {crm_object.object_type!r}: "
-        reason = f"{prefix if unknown else ''}{exc.what}"
+        reason = f"{prefix if unknown else ''}{exc.what.removesuffix('.')}"
     else:
         return True
     views = views_of(crm_object) if context.tenant.fivetran_views else []
     unfilled = f". Fivetran's tables get no rows of it: {', '.join(views)}" if views else ""
-    context.warn(f"{crm_object.name} were not read: {reason.removesuffix('.')}{unfilled}")
+    context.warn(f"{crm_object.name} were not read: {reason}{unfilled}")
     object_log = ScanObjects(context.warehouse, context.scan, crm_object.name)
     object_log.open(mode="skipped", reason=reason)
     return False
@@ -78,13 +75,12 @@ def scan_object(
     checkpoint_pages: int,
     on_checkpoint: OnCheckpoint | None,
 ) -> ObjectScanned:
-    """Bring everything of one object up to date.
+    """Bring the rows, associations and histories of one object up to date.
 
-    Raises what HubSpot's and PostgreSQL's failures mean; what was loaded until then stays, and is
-    of use, but counts for nothing: the scan's watermark is only that of a successful one.
+    Rows that were loaded before an error stay, but only a successful scan moves the watermark.
 
-    :param loader: writes rows; made when the first are there.
-    :param checkpoint_pages: a kill at any moment costs so many pages at most.
+    :param loader: returns the loader; called when the first rows are there.
+    :param checkpoint_pages: a crash at any moment costs at most this many pages.
     """
     object_log = ScanObjects(context.warehouse, context.scan, crm_object.name)
     table = RecordTable(context.warehouse, context.tenant.id, crm_object.name)
@@ -131,7 +127,7 @@ def scan_object(
     )
     tags = {"tenant": context.tenant.id, "mode": context.scan.mode, "object": crm_object.name}
     count("records_written", counts.written, **tags)
-    # in a window `live` says nothing, and to count takes a look at every row of the tenant
+    # counting reads every row of the tenant, which a window of a few records is not worth
     live = table.count_live(None) if plan.mode != "window" else None
     return ObjectScanned(plan, progress.pages, received, counts, live)
 
@@ -139,12 +135,12 @@ def scan_object(
 def _decide(
     context: ScanContext, crm_object: CrmObject, object_log: ScanObjects
 ) -> tuple[Definitions, list[str], Plan]:
-    """Return what the portal defines, what of it is asked for, and how the object is read."""
+    """Return the portal's definitions, the properties to ask for, and the plan."""
     definitions = known_definitions(context, crm_object)
     names = property_names(crm_object, definitions)
     plan = _plan(context, crm_object, object_log, names, definitions)
     if plan.mode == "full" and definitions.stored:
-        # what is read once a week is read with the properties of now
+        # full scans are rare, so each one asks for the properties that the portal has now
         definitions = read_definitions(context, crm_object)
         names = property_names(crm_object, definitions)
     return definitions, names, plan
@@ -168,7 +164,7 @@ def _plan(
     try:
         return _counted(context, crm_object, object_log, names, plan)
     except ContractError as exc:
-        # deals can be searched: of them this is no answer
+        # deals are always searchable, so for them this is an error
         if exc.status not in (400, 404) or crm_object.name == "deals":
             raise
         return Plan("full", NOT_SEARCHABLE, watermark=plan.watermark)
@@ -181,11 +177,11 @@ def _counted(
     names: Sequence[str],
     plan: Plan,
 ) -> Plan:
-    """Count by search what *plan* will read, and read everything if that is cheaper."""
+    """Count by search what *plan* will read, and return a full plan if that is cheaper."""
     client, object_type = context.client, crm_object.object_type
     live, archived = object_log.last_known()
     if plan.mode == "full":
-        # of other objects than deals, this also finds out whether search takes them still
+        # for objects other than deals, this also shows whether search still accepts them
         if live is None or crm_object.name != "deals":
             live = search.count(client, object_type, [])
         return replace(plan, expected=live + (archived or 0))

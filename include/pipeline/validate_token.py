@@ -1,4 +1,4 @@
-"""The first task of a scan: is the token good, and is it this tenant's?"""
+"""The first task of a scan: check the token, and that its account is this tenant's."""
 
 import logging
 from collections.abc import Collection
@@ -24,23 +24,23 @@ log = logging.getLogger(__name__)
 
 
 class Validated(TypedDict):
-    """What `validate_token` hands on through XCom."""
+    """The XCom value of `validate_token`."""
 
     scan_id: str
     portal_id: int
 
 
 def validate_token(scan: Scan) -> Validated:
-    """Open the scan and ask HubSpot whose token this is.
+    """Insert the scan's row, and check the token and its account with HubSpot.
 
-    Besides making missing tables it writes nothing but rows of `scans`, and what processes share:
-    rate limits and OAuth tokens.
+    Applies missing migrations. Otherwise it writes only `scans`, and the state that processes
+    share: rate limits and OAuth tokens.
 
     Raises TokenMissingError, TokenRejectedError, ScopeMissingError or PortalMismatchError (a person
     must act), or a TransientError.
     """
     warehouse = open_warehouse(scan.tenant.id)
-    # what dlt can't take is refused before anything is read
+    # raises for a connection that dlt can't use, before anything is read from HubSpot
     _ = warehouse.url
     migrate(warehouse, scan.tenant.id)
     with warehouse.keeping_connections() as warehouse:
@@ -71,21 +71,26 @@ def validate_token(scan: Scan) -> Validated:
 
 
 def ended_runs(runs: Collection[tuple[str, str]]) -> dict[tuple[str, str], EndedRun]:
-    """Ask Airflow, as a task can, which of the runs have ended.
+    """Ask Airflow, through the task's supervisor, which of the runs have ended.
 
-    A run that it does not know, or does not report, counts as one that goes on.
+    A run that Airflow does not know or does not report counts as running.
     """
     from airflow.sdk.execution_time import task_runner
     from airflow.sdk.execution_time.comms import DagRunResult, GetDagRun
 
     found: dict[tuple[str, str], EndedRun] = {}
-    # set while a task runs
+    # only there while a task runs
     supervisor: Any = getattr(task_runner, "SUPERVISOR_COMMS", None)
     for dag_id, run_id in runs if supervisor else ():
         try:
             run = supervisor.send(GetDagRun(dag_id=dag_id, run_id=run_id))
-        except Exception as exc:  # noqa: BLE001 - the API's errors; this scan goes on without it
-            log.warning("Airflow does not report run %s: %s", run_id, type(exc).__name__)
+        except Exception as exc:  # noqa: BLE001 - any error of the API; this scan continues
+            log.warning(
+                "could not get the state of run %s of %s from Airflow: %s",
+                run_id,
+                dag_id,
+                type(exc).__name__,
+            )
             continue
         if isinstance(run, DagRunResult) and run.state.value in ("success", "failed"):
             found[dag_id, run_id] = EndedRun(run.state.value, run.end_date)
@@ -95,7 +100,7 @@ def ended_runs(runs: Collection[tuple[str, str]]) -> dict[tuple[str, str], Ended
 def end_abandoned_scans(warehouse: Warehouse, scan: Scan, find: FindEndedRuns = ended_runs) -> None:
     """Set the tenant's other scans whose runs have ended to failed.
 
-    The status page and the API do so too, but only when a person opens them.
+    The status page and the API do this too, but only when they are used.
     """
     with warehouse.connect(scan.tenant.id) as connection:
         scans = open_scans(connection, [scan.tenant.dag_id])

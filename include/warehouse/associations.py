@@ -1,4 +1,4 @@
-"""What records are associated with, as `associations`."""
+"""The table `associations`."""
 
 from collections.abc import Collection, Iterable, Sequence
 
@@ -13,10 +13,7 @@ Link = tuple[int, int, str, int, str | None]
 
 
 def links_of(results: Iterable[AssociationResult], of: Collection[int]) -> tuple[set[Link], int]:
-    """Return each association of the records *of* once, and how many did not fit the table.
-
-    The same record can be named on two pages.
-    """
+    """Return the distinct associations of the records *of*, and how many do not fit the table."""
     links, misfits = set(), 0
     for result in results:
         source = _id(result.source.id)
@@ -32,7 +29,7 @@ def links_of(results: Iterable[AssociationResult], of: Collection[int]) -> tuple
 
 
 def _id(value: int | str) -> int | None:
-    """Return an id, None for what is none or does not fit."""
+    """Return an id; None if it is invalid or does not fit."""
     text = str(value) if isinstance(value, str) or abs(value) <= MAX_BIGINT else ""
     is_number = text.isascii() and text.isdigit() and len(text) <= len(str(MAX_BIGINT))
     return to_bigint(int(text)) if is_number else None

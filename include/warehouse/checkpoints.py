@@ -15,9 +15,9 @@ from include.warehouse.scans import ScanLog
 
 
 class Chunk(NamedTuple):
-    """The ids of some records, and the state in which each was received.
+    """The ids of received records, with the content hash and modification time of each.
 
-    ``modified_us``: when each was modified, in microseconds since 1970.
+    ``modified_us``: microseconds since 1970.
     """
 
     ids: Sequence[int]
@@ -26,7 +26,7 @@ class Chunk(NamedTuple):
 
 
 def number_array(numbers: Iterable[int | None]) -> str:
-    """Write a PostgreSQL array: psycopg takes 20 times as long for ten thousand numbers."""
+    """Format a PostgreSQL array: psycopg takes 20 times as long for ten thousand numbers."""
     return "{" + ",".join("NULL" if n is None else str(n) for n in numbers) + "}"
 
 
@@ -50,7 +50,7 @@ class ScanObjects:
         return self.warehouse.rows(statement, self._key, tenant_id=self.scan.tenant.id, **options)
 
     def past(self) -> tuple[datetime | None, datetime | None, list[str]]:
-        """Return (watermark, start of the last full scan, the properties that one asked for).
+        """Return (watermark, start of the last full scan, the properties that it asked for).
 
         Only scans that succeeded count, quality checks included.
         """
@@ -71,7 +71,7 @@ class ScanObjects:
     def last_known(self) -> tuple[int | None, int | None]:
         """Return how many live and archived records HubSpot had at the last successful scan.
 
-        (None, None): no successful scan has counted them.
+        (None, None) if no successful scan has counted them.
         """
         known = self._rows(
             "select object.portal_live, object.records_archived from {scan_objects} as object"
@@ -117,10 +117,10 @@ class ScanObjects:
         figures: Mapping[str, Any],
         progress: Mapping[str, Any],
     ) -> None:
-        """Record what was received and loaded, and how far the scan is, in one transaction.
+        """Store a loaded chunk, and how far the scan is, in one transaction.
 
-        :param figures: columns of `scan_objects`, `position` among them.
-        :param progress: columns of `scans`. They are written first: tries wait for that row.
+        :param figures: columns of `scan_objects`, including `position`.
+        :param progress: columns of `scans`, which are written first: other tries wait for that row.
         """
         with self.warehouse.connect(self.scan.tenant.id) as connection:
             scan_log.set_in(connection, **progress)
@@ -144,7 +144,7 @@ class ScanObjects:
             )
 
     def count_received(self) -> int:
-        """Count the different records that the scan received."""
+        """Count the distinct records that the scan received."""
         rows = self._rows(
             "select count(distinct id) from {scan_chunks}, unnest(ids) as id"
             " where scan_id = %(scan_id)s and object = %(object)s"
@@ -158,7 +158,7 @@ _UPDATE = (
 
 
 def begun_objects(warehouse: Warehouse, scan: Scan) -> dict[str, dict[str, Any]]:
-    """Return what earlier tries of a scan wrote about each object that they read: its row."""
+    """Return the rows of the objects that earlier tries of a scan read, by object."""
     rows = warehouse.rows(
         "select * from {scan_objects} where scan_id = %s and mode <> 'skipped'",
         [scan.id],
@@ -169,21 +169,21 @@ def begun_objects(warehouse: Warehouse, scan: Scan) -> dict[str, dict[str, Any]]
 
 
 def forget_objects(warehouse: Warehouse, scan: Scan) -> None:
-    """Delete what earlier tries of a scan wrote: it begins anew."""
+    """Delete the progress of earlier tries of a scan, which starts over."""
     with warehouse.connect(scan.tenant.id) as connection:
         connection.run("delete from {scan_chunks} where scan_id = %s", [scan.id])
         connection.run("delete from {scan_objects} where scan_id = %s", [scan.id])
 
 
-#: After so long, a scan that began and neither ended nor failed is not continued.
+#: A scan that is in no final state after this time can't be resumed.
 GIVEN_UP_AFTER = "7 days"
 
 
-def forget_proofs(warehouse: Warehouse, scan: Scan) -> None:
-    """Delete what other scans of the tenant received: only the last proof is kept.
+def delete_other_chunks(warehouse: Warehouse, scan: Scan) -> None:
+    """Delete the chunks of the tenant's other scans: only the last successful scan's are needed.
 
-    A scan that broke off then has no checkpoint: it begins anew when it is cleared. One that waits,
-    or may be retried at any moment, keeps its own.
+    A failed scan then has no checkpoint, and starts over if it is cleared. A scan that waits, or
+    may still be retried, keeps its chunks.
     """
     warehouse.change(
         """

@@ -1,8 +1,8 @@
-"""The warehouse: where it is, the settings of our sessions, and errors an operator can act on.
+"""Connections to the warehouse, and the settings of their sessions.
 
-The settings are ours, whatever the server, the database, the role or the environment sets; psycopg,
+The settings override those of the server, the database, the role and the environment; psycopg,
 dlt's psycopg2 and ADBC take them as libpq's `client_encoding` and `options`. A pooler may drop the
-options: `require_usable` then names the role's setting that is in the way.
+options: `require_usable` then names the role's setting that scans can't run with.
 docs/how-scans-work.md#sessions-and-poolers
 """
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Connection
 
 
-#: As PostgreSQL counts: the first with the MERGE statement.
+#: In the format of `server_version_num`: the first version with MERGE.
 MIN_SERVER_VERSION = 150_000
 ENCODING = "UTF8"
 
@@ -48,7 +48,7 @@ _OPTIONS = {
     "datestyle": "ISO",
     "intervalstyle": "postgres",
     "timezone": "UTC",
-    # no object of another schema takes the place of one of PostgreSQL's
+    # no object of another schema hides one of PostgreSQL's
     "search_path": "pg_catalog",
     "default_transaction_isolation": "read committed",
     "default_transaction_read_only": "off",
@@ -72,11 +72,11 @@ _OPTIONS = {
 def with_session(
     parameters: Mapping[str, Any], environ: Mapping[str, str] = os.environ
 ) -> dict[str, Any]:
-    """Return libpq's *parameters* with our settings. Other options that are given stay, before."""
+    """Return libpq's *parameters* with our settings, which follow other given options."""
     given = parameters.get("options") or environ.get("PGOPTIONS") or ""
     ours = "\t".join(f"-c{name}={_escaped(value)}" for name, value in _OPTIONS.items())
     if not given.endswith(ours):
-        # a tab: dlt writes a space into a URL as a plus sign
+        # a tab, because dlt encodes a space in a URL as a plus sign
         given = f"{given}\t{ours}" if given else ours
     return {**parameters, "client_encoding": ENCODING, "options": given}
 
@@ -86,12 +86,12 @@ def _escaped(value: str) -> str:
 
 
 def correct(connection: psycopg.Connection) -> None:
-    """Set what variables of libpq (PGDATESTYLE, PGTZ) have set: they win over options.
+    """Correct settings from libpq's variables (PGDATESTYLE, PGTZ), which override options.
 
-    Without a query if there is nothing to correct. *connection* must be in autocommit.
+    Sends no query if there is nothing to correct. *connection* must be in autocommit.
     """
     for name, value in _REPORTED.items():
-        # PostgreSQL adds the order of day and month to the style
+        # DateStyle also has the order of day and month
         if not (connection.info.parameter_status(name) or value).startswith(value):
             connection.execute(sql.SQL("set {} = {}").format(sql.Identifier(name), value))
 
@@ -103,7 +103,7 @@ class _InForce(NamedTuple):
 
 
 def require_usable(connection: psycopg.Connection, tenant_id: str | None = None) -> None:
-    """Refuse a server, or settings in force, with which rows could be lost or stored wrong.
+    """Refuse a server, or settings in force, with which rows could be lost or stored incorrectly.
 
     Raises WarehouseConfigError, and WarehouseUnavailableError for a standby.
     """
@@ -121,20 +121,20 @@ def require_usable(connection: psycopg.Connection, tenant_id: str | None = None)
             f"the database {info.dbname} has the encoding {encoding}, which can't hold all "
             "characters that HubSpot sends. Nothing was written.",
             tenant_id=tenant_id,
-            remedy="Use a database that was made with `create database … encoding 'UTF8' template "
-            "template0`.",
+            remedy="Use a database that was created with `create database … encoding 'UTF8' "
+            "template template0`.",
         )
     if info.parameter_status("in_hot_standby") == "on":
         raise WarehouseUnavailableError(
-            f"the server {info.host} is a standby, which takes no writes.",
+            f"the server {info.host} is a standby, which accepts no writes.",
             tenant_id=tenant_id,
-            remedy="After a failover: have the connection 'warehouse' or DATABASE_URL lead to the "
-            "new primary. The task is retried.",
+            remedy="After a failover, point the connection 'warehouse' or DATABASE_URL at the new "
+            "primary. The task is retried.",
         )
     for setting, value, wanted in _in_the_way(connection):
         raise WarehouseConfigError(
-            f"PostgreSQL has the setting {setting} = {value!r}, with which scans can't run, and "
-            "our own does not reach it: a pooler drops it, or only a superuser may change it.",
+            f"PostgreSQL has the setting {setting} = {value!r}, with which scans can't run. They "
+            "can't change it: a pooler drops their setting, or only a superuser may set it.",
             tenant_id=tenant_id,
             remedy=f"Run: {_remedy(connection, setting, wanted)}; then close the pooler's server "
             "connections.",
@@ -145,7 +145,7 @@ def _in_the_way(connection: psycopg.Connection) -> Iterator[_InForce]:
     path, *values = connection.execute(_SETTINGS).fetchone() or ([],)
     for (setting, wanted), value in zip(_WANTED.items(), values, strict=True):
         if setting == "search_path":
-            # what comes behind pg_catalog takes the place of nothing
+            # schemas after pg_catalog hide none of its objects
             first = next((name for name in path if not name.startswith("pg_temp")), "")
             value = wanted if first == "pg_catalog" else value
         if value is not None and value != wanted:
@@ -165,7 +165,7 @@ def _remedy(connection: psycopg.Connection, setting: str, wanted: str) -> str:
     )
 
 
-#: With other values rows could be lost or stored wrong, or no scan could get on.
+#: With other values, rows could be lost or stored incorrectly, or scans would fail.
 _WANTED = {
     "default_transaction_read_only": "off",
     "default_transaction_isolation": "read committed",
@@ -188,29 +188,29 @@ _SETTINGS = sql.SQL("select pg_catalog.current_schemas(true)::pg_catalog.text[],
 CONNECTION_ID = "warehouse"
 DEFAULT_SCHEMA = "hubspot_deals"
 CONNECT_TIMEOUT_S = 10
-#: dlt writes names in snake case, and changes those that are not; staging slots append up to 11
-#: characters to PostgreSQL's 63.
+#: dlt converts names to snake case; staging schemas append up to 11 characters, and PostgreSQL
+#: allows 63.
 _SCHEMA_PATTERN = re.compile(r"(?!.*__)[a-z][a-z0-9_]{0,49}(?<!_)")
-#: PostgreSQL's own, everybody's, and those of a warehouse's staging slots.
+#: PostgreSQL's own schemas, `public`, and staging schemas of a warehouse.
 _RESERVED_SCHEMAS = re.compile(r"pg_.*|information_schema|public|.*_stg_slot[0-9]+")
 _HOST_PATTERN = re.compile(r"[A-Za-z0-9._:%\[\]-]*")
 
 
 class Attempt(NamedTuple):
-    """One try of a scan, as its writes are known by."""
+    """One try of a scan; ``writer`` identifies its writes."""
 
     scan_id: str
     number: int
 
     @property
     def writer(self) -> str:
-        """The name of its connections: poolers pass it on, and pg_stat_activity shows it."""
+        """The application_name of its connections, which poolers pass on."""
         return f"hubspot_deals/{self.scan_id}/{self.number}"
 
 
 #: Values of a statement, by position or by name.
 Parameters = Sequence[Any] | Mapping[str, Any]
-#: What a statement is composed of besides names of tables, by the name in its braces.
+#: Parts of a statement other than table names, by the name in braces.
 Parts = Mapping[str, sql.Composable]
 NO_PARTS: Parts = {}
 
@@ -230,7 +230,7 @@ class WarehouseConnection(psycopg.Connection[tuple[Any, ...]]):
     ) -> psycopg.Cursor[Any]:
         """Execute a statement. ``{name}`` is a table or function of the schema, or one of *parts*.
 
-        A brace that is meant as one is doubled.
+        Double a literal brace.
         """
         cursor = self.cursor(row_factory=row_factory)
         return cursor.execute(self.composed(statement, parts), parameters)
@@ -256,29 +256,29 @@ class Warehouse:
 
     @classmethod
     def from_url(cls, url: str, schema: str = DEFAULT_SCHEMA) -> "Warehouse":
-        """Take a `postgresql://` URL or a libpq connection string; TLS is added if need be.
+        """Take a `postgresql://` URL or a libpq connection string; TLS is added if necessary.
 
         Raises WarehouseConfigError.
         """
         try:
             parameters = conninfo.conninfo_to_dict(url)
         except (psycopg.Error, ValueError):
-            # From None: the original message quotes the URL, password and all.
+            # From None: the original message quotes the URL, including the password.
             raise _no_url("DATABASE_URL is not a PostgreSQL URL.") from None
         if part := _part_of_a_password(parameters):
-            raise _no_url(f"DATABASE_URL holds no {part} where one belongs.")
+            raise _no_url(f"DATABASE_URL has no valid {part}.")
         return cls(with_tls(parameters), schema)
 
     def as_attempt(self, scan_id: str, attempt: int) -> "Warehouse":
-        """Return the warehouse for one try of a scan: once a newer one began, it can't write."""
+        """Return the warehouse for one try of a scan, which can't write once a newer one began."""
         named = Attempt(scan_id, attempt)
         parameters = {**self.parameters, "application_name": named.writer}
-        # Connections that are kept have the name of another try, or none: they are not taken over.
+        # Kept connections have another application_name, so they are not taken over.
         return replace(self, parameters=parameters, attempt=named, _kept=None)
 
     @contextmanager
     def keeping_connections(self) -> Iterator["Warehouse"]:
-        """Yield a warehouse whose connections are used again, until the block ends."""
+        """Yield a warehouse that reuses its connections until the block ends."""
         kept = _KeptConnections()
         try:
             yield replace(self, _kept=kept)
@@ -291,13 +291,13 @@ class Warehouse:
     ) -> Iterator[WarehouseConnection]:
         """Yield a connection: committed at the end, rolled back on an error, closed in any case.
 
-        Nothing may be set for longer than a transaction: the next one may go through another
-        session of PostgreSQL, and another client's through this one. docs/deploy.md has poolers.
+        Set nothing for longer than a transaction: behind a pooler (docs/deploy.md), the next
+        transaction may use another session of PostgreSQL, and another client this one.
 
         :param autocommit: each statement is a transaction.
 
-        Raises WarehouseUnavailableError or WarehouseConfigError for what PostgreSQL's failures
-        mean, LoadError for a value that it does not take; mistakes in a statement pass through.
+        Raises WarehouseUnavailableError or WarehouseConfigError for failures of PostgreSQL, and
+        LoadError for a value that it does not accept; errors in a statement pass through.
         """
         kept = self._kept
         try:
@@ -309,7 +309,7 @@ class Warehouse:
         except psycopg.OperationalError as exc:
             raise as_warehouse_error(exc, tenant_id) from exc
         except psycopg.DatabaseError as exc:
-            # without one: libpq, which lost the connection in the midst of an answer
+            # InternalError without SQLSTATE: libpq lost the connection in the middle of an answer
             is_known = exc.sqlstate or isinstance(exc, psycopg.InternalError)
             if is_known and (error := warehouse_error(exc, tenant_id)):
                 raise error from exc
@@ -357,7 +357,7 @@ class Warehouse:
         return connection
 
     def clock(self, tenant_id: str | None = None) -> Callable[[], datetime]:
-        """Return a clock that goes with PostgreSQL's: rows of several machines must be in order."""
+        """Return a clock that agrees with PostgreSQL's, so that machines write rows in order."""
         with self.connect(tenant_id) as connection:
             row = connection.execute("select clock_timestamp()").fetchone()
             ahead = row[0] - datetime.now(UTC) if row else timedelta()
@@ -367,20 +367,21 @@ class Warehouse:
     def url(self) -> str:
         """The connection as a URL with its password, for dlt and ADBC. Never log it.
 
-        Raises WarehouseConfigError for a space in user or password: dlt hands it on unquoted, and
-        what its driver says of it quotes the password; and for several ports, which it can't read.
+        Raises WarehouseConfigError for several ports, which dlt can't parse, and for a space in
+        user or password: dlt passes it on unquoted, and its driver's error quotes the password.
         """
-        # libpq writes commas for ports that several hosts don't name
+        # libpq joins the ports of several hosts with commas, even empty ones
         ports = set(filter(None, str(self.parameters.get("port") or "").split(",")))
         if len(ports) > 1:
             raise WarehouseConfigError(
-                "the warehouse connection names several ports, which dlt can't take.",
+                "the warehouse connection names several ports, which dlt does not support.",
                 remedy="Name several hosts and one port: all servers must listen on it.",
             )
         if any(" " in str(self.parameters.get(name, "")) for name in ("user", "password")):
             raise WarehouseConfigError(
-                "the user or the password of the warehouse holds a space, which dlt can't take.",
-                remedy="Choose others.",
+                "the user or the password of the warehouse contains a space, which dlt does not "
+                "support.",
+                remedy="Use a user and a password without spaces.",
             )
         parameters = with_session(self.parameters)
         parts = {"password": "", **{k: str(v) for k, v in parameters.items()}}
@@ -395,7 +396,7 @@ class Warehouse:
 
 
 class _KeptConnections:
-    """Connections that are not in use. Thread-safe."""
+    """Idle connections of a `Warehouse`. Thread-safe."""
 
     def __init__(self) -> None:
         self._idle: list[WarehouseConnection] = []
@@ -404,7 +405,7 @@ class _KeptConnections:
 
     @contextmanager
     def lend(self, open_one: Callable[[], WarehouseConnection]) -> Iterator[WarehouseConnection]:
-        """Yield a connection; one that met an error is not used again."""
+        """Yield a connection, which is not reused after an error."""
         with self._lock:
             connection = self._idle.pop() if self._idle else None
         if connection is None:
@@ -413,7 +414,7 @@ class _KeptConnections:
             on_error.callback(connection.close)
             yield connection
             with self._lock:
-                # one that comes back late is closed
+                # a connection that is returned after `close` is closed
                 if not self._closed and not connection.closed:
                     self._idle.append(connection)
                     on_error.pop_all()
@@ -426,9 +427,9 @@ class _KeptConnections:
 
 
 def _part_of_a_password(parameters: Mapping[str, Any]) -> str | None:
-    """Say which parameter is none: the rest of a password with a character that needs quoting.
+    """Return the name of an invalid parameter, which may be the rest of an unquoted password.
 
-    libpq would quote it in its messages.
+    libpq's messages would quote it.
     """
     hosts = str(parameters.get("host") or "").split(",")
     if not all(host.startswith(("/", "@")) or _HOST_PATTERN.fullmatch(host) for host in hosts):
@@ -458,8 +459,8 @@ def warehouse_schema(environ: Mapping[str, str] = os.environ) -> str:
         )
     if _RESERVED_SCHEMAS.fullmatch(schema):
         raise WarehouseConfigError(
-            f"DLT_DATABASE_SCHEMA is {schema!r}, a schema that is not only ours.",
-            remedy=f"Choose a name of its own, such as {DEFAULT_SCHEMA}.",
+            f"DLT_DATABASE_SCHEMA is {schema!r}, which is a reserved name.",
+            remedy=f"Choose another name, such as {DEFAULT_SCHEMA}.",
         )
     return schema
 
@@ -472,11 +473,11 @@ def open_warehouse(tenant_id: str | None = None) -> Warehouse:
     schema = warehouse_schema()
     try:
         hook = PostgresHook(postgres_conn_id=CONNECTION_ID)
-        if part := _part_of_a_password({"host": hook.connection.host}):
+        if _part_of_a_password({"host": hook.connection.host}):
             raise WarehouseConfigError(
-                f"the Airflow connection 'warehouse' holds no {part} where one belongs.",
+                "the Airflow connection 'warehouse' has no valid host.",
                 tenant_id=tenant_id,
-                remedy="Correct it; a user and a password have fields of their own.",
+                remedy="Correct it. User and password have their own fields.",
             )
         _prepare(hook.connection)
         connection = cast("psycopg.Connection", hook.get_conn())
@@ -491,19 +492,19 @@ def open_warehouse(tenant_id: str | None = None) -> Warehouse:
             remedy="Correct its extras: they are parameters of libpq.",
         ) from exc
     with connection:
-        # Asked of the live connection, so that whatever the provider adds (IAM tokens, TLS
+        # Read from the live connection, so that all that the provider adds (IAM tokens, TLS
         # files) reaches dlt too.
         info = connection.info
         return Warehouse({**info.get_parameters(), "password": info.password}, schema)
 
 
 def _prepare(connection: "Connection") -> None:
-    """Have the provider ask for TLS: the password is not sent before."""
+    """Make the provider require TLS, so that it sends no password in plain text."""
     extra = connection.extra_dejson
-    said = with_tls({**extra, "host": connection.host})
-    if "sslmode" in said:
-        extra["sslmode"] = said["sslmode"]
-    # in another encoding, a password that is not ASCII would be read wrong
+    parameters = with_tls({**extra, "host": connection.host})
+    if "sslmode" in parameters:
+        extra["sslmode"] = parameters["sslmode"]
+    # in another encoding, a password that is not ASCII would be read incorrectly
     connection.extra = json.dumps({**extra, "client_encoding": ENCODING})
 
 
@@ -523,9 +524,9 @@ def _from_environment(schema: str, tenant_id: str | None) -> Warehouse:
     return warehouse
 
 
-#: What the parameters of a connection, or the environment, may say of it themselves.
-_SAID_BY = ("sslmode", "service")
-_SAID_IN_ENVIRONMENT = ("PGSSLMODE", "PGSERVICE")
+#: Parameters and variables that already decide whether TLS is used.
+_TLS_PARAMETERS = ("sslmode", "service")
+_TLS_VARIABLES = ("PGSSLMODE", "PGSERVICE")
 
 
 def with_tls(
@@ -533,13 +534,14 @@ def with_tls(
 ) -> dict[str, Any]:
     """Return libpq's *parameters* with an `sslmode`, if they need one and have none.
 
-    psycopg, dlt's psycopg2 and ADBC are all given the result.
+    psycopg, dlt's psycopg2 and ADBC all use the result.
     """
-    said = any(parameters.get(name) for name in _SAID_BY)
-    said = said or any(environ.get(name) for name in _SAID_IN_ENVIRONMENT)
-    if said or all(map(_is_here, _hosts(parameters, environ))):
+    is_decided = any(parameters.get(name) for name in _TLS_PARAMETERS) or any(
+        environ.get(name) for name in _TLS_VARIABLES
+    )
+    if is_decided or all(map(_is_local, _hosts(parameters, environ))):
         return dict(parameters)
-    # `require` with the system's certificates is refused by libpq: they are there to be checked
+    # libpq refuses the system's certificates without verify-full
     mode = "verify-full" if parameters.get("sslrootcert") == "system" else "require"
     return {**parameters, "sslmode": mode}
 
@@ -555,6 +557,6 @@ def _hosts(parameters: Mapping[str, Any], environ: Mapping[str, str]) -> list[st
     return str(named).split(",")
 
 
-def _is_here(host: str) -> bool:
-    # a directory, or nothing: a Unix socket
+def _is_local(host: str) -> bool:
+    # a directory, or an empty host, is a Unix socket
     return not host or host.startswith(("/", "@")) or is_loopback(host)

@@ -1,7 +1,7 @@
-"""What PostgreSQL's failures mean for an operator, and how a scan's row keeps an error.
+"""Translate PostgreSQL's failures into errors with a remedy, and store errors in a scan's row.
 
-Decided by SQLSTATE. A refused connection has none in psycopg, psycopg2 and ADBC: those are
-identified by their text, which a server may translate (`lc_messages`).
+A failure is identified by its SQLSTATE. A refused connection has none in psycopg, psycopg2 and
+ADBC, so it is identified by its text, which a server may translate (`lc_messages`).
 """
 
 import re
@@ -29,7 +29,7 @@ _TENANT = re.compile(r"tenant \w+: ")
 class RecordedError:
     """``message``: what happened, and to which tenant; without remedy and heading.
 
-    ``is_ours``: it is one of `include.errors`; of others only the type is on record.
+    ``is_ours``: it is one of `include.errors`; of others, only the type is stored.
     """
 
     type: str
@@ -40,7 +40,7 @@ class RecordedError:
 
     @classmethod
     def of_columns(cls, error: str, remedy: str | None) -> Self:
-        """Take the columns apart."""
+        """Parse the columns `error` and `remedy`."""
         ours = _OURS.fullmatch(error)
         found = ours or _FOREIGN.fullmatch(error)
         if found is None:
@@ -50,12 +50,12 @@ class RecordedError:
 
     @property
     def what(self) -> str:
-        """What happened, where it is known to which tenant."""
+        """The message without the tenant, for places that show it already."""
         return _TENANT.sub("", self.message, count=1)
 
 
 def columns_of(error: Exception) -> tuple[str, str | None]:
-    """Return (error, remedy). Messages of other libraries can hold rows: they are left out."""
+    """Return (error, remedy), without messages of other libraries, which can quote rows."""
     name = type(error).__name__
     if not isinstance(error, HubSpotDealsError):
         return f"{name}, see the log", None
@@ -64,9 +64,9 @@ def columns_of(error: Exception) -> tuple[str, str | None]:
 
 #: Raised by our own triggers. docs/how-scans-work.md#fences
 OUTDATED_ATTEMPT = "HD001"
-#: Tables or schemas that are gone, or not those that our migrations made.
+#: A table, a column or a schema does not exist.
 UNDEFINED = frozenset({"42P01", "42703", "3F000"})
-#: In the options of every session; only servers before PostgreSQL 14 don't know it.
+#: One of the options of every session, which servers before PostgreSQL 14 don't know.
 _NEW_SETTING = "idle_session_timeout"
 
 
@@ -79,55 +79,55 @@ class _Meaning(NamedTuple):
 _CONNECTION = "Correct the Airflow connection 'warehouse' or DATABASE_URL."
 _RIGHTS = _Meaning(
     WarehouseConfigError,
-    "PostgreSQL refuses",
-    "Grant the warehouse connection's role what docs/setup.md lists.",
+    "PostgreSQL denies access",
+    "Grant the warehouse connection's role the rights that docs/setup.md lists.",
 )
 _REFUSED = _Meaning(WarehouseConfigError, "PostgreSQL refuses the connection", _CONNECTION)
 _UNREACHABLE = _Meaning(
     WarehouseUnavailableError,
-    "PostgreSQL can't be reached or broke off",
+    "PostgreSQL can't be reached, or the connection broke",
     "Check the server and the connection 'warehouse'; the task is retried.",
 )
 _CONFLICT = _Meaning(
     WarehouseUnavailableError,
-    "another transaction was in the way",
-    "The task is retried. If it goes on: look for sessions that hold locks, in pg_locks.",
+    "there was a conflict with another transaction",
+    "The task is retried. If it goes on, look for sessions that hold locks, in pg_locks.",
 )
 _LOCKED = _Meaning(
     WarehouseUnavailableError,
-    "another session holds a lock that is needed",
-    "The task is retried. If it goes on, end that session: docs/runbook.md has the query that "
-    "finds it.",
+    "another session holds a lock that this one needs",
+    "The task is retried. If it goes on, find that session with the query in docs/runbook.md, and "
+    "end it.",
 )
 _BUSY = _Meaning(
     WarehouseUnavailableError,
     "PostgreSQL has no connection left",
-    "The task is retried. If it goes on: raise max_connections or the role's connection limit, or "
-    "put a pooler before it (docs/deploy.md).",
+    "The task is retried. If it goes on, raise max_connections or the role's connection limit, or "
+    "put a pooler in front of PostgreSQL (docs/deploy.md).",
 )
 _READ_ONLY = _Meaning(
     WarehouseUnavailableError,
-    "PostgreSQL takes no writes",
-    "After a failover: have the connection lead to the new primary. The task is retried.",
+    "PostgreSQL accepts no writes",
+    "After a failover, point the connection at the new primary. The task is retried.",
 )
 _TIMED_OUT = _Meaning(
     WarehouseUnavailableError,
-    "PostgreSQL broke off",
-    "The task is retried. If a timeout of the database or role ends it each time: "
-    "alter role … set … = 0 for the one that is named.",
+    "PostgreSQL ended the statement or the session",
+    "The task is retried. If a timeout of the database or the role ends it each time, disable the "
+    "timeout that is named: alter role … set … = 0.",
 )
 _DAMAGED = _Meaning(
     WarehouseConfigError,
-    "PostgreSQL says that its data are damaged",
-    "Have the server's administrator check the disk, and restore the database from a backup.",
+    "PostgreSQL reports damaged data",
+    "Ask the server's administrator to check the disk, and to restore the database from a backup.",
 )
 _CHANGED = _Meaning(
     WarehouseConfigError,
-    "the warehouse's tables are not those that its migrations made",
-    "Undo what was changed by hand, or restore them from a backup.",
+    "the warehouse's tables differ from those that its migrations created",
+    "Undo changes that were made by hand, or restore the tables from a backup.",
 )
 
-#: By SQLSTATE, or its class (two characters). The longer one counts.
+#: By SQLSTATE, or by its class (two characters) if the SQLSTATE itself is not listed.
 _BY_SQLSTATE = {
     "08": _UNREACHABLE,
     "25006": _READ_ONLY,
@@ -140,8 +140,8 @@ _BY_SQLSTATE = {
     "42501": _RIGHTS,
     "53": _Meaning(
         WarehouseUnavailableError,
-        "PostgreSQL has run out of something",
-        "Have its administrator look; the task is retried.",
+        "PostgreSQL has run out of a resource",
+        "Ask the server's administrator to check it; the task is retried.",
     ),
     "53100": _Meaning(
         WarehouseUnavailableError,
@@ -151,15 +151,15 @@ _BY_SQLSTATE = {
     "53200": _Meaning(
         WarehouseUnavailableError,
         "PostgreSQL has no memory left, or no room for locks",
-        "The task is retried. If it goes on: look for a session that holds very many locks, in "
-        "pg_locks; raise max_locks_per_transaction or the server's memory.",
+        "The task is retried. If it goes on, look for a session with very many locks, in pg_locks; "
+        "raise max_locks_per_transaction or the server's memory.",
     ),
     "53300": _BUSY,
     "53400": _Meaning(
         WarehouseUnavailableError,
-        "a limit of PostgreSQL's settings is reached",
-        "Raise the limit that is named (temp_file_limit, for one) for the warehouse connection's "
-        "role; the task is retried.",
+        "a limit in PostgreSQL's settings is reached",
+        "Raise the limit that is named (temp_file_limit, for example) for the warehouse "
+        "connection's role; the task is retried.",
     ),
     "55": _CONFLICT,
     "55P03": _LOCKED,
@@ -172,10 +172,10 @@ _BY_SQLSTATE = {
     "XX001": _DAMAGED,
     "XX002": _DAMAGED,
 }
-#: Values, not the server, are at fault: data exceptions, and what exceeds a limit (an index row).
+#: Classes of errors in values: data exceptions, and exceeded limits (an index row).
 _OF_VALUES = ("22", "54")
 
-#: What a refused connection's text holds, in order.
+#: Parts of the text of a refused connection. The first match counts.
 _BY_TEXT = (
     (("too many connections", "too many clients", "connection slots"), _BUSY),
     (
@@ -198,17 +198,17 @@ _BY_TEXT = (
         _Meaning(
             WarehouseConfigError,
             "PostgreSQL's certificate can't be trusted",
-            "Set sslrootcert to the file of the authority that signed it, and host to a name that "
-            "it holds.",
+            "Set sslrootcert to the file of the authority that signed it, and host to a name in "
+            "the certificate.",
         ),
     ),
     (
         ("unsupported startup parameter",),
         _Meaning(
             WarehouseConfigError,
-            "the pooler before PostgreSQL refuses the connection",
-            "Set ignore_startup_parameters = options there: docs/how-scans-work.md has all that a "
-            "pooler needs.",
+            "the pooler in front of PostgreSQL refuses the connection",
+            "Set ignore_startup_parameters = options there: docs/how-scans-work.md lists the "
+            "settings that a pooler needs.",
         ),
     ),
     (
@@ -249,19 +249,19 @@ _BY_TEXT = (
         ),
     ),
 )
-#: libpq puts two spaces after the severity of what a server answered, in any language.
-_ANSWERED = re.compile(r"failed: [^:]{1,30}:  (?P<said>.*)", re.DOTALL)
+#: In any language, libpq puts two spaces after the severity of a server's message.
+_ANSWERED = re.compile(r"failed: [^:]{1,30}:  (?P<message>.*)", re.DOTALL)
 _QUOTES = "\"'\u00ab\u00bb\u201e\u201c\u201d\u2018\u2019"
 _QUOTED = re.compile(f"[{_QUOTES}].+?[{_QUOTES}]")
 
 
 def as_warehouse_error(exc: Exception, tenant_id: str | None) -> HubSpotDealsError:
-    """Return what a failure means, and what to do. libpq's text holds no password."""
+    """Return the error for a failure of PostgreSQL. libpq's messages contain no password."""
     return warehouse_error(exc, tenant_id) or _error(_UNREACHABLE, _text(exc), tenant_id)
 
 
 def warehouse_error(exc: Exception, tenant_id: str | None) -> HubSpotDealsError | None:
-    """Return what a failure means; None for a mistake of ours, such as a syntax error."""
+    """Return the error for a failure; None for a programming error, such as a syntax error."""
     sqlstate = _sqlstate(exc)
     if sqlstate is None:
         return _error(_of_text(str(exc)), _text(exc), tenant_id)
@@ -274,21 +274,21 @@ def warehouse_error(exc: Exception, tenant_id: str | None) -> HubSpotDealsError 
 
 
 def value_refused(sqlstate: str, tenant_id: str | None) -> LoadError:
-    """Return the error for a value that PostgreSQL does not take, without quoting the value."""
+    """Return the error for a value that PostgreSQL does not accept, without quoting the value."""
     return LoadError(
-        f"PostgreSQL does not take a value (SQLSTATE {sqlstate}).",
+        f"PostgreSQL does not accept a value (SQLSTATE {sqlstate}).",
         tenant_id=tenant_id,
-        remedy="The task is retried; report it: every value should fit.",
+        remedy="Report it, because every value should fit. The task is retried.",
     )
 
 
 def is_of_values(exc: BaseException) -> bool:
-    """Return whether PostgreSQL does not take a value, by any of its drivers."""
+    """Return whether PostgreSQL does not accept a value, for an exception of any driver."""
     return (_sqlstate(exc) or "").startswith(_OF_VALUES)
 
 
 def _sqlstate(exc: BaseException) -> str | None:
-    """Return it as psycopg, psycopg2 or ADBC hold it; ADBC has NULs where it knows none."""
+    """Return the SQLSTATE of psycopg, psycopg2 or ADBC, which has NULs if it knows none."""
     known = getattr(exc, "sqlstate", None) or getattr(exc, "pgcode", None)
     return known if isinstance(known, str) and known.strip("\0") else None
 
@@ -297,10 +297,10 @@ def _of_text(text: str) -> _Meaning:
     for parts, meaning in _BY_TEXT:
         if any(part in text for part in parts):
             return meaning
-    # In another language: what names a role, a database or a host is a setting, and what is full,
-    # starting or stopping names nothing.
+    # In another language: a message that quotes a role, a database or a host is about a wrong
+    # setting; those of a server that is full, starting or stopping quote nothing.
     answered = _ANSWERED.search(text)
-    return _REFUSED if answered and _QUOTED.search(answered["said"]) else _UNREACHABLE
+    return _REFUSED if answered and _QUOTED.search(answered["message"]) else _UNREACHABLE
 
 
 def _error(meaning: _Meaning, text: str, tenant_id: str | None) -> HubSpotDealsError:
@@ -308,9 +308,9 @@ def _error(meaning: _Meaning, text: str, tenant_id: str | None) -> HubSpotDealsE
 
 
 def _text(exc: Exception) -> str:
-    """Return the first line of a server's message: what follows may quote values."""
+    """Return a server's message without DETAIL and CONTEXT, which may quote values."""
     diagnosis = getattr(exc, "diag", None)
-    said = getattr(diagnosis, "message_primary", None) or str(exc)
-    said = re.split("\n(?:DETAIL|CONTEXT):", said, maxsplit=1)[0]
-    said = re.sub(r"\s*Is the server running[^?]*\?", "", said)
-    return " ".join(said.split()).rstrip(".")
+    message = getattr(diagnosis, "message_primary", None) or str(exc)
+    message = re.split("\n(?:DETAIL|CONTEXT):", message, maxsplit=1)[0]
+    message = re.sub(r"\s*Is the server running[^?]*\?", "", message)
+    return " ".join(message.split()).rstrip(".")

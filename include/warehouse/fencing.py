@@ -28,13 +28,13 @@ from include.warehouse.connection import Warehouse, WarehouseConnection
 
 log = logging.getLogger(__name__)
 
-#: Other scans may take the tenant so long after the last renewal.
+#: A lease expires this long after its last renewal.
 LEASE_S = 90
 RENEWED_EVERY_S = 20
 #: How long to wait for another run of the tenant: longer than the lease of a dead run lasts.
 TENANT_WAIT_S = 120
 TENANT_POLL_S = 1.0
-#: Staging schemas of the first migration: as many loads can run at the same time.
+#: Staging schemas of the first migration: the number of loads that can run at the same time.
 STAGING_SLOTS = 8
 #: A load takes a slot for about a second. A pg_dump holds all of them until it ends.
 SLOT_WAIT_S = 1_800
@@ -43,7 +43,7 @@ START_TIMEOUT = "20s"
 
 
 class TenantLease:
-    """Held by one try of a scan from before it reads until after it wrote.
+    """A tenant's lease, which one try of a scan holds while it reads and writes.
 
     Each statement is a transaction: a process that is stopped between two of them blocks no other.
 
@@ -67,10 +67,10 @@ class TenantLease:
         }
 
     def take(self) -> bool:
-        """Take the tenant if it is free, held by an earlier try of this scan, or given up.
+        """Take the lease if it is free, expired, or held by an earlier try of this scan.
 
-        Returns whether it is ours. A try of another scan that gave it up becomes outdated: if it
-        resumes, it cannot write. Raises OutdatedAttemptError if this try is outdated itself.
+        Returns whether it is ours. If it had expired, the try that held it becomes outdated: if its
+        process resumes, it cannot write. Raises OutdatedAttemptError if this try is outdated.
         """
         return self._changes_it(
             """
@@ -79,7 +79,7 @@ class TenantLease:
                 from {tenant_leases} as lease join {scans} as scan using (scan_id)
                 where lease.tenant_id = %(tenant_id)s and lease.scan_id <> %(scan_id)s
                   and lease.expires_at <= now()
-                -- a process that is stopped in a transaction holds its row: try again later
+                -- a process that is stopped in a transaction has locked its row: try again later
                 for update skip locked
             ), outdated as (
                 update {scans} set attempt = attempt + 1
@@ -105,14 +105,14 @@ class TenantLease:
         )
 
     def release(self) -> None:
-        """Free the tenant, if it is still ours. A failure is logged only: the lease expires."""
+        """Release the lease if it is still ours. A failure is only logged: the lease expires."""
         try:
             self._changes_it(
                 "delete from {tenant_leases}"
                 " where tenant_id = %(tenant_id)s and writer = %(writer)s"
             )
         except HubSpotDealsError as exc:
-            log.warning("the tenant's lease is not released, but expires: %s", exc)
+            log.warning("could not release the tenant's lease, which will expire: %s", exc)
 
     @contextmanager
     def renewed(self) -> Iterator[None]:
@@ -134,18 +134,18 @@ class TenantLease:
             except OutdatedAttemptError:
                 break
             except HubSpotDealsError as exc:
-                log.warning("the tenant's lease is not renewed for now: %s", exc)
+                log.warning("could not renew the tenant's lease; trying again: %s", exc)
         else:
             return
-        # The triggers refuse whatever this try still writes.
+        # The triggers refuse all further writes of this try.
         log.warning("tenant %s: another try has taken the lease", self.tenant_id)
 
     @contextmanager
     def staging_slot(self, sleep: Callable[[float], object] = time.sleep) -> Iterator[int]:
         """Yield the number (1 …) of a staging slot that no other try writes to during the block.
 
-        Raises LoadError if another try has taken it before the end, because our lease had expired:
-        rows may then be lost; and WarehouseUnavailableError if none is free for SLOT_WAIT_S.
+        Raises WarehouseUnavailableError if none is free for SLOT_WAIT_S, and LoadError if our lease
+        expired and another try took the slot before the end: rows may then be lost.
         """
         give_up_at = time.monotonic() + SLOT_WAIT_S
         while (slot := self._take_slot()) is None:
@@ -153,8 +153,8 @@ class TenantLease:
                 raise WarehouseUnavailableError(
                     f"no staging slot was free for {SLOT_WAIT_S / 60:.0f} minutes.",
                     tenant_id=self.tenant_id,
-                    remedy="The task is retried. If it goes on: look whether a pg_dump, or another "
-                    "session, holds the tables of the staging schemas.",
+                    remedy="The task is retried. If it goes on, check whether a pg_dump or another "
+                    "session locks the tables of the staging schemas.",
                 )
             sleep(SLOT_POLL_S)
         try:
@@ -233,7 +233,7 @@ def tenant_lease(
         left_s = give_up_at - time.monotonic()
         if left_s <= 0:
             raise TenantBusyError(
-                f"another run still holds this tenant after {wait_s:.0f} s.",
+                f"another run still holds this tenant's lease after {wait_s:.0f} s.",
                 tenant_id=tenant_id,
                 remedy="The task is retried; to stop the other run, fail it in the Airflow UI.",
             )
@@ -276,7 +276,7 @@ def start_lock(warehouse: Warehouse, tenant_id: str) -> Iterator[None]:
             with connection.transaction():
                 lock(connection, name)
         except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName):
-            # The first scan of all makes the tables.
+            # The tables do not exist before the first scan.
             key = "select pg_advisory_xact_lock(pg_catalog.hashtextextended(%s, 0))"
             connection.execute(key, [f"{warehouse.schema}:{name}"])
         yield

@@ -1,13 +1,13 @@
-"""Access tokens of OAuth apps, kept in PostgreSQL for every process and machine.
+"""Access tokens of OAuth apps, stored in PostgreSQL for all processes and machines.
 
-What is kept is sealed before it gets here, with a key that is not in the warehouse.
+They are encrypted before they get here, with a key that is not in the warehouse.
 docs/database-schema.md#oauth_tokens
 """
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from include.hubspot.oauth import Kept
+from include.hubspot.oauth import SealedGrant
 from include.warehouse.connection import Warehouse, WarehouseConnection
 from include.warehouse.fencing import lock
 
@@ -15,33 +15,35 @@ from include.warehouse.fencing import lock
 class SharedTokens:
     """Implements `include.hubspot.oauth.TokenStore`. Thread-safe.
 
-    Time is PostgreSQL's alone: machines' clocks need not agree. Raises what `Warehouse.connect`
-    raises.
+    Only PostgreSQL's clock is used, so those of machines need not agree. Raises the errors of
+    `Warehouse.connect`.
     """
 
     def __init__(self, warehouse: Warehouse, tenant_id: str | None = None) -> None:
         self._warehouse = warehouse
         self._tenant_id = tenant_id
 
-    def read(self, key: str) -> Kept | None:
+    def read(self, key: str) -> SealedGrant | None:
         with self._warehouse.connect(self._tenant_id) as connection:
             return self._kept(connection, key)
 
     @contextmanager
-    def exclusively(self, key: str) -> Iterator[tuple[Kept | None, Callable[[Kept], None]]]:
-        # The lock ends with the transaction, so it works behind a pooler too, and no crash leaves
-        # it. Take it in a separate statement, so that the next one sees rows committed meanwhile.
+    def exclusively(
+        self, key: str
+    ) -> Iterator[tuple[SealedGrant | None, Callable[[SealedGrant], None]]]:
+        # The lock ends with the transaction, so it works behind a pooler and after a crash. Take it
+        # in a separate statement, so that the next one sees rows committed meanwhile.
         with self._warehouse.connect(self._tenant_id) as connection:
             lock(connection, f"oauth_tokens:{key}")
 
-            def keep(kept: Kept) -> None:
+            def keep(kept: SealedGrant) -> None:
                 connection.run(_WRITE, {"key": key, **kept._asdict()})
 
             yield self._kept(connection, key), keep
 
-    def _kept(self, connection: WarehouseConnection, key: str) -> Kept | None:
+    def _kept(self, connection: WarehouseConnection, key: str) -> SealedGrant | None:
         row = connection.run(_READ, [key]).fetchone()
-        return Kept(*row) if row else None
+        return SealedGrant(*row) if row else None
 
 
 _READ = """

@@ -1,4 +1,4 @@
-"""Earlier values of properties, as `property_history`, and for which records they are known."""
+"""Earlier values of properties (`property_history`), and whose were read (`history_reads`)."""
 
 from collections.abc import Iterator, Sequence
 
@@ -17,7 +17,7 @@ def unread_histories(table: RecordTable, properties: str, size: int) -> Iterator
 
     In lists of *size*, by ascending id.
 
-    :param properties: a text that stands for what is asked for, as in `history_reads.properties`.
+    :param properties: identifies the requested properties, as in `history_reads.properties`.
     """
     batches = table.number_batches(
         """
@@ -67,7 +67,7 @@ def save_histories(
         if history.id in asked
         for name, pasts in (history.properties_with_history or {}).items()
         if is_key(name)
-        # the newest comes first, and of several at one moment it is the one that stays
+        # HubSpot sends the newest first; of several at the same time, the newest is kept
         for past in reversed(pasts)
     ]
     values = {
@@ -79,7 +79,7 @@ def save_histories(
     done = [(known, content_hash) for known, content_hash in unread if known not in set(undated)]
     of = {"tenant_id": scan.tenant.id, "object": object_name}
     with warehouse.connect(scan.tenant.id) as connection:
-        # one statement for all rows: one for each row costs PostgreSQL ten times as much
+        # one statement for all rows: one statement per row costs PostgreSQL ten times as much
         connection.run(
             """
             insert into {property_history} as held
@@ -92,7 +92,7 @@ def save_histories(
             set value = excluded.value,
                 source_type = excluded.source_type,
                 source_id = excluded.source_id
-            -- all values of a record come again whenever it changes
+            -- HubSpot sends all values of a record again whenever it changes
             where (held.value, held.source_type, held.source_id)
                 is distinct from (excluded.value, excluded.source_type, excluded.source_id)
             """,

@@ -1,4 +1,4 @@
-"""HubSpot's rate limits, kept in PostgreSQL: one row a limiter, for every process and machine."""
+"""HubSpot's rate limits in PostgreSQL: one row per limiter, for all processes and machines."""
 
 import threading
 import weakref
@@ -13,7 +13,7 @@ from include.hubspot.rate_limit import TIMES, Reservation, State, decide
 from include.warehouse.connection import Warehouse
 from include.warehouse.errors import as_warehouse_error
 
-#: Limiters that were not used for so long are forgotten: a rotated token leaves one.
+#: Limiters that were not used for this long are deleted: each rotated token leaves one.
 FORGOTTEN_AFTER = "30 days"
 
 _FAILURES = (
@@ -27,8 +27,8 @@ _FAILURES = (
 class SharedLimits:
     """Implements `include.hubspot.rate_limit.Limits`. Thread-safe.
 
-    Time is PostgreSQL's alone: machines' clocks need not agree. Keeps one connection open, until
-    `close` or until nothing refers to it any more. Raises what `Warehouse.connect` raises.
+    Only PostgreSQL's clock is used, so those of machines need not agree. Keeps one connection open
+    until `close`, or until it is garbage-collected. Raises the errors of `Warehouse.connect`.
     """
 
     def __init__(self, warehouse: Warehouse, tenant_id: str | None = None) -> None:
@@ -49,7 +49,7 @@ class SharedLimits:
             try:
                 return self._reserve(wanted)
             except _FAILURES:
-                # The server was restarted, or closed the connection: what was kept is still there.
+                # The server was restarted, or closed the connection: the state is still stored.
                 self._drop()
             try:
                 return self._reserve(wanted)
@@ -58,7 +58,7 @@ class SharedLimits:
                 raise as_warehouse_error(exc, self._tenant_id) from exc
 
     def close(self) -> None:
-        """Give the connection back now. A later reservation opens another."""
+        """Close the connection now. A later reservation opens another."""
         with self._lock:
             self._connection = None
             self._opened.close()
@@ -76,8 +76,8 @@ class SharedLimits:
                 continue
             now, revision = row.pop("now"), row.pop("revision")
             state, slots = decide(State(**row), now, wanted)
-            # Written only if no other did meanwhile, instead of locking the row: a process that
-            # is stopped between the two statements blocks no other.
+            # Write only if no other process did meanwhile, instead of locking the row: a process
+            # that is stopped between the two statements blocks no other.
             cursor.execute(self._write, {**vars(state), "key": wanted.key, "revision": revision})
             if cursor.rowcount:
                 return [slot - now for slot in slots]
@@ -91,7 +91,7 @@ class SharedLimits:
 
 
 def _columns(column: str, moment: str) -> str:
-    """Return a list of the state's columns; moments are written differently."""
+    """Return a list of the state's columns, with a different format for times."""
     return ", ".join(
         (moment if name in TIMES else column).format(name)
         for name in (field.name for field in fields(State))
@@ -103,8 +103,8 @@ _READ = f"""
            {_columns("{0}", "extract(epoch from {0})::double precision as {0}")}
     from {{table}} where limiter = %s
 """  # noqa: S608 - the names of State's fields
-#: `set_config` holds for this statement's transaction: no request waits for the disk. After a
-#: crash of the server the last half second is lost, which is shorter than the crash.
+#: `set_config` applies to this statement's transaction: no request waits for the disk. A crash of
+#: the server loses the last half second, which is shorter than its restart.
 _WRITE = f"""
     update {{table}}
     set revision = revision + 1, {_columns("{0} = %({0})s", "{0} = to_timestamp(%({0})s)")}

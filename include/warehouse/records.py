@@ -1,4 +1,4 @@
-"""The rows of one CRM object of one tenant: which are live, and what becomes of the others.
+"""The rows of one CRM object of one tenant, and their state in HubSpot.
 
 A row is live unless it is archived, missing in HubSpot, or merged into another. Rows are never
 deleted.
@@ -43,7 +43,7 @@ class RecordTable:
 
     @property
     def parts(self) -> dict[str, sql.Composable]:
-        """What a statement about this table is composed of."""
+        """The parts, by name in braces, of statements about this table."""
         schema = self._warehouse.schema
         merged_into = "merged_into_deal_id" if self._is_deals else "merged_into_record_id"
         id_column = "deal_id" if self._is_deals else "record_id"
@@ -61,8 +61,8 @@ class RecordTable:
             "live": sql.SQL(
                 "not row.archived and row.vanished_at is null and row.{} is null"
             ).format(sql.Identifier(merged_into)),
-            # Not correlated with a row: a scan receives a million ids, of which the planner knows
-            # nothing while the table is filled for the first time.
+            # Not correlated with a row: a scan can receive a million ids, and the planner has no
+            # statistics of them while the table is filled for the first time.
             "seen": sql.SQL(
                 "(select distinct seen.id from {} as chunk, unnest(chunk.ids) as seen (id)"
                 " where chunk.scan_id = %(scan_id)s and chunk.object = %(object)s)"
@@ -70,7 +70,7 @@ class RecordTable:
         }
 
     def count_live(self, created_before: datetime | None) -> int:
-        """Count live rows; those without a creation time count whatever the bound."""
+        """Count live rows, including all without a creation time."""
         ((count,),) = self.query(
             "select count(*) from {table} as row where {of_object} and {live}"
             " and (%(before)s::timestamptz is null or row.created_at is null"
@@ -89,8 +89,8 @@ class RecordTable:
     ) -> Iterator[list[int]]:
         """Yield the ids of live rows, ascending from *above* on, in lists of *size*.
 
-        :param created_before: only these, and those without a creation time.
-        :param seen_by: only those that this scan received.
+        :param created_before: only records created before this time, or without a creation time.
+        :param seen_by: only records that this scan received.
         """
         statement = (
             "select row.{id} from {table} as row where {of_object} and {live}"
@@ -106,31 +106,31 @@ class RecordTable:
             yield [record_id for (record_id,) in rows]
 
     def unseen_ids(self, scan_id: str, *, archived_only: bool) -> list[int]:
-        """Return records that should be somewhere in HubSpot, and that a scan did not receive."""
+        """Return records that should exist in HubSpot, but that a scan did not receive."""
         return self._ids(
             "select row.{id} from {table} as row where {of_object}"
             " and row.vanished_at is null and row.{merged_into} is null"
-            # `not in` is hashed whatever the planner knows; an anti join might compare each row
-            # with each id
+            # `not in` is hashed even without statistics; an anti join might compare each row with
+            # each id
             " and (row.archived or not %(archived_only)s) and row.{id} not in {seen} order by 1",
             scan_id=scan_id,
             archived_only=archived_only,
         )
 
     def changed_among(self, chunk: Chunk) -> list[int]:
-        """Return the positions in a chunk of the records whose rows are not held as they came."""
+        """Return the positions in a chunk of records that are new or differ from their rows."""
         return self._ids(
-            "select (came.n - 1)::integer"
+            "select (sent.n - 1)::integer"
             " from unnest(%(ids)s::bigint[], %(hashes)s::bigint[]) with ordinality"
-            " as came (id, hash, n)"
-            " left join {table} as row on {of_object} and row.{id} = came.id"
-            " where row._content_hash is distinct from came.hash order by came.n",
+            " as sent (id, hash, n)"
+            " left join {table} as row on {of_object} and row.{id} = sent.id"
+            " where row._content_hash is distinct from sent.hash order by sent.n",
             ids=number_array(chunk.ids),
             hashes=number_array(chunk.hashes),
         )
 
     def states(self, ids: Sequence[int]) -> dict[int, str]:
-        """Return of each record whether its row is live, archived or gone; others are left out."""
+        """Return the state of each record that has a row: live, archived or gone."""
         rows = self.query(
             "select row.{id}, case when {live} then 'live' when row.vanished_at is not null"
             " or row.{merged_into} is not null then 'gone' else 'archived' end"
@@ -164,7 +164,7 @@ class RecordTable:
     def mark_merged(self, merges: Mapping[int, int]) -> int:
         """Mark merged-away records (id → survivor), and return how many were not marked so yet.
 
-        Who was merged into a record that is itself merged away belongs to the last survivor.
+        A record that was merged into one that is itself merged away gets the last survivor.
         """
         if not merges:
             return 0
@@ -187,7 +187,7 @@ class RecordTable:
         return marked
 
     def clear_marks(self, scan_id: str) -> int:
-        """Take back what was marked of records that HubSpot has sent again.
+        """Remove the marks of records that HubSpot has sent again.
 
         A live record is neither missing nor merged away; an archived one is not missing.
         """
@@ -243,7 +243,7 @@ class RecordTable:
             yield list(zip(*[batch] * columns, strict=True))
 
 
-#: A condition on `deals`, where the temporary table and the parameter tenant_id are at hand.
+#: A condition on `deals`; needs the temporary table `received` and the parameter tenant_id.
 OF_THIS_SCAN = sql.SQL(
     "_tenant_id = %(tenant_id)s"
     " and deal_id in (select record_id from received where object = 'deals')"
@@ -251,9 +251,9 @@ OF_THIS_SCAN = sql.SQL(
 
 
 def received_records(connection: WarehouseConnection, scan_id: str) -> Counter[str]:
-    """Make the tables `received` and `misfits` for this transaction; count the first by object.
+    """Create the temporary tables `received` and `misfits`; count the rows of the first by object.
 
-    A record that came twice, in two states, is in it twice.
+    A record that was received twice, in two states, has two rows.
     """
     connection.run(
         """
@@ -316,7 +316,7 @@ def counted_misfits(connection: WarehouseConnection) -> Counter[str]:
 
 
 # A row's properties are decompressed once (`|| '{}'`), not once for each column. The columns are
-# rows, not columns of the query: to plan it with 1,500 conversions would take longer than to count.
+# rows, not columns of the query: planning 1,500 conversions would take longer than counting.
 _MISFITS = """
     insert into misfits (object, record_id, column_name, value)
     select %(object)s, record_id, typed.column_name, value

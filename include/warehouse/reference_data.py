@@ -1,4 +1,4 @@
-"""A portal's account facts, the tenant bound to it, owners, pipelines, property definitions."""
+"""A portal's account, owners, users, pipelines and property definitions; the tenant's binding."""
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
@@ -31,6 +31,8 @@ from include.warehouse.values import (
     to_moment,
     to_number,
 )
+
+log = logging.getLogger(__name__)
 
 
 def save_account(warehouse: Warehouse, scan: Scan, account: Account) -> None:
@@ -110,7 +112,7 @@ def save_users(
         )
         mark_missing(connection, table, of)
     return [
-        f"{table}: the one with the id {item.id[:40]!r} can't be kept: that is no number that fits"
+        f"{table}: an entry was left out because its id {item.id[:40]!r} is not a 64-bit number"
         for its_id, item in by_id
         if its_id is None
     ]
@@ -139,7 +141,7 @@ def _settings_row(item: User | Team | Role) -> dict[str, Any]:
 def save_pipelines(
     warehouse: Warehouse, scan: Scan, object_name: str, pipelines: Sequence[Pipeline]
 ) -> list[str]:
-    """Upsert every pipeline and stage of an object; those not listed stay, marked as such.
+    """Upsert every pipeline and stage of an object; others stay, marked as not listed.
 
     Returns a warning for each one whose id does not fit.
     """
@@ -159,8 +161,8 @@ def save_pipelines(
             ("_tenant_id", "object", "pipeline_id", "stage_id"),
             [of | row | {"_scan_id": scan.id} for row in _stage_rows(kept)],
         )
-        unsaid = [pipeline.id for pipeline in kept if pipeline.stages is None]
-        mark_missing(connection, "pipeline_stages", of, but=("pipeline_id", unsaid))
+        unknown = [pipeline.id for pipeline in kept if pipeline.stages is None]
+        mark_missing(connection, "pipeline_stages", of, but=("pipeline_id", unknown))
     return left_out("the pipeline", (p.id for p in pipelines if not is_key(p.id))) + left_out(
         "the stage", (s.id for p in kept for s in p.stages or () if not is_key(s.id))
     )
@@ -209,7 +211,7 @@ def _stage_rows(pipelines: Sequence[Pipeline]) -> list[dict[str, Any]]:
             "stage_label": stage.label or stage.id,
             "is_closed": _is_closed(stage.metadata),
             "probability": to_number(stage.metadata.get("probability")),
-            # documented to hold text only
+            # HubSpot documents text values only
             "metadata": {
                 name: value if isinstance(value, str | bool | None) else str(value)
                 for name, value in stage.metadata.items()
@@ -232,22 +234,20 @@ def _is_closed(metadata: Mapping[str, Any]) -> bool | None:
     return to_flag(metadata.get("isClosed"))
 
 
-log = logging.getLogger(__name__)
-
-#: What changed since the last scan: "added", "removed", "retyped" → names. Empty: nothing did.
+#: Changes since the last scan: "added", "removed", "retyped" → names.
 Drift = dict[str, list[str]]
 
 
 def save_definitions(
     warehouse: Warehouse, scan: Scan, object_name: str, definitions: Sequence[PropertyDefinition]
 ) -> Drift:
-    """Upsert an object's property definitions, and return what is different from before.
+    """Upsert an object's property definitions, and return the changes.
 
-    The first time there is nothing before, and so no drift. An archived property counts as removed.
+    The first scan has no changes. An archived property counts as removed.
     """
     table = "property_definitions"
     of = {"_tenant_id": scan.tenant.id, "object": object_name}
-    # HubSpot's own limit is 100 characters: a longer name is no property's
+    # HubSpot's own limit is 100 characters: a longer name is invalid
     rows = [of | _row(definition) for definition in definitions if is_key(definition.name)]
     with warehouse.connect(scan.tenant.id) as connection:
         before = _usable_types(connection, of)
@@ -339,7 +339,7 @@ def require_same_portal(warehouse: Warehouse, scan: Scan, portal_id: int) -> Non
     for expected in (bound, tenant.portal_id):
         if expected not in (None, portal_id):
             raise PortalMismatchError(
-                f"the token belongs to HubSpot account {portal_id}, this tenant is bound to "
+                f"the token belongs to HubSpot account {portal_id}, but this tenant is bound to "
                 f"account {expected}. Nothing was written.",
                 tenant_id=tenant.id,
                 remedy="Put a token of the right account into its connection, or use another "

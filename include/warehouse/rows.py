@@ -1,4 +1,4 @@
-"""Writing dicts as rows, and keeping small tables equal to what HubSpot lists."""
+"""Write dicts as rows, and update small tables from HubSpot's lists."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -46,8 +46,8 @@ def upsert(
 def left_out(what: str, keys: Iterable[str]) -> list[str]:
     """Return a warning for each row whose key does not fit into an index."""
     return [
-        f"{what} with the key {key[:40]!r}… can't be kept: it has {len(key.encode()):,} bytes, and "
-        f"{KEY_BYTES:,} fit into an index."
+        f"{what} with the key {key[:40]!r}… was left out: the key has {len(key.encode()):,} bytes, "
+        f"and at most {KEY_BYTES:,} fit into an index."
         for key in keys
     ]
 
@@ -59,7 +59,7 @@ def mark_missing(
     *,
     but: tuple[str, Sequence[str]] = ("_tenant_id", ()),
 ) -> None:
-    """Mark as no longer listed the rows that this transaction's `upsert` has not written.
+    """Mark the rows that this transaction's `upsert` has not written as no longer listed.
 
     :param of: values by column that the table's rows must have.
     :param but: a column, and the values of it whose rows are not marked.

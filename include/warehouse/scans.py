@@ -5,7 +5,7 @@
 | validating | no row; any (cancelled: if cleared later) | validate_token begins: `open` |
 | extracting, checking | any but cancelled | extract_deals, check_quality begins: `step` |
 | waiting | extracting, … | the task stops until HubSpot's limit or account allows more: `step` |
-| failed | extracting, … | the task raises: `step`; its run ended, and no task said so: `end_scan` |
+| failed | extracting, … | the task raises: `step`; the run ended without it: `end_scan` |
 | succeeded | checking | no blocking quality check failed: `succeed` |
 | cancelled | no row; any | a person cancels the scan; its tries write nothing more: `cancel` |
 
@@ -47,8 +47,8 @@ WRITE_WAIT = "60s"
 class ScanLog:
     """Writes a scan's row.
 
-    :param attempt: the try that writes. Once a newer one has begun, nothing is written, and
-        OutdatedAttemptError is raised. None: any try.
+    :param attempt: the try that writes. Once a newer one has begun, writes are refused with
+        OutdatedAttemptError. None: any try.
     """
 
     warehouse: Warehouse
@@ -59,7 +59,7 @@ class ScanLog:
         """Insert the row, or reset it when the first task of this run starts again.
 
         Raises ScanCancelledError if the scan was cancelled after the run had started: Airflow ends
-        this task too. A run that is cleared later begins anew.
+        this task too. A run that is cleared later starts over.
         """
         tenant, window = self.scan.tenant, self.scan.window
         opened = self._write(
@@ -123,7 +123,7 @@ class ScanLog:
     def number_extraction(self, *, begins: bool) -> None:
         """Give this try a number above those of all earlier extractions of the tenant.
 
-        :param begins: it is the first try, or begins anew.
+        :param begins: the extraction starts; False: it resumes.
         """
         self._write(
             """
@@ -201,10 +201,10 @@ class ScanLog:
         except AirflowTaskTimeout as exc:
             failure = TaskTimeoutError(
                 f"the task was {state} for longer than task_timeout_s allows "
-                f"({self.scan.tenant.task_timeout_s} s), and was ended.",
+                f"({self.scan.tenant.task_timeout_s} s), and was stopped.",
                 tenant_id=self.scan.tenant.id,
-                remedy="The task is retried, and goes on from its last checkpoint. If that takes "
-                "as long, raise task_timeout_s in the tenants file.",
+                remedy="The task is retried, and resumes from its last checkpoint. If it takes too "
+                "long again, raise task_timeout_s in the tenants file.",
             )
             self._record("failed", failure)
             raise failure from exc
@@ -222,7 +222,7 @@ class ScanLog:
                 [state, error, remedy, state == "failed", self.scan.id, self.attempt],
             )
         except HubSpotDealsError as also:
-            log.error("the failure could not be written to the scan's row: %s", also)
+            log.error("could not write the failure to the scan's row: %s", also)
 
     def _write(self, statement: str, values: list[Any]) -> list[tuple[Any, ...]]:
         """Run a statement that waits for the row's lock at most WRITE_WAIT; return its rows."""
@@ -232,10 +232,10 @@ class ScanLog:
                 cursor = connection.run(statement, values)
             except psycopg.errors.LockNotAvailable as exc:
                 raise TenantBusyError(
-                    f"an earlier try of this scan is in the middle of a write for {WRITE_WAIT}.",
+                    f"an earlier try of this scan has locked its row for more than {WRITE_WAIT}.",
                     tenant_id=self.scan.tenant.id,
                     remedy="The task is retried; if it goes on, end that try's process, or its "
-                    "session in PostgreSQL (pg_stat_activity shows it under hubspot_deals/…).",
+                    "session in PostgreSQL (application_name hubspot_deals/… in pg_stat_activity).",
                 ) from exc
             return cursor.fetchall() if cursor.description else []
 
@@ -272,7 +272,7 @@ FindEndedRuns = Callable[[Collection[tuple[str, str]]], Mapping[tuple[str, str],
 
 def open_scans(connection: WarehouseConnection, dag_ids: Collection[str]) -> list[OpenScan]:
     """Return the scans of these DAGs that are in no final state."""
-    # the states as in the index scans_open
+    # the condition of the index scans_open
     return connection.run(
         "select scan_id, tenant_id, dag_id, run_id, state, attempt from {scans}"
         " where dag_id = any(%s) and state not in ('succeeded', 'failed', 'cancelled')",
@@ -287,21 +287,21 @@ def end_scans_of_ended_runs(
     """Set the scans whose runs have ended to failed; return whether there were any.
 
     Read the scans before their runs: a run that is cleared in between changes its scan's row, which
-    is then left alone. So is a scan whose run Airflow does not know.
+    is then not touched. Neither is a scan whose run Airflow does not know.
     """
     by_run = {scan.run: scan for scan in scans}
     ended = ended_runs(by_run.keys()) if by_run else {}
-    for run, how in ended.items():
+    for run, end in ended.items():
         scan = by_run[run]
         killed = ScanKilledError(
-            f"Airflow has ended the run ({how.state}), but the scan was not done: a person marked"
-            " the run so, or its process was killed.",
+            f"Airflow has ended the run ({end.state}), but the scan was not finished: the run was"
+            f" marked as {end.state} by hand, or its process was killed.",
             tenant_id=scan.tenant_id,
-            remedy="Clear the run's last task that worked: it goes on from the last checkpoint. Or"
+            remedy="Clear the run's last task that ran: it resumes from the last checkpoint. Or"
             " start another scan.",
         )
         with warehouse.connect(scan.tenant_id) as connection:
-            end_scan(connection, scan.scan_id, killed, ended_at=how.ended_at, seen=scan)
+            end_scan(connection, scan.scan_id, killed, ended_at=end.ended_at, seen=scan)
     return bool(ended)
 
 
@@ -315,11 +315,11 @@ def end_scan(
 ) -> bool:
     """Set a scan that is in no final state to failed; return False if it is in one.
 
-    Its attempt is raised, so a process of it that lives on cannot write any more, and its tenant is
-    free for the next scan.
+    Its attempt is incremented, so a process that is still running can no longer write, and its
+    tenant is free for the next scan.
 
     :param ended_at: when its run ended; None: now.
-    :param seen: what the row must still be; False is returned if it is not.
+    :param seen: an earlier state of the row; if the row has changed, False is returned.
     """
     recorded, remedy = columns_of(error)
     ended = connection.run(
@@ -361,7 +361,7 @@ class CancelledRun:
 
 
 def cancel(warehouse: Warehouse, run: CancelledRun) -> None:
-    """Set the scan to cancelled, whatever its state, outdate its tries, and free the tenant.
+    """Set the scan to cancelled from any state, outdate its tries, and free the tenant.
 
     Can be repeated.
     """
@@ -384,9 +384,9 @@ def cancel(warehouse: Warehouse, run: CancelledRun) -> None:
 
 
 class ScanFacts(TypedDict):
-    """Times are ISO 8601 in UTC, or None. ``mode``: how deals were read, not what was asked for.
+    """Times are ISO 8601 in UTC, or None. ``mode``: how deals were read, not the requested mode.
 
-    ``freshness_s``: how long ago HubSpot was asked, and so how old the rows are at most.
+    ``freshness_s``: seconds since the extraction started, so the rows are at most this old.
     """
 
     scan_id: str
@@ -406,7 +406,7 @@ class ScanFacts(TypedDict):
 
 
 def scan_facts(warehouse: Warehouse, scan: Scan) -> ScanFacts:
-    """Read them from the scan's rows."""
+    """Read the facts of a scan from its rows."""
     rows = warehouse.rows(
         """
         select

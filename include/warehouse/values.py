@@ -1,6 +1,6 @@
-"""What of HubSpot's texts and numbers fits into PostgreSQL's types; what does not is None.
+"""Convert HubSpot's texts and numbers to PostgreSQL's types, if they fit.
 
-What is read as a time is defined twice, here and in the SQL function `as_timestamptz`;
+Times are defined twice, here and in the SQL function `as_timestamptz`;
 tests/warehouse/tenant_views/test_values.py compares the two. docs/api-integration.md#values
 """
 
@@ -11,11 +11,11 @@ from datetime import UTC, datetime, timedelta
 from decimal import ROUND_HALF_UP, Context, Decimal
 from typing import Any
 
-#: An index row may have 2,704 bytes: of two such texts, the tenant, and what else there is.
+#: An index row has at most 2,704 bytes, for two such texts, the tenant and other columns.
 KEY_BYTES = 1_000
 MAX_INTEGER = 2**31 - 1
 MAX_BIGINT = 2**63 - 1
-#: Of a number in JSON. PostgreSQL's numeric has room for more.
+#: Digits of a number in JSON. PostgreSQL's numeric can hold more.
 MAX_DIGITS = 1_000
 
 #: Ignored around numbers and times.
@@ -23,7 +23,7 @@ BLANKS = " \t\n\r\f\v"
 MAX_NUMBER_LENGTH = 400
 
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?")
-#: The parts of ISO 8601 that are read. `datetime.fromisoformat` reads more.
+#: The part of ISO 8601 that is accepted. `datetime.fromisoformat` accepts more.
 _ISO_8601 = re.compile(
     r"(?:"
     r"(?:[0-9]{3}[1-9]|[0-9]{2}[1-9]0|[0-9][1-9]00|[1-9]000)-"
@@ -43,7 +43,7 @@ _EXACT = Context(prec=2 * MAX_NUMBER_LENGTH)
 
 
 def number_of(value: str) -> Decimal:
-    """Return the number that a text says. Raises ValueError."""
+    """Parse a number. Raises ValueError."""
     text = value.strip(BLANKS)
     if len(value) > MAX_NUMBER_LENGTH or not _NUMBER.fullmatch(text):
         raise ValueError("not a number")
@@ -51,7 +51,7 @@ def number_of(value: str) -> Decimal:
 
 
 def to_timestamp(value: str) -> datetime:
-    """Return an aware UTC datetime, rounded to a microsecond. Raises ValueError."""
+    """Parse a time: an aware datetime in UTC, rounded to a microsecond. Raises ValueError."""
     text = value.strip(BLANKS)
     try:
         if _ISO_8601.fullmatch(text):
@@ -62,7 +62,7 @@ def to_timestamp(value: str) -> datetime:
 
 
 def to_moment(text: str | None) -> datetime | None:
-    """Return the time that a text says, or None."""
+    """Parse a time; None if it is invalid."""
     try:
         return to_timestamp(text) if text else None
     except ValueError:
@@ -75,7 +75,7 @@ def to_flag(text: object) -> bool | None:
 
 
 def to_number(text: object) -> Decimal | None:
-    """Return the number that a text says, or None."""
+    """Parse a number; None if it is invalid."""
     try:
         return number_of(str(text))
     except ValueError:
@@ -89,25 +89,23 @@ def is_key(text: str) -> bool:
 
 
 def to_integer(value: int | None) -> int | None:
-    """Return what fits into an integer."""
+    """Return *value*, or None if it does not fit into an integer."""
     return value if value is not None and abs(value) <= MAX_INTEGER else None
 
 
 def to_bigint(value: int | None) -> int | None:
-    """Return what fits into a bigint."""
+    """Return *value*, or None if it does not fit into a bigint."""
     return value if value is not None and abs(value) <= MAX_BIGINT else None
 
 
 def to_id(text: str | None) -> int | None:
-    """Return the id that a text says, if it fits into a bigint."""
+    """Parse an id; None if it is invalid or does not fit into a bigint."""
     digits = text is not None and text.isascii() and text.isdecimal() and len(text) <= MAX_DIGITS
     return to_bigint(int(text)) if text and digits else None
 
 
 def to_json(raw: bytes | memoryview) -> Any:
-    """Decode JSON so that jsonb takes it: a number beyond all bounds, or what is nested too deep,
-    becomes the text that it is.
-    """
+    """Decode JSON for jsonb. Numbers out of range, and JSON nested too deeply, become text."""
     text = bytes(raw).decode(errors="replace")
     try:
         return json.loads(

@@ -173,7 +173,7 @@ def test_an_account_that_moves_is_asked_again_when_hubspot_says(
 ) -> None:
     portal.faults = [Fault("477", retry_after_s=7_200)]
 
-    with pytest.raises(PortalMigratingError, match="come back in 7200 s") as caught:
+    with pytest.raises(PortalMigratingError, match="retry in 7200 s") as caught:
         client_of(simulator).account()
 
     assert caught.value.resume_at - datetime.now(UTC) == pytest.approx(
@@ -189,7 +189,7 @@ def test_the_rest_of_the_days_quota_is_left_to_others(
     for _ in range(3):
         client.account()
 
-    with pytest.raises(DailyLimitError, match="daily_quota_share leaves these to other"):
+    with pytest.raises(DailyLimitError, match="daily_quota_share leaves to other"):
         client.account()
 
     assert portal.quota.used_today == 91

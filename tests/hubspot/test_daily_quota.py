@@ -15,7 +15,7 @@ from include.hubspot.rate_limit import DailyQuota
 def test_scans_stop_when_what_is_left_belongs_to_others(
     remaining: int, share: float, stops: bool
 ) -> None:
-    assert DailyQuota(1_000_000, remaining).leaves_nothing_of(share) is stops
+    assert DailyQuota(1_000_000, remaining).is_used_up(share) is stops
 
 
 @pytest.mark.parametrize(

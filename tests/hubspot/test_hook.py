@@ -133,7 +133,7 @@ def test_the_test_of_a_connection_names_the_scopes_that_scans_will_miss(serve: S
 
     assert good
     assert message.endswith(
-        "Scans will do without what these scopes open: crm.objects.owners.read, "
+        "Scans skip the data of these scopes, which the token lacks: crm.objects.owners.read, "
         "crm.objects.contacts.read, crm.objects.line_items.read, settings.users.read, "
         "settings.users.teams.read."
     )
@@ -201,7 +201,7 @@ def test_neither_a_token_nor_an_oauth_app_is_a_missing_token(
 ) -> None:
     set_connection(monkeypatch, password="", extra=dict.fromkeys(APP))
 
-    with pytest.raises(TokenMissingError, match="or an OAuth app into its extras"):
+    with pytest.raises(TokenMissingError, match="or an OAuth app into the connection's extras"):
         HubSpotHook("hubspot_acme").get_conn()
 
 
@@ -316,7 +316,7 @@ def test_what_an_oauth_app_can_not_hold_is_refused_without_being_shown(
     with pytest.raises(OAuthAppError) as caught:
         HubSpotHook("hubspot_acme").get_conn()
 
-    assert f"{extra} can't be one: {said}" in str(caught.value)
+    assert f"{extra} is malformed: {said}" in str(caught.value)
     assert MIDDLE not in str(caught.value)
 
 
@@ -349,11 +349,11 @@ def test_nothing_but_white_space_is_a_missing_token(
     [
         ("https://user:Kq7vPzR2mW9x@api.hubapi.com", "a user or a password"),
         ("Kq7vPzR2mW9x@api.hubapi.com", "a user or a password"),
-        ("https://api.hubapi.com?hapikey=Kq7vPzR2mW9x", "more than host"),
-        ("https://api.hubapi.com/#Kq7vPzR2mW9x", "more than host"),
-        ("https://[::1", "can't be taken apart"),
-        ("https://host:Kq7vPzR2mW9x", "can't be taken apart"),
-        ("https://", "names no host"),
+        ("https://api.hubapi.com?hapikey=Kq7vPzR2mW9x", "a query or a fragment"),
+        ("https://api.hubapi.com/#Kq7vPzR2mW9x", "a query or a fragment"),
+        ("https://[::1", "can't be parsed"),
+        ("https://host:Kq7vPzR2mW9x", "can't be parsed"),
+        ("https://", "has no host"),
         ("https://a b.example", "a space"),
         ("https://a.example\n", None),
         ("https://a.example/\u00e9", "not ASCII"),

@@ -15,7 +15,7 @@ from include.errors import (
     WarehouseUnavailableError,
 )
 from include.hubspot.client import HubSpotClient
-from include.hubspot.oauth import Kept, OAuthApp
+from include.hubspot.oauth import OAuthApp, SealedGrant
 from include.hubspot.rate_limit import app_key
 from tests import hubspot_simulator
 from tests.hubspot.test_client import Recorded
@@ -32,17 +32,19 @@ class Store:
     """One row; ``down``: how many of the next writes are lost."""
 
     def __init__(self) -> None:
-        self.kept: Kept | None = None
+        self.kept: SealedGrant | None = None
         self.down = 0
 
-    def read(self, key: str) -> Kept | None:
+    def read(self, key: str) -> SealedGrant | None:
         return self.kept
 
     @contextmanager
-    def exclusively(self, key: str) -> Iterator[tuple[Kept | None, Callable[[Kept], None]]]:
+    def exclusively(
+        self, key: str
+    ) -> Iterator[tuple[SealedGrant | None, Callable[[SealedGrant], None]]]:
         yield self.kept, self.keep
 
-    def keep(self, kept: Kept) -> None:
+    def keep(self, kept: SealedGrant) -> None:
         if self.down:
             self.down -= 1
             raise WarehouseUnavailableError("PostgreSQL broke off.")
@@ -196,7 +198,7 @@ def test_a_refused_refresh_ends_the_scan(
     portal.oauth_apps[0].state = state  # type: ignore[assignment]
     portal.tokens[-1].state = "expired"
 
-    with pytest.raises(OAuthAppError, match="tenant acme: HubSpot gives the OAuth app no access"):
+    with pytest.raises(OAuthAppError, match="tenant acme: HubSpot refuses the OAuth app an access"):
         client.account()
 
 
@@ -266,7 +268,7 @@ def test_a_refresh_token_that_rotates_is_used_from_then_on(
     store = Store()
     for _ in range(3):
         _ = token_of(simulator, app, store, clock=clock).text
-        store.kept = Kept(store.kept.sealed, 0.0) if store.kept else None
+        store.kept = SealedGrant(store.kept.sealed, 0.0) if store.kept else None
 
     assert installed.refreshes == 3
 
@@ -299,7 +301,7 @@ def test_a_stored_refresh_token_that_is_refused_gives_way_to_the_connections(
     grant = app.unseal(store.kept.sealed)
     assert grant
     stale = type(grant)("x", 1_800, "a-refresh-token-of-old", grant.hub_id, grant.scopes)
-    store.kept = Kept(app.seal(stale), 0.0)
+    store.kept = SealedGrant(app.seal(stale), 0.0)
 
     assert token_of(simulator, app, store, clock=clock).text != "x"
 
@@ -308,7 +310,7 @@ def test_what_cannot_be_unsealed_is_replaced(
     simulator: HubSpotSimulator, installed: hubspot_simulator.OAuthApp, app: OAuthApp
 ) -> None:
     store = Store()
-    store.kept = Kept("rubbish", 1_800.0)
+    store.kept = SealedGrant("rubbish", 1_800.0)
 
     assert token_of(simulator, app, store).text.startswith("access-token")
     assert store.kept.sealed != "rubbish"

@@ -30,7 +30,7 @@ def demand(permits: int = 1, rule: Rule = RULE, **more: object) -> Reservation:
 
 
 def headers(limit: int = 190, remaining: int | None = None, ago_s: float = 0.0) -> HeaderSnapshot:
-    return HeaderSnapshot(limit, 10.0, remaining, sent_ago_s=ago_s, came_ago_s=ago_s)
+    return HeaderSnapshot(limit, 10.0, remaining, sent_ago_s=ago_s, received_ago_s=ago_s)
 
 
 def saturated(

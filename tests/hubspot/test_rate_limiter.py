@@ -97,7 +97,7 @@ def test_what_headers_say_goes_along_with_the_next_reservation() -> None:
     assert second is not None
     assert (second.requests_per_window, second.window_s, second.remaining) == (190, 10.0, 150)
     assert second.sent_ago_s == pytest.approx(1.2)
-    assert second.came_ago_s == pytest.approx(1.0)
+    assert second.received_ago_s == pytest.approx(1.0)
     assert limiter.requests_per_s == pytest.approx(190 / 10.3)
 
 

@@ -107,7 +107,7 @@ def test_a_page_that_hides_what_it_announces_is_asked_for_four_times_more(
 
     portal.add_fault(Fault("rewritten", endpoint="search", rewrite=hide, count=None))
 
-    with pytest.raises(HubSpotUnavailableError, match="announces 1 records above id -1"):
+    with pytest.raises(HubSpotUnavailableError, match="announced 1 records above id -1"):
         found(client, START, None)
 
     assert portal.requests["search"] == 1 + 1 + 4, "it is counted first"

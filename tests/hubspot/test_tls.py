@@ -124,7 +124,7 @@ def test_a_handshake_that_breaks_off_is_worth_a_retry(monkeypatch: pytest.Monkey
 
 @pytest.mark.parametrize("host", ["http://hubspot.example.com", "HTTP://10.1.2.3:8090", "ftp://h"])
 def test_plain_text_over_a_network_is_refused(monkeypatch: pytest.MonkeyPatch, host: str) -> None:
-    with pytest.raises(ConfigError, match="would go in plain text") as caught:
+    with pytest.raises(ConfigError, match="would be sent in plain text") as caught:
         hook(monkeypatch, host).get_conn()
 
     assert TOKEN not in str(caught.value)

@@ -113,7 +113,7 @@ def test_a_refusal_without_a_reason_that_is_known_is_for_a_person_too(
 ) -> None:
     portal.add_fault(Fault(kind))
 
-    with pytest.raises(OAuthAppError, match="it does not say why"):
+    with pytest.raises(OAuthAppError, match="it gives no reason"):
         refreshed(http_of(simulator), VERSION, app, app.refresh_token)
 
 

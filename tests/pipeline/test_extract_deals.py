@@ -284,7 +284,9 @@ def test_a_token_of_another_account_never_writes_a_row(
     connect(airflow_environment, "acme", simulator, "theirs")
 
     for step in (validate_token, lambda what: extract_deals(what, PAGES)):
-        with pytest.raises(PortalMismatchError, match=r"account 8, this tenant is bound to .* 7"):
+        with pytest.raises(
+            PortalMismatchError, match=r"account 8, but this tenant is bound to .* 7"
+        ):
             step(scan("second"))
 
     assert deals(warehouse) == as_stored(ours.truth())
@@ -323,7 +325,9 @@ def test_the_tenants_file_can_not_move_a_tenant_to_another_account(
 def test_the_account_named_in_the_tenants_file_is_the_only_one(serve: Serve) -> None:
     serve(acme=portals.getting_started(portal_id=7))
 
-    with pytest.raises(PortalMismatchError, match="account 7, this tenant is bound to account 8"):
+    with pytest.raises(
+        PortalMismatchError, match="account 7, but this tenant is bound to account 8"
+    ):
         validate_token(scan(portal_id=8))
 
 

@@ -111,7 +111,7 @@ def test_one_property_whose_history_is_refused_costs_only_its_own(
 
     assert held(warehouse) == {entry for entry in truth(portal) if entry[1] != refused}
     (warning,) = warnings(warehouse, "1")
-    assert warning == f"deals: HubSpot gives no history of {refused}: HubSpot refuses it."
+    assert warning == f"deals: HubSpot returns no history of {refused}: it refuses the request."
     # a few to find out which one it is
     assert portal.requests["batch_read"] < 30
 
@@ -136,5 +136,5 @@ def test_an_account_that_gives_no_history_is_not_asked_for_each_property(
     run(scan("1", search_lag_s=0, objects=ALL))
 
     (warning,) = warnings(warehouse, "1")
-    assert f"and {len(portal.definitions) - 20} more: HubSpot refuses it." in warning
+    assert f"and {len(portal.definitions) - 20} more: it refuses the request." in warning
     assert portal.requests["batch_read"] <= 4

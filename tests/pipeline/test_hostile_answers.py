@@ -122,7 +122,7 @@ def test_a_search_that_keeps_hiding_what_it_announces_is_an_error(
     fault = answers(portal, "search", no_results, count=None)
 
     with pytest.raises(
-        HubSpotUnavailableError, match="announces 1 records above id -1 and finds 0"
+        HubSpotUnavailableError, match="announced 1 records above id -1, but returned 0"
     ):
         run(scan("2", search_lag_s=0))
 
@@ -260,7 +260,7 @@ def test_pages_that_always_answer_400_end_the_scan(portal: Portal) -> None:
     portal.short_pages_by = 90
     portal.add_fault(Fault("400", endpoint="list", query="after=", nth=6, count=None))
 
-    with pytest.raises(ContractError, match="was begun twice, and broke off twice"):
+    with pytest.raises(ContractError, match="was read twice, and failed both times"):
         run(scan("1"))
 
     assert sum(portal.requests.values()) < MOST_REQUESTS
@@ -416,7 +416,7 @@ def test_associations_that_are_left_out_without_a_word_stay_as_they_are(
     assert before == query(
         warehouse, "select * from associations order by from_id, to_object, to_id"
     )
-    assert any("says nothing about the associations" in text for text in warnings(warehouse, "2"))
+    assert any("did not return all associations" in text for text in warnings(warehouse, "2"))
 
 
 def test_associations_that_are_left_out_once_are_asked_for_again(

@@ -327,7 +327,7 @@ def test_windows_together_give_the_same_table_as_one_full_scan(
         start = datetime(2026, 1, day, tzinfo=UTC)
         window = Window(start, start + timedelta(days=1))
         extracted = run(scan(f"day {day}", window=window, objects=BARE))
-        assert (extracted["mode"], extracted["reason"]) == ("window", "a window was asked for")
+        assert (extracted["mode"], extracted["reason"]) == ("window", "a window was requested")
 
     assert_equals_the_portal(warehouse, portal)
     by_windows = query(warehouse, "select deal_id, _content_hash, properties from deals order by 1")

@@ -294,7 +294,7 @@ def test_a_list_of_users_that_is_empty_is_not_believed(
 
     assert {row["listed"] for row in rows(warehouse, "users")} == {True}
     (warning,) = scan_row(warehouse, scan("2"))["warnings"]
-    assert warning.startswith("HubSpot lists no user")
+    assert warning.startswith("HubSpot lists no users")
 
 
 @pytest.mark.parametrize("states_scopes", [True, False], ids=["stated", "not stated"])

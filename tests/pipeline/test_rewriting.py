@@ -84,7 +84,7 @@ def test_every_row_is_written_again(warehouse: Warehouse, portal: Portal) -> Non
     assert everything(warehouse) == before
     assert_equals_the_portal(warehouse, portal)
     deals = object_row(warehouse, rewriting("3"))
-    assert (deals["mode"], deals["reason"]) == ("full", "every row is to be written again")
+    assert (deals["mode"], deals["reason"]) == ("full", "rewriting all rows was requested")
     assert deals["rows_written"] == deals["records_received"] == 65
     assert object_row(warehouse, rewriting("3"), "contacts")["rows_written"] == 123
 

@@ -61,7 +61,7 @@ def add_object(
         "tenant_id": tenant_id,
         "object": name,
         "mode": "full",
-        "reason": "it was asked for",
+        "reason": "it was requested",
         **columns,
     }
     insert(warehouse, "scan_objects", row)

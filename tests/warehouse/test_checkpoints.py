@@ -2,7 +2,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from include.warehouse.checkpoints import forget_proofs
+from include.warehouse.checkpoints import delete_other_chunks
 from include.warehouse.connection import Warehouse
 from include.warehouse.scans import ScanLog
 from tests.support.scans import query, scan
@@ -37,7 +37,7 @@ def test_a_success_forgets_how_far_others_were_that_will_not_go_on(
     other = add_scan(warehouse, "acme", 1, state=state, age=age, extraction_started_at=begun_at)
     add_chunk(warehouse, other)
 
-    forget_proofs(warehouse, scan("manual__2"))
+    delete_other_chunks(warehouse, scan("manual__2"))
 
     assert chunks(warehouse, other) == goes_on
     assert (ScanLog(warehouse, scan("manual__1")).begun() is not None) == goes_on
@@ -47,6 +47,6 @@ def test_a_success_forgets_nothing_of_other_tenants(warehouse: Warehouse) -> Non
     other = add_scan(warehouse, "globex", state="failed")
     add_chunk(warehouse, other)
 
-    forget_proofs(warehouse, scan("manual__2"))
+    delete_other_chunks(warehouse, scan("manual__2"))
 
     assert chunks(warehouse, other) == 1

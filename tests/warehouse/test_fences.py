@@ -185,7 +185,7 @@ def test_a_new_try_does_not_wait_for_ever(
             sql.SQL("delete from {}").format(sql.Identifier(warehouse.schema, "deals"))
         )
 
-        with pytest.raises(TenantBusyError, match="in the middle of a write"):
+        with pytest.raises(TenantBusyError, match="has locked its row"):
             attempt.next_attempt()
 
 

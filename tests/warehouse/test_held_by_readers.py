@@ -11,7 +11,7 @@ import pytest
 from psycopg import sql
 
 from include.errors import WarehouseUnavailableError
-from include.hubspot.oauth import Kept
+from include.hubspot.oauth import SealedGrant
 from include.warehouse import fencing
 from include.warehouse import migrations as migrations_module
 from include.warehouse.connection import Warehouse
@@ -136,7 +136,7 @@ def test_a_refresh_of_a_token_gets_on(warehouse: Warehouse, reader: str, databas
         holding_everything(warehouse, database_url, reader),
         SharedTokens(warehouse).exclusively("key") as (_, keep),
     ):
-        keep(Kept("sealed", 60))
+        keep(SealedGrant("sealed", 60))
 
     kept = SharedTokens(warehouse).read("key")
     assert kept is not None

@@ -68,7 +68,7 @@ def test_one_who_may_not_migrate_waits_for_one_who_does(
 
     with psycopg.connect(database_url) as migrator:
         migrator.execute(f"lock table {table} in share row exclusive mode")
-        with pytest.raises(WarehouseUnavailableError, match="is being migrated just now"):
+        with pytest.raises(WarehouseUnavailableError, match="another process is migrating"):
             migrate(looks, "acme")
     with pytest.raises(WarehouseConfigError, match="may not migrate it"):
         migrate(looks, "acme")
@@ -83,7 +83,7 @@ def test_what_is_in_the_way_of_the_schema_is_named(empty_warehouse: Warehouse) -
         connection.execute(f"create schema {empty_warehouse.schema}")
         connection.execute(f"create view {empty_warehouse.schema}.schema_migrations as select 1")
 
-    with pytest.raises(WarehouseConfigError, match="something of its name is in the way"):
+    with pytest.raises(WarehouseConfigError, match="another object has its name"):
         migrate(empty_warehouse)
 
 

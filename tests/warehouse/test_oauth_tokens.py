@@ -14,7 +14,7 @@ import pytest
 from psycopg import sql
 
 from include.errors import WarehouseUnavailableError
-from include.hubspot.oauth import Kept, OAuthApp
+from include.hubspot.oauth import OAuthApp, SealedGrant
 from include.warehouse.connection import Warehouse
 from include.warehouse.oauth_tokens import SharedTokens
 from tests import hubspot_simulator
@@ -44,7 +44,7 @@ def test_what_was_kept_is_read_with_the_time_that_is_left(warehouse: Warehouse) 
     tokens = SharedTokens(warehouse)
     with tokens.exclusively("k") as (before, keep):
         assert before is None
-        keep(Kept("sealed", 100.0))
+        keep(SealedGrant("sealed", 100.0))
 
     kept = tokens.read("k")
 
@@ -55,7 +55,7 @@ def test_what_was_kept_is_read_with_the_time_that_is_left(warehouse: Warehouse) 
 
 
 def test_of_two_who_want_a_row_the_second_finds_what_the_first_kept(warehouse: Warehouse) -> None:
-    def second() -> Kept | None:
+    def second() -> SealedGrant | None:
         with SharedTokens(warehouse).exclusively("k") as (kept, _):
             return kept
 
@@ -63,7 +63,7 @@ def test_of_two_who_want_a_row_the_second_finds_what_the_first_kept(warehouse: W
         with SharedTokens(warehouse).exclusively("k") as (_, keep):
             waiting = executor.submit(second)
             _wait_for_a_waiter(warehouse)
-            keep(Kept("sealed", 100.0))
+            keep(SealedGrant("sealed", 100.0))
         found = waiting.result(10)
 
     assert found is not None
@@ -82,7 +82,7 @@ def test_who_fails_leaves_the_row_as_it_was_and_free(warehouse: Warehouse) -> No
 
     def fail() -> None:
         with tokens.exclusively("k") as (_, keep):
-            keep(Kept("half done", 100.0))
+            keep(SealedGrant("half done", 100.0))
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):

@@ -234,9 +234,11 @@ def test_a_standby_is_waited_for_and_pages_are_still_shown(
         server.start()
         standby = Warehouse.from_url(server.dsn("warehouse"))
 
-        with pytest.raises(WarehouseUnavailableError, match="is a standby, which takes no writes"):
+        with pytest.raises(
+            WarehouseUnavailableError, match="is a standby, which accepts no writes"
+        ):
             validate_token(scan("2"))
-        with pytest.raises(WarehouseUnavailableError, match="takes no writes"):
+        with pytest.raises(WarehouseUnavailableError, match="accepts no writes"):
             query(standby, "delete from scans")
         with reading(standby) as connection:
             assert connection.execute("select count(*) from hubspot_deals.scans").fetchone() == (1,)

@@ -1,4 +1,4 @@
-"""From HubSpot's records to Arrow tables.
+"""Convert HubSpot's records to Arrow tables.
 
 HubSpot sends every value as text. The typed columns are converted, `properties` stays JSON text.
 docs/api-integration.md#values
@@ -43,7 +43,7 @@ _TYPES: dict[Kind, pa.DataType] = {
     "bool": BOOL,
 }
 
-#: What every record has, besides its key.
+#: The columns of every object, besides its key.
 _COMMON = [
     pa.field("created_at", TIMESTAMP),
     pa.field("updated_at", TIMESTAMP),
@@ -59,7 +59,7 @@ _COMMON = [
 
 @dataclass(frozen=True)
 class Shape:
-    """How an object's records look as a table: ``key`` is its primary key, the id last."""
+    """The table of an object's records; ``key`` is its primary key, the id last."""
 
     table: str
     key: tuple[str, ...]
@@ -85,7 +85,7 @@ def _shape(table: str, key: tuple[str, ...], typed_columns: tuple[TypedColumn, .
 
 
 DEALS = _shape("deals", ("_tenant_id", "deal_id"), TYPED_COLUMNS)
-#: All other objects: their typed columns are those of the tenant's views.
+#: All other objects: only the tenant's views have typed columns of them.
 RECORDS = _shape("records", ("_tenant_id", "object", "record_id"), ())
 
 
@@ -98,7 +98,7 @@ MERGED_IDS = "hs_merged_object_ids"
 
 _as_tuple: Callable[[Any], tuple[str | None, ...]] = msgspec.structs.astuple
 
-#: A jsonb value in a binary COPY is this and its text. Staged as jsonb, it is parsed only once.
+#: In a binary COPY, a jsonb value is this and its text. Staged as jsonb, it is parsed only once.
 JSONB_VERSION = b"\x01"
 
 _BIGINT_MAX = 2**63 - 1
@@ -110,7 +110,7 @@ class Batch:
     """Records ready to load, each id once.
 
     ``misfits`` counts, by column, the values that are NULL in the table because they did not fit.
-    ``merges``: id of a record that was merged away → the record it went into.
+    ``merges``: id of a record that was merged away → id of its survivor.
     """
 
     table: pa.Table
@@ -128,9 +128,9 @@ def to_batch(
     scan_id: str,
     extracted_at: datetime,
 ) -> Batch:
-    """Convert *records*; of several with one id, the last one stays: it was read last.
+    """Convert *records*; of several with the same id, only the last one, which is the newest.
 
-    Raises ContractError for an id that is no 64-bit number.
+    Raises ContractError for an id that is not a 64-bit number.
     """
     misfits: Counter[str] = Counter()
     kept = [records[index] for index in _last_per_id([record.id for record in records])]
@@ -151,7 +151,7 @@ def to_batch(
         },
         "archived": [bool(record.archived) for record in kept],
         "url": [record.url for record in kept],
-        "properties": _as_they_came(kept),
+        "properties": _properties_texts(kept),
         "_content_hash": hashes,
         "_scan_id": pa.repeat(pa.scalar(scan_id), len(kept)),
         "_extracted_at": pa.repeat(pa.scalar(extracted_at, TIMESTAMP), len(kept)),
@@ -172,22 +172,22 @@ def to_batch(
 
 
 def joined(batches: Sequence[Batch], shape: Shape) -> Batch:
-    """Return one batch of several that came one after the other; each id is in it once."""
+    """Join batches, oldest first; of several records with the same id, only the last one."""
     table = pa.concat_tables([batch.table for batch in batches])
     ids = table[shape.id_column].to_pylist()
-    twice = len(ids) - len(set(ids))
-    if twice:
+    duplicates = len(ids) - len(set(ids))
+    if duplicates:
         table = table.take(_last_per_id(ids))
     return Batch(
         table=table,
         misfits=sum((batch.misfits for batch in batches), Counter()),
         merges={gone: into for batch in batches for gone, into in batch.merges.items()},
-        duplicates_dropped=twice + sum(batch.duplicates_dropped for batch in batches),
+        duplicates_dropped=duplicates + sum(batch.duplicates_dropped for batch in batches),
     )
 
 
 def chunk_of(table: pa.Table, shape: Shape) -> Chunk:
-    """Return what a checkpoint keeps of the records that are loaded together."""
+    """Return the part of a loaded table that its checkpoint stores."""
     return Chunk(
         ids=table[shape.id_column].to_pylist(),
         hashes=table["_content_hash"].to_pylist(),
@@ -196,9 +196,8 @@ def chunk_of(table: pa.Table, shape: Shape) -> Chunk:
 
 
 def within_bounds(table: pa.Table) -> pa.Table:
-    """Return *table* with `properties` in which jsonb takes every number; slow, and rarely needed.
-
-    A bare number beyond what PostgreSQL's numeric holds becomes a text of its digits.
+    """Return *table* with bare numbers in `properties` as text if PostgreSQL's numeric can't hold
+    them. Slow, and rarely needed.
     """
     version = JSONB_VERSION.decode()
     texts = [
@@ -209,8 +208,8 @@ def within_bounds(table: pa.Table) -> pa.Table:
     return table.set_column(position, table.schema.field(position), pa.array(texts, pa.string()))
 
 
-def _as_they_came(records: Sequence[Record]) -> pa.Array:
-    """Return the bytes that HubSpot sent as text. The decoder of answers made sure of UTF-8."""
+def _properties_texts(records: Sequence[Record]) -> pa.Array:
+    """Return HubSpot's bytes, unparsed, as text: the decoder of answers ensures UTF-8."""
     raws = [record.properties for record in records]
     sizes = (len(JSONB_VERSION) + memoryview(raw).nbytes for raw in raws)
     offsets = array("i", accumulate(sizes, initial=0))
@@ -219,7 +218,7 @@ def _as_they_came(records: Sequence[Record]) -> pa.Array:
 
 
 def merges_of(pairs: Iterable[tuple[int, str]]) -> dict[int, int]:
-    """Turn (survivor, "1;2;3") into id → survivor. What is no id is left out."""
+    """Turn (survivor, "1;2;3") into id → survivor. Texts that are not ids are left out."""
     return {
         int(gone): survivor
         for survivor, text in pairs
@@ -229,7 +228,7 @@ def merges_of(pairs: Iterable[tuple[int, str]]) -> dict[int, int]:
 
 
 def _content_hash(record: Record) -> int:
-    """Return a signed 64-bit hash of all that HubSpot sent of a record."""
+    """Return a signed 64-bit hash of everything that HubSpot sent for a record."""
     digest = xxh3_64(record.properties)
     digest.update(
         f"\0{bool(record.archived)}\0{record.archived_at}\0{record.created_at}"
@@ -245,7 +244,7 @@ def _last_per_id(ids: Sequence[Hashable]) -> list[int]:
 
 
 def _is_id(text: str) -> bool:
-    # Python refuses to convert thousands of digits
+    # `int` refuses thousands of digits
     digits = text.lstrip("0") if text.isascii() else text
     return text.isascii() and text.isdigit() and len(digits) <= 19 and int(text) <= _BIGINT_MAX
 
@@ -253,7 +252,7 @@ def _is_id(text: str) -> bool:
 def _record_id(text: str, tenant_id: str) -> int:
     if not _is_id(text):
         raise ContractError(
-            f"HubSpot listed a record whose id is no 64-bit number ({len(text)} characters).",
+            f"HubSpot sent a record whose id is not a 64-bit number ({len(text)} characters).",
             tenant_id=tenant_id,
             remedy="Report it.",
         )
@@ -269,7 +268,7 @@ def _standard_values(records: Sequence[Record], shape: Shape) -> list[Sequence[s
 
 @cache
 def _decoder_of(shape: Shape) -> tuple[Callable[[Any], Any], tuple[str, ...]]:
-    """Return what makes Python objects of a record's few properties that need it, and no other."""
+    """Return a decoder of the few properties that are needed as Python objects, and their names."""
     names = (*(column.hubspot_property for column in shape.typed_columns), MERGED_IDS)
     fields = [f"value_{number}" for number in range(len(names))]
     struct = msgspec.defstruct(
@@ -286,7 +285,7 @@ def _values(
     try:
         return _as_tuple(decode(raw))
     except msgspec.ValidationError:
-        # A bare number or boolean where HubSpot documents text: read it as the text it is.
+        # HubSpot documents text, but a value is a bare number or boolean: read it as text.
         document = json.loads(bytes(raw), parse_float=str, parse_int=str)
         return tuple(_as_text(document.get(name)) for name in names)
 
@@ -303,7 +302,7 @@ def _converted(
     texts: Iterable[str | None],
     misfits: Counter[str],
 ) -> list[Any]:
-    """Convert a column: no value and "" become None, and so does what does not fit, counted."""
+    """Convert a column. None, "" and values that do not fit, which are counted, become None."""
     values: list[Any] = []
     for text in texts:
         try:

@@ -1,4 +1,4 @@
-"""From pages of one object's records to rows, in chunks that are loaded and committed together."""
+"""Write pages of one object's records as rows, in chunks that are loaded and committed at once."""
 
 import logging
 from collections.abc import Callable
@@ -17,26 +17,26 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Gets each checkpoint once it is committed: {"object": …, "pages": …, "position": …}; JSON.
+#: Called with each checkpoint after its commit: {"object": …, "pages": …, "position": …}; JSON.
 OnCheckpoint = Callable[[dict[str, Any]], None]
 
-#: Records that are converted together: few enough that answers need little memory.
+#: Records that are converted at once: few, because answers need much memory until then.
 COLLECTED_AT_ONCE = 2_000
-#: Of rows that are loaded at once. dlt and ADBC need several times that for a moment.
+#: Rows that are loaded at once. dlt and ADBC need several times as much memory for a moment.
 CHUNK_BYTES = 24_000_000
-#: Of a chunk's pages: worth a load when nothing more has come yet.
+#: Share of a chunk's pages that is worth a load if no other page is there yet.
 WORTH_A_LOAD = 0.4
 
 
 class ChunkWriter:
-    """Takes pages and loads them, a fifth to half of ``checkpoint_pages`` at a time.
+    """Loads pages in chunks of a fifth to half of ``checkpoint_pages``.
 
-    The rest is how far readers may be ahead meanwhile: a kill costs ``checkpoint_pages`` pages at
-    most. Large pages make both smaller. ``progress`` is written with each chunk, so a caller
-    updates its position before it adds a page.
+    Meanwhile, readers may be ahead by the rest, so a crash costs at most ``checkpoint_pages``
+    pages. Large pages reduce both. ``progress`` is written with each chunk, so its position must
+    be updated before a page is added.
 
-    dlt and Arrow cost a second of CPU to import: ``loader`` and the module `arrow` are used when
-    the first records are there, and a scan that finds nothing does without them.
+    Importing dlt and Arrow costs a second of CPU time, so ``loader`` and the module `arrow` are
+    used only when the first records are there.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class ChunkWriter:
         self._loader = loader
         self._on_checkpoint = on_checkpoint
         self._records: list[Record] = []
-        #: Converted records: their answers and objects can be forgotten.
+        #: Converted records. HubSpot's answers and their objects are freed.
         self._batches: list[Batch] = []
         self._uncounted_records = 0
         self._chunk_pages = 0
@@ -66,7 +66,7 @@ class ChunkWriter:
         self.read_ahead = PageBudget(checkpoint_pages)
 
     def add(self, page: Page, *, read_ahead: bool = False) -> None:
-        """Take a page; *read_ahead*: for which `read_ahead` was asked."""
+        """Add a page; *read_ahead*: it was acquired from `read_ahead`."""
         self._records += page.results
         self._chunk_pages += 1
         self._read_ahead_pages += read_ahead
@@ -78,15 +78,15 @@ class ChunkWriter:
             self.flush()
 
     def use_pause(self) -> None:
-        """Load what was added if it is worth it: nothing more has come yet.
+        """Load the added pages if that is worth it, because no other page is there yet.
 
-        So chunks are small where reading takes the time, and large where loading does.
+        So chunks are small if reading takes more time, and large if loading does.
         """
         if self._chunk_pages >= WORTH_A_LOAD * self._max_chunk_pages:
             self.flush()
 
     def flush(self) -> None:
-        """Load what was added since the last time. All of it is in PostgreSQL afterwards."""
+        """Load and commit the pages that were added since the last flush."""
         self._collect()
         # `_extracted_at` must never be later than the read. Pages buffered during the last load
         # were read before it ended, so the next chunk is stamped with the previous load's start.
@@ -119,13 +119,13 @@ class ChunkWriter:
             )
 
     def checkpoint(self, chunk: Chunk | None = None) -> None:
-        """Write down how far the object is read. Raises OutdatedAttemptError."""
+        """Store how far the object has been read. Raises OutdatedAttemptError."""
         self._object_log.checkpoint(
             self._context.scan_log, chunk, self._progress.columns(), self._context.columns()
         )
 
     def _collect(self) -> None:
-        """Convert the records that were added, and take fewer pages at once if they are large."""
+        """Convert the added records, and make chunks smaller if pages are large."""
         if not self._records:
             return
         from include.pipeline.load.arrow import shape_of, to_batch
@@ -151,7 +151,7 @@ class ChunkWriter:
             self.read_ahead.resize(2 * pages)
 
     def _load(self) -> Chunk:
-        """Load what was converted; all of it is in PostgreSQL afterwards, or it raises."""
+        """Load the converted records."""
         from include.pipeline.load.arrow import chunk_of, joined, shape_of
 
         shape = shape_of(self._table.object_name)
@@ -159,7 +159,7 @@ class ChunkWriter:
         chunk = chunk_of(batch.table, shape)
         if self._context.scan.rewrite_rows:
             self._loader().load(batch.table, shape, rewrite=True)
-        # What is held as it came is not sent at all: to look is ten times cheaper than to merge.
+        # Unchanged records are not sent: comparing hashes is ten times cheaper than a merge.
         elif changed := self._table.changed_among(chunk):
             whole = len(changed) == len(chunk.ids)
             self._loader().load(batch.table if whole else batch.table.take(changed), shape)

@@ -1,7 +1,7 @@
 """Loading a batch of records with dlt: Arrow → parquet → COPY (ADBC) → MERGE.
 
-The configuration is the one that loses nothing when tenants load at once or the process is
-killed; docs/adr/0001-loading-with-dlt.md has the reasons and the figures.
+With this configuration, no row is lost if tenants load at the same time or the process is killed:
+docs/adr/0001-loading-with-dlt.md
 """
 
 import gc
@@ -29,9 +29,9 @@ os.environ.update(
         "RUNTIME__DLTHUB_TELEMETRY": "false",
         # dlt warns at every load that `properties` is text in Arrow and json in PostgreSQL
         "RUNTIME__LOG_LEVEL": "ERROR",
-        # What loads leave in the warehouse is not needed to go on: the scans' tables are.
+        # Scans resume from their own tables, not from dlt's state in the warehouse.
         "RESTORE_FROM_DESTINATION": "false",
-        # Only this process reads the files: to compress them would cost more
+        # only this process reads the files, so compression costs more than it saves
         "DATA_WRITER__COMPRESSION": "none",
         "LOAD__DELETE_COMPLETED_JOBS": "true",
         # Airflow retries, from the last checkpoint
@@ -57,8 +57,8 @@ def _roll_back(self: Psycopg2SqlClient) -> None:
     self.native_connection.autocommit = True
 
 
-# dlt would have the session reset all that was set. Behind a pooler that gives it the name of
-# the session's first client, and fences compare names.
+# dlt would reset the session's settings. Behind a pooler, that sets application_name to that of
+# the session's first client, and fences compare application_name.
 Psycopg2SqlClient._reset_connection = _roll_back  # type: ignore[method-assign]
 
 _url_of = PostgresCredentials.to_native_representation
@@ -69,29 +69,29 @@ def _url(self: PostgresCredentials) -> str:
     return f"{address}{mark}{parameters.replace('+', '%20')}"
 
 
-# dlt writes a space in a parameter as a plus sign, which libpq takes for one.
+# dlt encodes a space in a parameter as a plus sign, which libpq reads as a plus sign.
 PostgresCredentials.to_native_representation = _url  # type: ignore[method-assign,assignment]
 
 
 class DltLoader:
     """Loads batches of one tenant's records; each `load` is one dlt load package.
 
-    A context manager: dlt's working directory is made for it and deleted with it. dlt would
-    go on with the half done load of a directory that a killed process left.
+    A context manager with its own working directory for dlt, which it deletes: in the directory of
+    a killed process, dlt would continue that process's load.
 
-    :param lock: the tenant's lock, which also gives out staging slots.
+    :param lease: the tenant's lease, which also assigns staging slots.
     """
 
-    def __init__(self, warehouse: Warehouse, tenant_id: str, lock: TenantLease) -> None:
+    def __init__(self, warehouse: Warehouse, tenant_id: str, lease: TenantLease) -> None:
         self._warehouse = warehouse
         self._tenant_id = tenant_id
-        self._lock = lock
+        self._lease = lease
         self._working_directory = tempfile.TemporaryDirectory(prefix="hubspot_deals_dlt_")
         self._pipelines: dict[int, dlt.Pipeline] = {}
 
     def __enter__(self) -> "DltLoader":
-        # A quarter of a million objects that imports made and that stay: not to be looked through
-        # again each time garbage is collected
+        # Imports made a quarter of a million objects that stay: exclude them from garbage
+        # collection.
         gc.freeze()
         return self
 
@@ -100,21 +100,19 @@ class DltLoader:
         self._working_directory.cleanup()
 
     def load(self, table: pa.Table, shape: Shape, *, rewrite: bool = False) -> None:
-        """Upsert *table* into the shape's table: rows whose content is the same are left alone,
-        unless *rewrite* says otherwise.
+        """Upsert *table* into the shape's table; unchanged rows are only written if *rewrite*.
 
-        All of it is there afterwards, or a HubSpotDealsError says why not; the same table may be
-        loaded again.
+        Raises a HubSpotDealsError if not all rows were loaded. Can be repeated.
         """
         if not table.num_rows:
             return
-        with self._lock.staging_slot() as slot:
+        with self._lease.staging_slot() as slot:
             try:
                 self._run(slot, table, shape, rewrite=rewrite)
             except PipelineStepFailed as exc:
                 if not is_of_values(_root(exc)):
                     raise self._as_error(exc) from exc
-                # or dlt would load the table that was refused first
+                # otherwise dlt would load the refused table again first
                 self._pipeline(slot).abort_packages()
                 try:
                     self._run(slot, within_bounds(table), shape, rewrite=rewrite)
@@ -124,13 +122,13 @@ class DltLoader:
     def _run(self, slot: int, table: pa.Table, shape: Shape, *, rewrite: bool) -> None:
         pipeline = self._pipeline(slot)
         pipeline.run(_source(table, shape, rewrite=rewrite)).raise_on_failed_jobs()
-        # Or each load keeps a little: what dlt leaves behind refers to itself, which is
-        # noticed late; and memory that Arrow keeps in reserve is lost to others.
+        # Otherwise memory grows with each load: dlt leaves reference cycles, and Arrow keeps freed
+        # memory.
         gc.collect()
         pa.default_memory_pool().release_unused()
 
     def _pipeline(self, slot: int) -> dlt.Pipeline:
-        """Return the pipeline that loads through a slot: nearly always it is the same one."""
+        """Return the pipeline that loads through a slot, which is nearly always the same one."""
         if slot not in self._pipelines:
             name = os.environ.get("DLT_PIPELINE_NAME") or DEFAULT_PIPELINE_NAME
             self._pipelines[slot] = dlt.pipeline(
@@ -156,7 +154,7 @@ class DltLoader:
             f"dlt's step {exc.step!r} failed with {type(root).__name__}"
             f"{f' (SQLSTATE {sqlstate})' if sqlstate else ''}.",
             tenant_id=self._tenant_id,
-            remedy="The task is retried; nothing of this chunk is half loaded.",
+            remedy="The task is retried, and loads the whole chunk again.",
         )
 
 
@@ -182,7 +180,7 @@ def _source(table: pa.Table, shape: Shape, *, rewrite: bool) -> Iterator[object]
         file_format="parquet",
     )
     def records() -> Iterator[pa.Table]:
-        # in pieces, as it is written and read again: less at once in memory
+        # in batches, because dlt writes and reads one at a time: less memory
         yield from table.to_batches(ROWS_AT_ONCE)
 
     yield records

@@ -1,7 +1,7 @@
 """The typed columns of `deals`: which HubSpot property each comes from, and of which kind it is.
 
-The only list: for the property request, the conversion, dlt's hints, the views. A test holds
-it against the migrations.
+The property request, the conversion, dlt's hints and the views use this list. A test compares it
+with the migrations.
 """
 
 from collections.abc import Callable
@@ -20,17 +20,17 @@ _ROUNDING = Context(prec=DECIMAL_PRECISION, rounding=ROUND_HALF_EVEN)
 
 
 def to_key(value: str) -> str:
-    """Return a text that can be part of an index."""
+    """Return *value* if it is short enough for an index. Raises ValueError."""
     if not is_key(value):
         raise ValueError("too long for an index")
     return value
 
 
 def to_decimal(value: str) -> Decimal:
-    """Return the number rounded half-even to 9 places; "" is not passed here.
+    """Return the number rounded half-even to 9 decimal places. Raises ValueError.
 
-    HubSpot's floats carry 50 decimals of noise, so rounding is no misfit; 30 digits before the
-    point are.
+    HubSpot's floats have up to 50 decimal places of noise, so rounding does not make a value a
+    misfit; more than 29 digits before the point do.
     """
     number = number_of(value)
     try:
@@ -47,7 +47,7 @@ def to_bool(value: str) -> bool:
     raise ValueError("neither true nor false")
 
 
-#: What the values of a column are. A "key" is text that is part of an index: not every length fits.
+#: Types of columns. A "key" is text that is part of an index, which limits its length.
 Kind = Literal["text", "key", "number", "timestamp", "bool"]
 
 _CONVERTERS: dict[Kind, Callable[[str], Any]] = {

@@ -1,6 +1,4 @@
-"""Several requests at once, as many as the rate limit takes, and a bound on pages that are
-read and not stored yet.
-"""
+"""Concurrent requests, as many as the rate limit allows, and a limit of pages not yet stored."""
 
 import math
 import threading
@@ -15,14 +13,14 @@ _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
 MAX_READERS = 20
-#: About as many pages of 100 records as one process can digest: more readers would only wait.
+#: About as many pages of 100 records as one process can store: more readers would only wait.
 PAGES_PER_S = 200.0
-#: More than it takes on average: answers don't all take the same time.
+#: Times the average latency, because some answers take longer.
 RESERVE = 1.5
 
 
 def readers_wanted(client: HubSpotClient) -> int:
-    """Return how many readers, each waiting for every answer, use up a client's rate limit."""
+    """Return how many readers, each with one request at a time, use up a client's rate limit."""
     requests_per_s = min(client.transport.limiter.requests_per_s, PAGES_PER_S)
     busy = client.transport.latency_s * requests_per_s * RESERVE
     return max(1, min(MAX_READERS, math.ceil(busy) + 1))
@@ -31,7 +29,7 @@ def readers_wanted(client: HubSpotClient) -> int:
 def map_concurrently(
     client: HubSpotClient, ask: Callable[[_Item], _Result], items: Iterable[_Item]
 ) -> Iterator[_Result]:
-    """Yield ``ask(item)`` for every item, in their order; the next ones are asked meanwhile."""
+    """Yield ``ask(item)`` for every item, in their order; the next ones run concurrently."""
     pending: deque[Future[_Result]] = deque()
     executor = ThreadPoolExecutor(MAX_READERS, thread_name_prefix="hubspot")
     try:
@@ -46,14 +44,14 @@ def map_concurrently(
 
 
 class PageBudget:
-    """Lets readers be up to *pages* ahead of what is committed. Thread-safe."""
+    """Lets readers be at most *pages* ahead of the last commit. Thread-safe."""
 
     def __init__(self, pages: int) -> None:
         self._pages = self._free = pages
         self._changed = threading.Condition()
 
     def acquire(self, given_up: Callable[[], bool]) -> bool:
-        """Wait until one more page may be read; False when it is given up before that."""
+        """Wait until one more page may be read; return False if *given_up* comes first."""
         with self._changed:
             self._changed.wait_for(lambda: self._free > 0 or given_up())
             if given_up():
@@ -62,19 +60,19 @@ class PageBudget:
             return True
 
     def release(self, pages: int = 1) -> None:
-        """So many pages have been stored, or thrown away."""
+        """Return pages to the budget: they have been stored, or discarded."""
         with self._changed:
             self._free += pages
             self._changed.notify_all()
 
     def resize(self, pages: int) -> None:
-        """Allow fewer pages from now on: they turn out to be large."""
+        """Reduce the budget to *pages*, if it is larger."""
         with self._changed:
             if pages < self._pages:
                 self._free -= self._pages - pages
                 self._pages = pages
 
     def wake(self) -> None:
-        """Let those who wait see whether they should give up."""
+        """Make waiting readers check *given_up* again."""
         with self._changed:
             self._changed.notify_all()

@@ -1,8 +1,8 @@
-"""Reading a list with several readers at once, where its cursors allow it.
+"""Read a list with several readers at once, if its cursors are record ids.
 
-HubSpot documents `after` as opaque. It is seen to be a record id, which lets a reader begin
-anywhere: that is found out at run time, held against every page that comes, and given up at the
-first page that contradicts. docs/how-scans-work.md#reading-in-parallel
+HubSpot documents `after` as opaque. In practice it is a record id, so readers can start anywhere.
+A probe and every page verify this. After a contradiction, a single reader reads the list again from
+the start. docs/how-scans-work.md#reading-in-parallel
 """
 
 import itertools
@@ -22,14 +22,14 @@ from include.pipeline.read.ranges import IdRange, IdRanges, Interval, ListPositi
 
 log = logging.getLogger(__name__)
 
-#: Pages that one reader reads before it is worth finding out whether others can help.
+#: Pages that the first reader reads before it probes the cursors.
 LEAD_PAGES = 3
-#: So many ids from the end of a known page are asked for again, to see where a cursor leads.
+#: The probe requests this many ids at the end of a known page again.
 PROBE_IDS = 10
 
 
 class ListRead(NamedTuple):
-    """A page, and how far the list is read with it: a range of ids, or a cursor."""
+    """A page, and how far the list has been read with it: a range of ids, or a cursor."""
 
     page: Page | None
     covers: Interval | None
@@ -37,18 +37,18 @@ class ListRead(NamedTuple):
 
 
 class _CursorsAreOpaque(Exception):
-    """A cursor made from an id does not lead where it should."""
+    """A page contradicts the assumption that cursors are record ids."""
 
 
 class ListReader:
     """Reads the rest of one list; a context manager that yields pages, in no particular order.
 
-    :param position: what is to be read; moved on with every page that is yielded.
+    :param position: the part still to be read; updated with every page that is yielded.
     :param announced: how many live records were counted before.
-    :param read_ahead: asked before each page; it is released when pages are stored.
-    :param searchable: False: HubSpot's search does not know this object. Then one reader reads it.
+    :param read_ahead: acquired before each page; released when pages are stored.
+    :param searchable: False if HubSpot's search refuses this object: then a single reader reads it.
 
-    Readers are threads. They end with the `with` block, whatever ends it.
+    Readers are threads, which end with the `with` block.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class ListReader:
         self._stopped = threading.Event()
         self._lock = threading.Lock()
         self._ranges: IdRanges | None = None
-        self._came: queue.SimpleQueue[ListRead | Future[None]] = queue.SimpleQueue()
+        self._results: queue.SimpleQueue[ListRead | Future[None]] = queue.SimpleQueue()
         self._executor = ThreadPoolExecutor(MAX_READERS, thread_name_prefix="hubspot")
         self._running = 0
         self._may_split = searchable
@@ -91,59 +91,59 @@ class ListReader:
 
     @property
     def waits(self) -> bool:
-        """Whether the next page has yet to come."""
-        return self._came.empty()
+        """Whether the next page is not there yet."""
+        return self._results.empty()
 
     def _pages(self) -> Iterator[Page]:
         while not self._position.done:
             try:
-                yield from self._rest()
+                yield from self._read_rest()
             except _CursorsAreOpaque as exc:
                 if self._restarted:
                     raise ContractError(
-                        f"HubSpot's list of {self._object_type} was begun twice, and broke off "
-                        f"twice: {exc}.",
+                        f"HubSpot's list of {self._object_type} was read twice, and failed both "
+                        f"times: {exc}.",
                         tenant_id=self._client.tenant_id,
                         remedy="Report it; the next scan reads the list again.",
                     ) from exc
                 log.warning(
-                    "tenant %s: %s: one reader reads all of it, from the start: %s",
+                    "tenant %s: %s: reading the list again from the start with a single reader: %s",
                     self._client.tenant_id,
                     self._object_type,
                     exc,
                 )
-                self._drop_what_comes()
+                self._discard_results()
                 self._position.restart()
                 self._restarted = True
                 self._guard = self._new_guard()
 
-    def _rest(self) -> Iterator[Page]:
+    def _read_rest(self) -> Iterator[Page]:
         if self._position.by_id:
             self._ranges = IdRanges(self._position.remaining, self._above_all())
         self._start_readers(1)
         while self._running:
-            came = self._came.get()
-            if isinstance(came, Future):
+            result = self._results.get()
+            if isinstance(result, Future):
                 self._running -= 1
-                came.result()
+                result.result()
             else:
-                if came.covers is not None:
-                    self._position.cover(*came.covers)
-                elif came.after is not None:
-                    self._position.after = came.after
-                if came.page is not None:
-                    yield came.page
+                if result.covers is not None:
+                    self._position.cover(*result.covers)
+                elif result.after is not None:
+                    self._position.after = result.after
+                if result.page is not None:
+                    yield result.page
             if self._ranges is not None:
                 self._start_readers(readers_wanted(self._client))
 
-    def _drop_what_comes(self) -> None:
+    def _discard_results(self) -> None:
         self._stopped.set()
         self._read_ahead.wake()
         while self._running:
-            came = self._came.get()
-            if isinstance(came, Future):
+            result = self._results.get()
+            if isinstance(result, Future):
                 self._running -= 1
-            elif came.page is not None:
+            elif result.page is not None:
                 self._read_ahead.release()
         self._ranges = None
         self._may_split = False
@@ -162,10 +162,10 @@ class ListReader:
                     return
                 future = self._executor.submit(self._read_ranges, taken, _cursor(taken))
             self._running += 1
-            future.add_done_callback(self._came.put)
+            future.add_done_callback(self._results.put)
 
     def _lead(self) -> None:
-        """Read page after page; if the cursors turn out to be ids, let others read too."""
+        """Read page after page; if the cursors turn out to be ids, let other readers start."""
         after, last = self._position.after, -1
         for number in itertools.count(1):
             listed = self._ask(after)
@@ -174,9 +174,9 @@ class ListReader:
             ids = _ids(listed)
             after = self._guard.next(listed.after, listed.ids)
             if after is None:
-                self._came.put(ListRead(listed.page, (0, None), None))
+                self._results.put(ListRead(listed.page, (0, None), None))
                 return
-            self._came.put(ListRead(listed.page, None, after))
+            self._results.put(ListRead(listed.page, None, after))
             self._may_split = self._may_split and _ascend(ids, last)
             if number >= LEAD_PAGES and self._may_split and (probe := self._probe(ids)):
                 self._read_ranges(*self._open_ranges(ids, probe))
@@ -184,7 +184,7 @@ class ListReader:
             last = ids[-1] if ids else last
 
     def _probe(self, known: list[int]) -> ListedPage | None:
-        """Ask for what follows an id in the middle of a page; None: it did not follow."""
+        """Request the page after an id in the middle of *known*; None: cursors are not ids."""
         tail = known[-PROBE_IDS:]
         if len(tail) < 2:
             return None
@@ -198,7 +198,7 @@ class ListReader:
                 return probe
             self._read_ahead.release()
         log.info(
-            "tenant %s: %s: its cursors are no ids: one reader reads it",
+            "tenant %s: %s: cursors are not record ids; using a single reader",
             self._client.tenant_id,
             self._object_type,
         )
@@ -208,12 +208,12 @@ class ListReader:
     def _open_ranges(
         self, known: list[int], probe: ListedPage
     ) -> tuple[IdRange | None, str | None]:
-        """Let everything after the probe be read by several; returns this reader's part of it."""
+        """Split the list after *known* into ranges; return this reader's range and its cursor."""
         start = known[-1] + 1
         ranges = IdRanges([(start, None)], self._above_all())
         first = ranges.take()
-        assert first is not None  # noqa: S101 - there is one, it has just been put in
-        self._came.put(ListRead(None, (0, start), None))
+        assert first is not None  # noqa: S101 - the one that was just put in
+        self._results.put(ListRead(None, (0, start), None))
         new = [record_id for record_id in _ids(probe) if record_id >= start]
         if new or probe.after is None:
             ended = self._deliver(ranges, first, probe._replace(ids=list(map(str, new))))
@@ -243,7 +243,7 @@ class ListReader:
             after = listed.after
 
     def _deliver(self, ranges: IdRanges, part: IdRange, listed: ListedPage) -> bool:
-        """Hand on a page of a range, and return whether it was the last. Verifies its order."""
+        """Verify and queue a page of a range; return whether it was the last one."""
         ids = _ids(listed)
         try:
             position = _verified(listed, ids, part.position)
@@ -254,14 +254,14 @@ class ListReader:
         with self._lock:
             covers = ranges.advance(part, ids, position)
             ended = position is None or covers[1] == part.end
-        self._came.put(ListRead(_within(listed.page, *covers), covers, None))
+        self._results.put(ListRead(_within(listed.page, *covers), covers, None))
         return ended
 
     def _ask(self, after: str | None, *, probe: bool = False) -> ListedPage | None:
-        """Read one page; None when nothing is wanted any more.
+        """Read one page; None if readers were stopped.
 
-        :param probe: whether *after* leads anywhere is to be found out. Otherwise it was good once,
-            or should be if cursors are ids.
+        :param probe: HubSpot may refuse *after*. Otherwise, a refusal shows that cursors are no
+            ids.
         """
         if not self._read_ahead.acquire(self._stopped.is_set):
             return None
@@ -270,7 +270,7 @@ class ListReader:
                 self._object_type, self._properties, after, archived=self._archived
             )
         except HubSpotDealsError as exc:
-            # no page came: another reader may ask for one
+            # no page to store: another reader may read one
             self._read_ahead.release()
             is_refused = isinstance(exc, ContractError) and exc.status == 400
             if is_refused and after is not None and not probe:
@@ -279,7 +279,7 @@ class ListReader:
 
     def _new_guard(self) -> CursorGuard:
         kind = "archived " if self._archived else ""
-        # search knows nothing of archived records
+        # search does not count archived records
         is_counted = self._searchable and not self._archived
         return CursorGuard(
             f"of {kind}{self._object_type}",
@@ -293,7 +293,7 @@ class ListReader:
 
 
 def _cursor(part: IdRange) -> str | None:
-    """Return the cursor that a range begins with: nothing of it is before, nothing is left out."""
+    """Return the cursor of a range's first page; None: the start of the list."""
     return str(part.position - 1) if part.position else None
 
 
@@ -309,20 +309,20 @@ def _ascend(ids: list[int], above: int) -> bool:
 
 
 def _follows(ids: list[int], tail: list[int]) -> bool:
-    """Return whether *ids* are what follows the first of *tail*, ids that are known to be there.
+    """Return whether *ids* is the page after the first of *tail*, the last ids of a known page.
 
-    A page may or may not begin with the id that its cursor names; both are fine.
+    A page may or may not begin with the id in its cursor.
     """
     again = [record_id for record_id in ids if record_id <= tail[-1]]
     return again in (tail, tail[1:]) and _ascend(ids, tail[0] - 1)
 
 
 def _verified(listed: ListedPage, ids: list[int], start: int) -> int | None:
-    """Return the id below which all has been read with a page that begins at *start*.
+    """Return the id below which a range from *start* has been read with this page.
 
-    None: to the end of the list. Raises _CursorsAreOpaque if it can't be such a page.
+    None: the list has ended. Raises _CursorsAreOpaque if the page can't be one of that range.
     """
-    # a cursor made of an id may or may not bring that id itself
+    # a page may or may not begin with the id in its cursor
     if len(ids) != len(listed.ids) or not _ascend(ids, start - 2):
         raise _CursorsAreOpaque("a page begins before its cursor, or is not in order")
     if listed.after is None:
@@ -332,14 +332,14 @@ def _verified(listed: ListedPage, ids: list[int], start: int) -> int | None:
     elif listed.after.isascii() and listed.after.isdigit():
         position = int(listed.after)
     else:
-        raise _CursorsAreOpaque("an empty page leads on to a cursor that is no id")
+        raise _CursorsAreOpaque("the next cursor of an empty page is not an id")
     if position <= start:
-        raise _CursorsAreOpaque("a page does not lead on")
+        raise _CursorsAreOpaque("the next cursor of a page does not follow it")
     return position
 
 
 def _within(page: Page, start: int, end: int | None) -> Page:
-    """Leave out what belongs to other ranges, or was read before."""
+    """Remove records of other ranges, and those that were read before."""
     page.results = [
         record
         for record in page.results

@@ -1,6 +1,6 @@
 """How far an object has been read, and which ids each of several readers reads.
 
-A checkpoint keeps a position, and a retry goes on from it. Decisions only, no I/O; not thread-safe.
+A checkpoint stores a position, and a retry resumes from it. No I/O; not thread-safe.
 docs/how-scans-work.md#checkpoints, docs/how-scans-work.md#reading-in-parallel
 """
 
@@ -18,10 +18,10 @@ def _everything() -> list[Interval]:
 
 @dataclass
 class ListPosition:
-    """What is still to be read of a list: ids, ascending and apart from each other.
+    """The part of a list that is still to be read: ranges of ids, ascending and disjoint.
 
-    ``after``: where a list goes on whose cursors are opaque; `remaining` is everything until its
-    last page has come.
+    ``after``: the next cursor of a list with opaque cursors, whose `remaining` is everything until
+    its last page has been read.
     """
 
     remaining: list[Interval] = field(default_factory=_everything)
@@ -42,7 +42,7 @@ class ListPosition:
         return self.remaining[0][0]
 
     def cover(self, start: int, end: int | None) -> None:
-        """Take ``[start, end)`` out of what remains."""
+        """Remove ``[start, end)`` from what remains."""
         kept: list[Interval] = []
         for low, high in self.remaining:
             if low < start:
@@ -52,7 +52,7 @@ class ListPosition:
         self.remaining, self.after = kept, None
 
     def restart(self) -> None:
-        """Read everything again: what seemed to be covered may not be."""
+        """Start over, because the covered ranges may be incomplete."""
         self.remaining, self.after = _everything(), None
 
     def to_json(self) -> dict[str, Any]:
@@ -65,7 +65,7 @@ class ListPosition:
 
 @dataclass
 class Position:
-    """The parts of one object's scan. ``associations``: what is read → the last record id done."""
+    """Positions in the lists of one object. ``associations``: object type → last record id read."""
 
     live: ListPosition = field(default_factory=ListPosition)
     archived: ListPosition = field(default_factory=ListPosition)
@@ -89,30 +89,31 @@ class Position:
         )
 
 
-#: A range with fewer records left, as far as is known, is not worth a second reader.
+#: A range with fewer records left, by estimate, is not split.
 SPLIT_MIN_RECORDS = 200
 
 
 @dataclass(eq=False)
 class IdRange:
-    """One reader's part: it has read below ``position`` and stops at ``end`` (None: at the end).
+    """One reader's range. It has been read below ``position``, and ends at ``end`` (None: open).
 
-    ``records_per_id``: how dense its ids are, as far as it has read. ``halvings``: how near to
-    its position it is cut next; more after a cut had nothing above it. ``cut_from``: of which
-    range this was the upper part, until its first page has come; ``waits_for``: the other way.
+    ``records_per_id``: the density of the ids read so far. ``halvings``: the next split is at this
+    many halvings of the range above its position; it doubles if the part above a split was empty.
+    ``split_from``: the range that this one was split from, until its first page has been read;
+    ``waits_for``: the reverse.
     """
 
     position: int
     end: int | None
     records_per_id: float = 1.0
     halvings: int = 1
-    cut_from: "IdRange | None" = None
+    split_from: "IdRange | None" = None
     waits_for: "IdRange | None" = None
     _records: int = 0
     _first: int | None = None
 
     def note(self, ids: list[int], position: int) -> None:
-        """Take over that a page of ascending *ids* was read, and everything below *position*."""
+        """Note that a page of ascending *ids*, and everything below *position*, has been read."""
         if ids and self._first is None:
             self._first = ids[0]
         if self._first is not None:
@@ -122,10 +123,9 @@ class IdRange:
 
 
 class IdRanges:
-    """The ranges that are still to be read, and who reads them.
+    """The ranges that are still to be read: waiting ones, and those that a reader reads.
 
-    :param remaining: what is to be read.
-    :param above_all: an id above all that are known; only used to estimate and to split.
+    :param above_all: an id above all known ones; only used to estimate and to split.
     """
 
     def __init__(self, remaining: Iterable[Interval], above_all: int) -> None:
@@ -134,9 +134,9 @@ class IdRanges:
         self._above_all = above_all
 
     def take(self) -> IdRange | None:
-        """Give an idle reader a range: one that waits, or the upper half of the largest.
+        """Return a range for an idle reader: a waiting one, or the upper part of the largest.
 
-        None: nothing is left that is worth one more reader.
+        None: no range is large enough to be split.
         """
         if self._waiting:
             taken = self._waiting.pop(0)
@@ -144,34 +144,34 @@ class IdRanges:
             largest = max(filter(_is_known, self._active), key=self._records_left, default=None)
             if largest is None or self._records_left(largest) < SPLIT_MIN_RECORDS:
                 return None
-            cut = largest.position + max(1, self._width(largest) >> largest.halvings)
+            middle = largest.position + max(1, self._width(largest) >> largest.halvings)
             taken = IdRange(
-                cut, largest.end, largest.records_per_id, largest.halvings, cut_from=largest
+                middle, largest.end, largest.records_per_id, largest.halvings, split_from=largest
             )
-            largest.end, largest.waits_for = cut, taken
+            largest.end, largest.waits_for = middle, taken
         self._active.append(taken)
         return taken
 
     def advance(self, of: IdRange, ids: list[int], position: int | None) -> Interval:
-        """Note a page of *ids*; *position*: all below it has been read, None: to the list's end.
+        """Note a page of *ids*; all below *position* has been read (None: to the list's end).
 
-        Returns what the page covers of the range, which may have been cut while it was read.
+        Returns the part of the range that the page covers: it may have been split meanwhile.
         """
         start, end = of.position, of.end
-        self._learn_from_cut(of, empty=not ids or (end is not None and ids[0] >= end))
+        self._learn_from_split(of, empty=not ids or (end is not None and ids[0] >= end))
         if position is None or (end is not None and position >= end):
             self._active.remove(of)
             return start, end
         of.note(ids, position)
         return start, position
 
-    def _learn_from_cut(self, of: IdRange, *, empty: bool) -> None:
-        """Real ids lie in clusters far apart: to halve a gap again and again costs a page each."""
-        if of.cut_from is not None:
+    def _learn_from_split(self, of: IdRange, *, empty: bool) -> None:
+        """Real ids lie in clusters far apart, and each split inside a gap costs a page."""
+        if of.split_from is not None:
             halvings = of.halvings * 2 if empty else max(1, of.halvings // 2)
-            of.halvings = of.cut_from.halvings = halvings
-            of.cut_from.waits_for = None
-            of.cut_from = None
+            of.halvings = of.split_from.halvings = halvings
+            of.split_from.waits_for = None
+            of.split_from = None
 
     def _width(self, of: IdRange) -> int:
         return max(0, (self._above_all if of.end is None else of.end) - of.position)
@@ -181,5 +181,5 @@ class IdRanges:
 
 
 def _is_known(of: IdRange) -> bool:
-    """Return whether it was seen what the range, and what was last cut from it, begin with."""
-    return of.cut_from is None and of.waits_for is None
+    """Return whether the first pages of the range, and of its last split, have been read."""
+    return of.split_from is None and of.waits_for is None

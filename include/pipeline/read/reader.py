@@ -1,4 +1,4 @@
-"""Reading one object from HubSpot: everything, what was modified, or single records by id."""
+"""Read one object from HubSpot: all records, modified ones, or single ones by id."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -20,7 +20,7 @@ from include.warehouse.records import RecordTable
 
 @dataclass
 class LookedUp:
-    """What HubSpot says of single records, asked by id: live, archived, or not there."""
+    """The state in HubSpot of records that were read by id."""
 
     live: set[int] = field(default_factory=set)
     archived: set[int] = field(default_factory=set)
@@ -28,7 +28,7 @@ class LookedUp:
 
 
 class RecordReader:
-    """Brings one object's rows up to date, going on from where *progress* says it is."""
+    """Brings one object's rows up to date, from the position in *progress* on."""
 
     def __init__(
         self,
@@ -47,18 +47,18 @@ class RecordReader:
         self._progress = progress
 
     def read(self, plan: Plan) -> None:
-        """Read what *plan* says, and every archived record in any case.
+        """Read the records of *plan*, and all archived records.
 
-        Archiving moves no modification time and hides a record from search: only the list of
-        archived records shows it. docs/how-scans-work.md#deletes
+        Archiving does not change the modification time and hides a record from search: only the
+        list of archived records shows it. docs/how-scans-work.md#deletes
         """
         position = self._progress.position
         if plan.window_start is None:
             self._list(position.live, archived=False, announced=plan.expected or 0)
         else:
-            # a try that goes on has no count, and counts what is left
+            # a resumed plan has no count: then the remaining records are counted
             self._read_modified(position.live, plan.window_start, plan.window_end, plan.modified)
-        # After the live ones: what is archived in between is seen here.
+        # After the live ones, so that records archived in between are seen.
         self._list(position.archived, archived=True)
         self._writer.flush()
         self._follow_up(archived_only=plan.mode != "full")
@@ -71,7 +71,7 @@ class RecordReader:
         self._follow_up(archived_only=True)
 
     def look_up(self, ids: Iterable[int]) -> LookedUp:
-        """Read single records as they are now, live or archived, and load what is there."""
+        """Read single records as they are now, live or archived, and load those that exist."""
         found = LookedUp()
         asked = batches(ids, READ_BATCH_SIZE)
         for batch, live, archived in map_concurrently(self._context.client, self._look_up, asked):
@@ -82,19 +82,19 @@ class RecordReader:
             found.archived |= _ids(archived) & (set(batch) - found.live)
             found.gone |= set(batch) - found.live - found.archived
         self._writer.flush()
-        # A row whose content is the same as before it was missing is not written, only unmarked.
+        # A record that is back unchanged is not written again, so its mark is cleared here.
         self._table.clear_marks(self._context.scan.id)
         return found
 
     def mark_gone(self, ids: Iterable[int]) -> None:
-        """Mark rows whose records HubSpot does not know any more."""
+        """Mark rows whose records HubSpot no longer knows."""
         self._progress.vanished += self._table.mark_vanished(sorted(ids), self._context.started_at)
 
     def _follow_up(self, *, archived_only: bool, again: bool = False) -> None:
-        """Ask one by one for the records that should have come and did not.
+        """Read by id the records that were expected but not received.
 
-        They were restored, purged or merged away; or they moved from one list to the other while
-        we read. An incremental scan expects only the archived ones: it reads their whole list.
+        They were restored, purged or merged away, or moved from one list to the other during the
+        scan. An incremental scan expects only the archived ones, whose whole list it reads.
         """
         scan_id = self._context.scan.id
         self._table.clear_marks(scan_id)
@@ -103,8 +103,8 @@ class RecordReader:
             self._progress.restored += len(found.live)
         self.mark_gone(found.gone)
         if found.archived and not again:
-            # They are archived, and the list of the archived lacked them: it may have lacked others
-            # that are not known here. Or they were archived since, which costs the list once more.
+            # The list of archived records lacked these, so it may lack others that are not stored
+            # yet: read it again. (It need not, if these were archived since.)
             self._list(ListPosition(), archived=True)
             self._writer.flush()
             self._follow_up(archived_only=archived_only, again=True)

@@ -37,13 +37,13 @@ def migrations() -> list[tuple[int, Path]]:
 def migrate(warehouse: Warehouse, tenant_id: str | None = None) -> list[int]:
     """Bring the schema up to date and return the versions applied now.
 
-    Any number of processes may call this at once: the first applies, the others wait, then find
-    nothing to do. A migration that fails leaves nothing of itself. The group roles, if there are
-    any, get their rights on what is new in the same transaction.
+    Any number of processes may call this at once: the first applies the migrations, the others wait
+    and find nothing to do. A failed migration is rolled back. If there are group roles, they get
+    their rights on new tables in the same transaction.
 
-    Raises WarehouseConfigError if the server or its settings are of no use (`require_usable`), if
-    the role may not, or if the schema is newer than this code; WarehouseUnavailableError if
-    another session holds a table for longer than LOCK_TIMEOUT.
+    Raises WarehouseConfigError if the server or its settings can't be used (`require_usable`), if
+    the role lacks rights, or if the schema is newer than this code; WarehouseUnavailableError if
+    another session locks a table for longer than LOCK_TIMEOUT.
     """
     with warehouse.connect(tenant_id) as connection:
         require_usable(connection, tenant_id)
@@ -58,18 +58,18 @@ def migrate(warehouse: Warehouse, tenant_id: str | None = None) -> list[int]:
 
 
 class _MadeMeanwhileError(WarehouseConfigError):
-    """The schema could not be made: it was there, after we had waited for another to make it."""
+    """Another process created the schema while we waited to create it."""
 
 
 def _migrate(warehouse: Warehouse, tenant_id: str | None) -> list[int]:
     schema = warehouse.schema
-    # A session of its own, and the lock its first statement: what was looked up before waiting
-    # must not answer for what is there after it.
+    # Take the lock in the first statement of a new transaction, so that the next ones see what was
+    # committed while we waited.
     with warehouse.connect(tenant_id) as connection:
         have = 0
         try:
             have = _lock(connection)
-            # readers may hold tables without bound, and all others would queue behind us
+            # a reader may lock a table for any time, and all others would queue behind us
             connection.execute("select set_config('lock_timeout', %s, true)", [LOCK_TIMEOUT])
             applied = list(_apply_missing(connection, have))
             if applied:
@@ -82,19 +82,19 @@ def _migrate(warehouse: Warehouse, tenant_id: str | None) -> list[int]:
             psycopg.errors.DuplicateFunction,
         ) as exc:
             raise WarehouseConfigError(
-                f"schema {schema} can't be made: {exc.diag.message_primary}, and is not of this "
-                "warehouse.",
+                f"schema {schema} can't be created: {exc.diag.message_primary}, and does not "
+                "belong to this warehouse.",
                 tenant_id=tenant_id,
-                remedy="Choose another DLT_DATABASE_SCHEMA; or remove what is in the way.",
+                remedy="Choose another DLT_DATABASE_SCHEMA, or remove the other object.",
             ) from exc
     return applied
 
 
 def _lock(connection: WarehouseConnection) -> int:
-    """Be the only one to migrate until the transaction ends; return the version that is there.
+    """Lock out other migrations until the transaction ends; return the schema's version.
 
-    The lock is one of a table, in a mode that a role that only reads can't take. If there is no
-    table yet, making it has the same effect.
+    It is a table lock, in a mode that a role that only reads can't take. If there is no table yet,
+    creating it has the same effect.
     """
     if not _has_history(connection):
         try:
@@ -105,8 +105,8 @@ def _lock(connection: WarehouseConnection) -> int:
             psycopg.errors.DuplicateTable,
         ):
             raise _MadeMeanwhileError(
-                f"schema {connection.schema} can't be made: something of its name is in the way.",
-                remedy="Choose another DLT_DATABASE_SCHEMA; or remove what is in the way.",
+                f"schema {connection.schema} can't be created: another object has its name.",
+                remedy="Choose another DLT_DATABASE_SCHEMA, or remove the other object.",
             ) from None
         return 0
     have = _version(connection)
@@ -127,7 +127,7 @@ def _may_not(
         have = have or _version(connection)
         if connection.execute(_IS_MIGRATED, [schema]).fetchone() is not None:
             return WarehouseUnavailableError(
-                f"schema {schema} is being migrated just now.",
+                f"another process is migrating the schema {schema}.",
                 tenant_id=tenant_id,
                 remedy="The task is retried.",
             )

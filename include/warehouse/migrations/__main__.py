@@ -1,7 +1,7 @@
 """`python -m include.warehouse.migrations`: apply what is missing to DATABASE_URL's database.
 
-With `--create-roles` the group roles are made too, and with `--tenant` what a loader needs for that
-tenant's views if it may create neither schemas nor roles. docs/setup.md#three-roles
+With `--create-roles`, it also creates the group roles, and with `--tenant` that tenant's role and
+schema, for a loader that may create neither. docs/setup.md#three-roles
 """
 
 import argparse
@@ -21,7 +21,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         warehouse = _warehouse()
         if wanted.create_roles:
             made = create_group_roles(warehouse)
-            sys.stdout.write(f"created roles: {', '.join(made) or 'none, they are there'}\n")
+            sys.stdout.write(f"created roles: {', '.join(made) or 'none, they exist'}\n")
         applied = migrate(warehouse)
         sys.stdout.write(f"applied: {applied or 'nothing, the schema is up to date'}\n")
         if wanted.create_roles:
@@ -51,18 +51,18 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--create-roles",
         action="store_true",
-        help="make the group roles <schema>_loader and <schema>_reader, with their rights",
+        help="create the group roles <schema>_loader and <schema>_reader, with their rights",
     )
     parser.add_argument(
         "--tenant",
         action="append",
         metavar="ID",
-        help="make a tenant's role and its schema of views; may be given several times",
+        help="create a tenant's role and its schema of views; may be given several times",
     )
     parser.add_argument(
         "--fivetran",
         action="store_true",
-        help="make their schemas of Fivetran's tables too",
+        help="also create the tenants' schemas of Fivetran's tables",
     )
     return parser
 

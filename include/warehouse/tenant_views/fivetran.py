@@ -1,7 +1,7 @@
 """Views with the names, columns and types of the tables that Fivetran's HubSpot connector writes.
 
-They feed dashboards and dbt packages made for Fivetran. Ids are bigint, those of pipelines and
-stages text, and each key is there once: joins would multiply deals without an error.
+They are for dashboards and dbt packages made for Fivetran. Ids are bigint, those of pipelines and
+stages text, and keys are unique: otherwise joins would multiply deals without an error.
 docs/database-schema.md#fivetrans-tables
 """
 
@@ -28,8 +28,8 @@ PREFIX = "property_"
 # In the statements, {tenant} is the tenant's id, {synced} the value of _fivetran_synced. Other
 # names in braces are explained beside the statement, or are tables and functions of the warehouse.
 
-#: The end of the last successful scan: it moves also if nothing changed, as Fivetran's syncs do.
-#: Rows of a tenant without one have the start of the scan.
+#: The end of the last successful scan, even if it changed nothing, as with Fivetran's syncs. If
+#: there is none, the start of the last scan.
 _SYNCED = """coalesce(
     (select finished_at from {scans} where tenant_id = {tenant} and state = 'succeeded'
      order by started_at desc limit 1),
@@ -37,10 +37,10 @@ _SYNCED = """coalesce(
     'epoch')"""
 _PORTAL_ID = "(select portal_id from {accounts} where _tenant_id = {tenant})"
 
-#: What every tenant has, by the name of the view.
+#: Views that every tenant has, by name.
 _ALWAYS = {
-    # Deals that were archived before a scan read them live have no history: then the row of the
-    # deal says what its stage is.
+    # Deals that were archived before a scan read them live have no history: their stage is that of
+    # the deal's row.
     "deal_stage": """
         with entered as (
             select record_id as deal_id, value, changed_at, source_type as source, source_id
@@ -72,7 +72,7 @@ _ALWAYS = {
         from {pipelines}
         where _tenant_id = {tenant} and object = 'deals'
     """,
-    # Deals can hold a stage of another pipeline, which then is there once for each.
+    # A deal can have a stage of another pipeline; such a stage has a row for each pipeline.
     "deal_pipeline_stage": """
         select distinct on (stage_id)
                stage_id, pipeline_id, stage_label as label, listed as active,
@@ -90,7 +90,7 @@ _ALWAYS = {
         from {property_history}
         where _tenant_id = {tenant} and object = 'deals'
     """,
-    # What a survivor lists was perhaps merged before the first scan; only our own mark knows the
+    # A survivor lists its merges, even those before the first scan; only our own column has the
     # last survivor of several merges.
     "merged_deal": """
         select distinct on (merged_deal_id)
@@ -129,7 +129,7 @@ _ALWAYS = {
         where owner_id is not null and team_id is not null
         order by owner_id, team_id, is_team_primary desc
     """,
-    # Without the scope for teams, owners name those that they are in.
+    # Without the scope for teams, the teams of owners are known.
     "team": """
         select distinct on (id) id, name, _fivetran_deleted, {synced} as _fivetran_synced
         from (
@@ -166,7 +166,7 @@ _ALWAYS = {
         where team_id is not null and user_id is not null
         order by team_id, user_id, rank, is_secondary_user, _fivetran_deleted
     """,
-    # Without the scope for users, those that are owners are known. The view must be there: the dbt
+    # Without the scope for users, those that are owners are known. The view must exist: the dbt
     # package compares its id with a number.
     "users": """
         select distinct on (id)
@@ -193,7 +193,7 @@ _ALWAYS = {
         from {roles}
         where _tenant_id = {tenant}
     """,
-    # {objects}: our name and Fivetran's of each object
+    # {objects}: our name and Fivetran's name of each object
     "property": """
         select md5(hubspot_object || '/' || name) as _fivetran_id, hubspot_object, name, label,
                property_type as type, field_type, definition ->> 'groupName' as group_name,
@@ -230,8 +230,8 @@ _HISTORY = """
     from {property_history}
     where _tenant_id = {tenant} and object = {object}
 """
-#: What belongs to an object besides its records, by HubSpot's type. {id}: the column of the
-#: record's id; {object}: our name of the object.
+#: An object's views other than its records, by HubSpot's type. {id}: the column of the record's id;
+#: {object}: our name of the object.
 _OF_OBJECT = {
     "companies": {"company_property_history": _HISTORY},
     "contacts": {"contact_property_history": _HISTORY},
@@ -274,13 +274,13 @@ _ENGAGEMENT = """
     where _tenant_id = {tenant} and not archived and vanished_at is null
       and merged_into_record_id is null
 """
-#: {to}: what the tenants file may call the associated type; {id}: the column of its id.
+#: {to}: the names of the associated type in the tenants file; {id}: the column of its id.
 _OF_DEAL = """
     select from_id as deal_id, to_id as {id}, type_id, category, {synced} as _fivetran_synced
     from {associations}
     where _tenant_id = {tenant} and from_object = 'deals' and to_object = any({to})
 """
-#: Read from either side, each pair once, whatever it is labelled.
+#: Read from either side; each pair once, with any label.
 _PAIRS = """
     select distinct on ({one_id}, {other_id})
            {one_id}, {other_id}, category, {synced} as _fivetran_synced
@@ -297,7 +297,7 @@ _PAIRS = """
 """
 
 _DELETED = "archived or vanished_at is not null or {merged_into} is not null"
-#: What records have besides the columns of properties, by HubSpot's type. {barrier}: a view of the
+#: The columns of records other than properties, by HubSpot's type. {barrier}: a view of the
 #: tenant's rows; {typed}: its columns that hold a property.
 _RECORDS = {
     "deals": """
@@ -329,7 +329,7 @@ _ENGAGEMENT_RECORDS = """
     from {barrier}
 """
 
-#: HubSpot's types that Fivetran has tables of: its name of one record.
+#: HubSpot's types that have tables in Fivetran → Fivetran's name of one record.
 _SINGULAR = {
     "deals": "deal",
     "companies": "company",
@@ -342,11 +342,11 @@ _SINGULAR = {
     "tasks": "task",
 }
 _ENGAGEMENTS = ("calls", "emails", "meetings", "notes", "tasks")
-#: What engagements and tickets are associated with.
+#: Types with which engagements and tickets are associated.
 _PAIRED_WITH = ("deals", "contacts", "companies")
 
-#: Properties whose columns are always there, and what makes their type. All others have the types
-#: of the tenant's own views, but several values stay one text.
+#: Properties that always have a column, and its conversion. All others have the types of the
+#: tenant's own views, except that lists stay text.
 _TEXT = None
 _OF_ENGAGEMENT: dict[str, str | None] = {
     "hs_createdate": "as_timestamptz",
@@ -389,7 +389,7 @@ _COMMENTS = {
 
 
 def views_of(crm_object: CrmObject) -> list[str]:
-    """Return the views that show records of an object, or what belongs to them."""
+    """Return the views that show an object's records, histories, pipelines or associations."""
     object_type = object_type_of(crm_object.object_type)
     if object_type not in _SINGULAR:
         return []
@@ -405,7 +405,7 @@ def _paired(name: str) -> list[str]:
 
 
 class FivetranPlan(ViewPlan):
-    """The views of Fivetran's tables that a tenant ought to have: those of what it loads."""
+    """The views of Fivetran's tables that a tenant should have: those of the objects it loads."""
 
     def __init__(
         self, connection: WarehouseConnection, tenant_id: str, objects: Sequence[CrmObject]
@@ -429,7 +429,7 @@ class FivetranPlan(ViewPlan):
             yield self._of(name, statement, objects=_values(named))
         for crm_object in self._objects.values():
             if crm_object.object_type in _SINGULAR:
-                yield from self._of_object(crm_object, typed_columns)
+                yield from self._with_records(crm_object, typed_columns)
         for other in ("companies", "contacts"):
             name = _SINGULAR[other]
             if self._associates(["deals"], other):
@@ -445,14 +445,16 @@ class FivetranPlan(ViewPlan):
         if "tickets" in self._objects:
             yield from self._pairs("engagement", engagements, "tickets", "ticket_engagement")
 
-    def _of_object(self, crm_object: CrmObject, typed_columns: Mapping[str, str]) -> Iterator[View]:
+    def _with_records(
+        self, crm_object: CrmObject, typed_columns: Mapping[str, str]
+    ) -> Iterator[View]:
         yield from self._records(crm_object, typed_columns)
         its_id = sql.Identifier(f"{_SINGULAR[crm_object.object_type]}_id")
         for name, statement in _OF_OBJECT.get(crm_object.object_type, {}).items():
             yield self._of(name, statement, id=its_id, object=sql.Literal(crm_object.name))
 
     def _of(self, name: str, statement: str, **parts: sql.Composable) -> View:
-        """A view of all that a statement selects."""
+        """Return a view of a statement."""
         selected = self._connection.composed(statement, {**self._parts, **parts})
         columns = self._columns(selected)
         return View(
@@ -513,7 +515,7 @@ class FivetranPlan(ViewPlan):
                 if column.base_column
             ),
         }
-        # the barrier is not there yet, and the table has the same columns
+        # the barrier does not exist yet, but the table has the same columns
         of_table = {"barrier": sql.Identifier(self._connection.schema, f"{kind}s")}
         of_barrier = {"barrier": sql.Identifier(self._schema, barrier.name)}
         hidden = {"properties", *(column.name for column in columns)}
@@ -561,7 +563,7 @@ class FivetranPlan(ViewPlan):
 
 
 def _singular(crm_object: CrmObject) -> str:
-    """Return Fivetran's name of an object; of one that it has no table of, a name of its own."""
+    """Return Fivetran's name of an object; if it has no table of it, an unused name."""
     if crm_object.object_type in _SINGULAR:
         return _SINGULAR[crm_object.object_type]
     is_taken = crm_object.name in _SINGULAR.values()
@@ -569,7 +571,7 @@ def _singular(crm_object: CrmObject) -> str:
 
 
 def _aliases(object_type: str) -> list[str]:
-    """Return what the tenants file may call a type: by name, or by id."""
+    """Return the names of a type in the tenants file: its name and its id."""
     return [object_type, str(STANDARD_OBJECTS[object_type].type_id)]
 
 

@@ -1,4 +1,4 @@
-"""Which views a tenant has: their names, columns and types. `views` makes them.
+"""The names, columns and types of a tenant's views, which `views` builds.
 
 docs/database-schema.md#views-of-a-tenant
 """
@@ -12,10 +12,10 @@ from psycopg import sql
 
 from include.warehouse.connection import WarehouseConnection
 
-#: PostgreSQL cuts longer names silently.
+#: PostgreSQL truncates longer names silently.
 MAX_NAME_BYTES = 63
 _HASH_DIGITS = 8
-#: PostgreSQL allows a view so many, and a query that selects from it 1,664.
+#: PostgreSQL's limit of a view; a query that selects from it may have 1,664 columns.
 MAX_COLUMNS = 1_600
 MAX_PROPERTIES = 1_500
 
@@ -26,9 +26,9 @@ _CONVERSIONS = {
     "datetime": "as_timestamptz",
 }
 _CHECKBOX_CONVERSION = "as_list"
-#: A list takes any text.
+#: Every text is a valid list, so `as_list` is not among them.
 MAY_NOT_FIT = frozenset(_CONVERSIONS.values())
-#: What conversions yield, as `format_type` calls it; None: text, as it is.
+#: The conversion to each type, as `format_type` names it; None: no conversion.
 _CONVERSIONS_TO: dict[str, str | None] = {
     "boolean": "as_boolean",
     "numeric": "as_number",
@@ -38,7 +38,7 @@ _CONVERSIONS_TO: dict[str, str | None] = {
     "text": None,
 }
 
-#: Views that exist once a tenant, and the view names that start with `deal_`.
+#: Views that exist once per tenant, and the names of views that start with `deal_`.
 FIXED_VIEWS = frozenset(
     {
         *("deals", "deals_all", "deal_properties", "deal_associations", "deal_property_history"),
@@ -50,7 +50,7 @@ FIXED_VIEWS = frozenset(
 
 @dataclass(frozen=True)
 class PropertyDefinition:
-    """Of a HubSpot property, what decides its column. ``comment``: its label and description."""
+    """The parts of a definition that determine a column. ``comment``: label and description."""
 
     name: str
     property_type: str | None
@@ -86,16 +86,16 @@ class ObjectViews:
 
     @classmethod
     def of(cls, crm_object: str) -> "ObjectViews":
-        # what lies around deals has been called deal_… since the first release
-        around = "deal" if crm_object == "deals" else crm_object
+        # other views of deals have been named deal_… since the first release
+        prefix = "deal" if crm_object == "deals" else crm_object
         return cls(
             crm_object,
             f"{crm_object}_all",
-            f"{around}_properties",
-            f"{around}_associations",
-            f"{around}_property_history",
-            f"{around}_pipelines",
-            f"{around}_stages",
+            f"{prefix}_properties",
+            f"{prefix}_associations",
+            f"{prefix}_property_history",
+            f"{prefix}_pipelines",
+            f"{prefix}_stages",
         )
 
     def names(self) -> set[str]:
@@ -107,7 +107,7 @@ def tenant_schema(dataset: str, tenant_id: str) -> str:
 
 
 def fivetran_schema(dataset: str, tenant_id: str) -> str:
-    # no other tenant's schema is called so: the first `__` ends the dataset
+    # unique, because the first `__` ends the dataset
     return shortened(f"{dataset}_fivetran__{tenant_id}")
 
 
@@ -142,7 +142,7 @@ def property_columns(
 ) -> list[PropertyColumn]:
     """Return the columns, ordered by property name, of the first MAX_PROPERTIES definitions.
 
-    *reserved* are column names that the view has besides.
+    *reserved* are names of the view's other columns.
     """
     kept = sorted(definitions[:MAX_PROPERTIES], key=lambda definition: definition.name)
     names = column_names([prefix + definition.name for definition in kept], reserved)
@@ -166,7 +166,7 @@ def conversion(definition: PropertyDefinition) -> str | None:
 
 
 def conversion_to(column_type: str) -> str | None:
-    """Return the SQL function that makes a type of a property's text; None leaves it text."""
+    """Return the SQL function that converts a property's text to a type; None leaves it text."""
     return _CONVERSIONS_TO[column_type]
 
 
@@ -175,9 +175,9 @@ def is_type_of_property(column_type: str) -> bool:
 
 
 def column_names(properties: Iterable[str], reserved: Collection[str]) -> dict[str, str]:
-    """Return the column of each property: its own name wherever PostgreSQL and *reserved* allow.
+    """Return the column of each property: its own name if PostgreSQL and *reserved* allow it.
 
-    Another property changes a column's name only by being called exactly like it.
+    A new property changes the name of another's column only if it has exactly that name.
     """
     everything = sorted(set(properties))
     names = {name: name for name in everything if name and _fits(name) and name not in reserved}
@@ -197,7 +197,7 @@ def _other_names(name: str) -> Iterator[str]:
 
 
 def shortened(name: str) -> str:
-    """Return *name*, if need be cut to what PostgreSQL takes, with a hash of the whole."""
+    """Return *name*, truncated and with a hash of the whole if it is too long for PostgreSQL."""
     return name if _fits(name) else _with_hash(name)
 
 
@@ -214,11 +214,11 @@ def _with_hash(name: str, attempt: int = 0) -> str:
 
 @dataclass(frozen=True)
 class View:
-    """A view to be made. ``columns``: name → expression over ``source``.
+    """A view to build. ``columns``: name → expression over ``source``.
 
-    ``reads``: the view that is its barrier; None: it is one itself. ``texts``: of columns that show
-    a property, the expression that yields its text. ``comments``: of columns. ``prefix``: what
-    precedes a property's name in the name of its column.
+    ``reads``: the view that is its barrier; None: it is a barrier itself. ``texts``: for columns
+    that show a property, the expression of its text. ``comments``: of columns. ``prefix``: of the
+    names of columns that show a property.
     """
 
     name: str
@@ -236,7 +236,7 @@ class View:
 
 @dataclass(frozen=True)
 class Conversion:
-    """How a view's column gets its type: what does not fit becomes NULL."""
+    """How a view's column gets its type; values that do not fit become NULL."""
 
     crm_object: str
     column: str
@@ -245,7 +245,7 @@ class Conversion:
 
 
 class ViewPlan:
-    """The views a tenant ought to have. What it has to leave out is in ``warnings``."""
+    """The views that a tenant should have; ``warnings`` name those that were left out."""
 
     def __init__(self, connection: WarehouseConnection, tenant_id: str) -> None:
         self._connection = connection
@@ -256,12 +256,12 @@ class ViewPlan:
 
     def views(self, objects: Sequence[str], typed_columns: Mapping[str, str]) -> Iterator[View]:
         known, skipped = object_views(objects)
-        # of deals every account has some, also if they could not be read yet
+        # every account has pipelines of deals, even if they could not be read yet
         listed = self._connection.run(_WITH_PIPELINES, [self._tenant_id]).fetchall()
         self._with_pipelines = {"deals", *(crm_object for (crm_object,) in listed)}
         self.warnings += [
-            f"The object {name} gets no views: they would be called like others of this tenant. "
-            "Give it another name in the tenants file."
+            f"The object {name} gets no views, because other views of this tenant have their "
+            "names. Give it another name in the tenants file."
             for name in skipped
         ]
         yield self._of_table("account", "accounts", {"_tenant_id": self._tenant_id})
@@ -272,12 +272,12 @@ class ViewPlan:
         for crm_object, names in known.items():
             typed = typed_columns if crm_object == "deals" else {}
             yield from self._of_records(crm_object, names, typed)
-            yield from self._around(crm_object, names)
+            yield from self._of_object(crm_object, names)
 
     def conversions(
         self, objects: Sequence[str], typed_columns: Mapping[str, str]
     ) -> Iterator[Conversion]:
-        """Yield all conversions of which values may be left out.
+        """Yield all conversions that may yield NULL for a value.
 
         A column that keeps an old type, because something depends on its view, has two.
         """
@@ -303,7 +303,8 @@ class ViewPlan:
         ).fetchall()
         return dict(rows)
 
-    def _around(self, crm_object: str, names: ObjectViews) -> Iterator[View]:
+    def _of_object(self, crm_object: str, names: ObjectViews) -> Iterator[View]:
+        """Yield the views of an object other than those of its records."""
         tenant = {"_tenant_id": self._tenant_id}
         its_own = {**tenant, "object": crm_object}
         yield self._of_table(names.properties, "property_definitions", its_own)
@@ -315,7 +316,7 @@ class ViewPlan:
             yield self._of_table(names.stages, "pipeline_stages", its_own)
 
     def _of_table(self, name: str, table: str, only: Mapping[str, str]) -> View:
-        """A view of the rows where the columns of *only* have these values, and of the others."""
+        """Return a view of the rows with the values of *only*, without these columns."""
         columns = dict(self._connection.execute(_COLUMNS, [self._connection.schema, table]))
         shown = {column: sql.Identifier(column) for column in columns if column not in only}
         comments = {name: text for name, text in columns.items() if text and name in shown}
@@ -347,7 +348,7 @@ class ViewPlan:
                 comments[column.name] = column.comment
             if label := labels.get(column.hubspot_property):
                 name = f"{column.hubspot_property}_label"
-                # a property that is called so keeps its name
+                # a property with this name keeps it
                 name = _with_hash(name) if name in taken else name
                 columns[name] = label
                 comments[name] = f"Label of `{column.hubspot_property}`, from `{names.stages}`."
@@ -360,7 +361,7 @@ class ViewPlan:
     def _labels(
         self, crm_object: str, typed_columns: Mapping[str, str]
     ) -> dict[str, sql.Composable]:
-        """Return the labels of what a record's pipeline and stage hold, by property."""
+        """Return the expressions of the labels of a record's pipeline and stage, by property."""
         if crm_object not in self._with_pipelines:
             return {}
         properties = _OF_DEALS if crm_object == "deals" else _OF_OTHERS
@@ -386,8 +387,9 @@ class ViewPlan:
         rows = self._connection.run(_DEFINITIONS, [self._tenant_id, crm_object]).fetchall()
         if len(rows) > MAX_PROPERTIES:
             self.warnings.append(
-                f"The views of {crm_object} show {MAX_PROPERTIES} of {len(rows)} properties, as "
-                "PostgreSQL takes no more columns. The others are in the column properties."
+                f"The views of {crm_object} show {MAX_PROPERTIES} of {len(rows)} properties, "
+                "because PostgreSQL allows no more columns. The others are in the column "
+                "properties."
             )
         return [PropertyDefinition(*row) for row in rows]
 
@@ -408,7 +410,7 @@ def text_of(hubspot_property: str) -> sql.Composed:
 
 
 def converted(dataset: str, text: sql.Composable, conversion: str | None) -> sql.Composed:
-    """Return the expression of a column that shows a text through a conversion, or as it is."""
+    """Return the expression of a column that shows a text, converted if *conversion* is given."""
     if conversion:
         return sql.SQL("{}({})").format(sql.Identifier(dataset, conversion), text)
     return sql.SQL("nullif({}, '')").format(text)
@@ -435,7 +437,7 @@ UNPACKED = """
     left join lateral (select record.properties || '{{}}' as unpacked group by ()) as json on true
 """
 _LIVE = " where not archived and vanished_at is null and {} is null"
-# where not all fit: those in use first, and of these the ones that analysts have known longest
+# if not all fit: properties in use first, and among these the oldest
 _DEFINITIONS = """
     select name, property_type, field_type,
            nullif(concat_ws(': ', label, nullif(definition ->> 'description', '')), '')
@@ -447,9 +449,10 @@ _WITH_PIPELINES = "select distinct object from {pipelines} where _tenant_id = %s
 #: The properties of a pipeline and of a stage.
 _OF_DEALS, _OF_OTHERS = ("pipeline", "dealstage"), ("hs_pipeline", "hs_pipeline_stage")
 # Labels by id. Each is a scalar subquery that refers to no row: PostgreSQL runs it once a query,
-# and only if the column is used. It never multiplies rows, and no function of an analyst's gets
-# into it, to rows of other tenants. A stage of another pipeline than the record's is found by its
-# id alone: of several, the last of the order counts. A stage without metadata was never listed.
+# and only if the column is used. It never multiplies rows, and PostgreSQL does not move a function
+# of an analyst's query into it, where it would see rows of other tenants. A stage of another
+# pipeline than the record's is found by its id: of several, the last in order counts. A stage
+# without metadata was never listed.
 _PIPELINE_LABEL = """(
     select jsonb_object_agg(pipeline_id, label) from {pipelines}
     where _tenant_id = {tenant} and object = {object}

@@ -13,19 +13,19 @@ from include.errors import WarehouseConfigError
 from include.warehouse.connection import Warehouse
 from include.warehouse.tenant_views.plan import SCHEMA_NAMES, tenant_role
 
-#: Tables that no reader needs: what is in them is of use to an attacker only.
+#: Tables that no reader needs, but that are useful to an attacker.
 CLOSED_TO_READERS = frozenset({"locks", "oauth_tokens", "rate_limits"})
-#: Written by migrations alone.
+#: Written only by migrations.
 READ_BY_LOADERS = frozenset({"schema_migrations"})
 
 
 def loader_role(schema: str) -> str:
-    """Return the group of those that load: scans, the API, alerts."""
+    """Return the group of the roles that load: scans, the API, alerts."""
     return f"{schema}_loader"
 
 
 def reader_role(schema: str) -> str:
-    """Return the group of those that read all tenants' tables: operators, BI."""
+    """Return the group of the roles that read all tenants' tables: operators, BI."""
     return f"{schema}_reader"
 
 
@@ -39,9 +39,9 @@ def exists(connection: psycopg.Connection, role: str) -> bool:
 
 
 def grant_rights(connection: psycopg.Connection, schema: str) -> None:
-    """Give each group role that exists its rights, and PUBLIC none. May be run any time again.
+    """Grant each group role that exists its rights, and PUBLIC none. Can be repeated.
 
-    To be run by the owner of the schema's tables, or a superuser.
+    Must be run by the owner of the schema's tables, or a superuser.
     """
     for statement in _statements(connection, schema):
         connection.execute(statement)
@@ -72,7 +72,7 @@ def _statements(connection: psycopg.Connection, schema: str) -> Iterator[sql.Com
         yield _on_tables(
             "grant select on {tables} to {role}", schema, tables - CLOSED_TO_READERS, reader
         )
-        # what was granted with `on all tables` before
+        # earlier versions granted `on all tables`
         if closed := tables & CLOSED_TO_READERS:
             yield _on_tables("revoke all on {tables} from {role}", schema, closed, reader)
 
@@ -105,22 +105,22 @@ def _staging_schemas(connection: psycopg.Connection, schema: str) -> list[str]:
 
 
 def create_group_roles(warehouse: Warehouse) -> list[str]:
-    """Make the group roles that are missing and return them. They can't log in.
+    """Create the missing group roles, which can't log in, and return them.
 
     A new loader role may create schemas, for the tenants' views. If you revoke that right, prepare
-    the tenants instead; it is not granted a second time.
+    the tenants instead; it is not granted again.
 
-    Raises WarehouseConfigError with the statements for an administrator if we may not.
+    Raises WarehouseConfigError with the statements for an administrator if this role may not.
     """
     wanted = group_roles(warehouse.schema)
     with warehouse.connect() as connection:
         missing = [role for role in wanted if not exists(connection, role)]
         refused = [role for role in missing if not _create(connection, role)]
         if refused:
-            raise _not_allowed(connection, refused, "")
+            raise _not_allowed(connection, refused)
         for role in missing:
             right = "connect, create" if role == loader_role(warehouse.schema) else "connect"
-            # a notice, not an error, says that the role may not grant it
+            # if this role may not grant it, PostgreSQL sends a notice, not an error
             connection.execute(
                 sql.SQL(f"grant {right} on database {{}} to {{}}").format(
                     sql.Identifier(connection.info.dbname), sql.Identifier(role)
@@ -130,7 +130,7 @@ def create_group_roles(warehouse: Warehouse) -> list[str]:
 
 
 def grant_again(warehouse: Warehouse) -> None:
-    """Give the group roles their rights; needed once, when they are newer than the tables."""
+    """Grant the group roles their rights; needed once, if they are newer than the tables."""
     with warehouse.connect() as connection:
         grant_rights(connection, warehouse.schema)
 
@@ -138,11 +138,11 @@ def grant_again(warehouse: Warehouse) -> None:
 def prepare_tenants(
     warehouse: Warehouse, tenant_ids: Iterable[str], *, fivetran: bool = False
 ) -> None:
-    """Make each tenant's role and its schema, in which the loader may then build the views.
+    """Create each tenant's role and its schema, in which the loader may then build the views.
 
-    For a loader that may not make both. May be run again. Raises WarehouseConfigError.
+    For a loader that may not create them. Can be repeated. Raises WarehouseConfigError.
 
-    :param fivetran: make the schema of Fivetran's tables too.
+    :param fivetran: also create the schema of Fivetran's tables.
     """
     loader = loader_role(warehouse.schema)
     for tenant_id in tenant_ids:
@@ -152,13 +152,14 @@ def prepare_tenants(
                 raise _not_allowed(connection, [role], tenant_id)
             for name in SCHEMA_NAMES if fivetran else SCHEMA_NAMES[:1]:
                 schema = name(warehouse.schema, tenant_id)
-                # a schema that the loader has made is the loader's, which grants the role access
-                if _is_ours_to_make(connection, schema):
+                # the loader owns a schema that it created, and grants the role access itself
+                if _is_ours(connection, schema):
                     for statement in _of_tenant(schema, role, loader):
                         connection.execute(statement)
 
 
-def _is_ours_to_make(connection: psycopg.Connection, schema: str) -> bool:
+def _is_ours(connection: psycopg.Connection, schema: str) -> bool:
+    """Return whether this role owns a schema, or the schema does not exist."""
     row = connection.execute(
         "select pg_get_userbyid(nspowner) = current_user from pg_catalog.pg_namespace"
         " where nspname = %s",
@@ -190,7 +191,7 @@ def _create(connection: psycopg.Connection, role: str) -> bool:
 
 
 def _not_allowed(
-    connection: psycopg.Connection, roles: list[str], tenant_id: str
+    connection: psycopg.Connection, roles: list[str], tenant_id: str | None = None
 ) -> WarehouseConfigError:
     statements = "; ".join(
         sql.SQL("create role {} nologin").format(sql.Identifier(role)).as_string(connection)
@@ -198,6 +199,6 @@ def _not_allowed(
     )
     return WarehouseConfigError(
         f"the role {connection.info.user} may not create roles.",
-        tenant_id=tenant_id or None,
+        tenant_id=tenant_id,
         remedy=f"An administrator must run: {statements}; then run this again.",
     )

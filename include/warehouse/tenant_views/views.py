@@ -1,10 +1,10 @@
-"""What analysts see: schemas of views of one tenant, and a role that reads them and nothing else.
+"""Build a tenant's schemas of views, and a role that can read only them.
 
-The views belong to the loaders' group role, or to the loader itself where there is none, and read
-the tables with its rights; `security_barrier` keeps functions in an analyst's query away from rows
-of other tenants. For each row, PostgreSQL fills in
-every column of a barrier, asked for or not. So the barrier of records is a view of its own with the
-few columns of their table, `_deals` below `deals` and `deals_all`; the role can't read it directly.
+The views belong to the loaders' group role, or to the loader if there is none, and read the tables
+with its rights; `security_barrier` keeps functions in an analyst's query away from rows of other
+tenants. PostgreSQL computes every column of a barrier for each row, even if a query does not use
+it. So the barrier of records is a separate view with the few columns of their table, `_deals` below
+`deals` and `deals_all`, which the role can't read directly.
 """
 
 import hashlib
@@ -34,18 +34,18 @@ from include.warehouse.tenant_views.roles import exists, loader_role
 
 log = logging.getLogger(__name__)
 
-#: Raise it to have every tenant's views built again.
+#: Increment it to rebuild every tenant's views.
 VERSION = 1
-#: How long to wait for an analyst's query before a view is left to the next scan. Queries of the
-#: view that come meanwhile queue behind this one.
+#: How long to wait for an analyst's query before a view is left to the next scan. Meanwhile, new
+#: queries of the view queue behind us.
 VIEW_LOCK_TIMEOUT = "5s"
-#: The PostgreSQL from which on a member of a role need not be allowed to become it.
+#: From this PostgreSQL on, a member of a role needs the option SET to become it.
 SET_OPTION_SINCE = 160_000
 
 
 @dataclass(frozen=True)
 class _Relation:
-    """What is there under a name in the tenant's schema. ``columns``: name → type, in order."""
+    """An existing relation of the tenant's schema. ``columns``: name → type, in order."""
 
     columns: Mapping[str, str]
     comment: str | None
@@ -58,11 +58,11 @@ def publish_views(
     typed_columns: Mapping[str, str],
     fivetran: Sequence[CrmObject] = (),
 ) -> list[str]:
-    """Build the tenant's views anew if definitions changed; return warnings for the scan.
+    """Rebuild the tenant's views if definitions changed; return warnings for the scan.
 
-    *typed_columns* says which HubSpot property each typed column of `deals` holds: property to
-    column. *fivetran*: the objects to show as Fivetran's tables too; without any, the views that
-    did so are removed. Any number of processes may call this at once.
+    *typed_columns*: HubSpot property → typed column of `deals`. *fivetran*: the objects that are
+    also shown as Fivetran's tables; if empty, such views are removed. Any number of processes may
+    call this at once.
     """
     with warehouse.connect(tenant_id) as connection:
         lock(connection, f"views:{tenant_id}")
@@ -87,44 +87,44 @@ class _SchemaOfViews:
         self._tenant_id = tenant_id
         self._schema = schema
         self._role = tenant_role(tenant_id)
-        #: Starts the comment of every view that we built; a view without it is not ours.
+        #: The start of the comment of every view that we built; a view without it is not ours.
         self._mark = (
             f"Built from {connection.schema} for {tenant_id}; changes are overwritten. Version "
         )
 
     def publish(self, views: list[View]) -> list[str]:
-        """Make the schema hold these views, and none that we built before; return warnings."""
+        """Build these views, and remove others that we built before; return warnings."""
         stored = self._stored_signature()
         if not views and stored is None:
             return []
         digests = {view.name: self._digest(view) for view in views}
         signature = _hash(f"{VERSION} {self._role} {sorted(digests.items())}")
-        # as ourselves: the right to create roles is nothing that members of a group have
+        # as the login role: members of a group do not inherit the right to create roles
         self._connection.execute("reset role")
-        admitted = self._create_role()
+        refusals = self._create_role()
         self._act_as_group()
         present = self._relations()
         blocked: list[str] = []
         if refusal := self._create_schema():
-            return [refusal, *admitted]
+            return [refusal, *refusals]
         if stored != signature or digests.keys() - present.keys():
             blocked = list(self._rebuild(views, digests, present))
-            # what could not be done is tried again by the next scan
+            # without a signature, the next scan tries again
             self._record("" if blocked else signature)
             log.info(
-                "tenant %s: views of %s built, %d left as they were",
+                "tenant %s: built the views of %s, except %d",
                 self._tenant_id,
                 self._schema,
                 len(blocked),
             )
         if not views and not blocked:
             self._connection.run(_FORGET, [self._tenant_id, self._schema])
-        if not admitted:
+        if not refusals:
             self._grant([name for name in digests if not _is_inner(name)])
-        return [*blocked, *admitted]
+        return [*blocked, *refusals]
 
     def _act_as_group(self) -> None:
-        """Until the transaction ends, be the group: what one login builds, the next can rebuild."""
+        """Become the group role until the transaction ends, so any loader can rebuild views."""
         group = loader_role(self._connection.schema)
         option = "set" if self._connection.info.server_version >= SET_OPTION_SINCE else "member"
         row = self._connection.execute(_IS_FOR_GROUP, [option, self._schema, group]).fetchone()
@@ -138,7 +138,7 @@ class _SchemaOfViews:
         for view in views:
             relation = present.get(view.name)
             mark = f"{self._mark}{digests[view.name]}"
-            # over a barrier that is still the old one, its views can't be the new ones
+            # new views can't be built over a barrier that is still the old one
             if view.reads not in left and (relation is None or relation.comment != mark):
                 warnings = list(self._build(view, mark, relation))
                 left |= {view.name} if warnings else set()
@@ -149,7 +149,7 @@ class _SchemaOfViews:
     def _remove(self, names: Sequence[str]) -> Iterator[str]:
         kept: list[str] = []
         for name in sorted(names, key=_is_inner):
-            # what a view that had to stay reads stays without another word
+            # a barrier stays, without a warning of its own, if a view over it had to stay
             if not (_is_inner(name) and kept):
                 kept += self._attempt(name, self._drop(name))
         yield from kept
@@ -157,14 +157,14 @@ class _SchemaOfViews:
     def _build(self, view: View, mark: str, present: _Relation | None) -> Iterator[str]:
         if present and not self._is_ours(present):
             yield (
-                f"{self._schema}.{view.name} is not a view that this pipeline built: it stays as "
-                "it is. Rename it, then the next scan builds the view."
+                f"{self._schema}.{view.name} is not a view that this pipeline built, so it was not "
+                "changed. Rename it, then the next scan builds the view."
             )
             return
         try:
             changed = self._changed_columns(view, present) if present else []
             if not present or not changed:
-                # views on ours and grants survive as long as columns are only added, at the end
+                # dependent views and grants survive if columns are only added at the end
                 self._execute_all(
                     self._create(view, present.columns if present else ()),
                     *self._comments(view, mark),
@@ -176,7 +176,7 @@ class _SchemaOfViews:
                     *self._recreate(view), *self._given_to(view), *self._comments(view, mark)
                 )
         except psycopg.errors.DependentObjectsStillExist as exc:
-            # made since we looked
+            # created since we looked for dependents
             yield self._stays(view.name, (exc.diag.message_detail or "").splitlines())
         except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected):
             yield self._in_use(view.name)
@@ -184,13 +184,13 @@ class _SchemaOfViews:
     def _build_beside_old_types(
         self, view: View, present: _Relation, changed: Sequence[str], dependents: list[str]
     ) -> Iterator[str]:
-        """Build a view that others depend on: PostgreSQL lets no column of it change or go."""
+        """Build a view that others depend on: PostgreSQL allows no change of existing columns."""
         if view.is_barrier or not all(is_type_of_property(present.columns[n]) for n in changed):
             yield self._stays(view.name, [f"{it} depends on it" for it in dependents])
             return
         columns = dict(view.columns)
         for name in changed:
-            # the column of a property that is no longer known is most often called like it
+            # the column of a property that is no longer defined usually has its name
             text = view.texts.get(name, text_of(name.removeprefix(view.prefix)))
             conversion = conversion_to(present.columns[name])
             columns[name] = converted(self._connection.schema, text, conversion)
@@ -213,7 +213,7 @@ class _SchemaOfViews:
         )
 
     def _changed_columns(self, view: View, present: _Relation) -> list[str]:
-        """Return the columns that are there and will have another type, or go."""
+        """Return the existing columns that will have another type, or be removed."""
         types = self._types(view)
         return [name for name, its_type in present.columns.items() if types.get(name) != its_type]
 
@@ -239,7 +239,7 @@ class _SchemaOfViews:
         return [self._drop(view.name), self._create(view)]
 
     def _given_to(self, view: View) -> list[sql.SQL | sql.Composed]:
-        """Return statements that give a view what an administrator gave the one before it."""
+        """Return statements that restore the grants and comments of an administrator."""
         given = self._connection.execute(
             _GIVEN, {"schema": self._schema, "view": view.name, "columns": list(view.columns)}
         )
@@ -267,11 +267,11 @@ class _SchemaOfViews:
     def _in_use(self, name: str) -> str:
         return (
             f"The view {self._schema}.{name} stays as it was: queries used it for more than "
-            f"{VIEW_LOCK_TIMEOUT}. Nothing to do: the next scan tries again."
+            f"{VIEW_LOCK_TIMEOUT}. The next scan tries again."
         )
 
     def _create(self, view: View, present: Iterable[str] = ()) -> sql.Composed:
-        """Keep the *present* columns where they are, and append the others."""
+        """Return a statement that keeps the *present* columns in place and appends the others."""
         ordered = dict.fromkeys([*(c for c in present if c in view.columns), *view.columns])
         return sql.SQL(
             "create or replace view {} with (security_barrier = {}) as select {} {}"
@@ -289,9 +289,9 @@ class _SchemaOfViews:
         )
 
     def _comments(self, view: View, mark: str) -> Iterator[sql.Composed]:
-        """Yield the comment that marks the view as ours, and HubSpot's words on its columns.
+        """Yield the comment that marks the view as ours, and HubSpot's descriptions of its columns.
 
-        A comment that an administrator made stays where HubSpot has none.
+        An administrator's comment on a column stays if HubSpot has none.
         """
         yield sql.SQL("comment on view {} is {}").format(self._named(view.name), mark)
         comments = [
@@ -319,8 +319,8 @@ class _SchemaOfViews:
         return (relation.comment or "").startswith(self._mark)
 
     def _create_schema(self) -> str | None:
-        """Create it if need be; return what an administrator has to do if we may not."""
-        # `if not exists` asks for the right to create schemas even if it exists
+        """Create the schema if it is missing; if we may not, return the administrator's task."""
+        # `if not exists` needs the right to create schemas even if the schema exists
         known = "select from pg_catalog.pg_namespace where nspname = %s"
         if self._connection.execute(known, [self._schema]).fetchone() is not None:
             return None
@@ -355,7 +355,7 @@ class _SchemaOfViews:
         self._connection.run(_RECORD, [self._tenant_id, self._schema, self._role, signature])
 
     def _create_role(self) -> list[str]:
-        """Create the tenant's role if need be; return what an administrator has to do if not."""
+        """Create the tenant's role if it is missing; if we may not, return a warning."""
         create = sql.SQL("create role {} nologin").format(sql.Identifier(self._role))
         if exists(self._connection, self._role):
             return []
@@ -414,8 +414,8 @@ _RELATIONS = """
     join pg_catalog.pg_namespace namespace on namespace.oid = relation.relnamespace
     where namespace.nspname = %s
 """
-# What refuses to let the view be dropped, and what would be dropped with it: triggers, rules,
-# defaults. Rules of other views stand for these views. What uses its row type uses its columns.
+# All that prevents dropping the view, and all that would be dropped with it: triggers, rules,
+# defaults. A rule of another view is shown as that view. Users of its row type use its columns.
 _DEPENDENTS = """
     with it as (
         select relation.oid, relation.reltype, type.typarray
@@ -446,7 +446,7 @@ _DEPENDENTS = """
       and not (other.oid is not distinct from it.oid and rule.rulename = '_RETURN')
     order by 1
 """
-# The owner grants what others granted: only it can in its own name.
+# The new grants are the owner's, even if others made the old ones: it can't grant in their names.
 _GIVEN = """
     with it as (
         select relation.oid, relation.relacl, relation.relowner

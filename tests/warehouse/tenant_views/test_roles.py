@@ -127,7 +127,7 @@ def execute(warehouse: Warehouse, statement: str) -> None:
 
 
 def refused(warehouse: Warehouse, statement: str) -> None:
-    with pytest.raises(WarehouseConfigError, match="PostgreSQL refuses"):
+    with pytest.raises(WarehouseConfigError, match="PostgreSQL denies access"):
         execute(warehouse, statement)
 
 

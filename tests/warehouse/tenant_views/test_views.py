@@ -51,6 +51,7 @@ def test_a_tenant_gets_these_views(warehouse: Warehouse) -> None:
         *("contacts", "contacts_all", "contacts_properties", "contacts_associations"),
         *("contacts_property_history", "account", "deal_pipelines", "deal_stages", "owners"),
         *("users", "teams", "roles", "scans", "scan_objects", "quality_results"),
+        "quality_records",
         *("_deals", "_contacts"),
     }
 
@@ -100,7 +101,10 @@ def test_views_of_tables_show_no_tenant_and_no_object(warehouse: Warehouse) -> N
 
     shown = {view: columns_of(warehouse, view).keys() for view in views_of(warehouse)}
     assert not any({"_tenant_id", "tenant_id", "from_object"} & names for names in shown.values())
-    assert [view for view, names in shown.items() if "object" in names] == ["scan_objects"]
+    assert [view for view, names in shown.items() if "object" in names] == [
+        "quality_records",
+        "scan_objects",
+    ]
     assert {"from_id", "to_object", "to_id", "label"} <= shown["deal_associations"]
 
 
@@ -824,7 +828,7 @@ def test_a_schema_name_over_63_bytes_is_cut(warehouse: Warehouse, database_url: 
 
     stored = rows(long, "select schema_name from {schema}.tenant_views")[0][0]
     assert len(stored) == 63
-    assert rows(long, "select count(*) from pg_views where schemaname = %s", [stored]) == [(22,)]
+    assert rows(long, "select count(*) from pg_views where schemaname = %s", [stored]) == [(23,)]
 
 
 # Roles
