@@ -168,7 +168,11 @@ class Message:
             "When": self.at,
             "Since": f"{self.since}{runs}",
         }
-        figures = {name.replace("_", " ").capitalize(): n for name, n in self.figures.items()}
+        figures = {
+            # the JSON keeps the name of the result, people read what it means
+            name.replace("no_rows", "not_applicable").replace("_", " ").capitalize(): n
+            for name, n in self.figures.items()
+        }
         links = {label: self.links[name] for name, label in _LINKS.items() if name in self.links}
         tables = [
             "\n".join(f"{label}: {value}" for label, value in table.items())

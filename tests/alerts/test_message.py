@@ -88,3 +88,9 @@ def test_slack_blocks_keep_to_slacks_limits() -> None:
 )
 def test_apprise_gets_how_bad_it_is(event: str, word: str) -> None:
     assert message(event=event).apprise_type == word
+
+
+def test_checks_without_rows_are_called_not_applicable() -> None:
+    text = message(figures={"checks_no_rows": 10, "checks_passed": 6}).text
+
+    assert "Checks not applicable: 10\nChecks passed: 6" in text
