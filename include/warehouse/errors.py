@@ -268,18 +268,14 @@ def warehouse_error(exc: Exception, tenant_id: str | None) -> HubSpotDealsError 
     if sqlstate == OUTDATED_ATTEMPT:
         return OutdatedAttemptError(tenant_id=tenant_id)
     if sqlstate.startswith(_OF_VALUES):
-        return value_refused(sqlstate, tenant_id)
+        return LoadError(
+            # without the text, which may quote the value
+            f"PostgreSQL does not accept a value (SQLSTATE {sqlstate}).",
+            tenant_id=tenant_id,
+            remedy="Report it, because every value should fit. The task is retried.",
+        )
     meaning = _BY_SQLSTATE.get(sqlstate) or _BY_SQLSTATE.get(sqlstate[:2])
     return _error(meaning, _text(exc), tenant_id) if meaning else None
-
-
-def value_refused(sqlstate: str, tenant_id: str | None) -> LoadError:
-    """Return the error for a value that PostgreSQL does not accept, without quoting the value."""
-    return LoadError(
-        f"PostgreSQL does not accept a value (SQLSTATE {sqlstate}).",
-        tenant_id=tenant_id,
-        remedy="Report it, because every value should fit. The task is retried.",
-    )
 
 
 def is_of_values(exc: BaseException) -> bool:

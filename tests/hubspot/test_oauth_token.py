@@ -15,7 +15,7 @@ from include.errors import (
     WarehouseUnavailableError,
 )
 from include.hubspot.client import HubSpotClient
-from include.hubspot.oauth import SealedGrant, OAuthApp
+from include.hubspot.oauth import OAuthApp, SealedGrant
 from include.hubspot.rate_limit import app_key
 from tests import hubspot_simulator
 from tests.hubspot.test_client import Recorded

@@ -14,7 +14,7 @@ import pytest
 from psycopg import sql
 
 from include.errors import WarehouseUnavailableError
-from include.hubspot.oauth import SealedGrant, OAuthApp
+from include.hubspot.oauth import OAuthApp, SealedGrant
 from include.warehouse.connection import Warehouse
 from include.warehouse.oauth_tokens import SharedTokens
 from tests import hubspot_simulator
