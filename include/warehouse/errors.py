@@ -91,19 +91,19 @@ _UNREACHABLE = _Meaning(
 _CONFLICT = _Meaning(
     WarehouseUnavailableError,
     "there was a conflict with another transaction",
-    "The task is retried. If it goes on, look for sessions that hold locks, in pg_locks.",
+    "The task is retried. If this continues, look for sessions that hold locks, in pg_locks.",
 )
 _LOCKED = _Meaning(
     WarehouseUnavailableError,
     "another session holds a lock that this one needs",
-    "The task is retried. If it goes on, find that session with the query in docs/runbook.md, and "
-    "end it.",
+    "The task is retried. If this continues, find that session with the query in docs/runbook.md, "
+    "and end it.",
 )
 _BUSY = _Meaning(
     WarehouseUnavailableError,
     "PostgreSQL has no connection left",
-    "The task is retried. If it goes on, raise max_connections or the role's connection limit, or "
-    "put a pooler in front of PostgreSQL (docs/deploy.md).",
+    "The task is retried. If this continues, raise max_connections or the role's connection limit, "
+    "or put a pooler in front of PostgreSQL (docs/deploy.md).",
 )
 _READ_ONLY = _Meaning(
     WarehouseUnavailableError,
@@ -151,8 +151,8 @@ _BY_SQLSTATE = {
     "53200": _Meaning(
         WarehouseUnavailableError,
         "PostgreSQL has no memory left, or no room for locks",
-        "The task is retried. If it goes on, look for a session with very many locks, in pg_locks; "
-        "raise max_locks_per_transaction or the server's memory.",
+        "The task is retried. If this continues, look for a session with very many locks, in "
+        "pg_locks; raise max_locks_per_transaction or the server's memory.",
     ),
     "53300": _BUSY,
     "53400": _Meaning(
