@@ -262,7 +262,7 @@ class HubSpotClient:
                 f"HubSpot left out {len(missing)} of {len(ids)} {object_type} of a batch, "
                 f"{reasons[0] if reasons else 'without a reason'}.",
                 tenant_id=self.tenant_id,
-                remedy="The task is retried; if it goes on, look at HubSpot's status page.",
+                remedy="The task is retried; if this continues, look at HubSpot's status page.",
             )
         self._complete(page, object_type, properties, archived=archived)
         return page

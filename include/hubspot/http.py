@@ -280,7 +280,7 @@ class Http:
                 f"HubSpot's answer to {answer.request} is not JSON ({kind}, {len(answer.body)} "
                 "bytes).",
                 tenant_id=self.tenant_id,
-                remedy="The task is retried; if it goes on, look for a proxy in between.",
+                remedy="The task is retried; if this continues, look for a proxy in between.",
             )
             raise RetryableError(garbled, backoff_s) from exc
 

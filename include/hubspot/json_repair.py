@@ -27,10 +27,6 @@ class Repairs:
         for field in fields(self):
             setattr(self, field.name, getattr(self, field.name) + getattr(other, field.name))
 
-    @property
-    def total(self) -> int:
-        return sum(getattr(self, field.name) for field in fields(self))
-
 
 def needs_repair(body: bytes) -> bool:
     """Return whether *body* contains, or may contain, something that PostgreSQL refuses."""

@@ -49,7 +49,7 @@ MIGRATION_MAX_S = 86_400.0
 #: A 429 that asks for a longer pause ends the request; all that share the limit pause this long.
 RATE_PAUSE_MAX_S = 300.0
 #: Statuses that HubSpot's API answers in JSON. In HTML they come from a proxy or from the network
-#: edge in front of the API, and say nothing about the token or the request.
+#: edge in front of the API, and are not about the token or the request.
 EDGE_STATUSES = (400, 401, 403, 405, 409)
 #: HubSpot's clock may be behind ours, and other integrations start at midnight too.
 MIDNIGHT_JITTER_S = (60.0, 300.0)
@@ -165,7 +165,7 @@ def backoff_s(attempt: int, uniform: Callable[[float, float], float] = random.un
 
 
 def rate_policy(answer: Answer) -> str:
-    """Return DAILY, SECONDLY or TEN_SECONDLY_ROLLING (also when the body does not say)."""
+    """Return DAILY, SECONDLY or TEN_SECONDLY_ROLLING, the default."""
     policy = str(answer.fields.get("policyName") or "").upper()
     if policy:
         return policy
@@ -229,7 +229,7 @@ def as_error(
             f"a proxy or the edge of HubSpot's network answered {answer.status} to "
             f"{answer.request}, not HubSpot's API.",
             tenant_id=tenant_id,
-            remedy="The task is retried; if it goes on, look for a proxy or a firewall between "
+            remedy="The task is retried; if this continues, look for a proxy or a firewall between "
             "Airflow and HubSpot, and check the connection's host.",
         )
     if answer.status == 401:
@@ -244,7 +244,7 @@ def as_error(
         return HubSpotUnavailableError(
             f"HubSpot kept answering {answer.status} to {answer.request}: {answer.message}.",
             tenant_id=tenant_id,
-            remedy="The task is retried; if it goes on, look at HubSpot's status page.",
+            remedy="The task is retried; if this continues, look at HubSpot's status page.",
         )
     error = ContractError(
         f"HubSpot answered {answer.status} to {answer.request}: {answer.message}.",

@@ -141,7 +141,7 @@ def _whole_page(
         f"HubSpot's search of {object_type} announced {max(announced, page.total)} records above "
         f"id {above}, but returned {len(page.ids)} of {page.total}.",
         tenant_id=client.tenant_id,
-        remedy="The task is retried; if it goes on, look at HubSpot's status page.",
+        remedy="The task is retried; if this continues, look at HubSpot's status page.",
     )
 
 

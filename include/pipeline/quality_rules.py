@@ -1,10 +1,10 @@
 """The data-quality checks: each has a name, a query for wrong records, a severity, a reason.
 
-A query sees the tables `{deals}`, `{records}`, `{scans}`, `{scan_objects}`, `{pipeline_stages}`,
-the temporary tables `received` (what this scan received: object, record_id, content_hash, chunk,
-loaded_at) and `misfits` (values that the views show as NULL: object, record_id, column_name,
-value), `{typed_columns}` of deals (column_name, property), the condition `{of_this_scan}` on
-`deals`, and the parameters %(tenant_id)s and %(scan_id)s.
+A query can use the tables `{deals}`, `{records}`, `{scans}`, `{scan_objects}` and
+`{pipeline_stages}`, the temporary tables `received` (the records that this scan received: object,
+record_id, content_hash, chunk, loaded_at) and `misfits` (the values that the views show as NULL:
+object, record_id, column_name, value), `{typed_columns}` of deals (column_name, property), the
+condition `{of_this_scan}` on `deals`, and the parameters %(tenant_id)s and %(scan_id)s.
 """
 
 from dataclasses import dataclass

@@ -6,7 +6,7 @@ from include.hubspot.answers import AssociationResult
 from include.scan import Scan
 from include.warehouse.connection import Warehouse
 from include.warehouse.records import RecordTable
-from include.warehouse.values import MAX_BIGINT, is_key, to_bigint, to_integer
+from include.warehouse.values import is_key, to_bigint, to_id, to_integer
 
 #: (from id, to id, category, type id, label)
 Link = tuple[int, int, str, int, str | None]
@@ -30,9 +30,9 @@ def links_of(results: Iterable[AssociationResult], of: Collection[int]) -> tuple
 
 def _id(value: int | str) -> int | None:
     """Return an id; None if it is invalid or does not fit."""
-    text = str(value) if isinstance(value, str) or abs(value) <= MAX_BIGINT else ""
-    is_number = text.isascii() and text.isdigit() and len(text) <= len(str(MAX_BIGINT))
-    return to_bigint(int(text)) if is_number else None
+    if isinstance(value, str):
+        return to_id(value)
+    return to_bigint(value) if value >= 0 else None
 
 
 def replace_associations(

@@ -83,7 +83,7 @@ class ScanObjects:
         return known[0] if known else (None, None)
 
     def open(self, **columns: Any) -> None:
-        """Insert the row; delete what an earlier try of this scan wrote about the object."""
+        """Insert the row; delete the object's rows of an earlier try of this scan."""
         row = {**self._key, **columns}
         with self.warehouse.connect(self.scan.tenant.id) as connection:
             for table in ("scan_chunks", "scan_objects"):

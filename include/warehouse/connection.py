@@ -74,15 +74,11 @@ def with_session(
 ) -> dict[str, Any]:
     """Return libpq's *parameters* with our settings, which follow other given options."""
     given = parameters.get("options") or environ.get("PGOPTIONS") or ""
-    ours = "\t".join(f"-c{name}={_escaped(value)}" for name, value in _OPTIONS.items())
+    ours = "\t".join(f"-c{name}={value}" for name, value in _OPTIONS.items()).replace(" ", "\\ ")
     if not given.endswith(ours):
         # a tab, because dlt encodes a space in a URL as a plus sign
         given = f"{given}\t{ours}" if given else ours
     return {**parameters, "client_encoding": ENCODING, "options": given}
-
-
-def _escaped(value: str) -> str:
-    return value.replace(" ", "\\ ")
 
 
 def correct(connection: psycopg.Connection) -> None:
@@ -94,12 +90,6 @@ def correct(connection: psycopg.Connection) -> None:
         # DateStyle also has the order of day and month
         if not (connection.info.parameter_status(name) or value).startswith(value):
             connection.execute(sql.SQL("set {} = {}").format(sql.Identifier(name), value))
-
-
-class _InForce(NamedTuple):
-    setting: str
-    value: str
-    wanted: str
 
 
 def require_usable(connection: psycopg.Connection, tenant_id: str | None = None) -> None:
@@ -131,7 +121,7 @@ def require_usable(connection: psycopg.Connection, tenant_id: str | None = None)
             remedy="After a failover, point the connection 'warehouse' or DATABASE_URL at the new "
             "primary. The task is retried.",
         )
-    for setting, value, wanted in _in_the_way(connection):
+    for setting, value, wanted in _wrong_settings(connection):
         raise WarehouseConfigError(
             f"PostgreSQL has the setting {setting} = {value!r}, with which scans can't run. They "
             "can't change it: a pooler drops their setting, or only a superuser may set it.",
@@ -141,7 +131,8 @@ def require_usable(connection: psycopg.Connection, tenant_id: str | None = None)
         )
 
 
-def _in_the_way(connection: psycopg.Connection) -> Iterator[_InForce]:
+def _wrong_settings(connection: psycopg.Connection) -> Iterator[tuple[str, str, str]]:
+    """Yield the name, the value and the wanted value of settings that we could not change."""
     path, *values = connection.execute(_SETTINGS).fetchone() or ([],)
     for (setting, wanted), value in zip(_WANTED.items(), values, strict=True):
         if setting == "search_path":
@@ -149,7 +140,7 @@ def _in_the_way(connection: psycopg.Connection) -> Iterator[_InForce]:
             first = next((name for name in path if not name.startswith("pg_temp")), "")
             value = wanted if first == "pg_catalog" else value
         if value is not None and value != wanted:
-            yield _InForce(setting, value, wanted)
+            yield setting, value, wanted
 
 
 def _remedy(connection: psycopg.Connection, setting: str, wanted: str) -> str:

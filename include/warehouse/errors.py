@@ -91,19 +91,19 @@ _UNREACHABLE = _Meaning(
 _CONFLICT = _Meaning(
     WarehouseUnavailableError,
     "there was a conflict with another transaction",
-    "The task is retried. If it goes on, look for sessions that hold locks, in pg_locks.",
+    "The task is retried. If this continues, look for sessions that hold locks, in pg_locks.",
 )
 _LOCKED = _Meaning(
     WarehouseUnavailableError,
     "another session holds a lock that this one needs",
-    "The task is retried. If it goes on, find that session with the query in docs/runbook.md, and "
-    "end it.",
+    "The task is retried. If this continues, find that session with the query in docs/runbook.md, "
+    "and end it.",
 )
 _BUSY = _Meaning(
     WarehouseUnavailableError,
     "PostgreSQL has no connection left",
-    "The task is retried. If it goes on, raise max_connections or the role's connection limit, or "
-    "put a pooler in front of PostgreSQL (docs/deploy.md).",
+    "The task is retried. If this continues, raise max_connections or the role's connection limit, "
+    "or put a pooler in front of PostgreSQL (docs/deploy.md).",
 )
 _READ_ONLY = _Meaning(
     WarehouseUnavailableError,
@@ -151,8 +151,8 @@ _BY_SQLSTATE = {
     "53200": _Meaning(
         WarehouseUnavailableError,
         "PostgreSQL has no memory left, or no room for locks",
-        "The task is retried. If it goes on, look for a session with very many locks, in pg_locks; "
-        "raise max_locks_per_transaction or the server's memory.",
+        "The task is retried. If this continues, look for a session with very many locks, in "
+        "pg_locks; raise max_locks_per_transaction or the server's memory.",
     ),
     "53300": _BUSY,
     "53400": _Meaning(
@@ -268,18 +268,14 @@ def warehouse_error(exc: Exception, tenant_id: str | None) -> HubSpotDealsError 
     if sqlstate == OUTDATED_ATTEMPT:
         return OutdatedAttemptError(tenant_id=tenant_id)
     if sqlstate.startswith(_OF_VALUES):
-        return value_refused(sqlstate, tenant_id)
+        return LoadError(
+            # without the text, which may quote the value
+            f"PostgreSQL does not accept a value (SQLSTATE {sqlstate}).",
+            tenant_id=tenant_id,
+            remedy="Report it, because every value should fit. The task is retried.",
+        )
     meaning = _BY_SQLSTATE.get(sqlstate) or _BY_SQLSTATE.get(sqlstate[:2])
     return _error(meaning, _text(exc), tenant_id) if meaning else None
-
-
-def value_refused(sqlstate: str, tenant_id: str | None) -> LoadError:
-    """Return the error for a value that PostgreSQL does not accept, without quoting the value."""
-    return LoadError(
-        f"PostgreSQL does not accept a value (SQLSTATE {sqlstate}).",
-        tenant_id=tenant_id,
-        remedy="Report it, because every value should fit. The task is retried.",
-    )
 
 
 def is_of_values(exc: BaseException) -> bool:

@@ -36,7 +36,7 @@ TENANT_WAIT_S = 120
 TENANT_POLL_S = 1.0
 #: Staging schemas of the first migration: the number of loads that can run at the same time.
 STAGING_SLOTS = 8
-#: A load takes a slot for about a second. A pg_dump holds all of them until it ends.
+#: A load needs a slot for about a second. A pg_dump blocks all of them until it ends.
 SLOT_WAIT_S = 1_800
 SLOT_POLL_S = 0.25
 START_TIMEOUT = "20s"
@@ -52,7 +52,7 @@ class TenantLease:
 
     def __init__(self, warehouse: Warehouse, tenant_id: str) -> None:
         if warehouse.attempt is None:
-            raise ValueError("only a try of a scan can hold a tenant")
+            raise ValueError("only a try of a scan can hold a lease")
         self.tenant_id = tenant_id
         self._warehouse = warehouse
         self._parameters = {
@@ -153,8 +153,8 @@ class TenantLease:
                 raise WarehouseUnavailableError(
                     f"no staging slot was free for {SLOT_WAIT_S / 60:.0f} minutes.",
                     tenant_id=self.tenant_id,
-                    remedy="The task is retried. If it goes on, check whether a pg_dump or another "
-                    "session locks the tables of the staging schemas.",
+                    remedy="The task is retried. If this continues, check whether a pg_dump or "
+                    "another session locks the tables of the staging schemas.",
                 )
             sleep(SLOT_POLL_S)
         try:
@@ -226,7 +226,7 @@ def tenant_lease(
     wait_s: float = TENANT_WAIT_S,
     sleep: Callable[[float], object] = time.sleep,
 ) -> Iterator[TenantLease]:
-    """Hold a tenant for the block. Raises TenantBusyError after *wait_s*."""
+    """Hold a tenant's lease during the block. Raises TenantBusyError after *wait_s*."""
     lease = TenantLease(warehouse, tenant_id)
     give_up_at = time.monotonic() + wait_s
     while not lease.take():

@@ -80,7 +80,7 @@ def _owner_row(owner: Owner) -> dict[str, Any]:
         "first_name": owner.first_name,
         "last_name": owner.last_name,
         "owner_type": owner.type,
-        # archived owners have no userId any more
+        # archived owners have no userId
         "user_id": to_bigint(owner.user_id or owner.user_id_including_inactive),
         "teams": to_json(owner.teams),
         "archived": owner.archived,
@@ -169,7 +169,7 @@ def save_pipelines(
 
 
 def add_unlisted_stages(warehouse: Warehouse, scan: Scan) -> None:
-    """Add the stages that deals hold and that HubSpot has never listed."""
+    """Add the stages of deals that HubSpot has never listed."""
     warehouse.change(
         """
         insert into {pipeline_stages} (_tenant_id, object, pipeline_id, stage_id, pipeline_label,

@@ -187,7 +187,7 @@ class ScanLog:
 
         If the block raises, the state becomes failed, with the message, or waiting, if the error
         says when to come back. Raises TaskTimeoutError in place of Airflow's timeout, which is not
-        an Exception, so code that handles failures would not see it.
+        an Exception, so that code that handles failures sees it.
         """
         from airflow.sdk.exceptions import AirflowTaskTimeout
 
@@ -234,7 +234,7 @@ class ScanLog:
                 raise TenantBusyError(
                     f"an earlier try of this scan has locked its row for more than {WRITE_WAIT}.",
                     tenant_id=self.scan.tenant.id,
-                    remedy="The task is retried; if it goes on, end that try's process, or its "
+                    remedy="The task is retried; if this continues, end that try's process, or its "
                     "session in PostgreSQL (application_name hubspot_deals/… in pg_stat_activity).",
                 ) from exc
             return cursor.fetchall() if cursor.description else []

@@ -29,7 +29,7 @@ from include.pipeline.load.typed_columns import (
     TypedColumn,
 )
 from include.warehouse.checkpoints import Chunk
-from include.warehouse.values import to_json, to_timestamp
+from include.warehouse.values import MAX_BIGINT, to_id, to_json, to_timestamp
 
 TEXT = pa.string()
 TIMESTAMP = pa.timestamp("us", tz="UTC")
@@ -100,9 +100,6 @@ _as_tuple: Callable[[Any], tuple[str | None, ...]] = msgspec.structs.astuple
 
 #: In a binary COPY, a jsonb value is this and its text. Staged as jsonb, it is parsed only once.
 JSONB_VERSION = b"\x01"
-
-_BIGINT_MAX = 2**63 - 1
-_BIGINT_MIN = -(2**63)
 
 
 @dataclass(frozen=True)
@@ -220,10 +217,10 @@ def _properties_texts(records: Sequence[Record]) -> pa.Array:
 def merges_of(pairs: Iterable[tuple[int, str]]) -> dict[int, int]:
     """Turn (survivor, "1;2;3") into id → survivor. Texts that are not ids are left out."""
     return {
-        int(gone): survivor
+        gone: survivor
         for survivor, text in pairs
         for part in text.split(";")
-        if _is_id(gone := part.strip()) and int(gone) != survivor
+        if (gone := to_id(part.strip())) is not None and gone != survivor
     }
 
 
@@ -235,7 +232,7 @@ def _content_hash(record: Record) -> int:
         f"\0{record.updated_at}\0{record.url}".encode()
     )
     unsigned = digest.intdigest()
-    return unsigned if unsigned <= _BIGINT_MAX else unsigned + 2 * _BIGINT_MIN
+    return unsigned if unsigned <= MAX_BIGINT else unsigned - 2**64
 
 
 def _last_per_id(ids: Sequence[Hashable]) -> list[int]:
@@ -243,20 +240,15 @@ def _last_per_id(ids: Sequence[Hashable]) -> list[int]:
     return list({record_id: index for index, record_id in enumerate(ids)}.values())
 
 
-def _is_id(text: str) -> bool:
-    # `int` refuses thousands of digits
-    digits = text.lstrip("0") if text.isascii() else text
-    return text.isascii() and text.isdigit() and len(digits) <= 19 and int(text) <= _BIGINT_MAX
-
-
 def _record_id(text: str, tenant_id: str) -> int:
-    if not _is_id(text):
+    record_id = to_id(text)
+    if record_id is None:
         raise ContractError(
             f"HubSpot sent a record whose id is not a 64-bit number ({len(text)} characters).",
             tenant_id=tenant_id,
             remedy="Report it.",
         )
-    return int(text)
+    return record_id
 
 
 def _standard_values(records: Sequence[Record], shape: Shape) -> list[Sequence[str | None]]:

@@ -229,18 +229,15 @@ class ListReader:
         ranges = self._ranges
         assert ranges is not None  # noqa: S101 - parts come from there
         while part is not None:
-            self._read_range(ranges, part, after)
+            while (listed := self._ask(after)) is not None:
+                if self._deliver(ranges, part, listed):
+                    break
+                after = listed.after
             if self._stopped.is_set():
                 return
             with self._lock:
                 part = ranges.take()
             after = _cursor(part) if part else None
-
-    def _read_range(self, ranges: IdRanges, part: IdRange, after: str | None) -> None:
-        while (listed := self._ask(after)) is not None:
-            if self._deliver(ranges, part, listed):
-                return
-            after = listed.after
 
     def _deliver(self, ranges: IdRanges, part: IdRange, listed: ListedPage) -> bool:
         """Verify and queue a page of a range; return whether it was the last one."""

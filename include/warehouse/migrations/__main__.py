@@ -1,4 +1,4 @@
-"""`python -m include.warehouse.migrations`: apply what is missing to DATABASE_URL's database.
+"""`python -m include.warehouse.migrations`: apply missing migrations to DATABASE_URL's database.
 
 With `--create-roles`, it also creates the group roles, and with `--tenant` that tenant's role and
 schema, for a loader that may create neither. docs/setup.md#three-roles

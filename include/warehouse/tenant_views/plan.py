@@ -29,7 +29,7 @@ _CHECKBOX_CONVERSION = "as_list"
 #: Every text is a valid list, so `as_list` is not among them.
 MAY_NOT_FIT = frozenset(_CONVERSIONS.values())
 #: The conversion to each type, as `format_type` names it; None: no conversion.
-_CONVERSIONS_TO: dict[str, str | None] = {
+CONVERSIONS_TO: dict[str, str | None] = {
     "boolean": "as_boolean",
     "numeric": "as_number",
     "date": "as_date",
@@ -165,15 +165,6 @@ def conversion(definition: PropertyDefinition) -> str | None:
     return _CONVERSIONS.get(definition.property_type or "")
 
 
-def conversion_to(column_type: str) -> str | None:
-    """Return the SQL function that converts a property's text to a type; None leaves it text."""
-    return _CONVERSIONS_TO[column_type]
-
-
-def is_type_of_property(column_type: str) -> bool:
-    return column_type in _CONVERSIONS_TO
-
-
 def column_names(properties: Iterable[str], reserved: Collection[str]) -> dict[str, str]:
     """Return the column of each property: its own name if PostgreSQL and *reserved* allow it.
 
@@ -289,9 +280,9 @@ class ViewPlan:
             for column in property_columns(definitions, _meta_columns(crm_object), typed):
                 if not column.base_column:
                     functions = {column.conversion} | {
-                        conversion_to(its_type)
+                        CONVERSIONS_TO[its_type]
                         for its_type in present.get(column.name, ())
-                        if is_type_of_property(its_type)
+                        if its_type in CONVERSIONS_TO
                     }
                     for function in sorted(MAY_NOT_FIT & functions):
                         yield Conversion(crm_object, column.name, column.hubspot_property, function)

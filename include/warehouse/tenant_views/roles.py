@@ -115,7 +115,7 @@ def create_group_roles(warehouse: Warehouse) -> list[str]:
     wanted = group_roles(warehouse.schema)
     with warehouse.connect() as connection:
         missing = [role for role in wanted if not exists(connection, role)]
-        refused = [role for role in missing if not _create(connection, role)]
+        refused = [role for role in missing if not create_role(connection, role)]
         if refused:
             raise _not_allowed(connection, refused)
         for role in missing:
@@ -148,7 +148,7 @@ def prepare_tenants(
     for tenant_id in tenant_ids:
         with warehouse.connect(tenant_id) as connection:
             role = tenant_role(tenant_id)
-            if not exists(connection, role) and not _create(connection, role):
+            if not create_role(connection, role):
                 raise _not_allowed(connection, [role], tenant_id)
             for name in SCHEMA_NAMES if fivetran else SCHEMA_NAMES[:1]:
                 schema = name(warehouse.schema, tenant_id)
@@ -179,10 +179,17 @@ def _of_tenant(schema: str, role: str, loader: str) -> Iterator[sql.Composed]:
         )
 
 
-def _create(connection: psycopg.Connection, role: str) -> bool:
+def create_role_statement(role: str) -> sql.Composed:
+    return sql.SQL("create role {} nologin").format(sql.Identifier(role))
+
+
+def create_role(connection: psycopg.Connection, role: str) -> bool:
+    """Create a role that can't log in, if it is missing; return False if we may not."""
+    if exists(connection, role):
+        return True
     try:
         with connection.transaction():
-            connection.execute(sql.SQL("create role {} nologin").format(sql.Identifier(role)))
+            connection.execute(create_role_statement(role))
     except (psycopg.errors.DuplicateObject, psycopg.errors.UniqueViolation):
         pass  # another process was faster
     except psycopg.errors.InsufficientPrivilege:
@@ -193,10 +200,7 @@ def _create(connection: psycopg.Connection, role: str) -> bool:
 def _not_allowed(
     connection: psycopg.Connection, roles: list[str], tenant_id: str | None = None
 ) -> WarehouseConfigError:
-    statements = "; ".join(
-        sql.SQL("create role {} nologin").format(sql.Identifier(role)).as_string(connection)
-        for role in roles
-    )
+    statements = sql.SQL("; ").join(map(create_role_statement, roles)).as_string(connection)
     return WarehouseConfigError(
         f"the role {connection.info.user} may not create roles.",
         tenant_id=tenant_id,

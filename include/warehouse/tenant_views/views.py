@@ -20,17 +20,16 @@ from include.warehouse.connection import Warehouse, WarehouseConnection
 from include.warehouse.fencing import lock
 from include.warehouse.tenant_views.fivetran import FivetranPlan
 from include.warehouse.tenant_views.plan import (
+    CONVERSIONS_TO,
     MAX_COLUMNS,
     SCHEMA_NAMES,
     View,
     ViewPlan,
-    conversion_to,
     converted,
-    is_type_of_property,
     tenant_role,
     text_of,
 )
-from include.warehouse.tenant_views.roles import exists, loader_role
+from include.warehouse.tenant_views.roles import create_role, create_role_statement, loader_role
 
 log = logging.getLogger(__name__)
 
@@ -173,7 +172,10 @@ class _SchemaOfViews:
                 yield from self._build_beside_old_types(view, present, changed, dependents)
             else:
                 self._execute_all(
-                    *self._recreate(view), *self._given_to(view), *self._comments(view, mark)
+                    self._drop(view.name),
+                    self._create(view),
+                    *self._given_to(view),
+                    *self._comments(view, mark),
                 )
         except psycopg.errors.DependentObjectsStillExist as exc:
             # created since we looked for dependents
@@ -185,14 +187,14 @@ class _SchemaOfViews:
         self, view: View, present: _Relation, changed: Sequence[str], dependents: list[str]
     ) -> Iterator[str]:
         """Build a view that others depend on: PostgreSQL allows no change of existing columns."""
-        if view.is_barrier or not all(is_type_of_property(present.columns[n]) for n in changed):
+        if view.is_barrier or not all(present.columns[name] in CONVERSIONS_TO for name in changed):
             yield self._stays(view.name, [f"{it} depends on it" for it in dependents])
             return
         columns = dict(view.columns)
         for name in changed:
             # the column of a property that is no longer defined usually has its name
             text = view.texts.get(name, text_of(name.removeprefix(view.prefix)))
-            conversion = conversion_to(present.columns[name])
+            conversion = CONVERSIONS_TO[present.columns[name]]
             columns[name] = converted(self._connection.schema, text, conversion)
         ordered = dict.fromkeys([*present.columns, *columns])
         shown = {name: columns[name] for name in list(ordered)[:MAX_COLUMNS]}
@@ -234,9 +236,6 @@ class _SchemaOfViews:
     def _dependents(self, name: str) -> list[str]:
         rows = self._connection.execute(_DEPENDENTS, {"schema": self._schema, "view": name})
         return [described for (described,) in rows]
-
-    def _recreate(self, view: View) -> list[sql.Composed]:
-        return [self._drop(view.name), self._create(view)]
 
     def _given_to(self, view: View) -> list[sql.SQL | sql.Composed]:
         """Return statements that restore the grants and comments of an administrator."""
@@ -356,22 +355,14 @@ class _SchemaOfViews:
 
     def _create_role(self) -> list[str]:
         """Create the tenant's role if it is missing; if we may not, return a warning."""
-        create = sql.SQL("create role {} nologin").format(sql.Identifier(self._role))
-        if exists(self._connection, self._role):
+        if create_role(self._connection, self._role):
             return []
-        try:
-            with self._connection.transaction():
-                self._connection.execute(create)
-        except (psycopg.errors.DuplicateObject, psycopg.errors.UniqueViolation):
-            pass  # another process was faster
-        except psycopg.errors.InsufficientPrivilege:
-            statement = create.as_string(self._connection)
-            return [
-                f"There is no role {self._role}, and the warehouse connection may not create "
-                f"roles. An administrator must run: {statement}; "
-                "then the next scan lets it read the tenant's views."
-            ]
-        return []
+        statement = create_role_statement(self._role).as_string(self._connection)
+        return [
+            f"There is no role {self._role}, and the warehouse connection may not create roles. An "
+            f"administrator must run: {statement}; then the next scan lets it read the tenant's "
+            "views."
+        ]
 
     def _grant(self, views: Sequence[str]) -> None:
         role = sql.Identifier(self._role)
