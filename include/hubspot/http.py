@@ -419,9 +419,9 @@ class Transport(Http):
         quota = self.daily_quota
         if quota and quota.is_used_up(self._daily_share):
             raise DailyLimitError(
-                f"{quota.remaining} of the HubSpot account's {quota.limit} daily API requests are "
-                "left, which daily_quota_share leaves to other integrations. The limit is reset at "
-                "midnight in the account's time zone.",
+                f"{quota.remaining} of {quota.limit} requests of the HubSpot account's daily API "
+                "limit are left, which daily_quota_share leaves to other integrations. The limit "
+                "is reset at midnight in the account's time zone.",
                 resume_at=next_midnight(self._zone),
                 tenant_id=self.tenant_id,
             )
