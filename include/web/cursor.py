@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+from collections.abc import Callable, Sequence
 from typing import Annotated, TypeVar
 
 from fastapi import Query
@@ -39,6 +40,20 @@ def cursor_of(what: str, position: object) -> str:
     """
     body = _ANY.dump_json(position)
     return _text(_check(what, body) + body)
+
+
+def page_of(
+    what: str, rows: Sequence[T], limit: int, position: Callable[[T], object]
+) -> tuple[list[T], str | None]:
+    """Return the first *limit* of *rows*, and the cursor of the next page if there are more.
+
+    :param position: of a row. Without a row, as with *limit* 0, the cursor is that of the first
+        page.
+    """
+    shown = list(rows[:limit])
+    if len(rows) <= limit:
+        return shown, None
+    return shown, cursor_of(what, position(shown[-1]) if shown else None)
 
 
 def position_of(what: str, cursor: str | None, shape: TypeAdapter[T], first: T) -> T:

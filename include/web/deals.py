@@ -18,7 +18,7 @@ from pydantic import Field, TypeAdapter
 from include.warehouse.connection import Warehouse
 from include.web import models
 from include.web.access import User, not_found
-from include.web.cursor import Cursor, Limit, cursor_of, position_of
+from include.web.cursor import Cursor, Limit, page_of, position_of
 from include.web.problems import Code, signed_in_router
 from include.web.scans import ScanId, found_scan
 from include.web.warehouse import (
@@ -136,9 +136,7 @@ def deals_page(
     (above,) = position_of(what, cursor, _POSITION, (-1,))
     values = {"scan_id": scan_id, "above": above, "limit": limit + 1}
     rows = fetch(warehouse, kwargs_row(_deal), f"{_SELECT} limit %(limit)s", values)
-    deals = rows[:limit]
-    more = len(rows) > limit
-    return DealPage(deals, cursor_of(what, [deals[-1]["deal_id"]]) if more else None)
+    return DealPage(*page_of(what, rows, limit, lambda deal: [deal["deal_id"]]))
 
 
 def deals_stream(warehouse: Warehouse, scan_id: str) -> Generator[Sequence[Deal], None, None]:
@@ -199,8 +197,8 @@ def read_checked_records(
         name = f"{scan.tenant}-{check}.csv"
         headers = {"Content-Disposition": f'attachment; filename="{name}"'}
         return Response(_csv(found), media_type=CSV, headers=headers)
-    more = cursor_of(what, [found[limit - 1].number]) if len(found) > limit else None
-    page = models.CheckedRecordList(records=list(found[:limit]), next_cursor=more)
+    records, following = page_of(what, found, limit, lambda row: [row.number])
+    page = models.CheckedRecordList(records=list(records), next_cursor=following)
     return Response(page.model_dump_json(), media_type="application/json")
 
 

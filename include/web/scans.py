@@ -40,7 +40,7 @@ from include.web.airflow import (
     run_facts,
     trigger_run,
 )
-from include.web.cursor import Cursor, Limit, cursor_of, position_of
+from include.web.cursor import Cursor, Limit, page_of, position_of
 from include.web.help import headings
 from include.web.page import airflow_root
 from include.web.problems import Code, Problem, answers, signed_in_router
@@ -518,9 +518,7 @@ def list_scans(
         "limit": limit + 1,
     }
     rows = fetch(warehouse, class_row(models.ScanSummary), _LIST, values)
-    scans = rows[:limit]
-    last = (scans[-1].started_at, scans[-1].scan_id) if scans else None
-    following = cursor_of(what, last) if len(rows) > limit else None
+    scans, following = page_of(what, rows, limit, lambda scan: (scan.started_at, scan.scan_id))
     return models.ScanList(scans=scans, next_cursor=following)
 
 

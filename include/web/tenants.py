@@ -19,7 +19,7 @@ from include.warehouse.tenant_views.plan import object_views, tenant_schema
 from include.web import models
 from include.web.access import User, known_tenant, tenants_by_id, visible_dag_ids
 from include.web.airflow import ActiveRun, Dag, active_runs, dags, mark_orphaned_scans_failed
-from include.web.cursor import Cursor, InvalidCursorError, Limit, cursor_of, position_of
+from include.web.cursor import Cursor, InvalidCursorError, Limit, page_of, position_of
 from include.web.problems import Code, answers, signed_in_router
 from include.web.scans import COMPUTED, OF_DEALS, SUMMARY
 from include.web.warehouse import CurrentWarehouse, T, WarehouseEmptyError, columns, fetch
@@ -163,11 +163,11 @@ def list_tenants(
         if not begin:  # the tenant was removed from the tenants file
             raise InvalidCursorError
     rest = [view for view in views[begin:] if state in (None, view.state)]
-    shown = rest[:limit]
+    shown, following = page_of(what, rest, limit, lambda view: [view.id])
     states = Counter(view.state for view in views)
     return models.TenantList(
         tenants=shown,
-        next_cursor=cursor_of(what, [shown[-1].id]) if len(rest) > limit else None,
+        next_cursor=following,
         total=states[state] if state else len(views),
         states=states,
         incidents=sum(view.incident is not None for view in views),
