@@ -1,7 +1,7 @@
 """`HubSpotHook` makes a client of one HubSpot account from an Airflow connection.
 
 It is not a subclass of the http provider's `HttpHook`, which opens a session per request, has no
-default timeout, turns unknown extras into request headers, logs error bodies and loses status and
+default timeout, sends unknown extras as request headers, logs error bodies and loses status and
 Retry-After in its exception. The connection's type is `hubspot`, which include/airflow_provider
 adds to Airflow's form; any other type, such as `http`, works as well.
 """

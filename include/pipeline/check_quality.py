@@ -10,20 +10,26 @@ from psycopg.types.json import Jsonb
 
 from include.errors import QualityError
 from include.metrics import count, gauge, timed
+from include.pipeline.load.typed_columns import COLUMNS_BY_PROPERTY
 from include.pipeline.quality_rules import RULES, Rule, Severity
 from include.scan import Scan
 from include.warehouse.checkpoints import delete_other_chunks
 from include.warehouse.connection import Warehouse, WarehouseConnection, open_warehouse
-from include.warehouse.records import OF_THIS_SCAN, counted_misfits, find_misfits, received_records
+from include.warehouse.records import (
+    DETAIL_CHARACTERS,
+    OF_THIS_SCAN,
+    counted_misfits,
+    find_misfits,
+    received_records,
+)
 from include.warehouse.reference_data import bind
 from include.warehouse.scans import ScanFacts, ScanLog, scan_facts
 from include.warehouse.tenant_views.plan import ViewPlan
 
 log = logging.getLogger(__name__)
 
-#: Of each check, at most this many records are stored, with details of at most this length.
+#: Of each check, at most this many records are stored.
 MAX_RECORDS = 10_000
-DETAIL_CHARACTERS = 200
 
 _LEVELS = {
     "passed": logging.INFO,
@@ -166,8 +172,6 @@ def _run(warehouse: Warehouse, scan: Scan) -> list[CheckResult]:
 
 
 def _typed_columns() -> sql.Composable:
-    from include.pipeline.load.typed_columns import COLUMNS_BY_PROPERTY
-
     pairs = sql.SQL(", ").join(
         sql.SQL("({}, {})").format(name, hubspot_property)
         for hubspot_property, name in COLUMNS_BY_PROPERTY.items()
@@ -181,8 +185,6 @@ def _count_misfits(connection: WarehouseConnection, scan: Scan) -> None:
     If a property's type changed, all rows are checked, because all are now converted differently.
     For other properties only the received rows are, and only if the scan asked for the property.
     """
-    from include.pipeline.load.typed_columns import COLUMNS_BY_PROPERTY
-
     statement = "select misfits from {scans} where scan_id = %s"
     ((misfits,),) = connection.run(statement, [scan.id]).fetchall()
     # an earlier try of this task may have counted them already

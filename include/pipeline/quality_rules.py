@@ -261,7 +261,8 @@ RULES = (
         """,
         records="""
             select object, record_id, column_name || ': ' || value as detail from misfits
-            union all
+            -- once, also for a column with two types
+            union
             select 'deals', deal_id, column_name || ': ' || (properties ->> property)
             from (
                 select deal_id, properties, to_jsonb(deal) - 'properties' as held

@@ -18,6 +18,8 @@ from include.warehouse.connection import Warehouse, WarehouseConnection
 from include.warehouse.tenant_views.plan import Conversion
 
 _FETCHED_AT_ONCE = 10_000
+#: How much is stored of what is wrong with a record: values can be long.
+DETAIL_CHARACTERS = 200
 
 LIVE, ARCHIVED, GONE = "live", "archived", "gone"
 
@@ -295,6 +297,7 @@ def find_misfits(
                 "tenant_id": tenant_id,
                 "object": crm_object,
                 "all": not only_received,
+                "characters": DETAIL_CHARACTERS,
                 "columns": [c.column for c in of_object],
                 "properties": [c.hubspot_property for c in of_object],
                 "functions": [c.function for c in of_object],
@@ -319,7 +322,7 @@ def counted_misfits(connection: WarehouseConnection) -> Counter[str]:
 # rows, not columns of the query: planning 1,500 conversions would take longer than counting.
 _MISFITS = """
     insert into misfits (object, record_id, column_name, value)
-    select %(object)s, record_id, typed.column_name, value
+    select %(object)s, record_id, typed.column_name, left(value, %(characters)s)
     from (
         select {id} as record_id, properties || '{{}}' as properties from {table}
         where _tenant_id = %(tenant_id)s and {of_object}

@@ -2,8 +2,9 @@
 
 import pytest
 
-from include.pipeline.check_quality import DETAIL_CHARACTERS, check_quality
+from include.pipeline.check_quality import check_quality
 from include.warehouse.connection import Warehouse
+from include.warehouse.records import DETAIL_CHARACTERS
 from tests.conftest import Serve
 from tests.hubspot_simulator import Portal, portals
 from tests.hubspot_simulator.definitions import definition
@@ -144,6 +145,29 @@ def test_a_column_that_keeps_its_old_type_is_counted_by_what_it_shows(
 
     counted = expected("deals", "contacts")
     assert scan_row(warehouse, scan("2"))["misfits"] == counted
+
+
+def test_a_record_is_listed_once_if_its_value_fits_neither_type_of_a_column(
+    warehouse: Warehouse, portal: Portal
+) -> None:
+    run(scan("1", objects=OBJECTS))
+    with warehouse.connect() as connection:
+        connection.execute(
+            f"create view {warehouse.schema}.report as"
+            f" select my_number from {warehouse.schema}__acme.deals"
+        )
+    portal.definitions["my_number"] |= {"type": "bool"}
+
+    run(scan("2", mode="full", objects=OBJECTS))
+
+    listed = query(
+        warehouse,
+        "select record_id, detail from quality_records where scan_id = %s and object = 'deals'"
+        " and detail like 'my_number: %%'",
+        scan("2").id,
+    )
+    assert listed
+    assert len({(row["record_id"], row["detail"]) for row in listed}) == len(listed)
 
 
 def test_checking_again_counts_again_and_adds_nothing(warehouse: Warehouse, portal: Portal) -> None:
