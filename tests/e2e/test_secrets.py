@@ -14,7 +14,7 @@ import requests
 from include.scan import scan_id
 from tests.e2e.conftest import STRANGER, TENANTS, Pipeline, dag_of
 from tests.support.secrets_search import AIRFLOW_PATHS, Search, of_runs
-from tests.web.api.routes import routes
+from tests.web.api.routes import VALUES, routes
 
 pytestmark = pytest.mark.e2e
 
@@ -47,10 +47,10 @@ class Left:
         for run in self.runs:
             tenant = run["dag_id"].partition("__")[2]
             values = {
+                **VALUES,
                 "tenant_id": tenant,
                 "scan_id": scan_id(run["dag_id"], run["dag_run_id"]),
-                "version": "v",
-                "name": "page.js",
+                "check": "values_fit_their_columns",
             }
             paths |= {
                 route.template.replace(":path", "").format(**values)

@@ -26,13 +26,19 @@ def make(tmp_path: Path, project_root: Path) -> Iterator[Make]:
         copy = shutil.copytree if source.is_dir() else shutil.copy
         copy(source, tmp_path / name)
     (tmp_path / ".venv").symlink_to(project_root / ".venv")
+    # a make that runs these tests must not be taken for the one that calls this one
+    environment = {
+        name: value
+        for name, value in without_user_settings(os.environ).items()
+        if name not in ("MAKELEVEL", "MAKEFLAGS", "MFLAGS")
+    }
 
     def run(*arguments: str, dotenv: str = "", **variables: str) -> str:
         (tmp_path / ".env").write_text(dotenv)
         done = subprocess.run(
             ["make", "-s", *arguments],
             cwd=tmp_path,
-            env={**without_user_settings(os.environ), **variables},
+            env={**environment, **variables},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
