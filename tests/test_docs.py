@@ -155,11 +155,14 @@ def test_every_heading_of_the_runbook_has_the_same_four_parts() -> None:
 
 
 def test_sql_of_the_runbook_can_be_pasted(database_url: str, warehouse: Warehouse) -> None:
-    values = {"tenant": "acme", "scan": "5f0e8d1c-0000-5000-8000-000000000000"}
+    # A role belongs to the server: that of the tenant acme may be in use by another test's database.
+    tenant = "of_the_runbook"
+    values = {"tenant": tenant, "scan": "5f0e8d1c-0000-5000-8000-000000000000"}
     sql = "\n".join(
         code for _, language, code in _BLOCK.findall(RUNBOOK.read_text()) if language == "sql"
     )
     sql = re.sub(r":'(\w+)'", lambda found: f"'{values[found[1]]}'", sql)
+    sql = sql.replace("_acme", f"_{tenant}")
 
     statements = re.findall(r"[^;\\]+(?:;|\\gexec)", sql)
     with psycopg.connect(database_url, autocommit=True) as connection:
