@@ -16,8 +16,8 @@ import pytest
 from xdist.scheduler import LoadScopeScheduling
 
 from include.hubspot import endpoints
+from include.ops.local.demo_servers import connections
 from include.ops.local.postgres import EmbeddedPostgres
-from include.ops.local.simulator import connections
 from include.warehouse.connection import DEFAULT_SCHEMA, Warehouse
 from include.warehouse.migrations import migrate
 from tests.hubspot_simulator import HubSpotSimulator, Portal

@@ -155,7 +155,7 @@ def test_every_heading_of_the_runbook_has_the_same_four_parts() -> None:
 
 
 def test_sql_of_the_runbook_can_be_pasted(database_url: str, warehouse: Warehouse) -> None:
-    # A role belongs to the server: that of the tenant acme may be in use by another test's database.
+    # A role belongs to the server: acme's may be in use by the database of another test.
     tenant = "of_the_runbook"
     values = {"tenant": tenant, "scan": "5f0e8d1c-0000-5000-8000-000000000000"}
     sql = "\n".join(

@@ -23,10 +23,9 @@ from include.pipeline.load.typed_columns import COLUMNS_BY_PROPERTY
 from include.pipeline.scan_object import ObjectScanned, is_scanned, scan_object
 from include.scan import Scan
 from include.warehouse.checkpoints import begun_objects, forget_objects
+from include.warehouse.client_state import SharedLimits, SharedTokens
 from include.warehouse.connection import Warehouse, open_warehouse
 from include.warehouse.fencing import tenant_lease
-from include.warehouse.oauth_tokens import SharedTokens
-from include.warehouse.rate_limits import SharedLimits
 from include.warehouse.reference_data import (
     add_unlisted_stages,
     require_same_portal,

@@ -7,10 +7,9 @@ from typing import Any, TypedDict
 
 from include.hubspot.hook import HubSpotHook
 from include.scan import Scan
+from include.warehouse.client_state import SharedLimits, SharedTokens
 from include.warehouse.connection import Warehouse, open_warehouse
 from include.warehouse.migrations import migrate
-from include.warehouse.oauth_tokens import SharedTokens
-from include.warehouse.rate_limits import SharedLimits
 from include.warehouse.reference_data import require_same_portal
 from include.warehouse.scans import (
     EndedRun,

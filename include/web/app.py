@@ -12,7 +12,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.responses import RedirectResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from include.web import deals, help, page, scans, tenants
+from include.web import deals, page, scans, tenants
 from include.web.problems import Code, Problem, handle_errors
 from include.web.static_files import APP
 
@@ -133,7 +133,6 @@ def create_app() -> FastAPI:
         scans.router,
         deals.router,
         page.router,
-        help.router,
     ):
         app.include_router(part)
     app.add_middleware(Safeguard)

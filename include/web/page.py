@@ -1,13 +1,18 @@
-"""The page "HubSpot scans", its static files, and the documentation of the REST API.
+"""The page "HubSpot scans" with its static files, and the documentation.
 
-The HTML contains no data: scripts request it from the REST API as the signed-in user.
+The page's HTML contains no data: scripts request it from the REST API as the signed-in user. The
+documentation is served so that links to the runbook work offline.
 """
 
 import base64
 import hashlib
 import json
+import re
 from functools import cache
 from html import escape
+from itertools import pairwise
+from pathlib import Path
+from posixpath import dirname, join, normpath
 from string import Template
 from typing import Annotated, Any
 from urllib.parse import urlencode
@@ -15,7 +20,9 @@ from urllib.parse import urlencode
 from airflow.api_fastapi.core_api.security import bearer_scheme, get_user
 from fastapi import APIRouter, Depends, FastAPI, Header, HTTPException, Request, Response
 from fastapi.openapi.utils import get_openapi
-from starlette.responses import RedirectResponse
+from fastapi.responses import FileResponse, RedirectResponse
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
 
 from include.scan import scan_id
 from include.tenants.model import DAG_ID_PREFIX
@@ -23,6 +30,7 @@ from include.web import models
 from include.web.problems import ProblemBody
 from include.web.static_files import APP, CONTENT_TYPES, DIRECTORY, static_files
 
+DOCUMENTATION = Path(__file__).resolve().parents[2] / "docs"
 #: Files by the bare names that vendored modules import.
 IMPORTS = {
     "preact": "vendor/preact/preact.mjs",
@@ -165,3 +173,75 @@ def describe(app: FastAPI) -> dict[str, Any]:
             schemas.pop(name, None)
         app.openapi_schema = document
     return app.openapi_schema
+
+
+@router.get("/help/{name:path}")
+def help_page(name: str) -> Response:
+    """Show a page of docs/, `runbook` or `how-to/backfill`, or a picture of one."""
+    if (picture := DOCUMENTATION / name) in pictures():
+        return FileResponse(picture, headers={"Cache-Control": REVALIDATED})
+    file = pages().get(name)
+    if file is None:
+        raise HTTPException(404)
+    document = template("help.html").substitute(
+        base="../" * (name.count("/") + 1),
+        static=static_files().path(),
+        title=escape(file.read_text().partition("\n")[0].removeprefix("# ")),
+        content=rendered(name),
+    )
+    return Response(document, media_type="text/html", headers={"Cache-Control": REVALIDATED})
+
+
+@cache
+def pictures() -> frozenset[Path]:
+    return frozenset(DOCUMENTATION.glob("images/*.png"))
+
+
+@cache
+def pages() -> dict[str, Path]:
+    """Return the files of docs/ by their names in addresses."""
+    files = [*DOCUMENTATION.glob("*.md"), *DOCUMENTATION.glob("how-to/*.md")]
+    return {file.relative_to(DOCUMENTATION).with_suffix("").as_posix(): file for file in files}
+
+
+@cache
+def rendered(name: str) -> str:
+    """Return a page as HTML. Its headings have GitHub's anchors; HTML in the text is escaped."""
+    markdown = MarkdownIt("commonmark", {"html": False}).enable("table")
+    # markers of `make reference`
+    tokens = markdown.parse(re.sub("<!--.*?-->\n", "", pages()[name].read_text()))
+    for token, inline in pairwise(tokens):
+        if token.type == "heading_open":
+            token.attrSet("id", anchor(inline.content))
+    for token in tokens:
+        for part in token.children or ():
+            if part.type == "link_open":
+                _rewrite_link(part, dirname(name))
+    document: str = markdown.renderer.render(tokens, markdown.options, {})
+    # scrollable elements must be reachable by keyboard
+    return document.replace("<pre>", '<pre tabindex="0">')
+
+
+@cache
+def headings(name: str) -> frozenset[str]:
+    """Return the anchors of a page's headings."""
+    return frozenset(re.findall(r'<h\d id="([^"]+)"', rendered(name)))
+
+
+def anchor(heading: str) -> str:
+    """Return GitHub's anchor of a heading."""
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+
+
+def _rewrite_link(link: Token, folder: str) -> None:
+    """Point a link to a page of docs/ at its address here; disable links to other files."""
+    href = str(link.attrGet("href"))
+    path, _, fragment = href.partition("#")
+    if not path or "://" in path:
+        return
+    target = normpath(join(folder, path)).removesuffix(".md")
+    if target in pages():
+        up = "../" * folder.count("/") + ("../" if folder else "")
+        link.attrSet("href", f"{up}{target}" + (f"#{fragment}" if fragment else ""))
+    else:
+        del link.attrs["href"]

@@ -41,8 +41,7 @@ from include.web.airflow import (
     trigger_run,
 )
 from include.web.cursor import Cursor, Limit, page_of, position_of
-from include.web.help import headings
-from include.web.page import airflow_root
+from include.web.page import airflow_root, headings
 from include.web.problems import Code, Problem, answers, signed_in_router
 from include.web.warehouse import CurrentWarehouse, WarehouseEmptyError, columns, fetch
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from include.ops.local.simulator import connections
+from include.ops.local.demo_servers import connections
 from tests.hubspot_simulator.process import SimulatorProcess, simulator_process
 
 

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from include.ops.local.simulator import connections
+from include.ops.local.demo_servers import connections
 from include.warehouse.connection import Warehouse
 from tests.chaos import accounts
 from tests.chaos.budget import Budget

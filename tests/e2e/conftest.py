@@ -19,8 +19,8 @@ from psycopg.rows import dict_row
 
 from include.ops.local.airflow_api import errors_in
 from include.ops.local.credentials import without_user_settings
+from include.ops.local.demo_servers import connections
 from include.ops.local.processes import free_port
-from include.ops.local.simulator import connections
 from include.ops.local.stack import LocalStack
 from tests.hubspot_simulator import HubSpotSimulator, Portal, portals
 from tests.support.databases import WITHOUT_DURABILITY

@@ -7,7 +7,7 @@ import psycopg
 import pytest
 
 from dags.example_dbt import DEFAULT_DBT
-from include.ops.local.simulator import DEMO_TOKENS
+from include.ops.local.demo_servers import DEMO_TOKENS
 from include.scan import scan_id
 from tests.e2e.conftest import DBT, REPORT, STRANGER, Pipeline, dag_of
 from tests.support.waiting import TIMEOUT_S, until

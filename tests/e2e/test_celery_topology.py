@@ -12,7 +12,7 @@ import pytest
 import requests
 from psycopg.rows import dict_row
 
-from include.ops.local.simulator import connection_to
+from include.ops.local.demo_servers import connection_to
 from tests.ops.compose.places import unavailable
 from tests.ops.compose.topology import Topology
 from tests.support.databases import WITHOUT_DURABILITY

@@ -16,8 +16,8 @@ import requests
 from psycopg.rows import dict_row
 
 from include.ops.local.credentials import without_user_settings
+from include.ops.local.demo_servers import DEMO_TOKENS, connections, start_simulator
 from include.ops.local.processes import Programs
-from include.ops.local.simulator import DEMO_TOKENS, connections, start_simulator
 from tests.ops.compose import pod
 from tests.ops.compose.pod_stack import PodStack
 from tests.support.truth import Deals, as_stored, stored

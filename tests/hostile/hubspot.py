@@ -32,8 +32,8 @@ import pytest
 from include.errors import HubSpotDealsError
 from include.hubspot import endpoints, search
 from include.hubspot.client import HubSpotClient
+from include.ops.local.demo_servers import connections
 from include.ops.local.postgres import EmbeddedPostgres
-from include.ops.local.simulator import connections
 from include.pipeline import associations, history
 from include.pipeline.check_quality import check_quality
 from include.pipeline.extract_deals import extract_deals

@@ -25,8 +25,8 @@ import psycopg
 from psycopg import conninfo, sql
 
 from include.errors import HubSpotDealsError, WarehouseConfigError
+from include.ops.local.demo_servers import connections
 from include.ops.local.postgres import EmbeddedPostgres
-from include.ops.local.simulator import connections
 from tests.hostile import postgres_servers
 from tests.hubspot_simulator import HubSpotSimulator, Portal, portals
 from tests.support.pgbouncer import PROGRAM, PgBouncer

@@ -328,7 +328,7 @@ def _use_hubspot(world: World) -> None:
     from include.hubspot.hook import HubSpotHook
     from include.scan import Scan
     from include.tenants import Tenant
-    from include.warehouse.oauth_tokens import SharedTokens
+    from include.warehouse.client_state import SharedTokens
     from include.warehouse.scans import ScanLog
 
     tenant = Tenant.model_validate({"id": TENANT, "alerts": {"channels": [{"webhook": {}}]}})

@@ -10,7 +10,7 @@ from pathlib import Path
 import psycopg
 import requests
 
-from include.ops.local.simulator import connections
+from include.ops.local.demo_servers import connections
 from tests.hubspot_simulator.process import SimulatorProcess, simulator_process
 from tests.support.truth import as_stored, present
 

@@ -10,9 +10,9 @@ import pytest
 
 from include.errors import OutdatedAttemptError, TenantBusyError
 from include.hubspot.rate_limit import Reservation, Rule
+from include.warehouse.client_state import SharedLimits
 from include.warehouse.connection import Warehouse
 from include.warehouse.fencing import tenant_lease
-from include.warehouse.rate_limits import SharedLimits
 from tests.chaos.budget import Budget
 from tests.chaos.chaos import environment_of, run_chaos
 from tests.chaos.worker_pool import WorkerPool

@@ -12,8 +12,8 @@ import sys
 from include.hubspot.client import HubSpotClient
 from include.hubspot.http import Http
 from include.hubspot.oauth import OAuthApp, OAuthToken
+from include.warehouse.client_state import SharedTokens
 from include.warehouse.connection import Warehouse
-from include.warehouse.oauth_tokens import SharedTokens
 
 
 def main(base_url: str, client_id: str, client_secret: str, refresh: str, schema: str) -> None:

@@ -13,8 +13,8 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 from include.hubspot.client import HubSpotClient
+from include.warehouse.client_state import SharedLimits
 from include.warehouse.connection import Warehouse
-from include.warehouse.rate_limits import SharedLimits
 
 
 def main(base_url: str, token: str, seconds: str, threads: str, schema: str) -> None:

@@ -14,10 +14,10 @@ from include.errors import WarehouseUnavailableError
 from include.hubspot.oauth import SealedGrant
 from include.warehouse import fencing
 from include.warehouse import migrations as migrations_module
+from include.warehouse.client_state import SharedTokens
 from include.warehouse.connection import Warehouse
 from include.warehouse.fencing import start_lock
 from include.warehouse.migrations import migrate, migrations
-from include.warehouse.oauth_tokens import SharedTokens
 from include.warehouse.tenant_views import views
 from include.warehouse.tenant_views.roles import grant_rights, reader_role
 from tests.conftest import Serve

@@ -1,4 +1,4 @@
-from include.web.help import rendered
+from include.web.page import rendered
 
 
 def test_the_marks_of_the_generated_parts_are_not_shown() -> None:

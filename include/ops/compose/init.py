@@ -19,7 +19,7 @@ from psycopg import sql
 
 from include.ops.compose.secrets import DeployError, Login, SecretFiles, variable
 from include.ops.local.airflow_api import FINAL_RUN_STATES, AirflowApi
-from include.ops.local.simulator import DEMO_TOKENS, connection_to
+from include.ops.local.demo_servers import DEMO_TOKENS, connection_to
 from include.tenants import load_tenants
 from include.tenants.model import DAG_ID_PREFIX
 from include.warehouse.connection import warehouse_schema

@@ -13,7 +13,7 @@ import typer
 from include.errors import HubSpotDealsError
 from include.ops.local import demo as starting
 from include.ops.local import launcher
-from include.ops.local.mail import mails_in, print_mails
+from include.ops.local.demo_servers import mails_in, print_mails
 from include.ops.local.postgres import EmbeddedPostgres, libpq_environment
 from include.ops.local.processes import PROJECT_ROOT, LocalError, Programs
 from include.ops.local.report import Report

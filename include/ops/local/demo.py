@@ -16,16 +16,17 @@ from include.ops.local.credentials import (
     read_dotenv,
     without_user_settings,
 )
-from include.ops.local.launcher import Launch, Stopped, launcher_pid, orderly_end
-from include.ops.local.mail import CONNECTION, start_mailbox
-from include.ops.local.processes import PROJECT_ROOT, LocalError
-from include.ops.local.report import Report, follow, start_run
-from include.ops.local.simulator import (
+from include.ops.local.demo_servers import (
+    CONNECTION,
     DEMO_TENANTS_FILE,
     DEMO_TOKENS,
     connection_to,
+    start_mailbox,
     start_simulator,
 )
+from include.ops.local.launcher import Launch, Stopped, launcher_pid, orderly_end
+from include.ops.local.processes import PROJECT_ROOT, LocalError
+from include.ops.local.report import Report, follow, start_run
 from include.ops.local.stack import LocalStack
 from include.tenants import ENVIRONMENT_TENANT_ID, Tenant, Tenants, load_tenants
 

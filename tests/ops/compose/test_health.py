@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 
-from include.ops.compose.health import SILENT_FOR_S, problem_of
+from include.ops.compose.__main__ import SILENT_FOR_S, problem_of
 from include.ops.compose.secrets import SecretFiles
 from include.ops.local.processes import free_port
 
@@ -80,9 +80,7 @@ def test_a_broker_that_does_not_answer_is_a_problem(
 
 
 def test_a_health_check_imports_no_airflow() -> None:
-    code = (
-        "import sys, include.ops.compose.__main__, include.ops.compose.health; print(*sys.modules)"
-    )
+    code = "import sys, include.ops.compose.__main__; print(*sys.modules)"
 
     printed = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True

@@ -2,8 +2,7 @@
 
 import pytest
 
-from include.ops.compose.__main__ import main
-from include.ops.compose.health import problem_of
+from include.ops.compose.__main__ import main, problem_of
 from include.ops.compose.secrets import SecretFiles
 
 

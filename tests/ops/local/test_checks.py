@@ -11,8 +11,8 @@ import pytest
 
 from include.ops.local import checks
 from include.ops.local.checks import Problems, answers, problems_of, require_room
+from include.ops.local.demo_servers import connections
 from include.ops.local.processes import LocalError
-from include.ops.local.simulator import connections
 from tests.conftest import Serve
 from tests.hubspot_simulator import Fault, portals
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from include.ops.local.mail import print_mails, start_mailbox
+from include.ops.local.demo_servers import print_mails, start_mailbox
 from include.ops.local.processes import Programs
 
 

@@ -1,17 +1,24 @@
-"""HubSpot's rate limits in PostgreSQL: one row per limiter, for all processes and machines."""
+"""State that HubSpot clients of all processes and machines share: rate limits and OAuth tokens.
+
+Tokens are encrypted before they get here, with a key that is not in the warehouse.
+docs/database-schema.md#rate_limits, docs/database-schema.md#oauth_tokens
+"""
 
 import threading
 import weakref
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import fields
 
 import psycopg
 from psycopg import sql
 from psycopg.rows import dict_row
 
+from include.hubspot.oauth import SealedGrant
 from include.hubspot.rate_limit import TIMES, Reservation, State, decide
-from include.warehouse.connection import Warehouse
+from include.warehouse.connection import Warehouse, WarehouseConnection
 from include.warehouse.errors import as_warehouse_error
+from include.warehouse.fencing import lock
 
 #: Limiters that were not used for this long are deleted: each rotated token leaves one.
 FORGOTTEN_AFTER = "30 days"
@@ -116,4 +123,56 @@ _ADD = """
         delete from {table} where updated_at < now() - %(forgotten)s::interval
     )
     insert into {table} (limiter) values (%(key)s) on conflict do nothing
+"""
+
+
+class SharedTokens:
+    """Implements `include.hubspot.oauth.TokenStore`. Thread-safe.
+
+    Only PostgreSQL's clock is used, so those of machines need not agree. Raises the errors of
+    `Warehouse.connect`.
+    """
+
+    def __init__(self, warehouse: Warehouse, tenant_id: str | None = None) -> None:
+        self._warehouse = warehouse
+        self._tenant_id = tenant_id
+
+    def read(self, key: str) -> SealedGrant | None:
+        with self._warehouse.connect(self._tenant_id) as connection:
+            return self._kept(connection, key)
+
+    @contextmanager
+    def exclusively(
+        self, key: str
+    ) -> Iterator[tuple[SealedGrant | None, Callable[[SealedGrant], None]]]:
+        # The lock ends with the transaction, so it works behind a pooler and after a crash. Take it
+        # in a separate statement, so that the next one sees rows committed meanwhile.
+        with self._warehouse.connect(self._tenant_id) as connection:
+            lock(connection, f"oauth_tokens:{key}")
+
+            def keep(kept: SealedGrant) -> None:
+                connection.run(_WRITE_GRANT, {"key": key, **kept._asdict()})
+
+            yield self._kept(connection, key), keep
+
+    def _kept(self, connection: WarehouseConnection, key: str) -> SealedGrant | None:
+        row = connection.run(_READ_GRANT, [key]).fetchone()
+        return SealedGrant(*row) if row else None
+
+
+_READ_GRANT = """
+    select sealed,
+           (extract(epoch from expires_at) - extract(epoch from clock_timestamp()))::float8
+    from {oauth_tokens} where installation = %s
+"""
+_WRITE_GRANT = """
+    insert into {oauth_tokens} (installation, sealed, expires_at, refreshed_at)
+    values (
+        %(key)s, %(sealed)s,
+        clock_timestamp() + make_interval(secs => %(left_s)s), clock_timestamp()
+    )
+    on conflict (installation) do update
+    set sealed = excluded.sealed,
+        expires_at = excluded.expires_at,
+        refreshed_at = excluded.refreshed_at
 """

@@ -17,8 +17,8 @@ import pytest
 from include.errors import WarehouseConfigError, WarehouseUnavailableError
 from include.hubspot.client import HubSpotClient
 from include.hubspot.rate_limit import HeaderSnapshot, RateLimiter, Reservation, Rule, decide
+from include.warehouse.client_state import SharedLimits
 from include.warehouse.connection import Warehouse
-from include.warehouse.rate_limits import SharedLimits
 from tests.hubspot_simulator.process import SimulatorProcess, simulator_process
 from tests.support.scans import query
 
@@ -102,7 +102,7 @@ def test_a_process_that_was_stopped_between_its_statements_blocks_no_other(
             go_on.wait(10)
         return decide(*arguments)
 
-    monkeypatch.setattr("include.warehouse.rate_limits.decide", stopping)
+    monkeypatch.setattr("include.warehouse.client_state.decide", stopping)
     with ThreadPoolExecutor(1) as executor:
         late = executor.submit(SharedLimits(warehouse).reserve, demand())
         stopped.wait(10)

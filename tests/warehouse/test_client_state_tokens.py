@@ -15,8 +15,8 @@ from psycopg import sql
 
 from include.errors import WarehouseUnavailableError
 from include.hubspot.oauth import OAuthApp, SealedGrant
+from include.warehouse.client_state import SharedTokens
 from include.warehouse.connection import Warehouse
-from include.warehouse.oauth_tokens import SharedTokens
 from tests import hubspot_simulator
 from tests.hubspot_simulator import Fault, HubSpotSimulator, Portal
 from tests.support.oauth import seen_from_here, token_of
