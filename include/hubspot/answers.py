@@ -26,7 +26,7 @@ _EMPTY_OBJECT = msgspec.Raw(b"{}")
 _EMPTY_LIST = msgspec.Raw(b"[]")
 
 
-class Record(msgspec.Struct, rename="camel"):
+class Record(msgspec.Struct, rename="camel", gc=False):
     """One CRM record as listed or batch-read. Timestamps are ISO 8601 text, as sent."""
 
     id: str

@@ -267,6 +267,7 @@ def _decoder_of(shape: Shape) -> tuple[Callable[[Any], Any], tuple[str, ...]]:
         "_StandardProperties",
         [(field, str | None, None) for field in fields],
         rename=dict(zip(fields, names, strict=True)),
+        gc=False,
     )
     return msgspec.json.Decoder(struct).decode, names
 

@@ -90,13 +90,11 @@ class DltLoader:
         self._pipelines: dict[int, dlt.Pipeline] = {}
 
     def __enter__(self) -> "DltLoader":
-        # Imports made a quarter of a million objects that stay: exclude them from garbage
-        # collection.
+        # the objects of dlt's modules; `extract_deals` undoes it
         gc.freeze()
         return self
 
     def __exit__(self, *raised: object) -> None:
-        gc.unfreeze()
         self._working_directory.cleanup()
 
     def load(self, table: pa.Table, shape: Shape, *, rewrite: bool = False) -> None:
