@@ -74,8 +74,9 @@ class ScanList(BaseModel):
 
 
 class Quality(BaseModel):
-    """Numbers of quality checks by status, in the last scan that was checked."""
+    """Numbers of quality checks by status, in the last scan that was checked (``scan_id``)."""
 
+    scan_id: str
     passed: int
     warned: int
     failed: int

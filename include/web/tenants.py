@@ -70,6 +70,7 @@ _STATUSES = f"""
     ) as counted on true
     left join lateral (
         select
+            scan_id,
             count(*) filter (where status = 'passed') as passed,
             count(*) filter (where status = 'warned') as warned,
             count(*) filter (where status = 'failed') as failed,
@@ -81,7 +82,7 @@ _STATUSES = f"""
                           where result.scan_id = scan.scan_id)
             order by scan.started_at desc, scan.scan_id desc limit 1
         )
-        having count(*) > 0
+        group by scan_id
     ) as checked on true
     left join lateral (
         select

@@ -65,7 +65,7 @@ def test_quality_is_of_the_last_scan_that_was_checked(warehouse: Warehouse) -> N
 
     quality = tenant_statuses(warehouse, ["acme"])["acme"].quality
 
-    assert quality == Quality(passed=1, warned=0, failed=0, no_rows=1)
+    assert quality == Quality(scan_id=run_of("acme", 2)[0], passed=1, warned=0, failed=0, no_rows=1)
 
 
 def test_the_quota_used_is_forgotten_when_its_day_ends(warehouse: Warehouse) -> None:

@@ -4,7 +4,7 @@ export const NOTHING = "–";
 const whole = new Intl.NumberFormat(undefined, { maximumFractionDigits: 0 });
 const short = new Intl.NumberFormat(undefined, { maximumFractionDigits: 1 });
 const compact = new Intl.NumberFormat(undefined, { notation: "compact", maximumFractionDigits: 1 });
-const smallPercentage = new Intl.NumberFormat(undefined, { style: "percent", maximumSignificantDigits: 1 });
+const smallPercentage = new Intl.NumberFormat(undefined, { style: "percent", maximumSignificantDigits: 2 });
 const percentage = new Intl.NumberFormat(undefined, { style: "percent", maximumFractionDigits: 0 });
 /** The time zone selected in Airflow, which Airflow keeps in localStorage; else the browser's. */
 const timeZone = validZone(localStorage.getItem("timezone")?.replaceAll('"', ""));

@@ -16,7 +16,8 @@ def test_a_tenant_with_everything_that_is_known_of_it(simple: Server) -> None:
     assert tenant["last_scan"]["scan_id"] == run_of("initech", 2)[0]
     assert tenant["last_scan"]["error_type"] == "TokenRejectedError"
     assert (tenant["deals_live"], tenant["deals_archived"]) == (1_200, 3)
-    assert tenant["quality"] == {"passed": 1, "warned": 1, "failed": 0, "no_rows": 0}
+    checked = {"passed": 1, "warned": 1, "failed": 0, "no_rows": 0}
+    assert tenant["quality"] == {"scan_id": run_of("initech", 1)[0], **checked}
     assert tenant["quota"] == {"used_today": None, "daily_limit": 250_000, "share": 0.9}
     assert 86_000 < tenant["freshness_s"] < 90_000
     assert [entry["state"] for entry in tenant["history"]] == ["succeeded", "failed"]

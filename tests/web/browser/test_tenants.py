@@ -75,6 +75,22 @@ def test_a_failed_tenant_shows_the_first_sentence_of_its_error(page: Page) -> No
     expect(row).to_contain_text("HubSpot refused the token (401): it has expired.")
 
 
+def test_quality_of_an_earlier_scan_is_marked(page: Page) -> None:
+    page.goto(f"{PAGE}?search=hooli")
+    row = page.get_by_role("row", name=re.compile("hooli"))
+
+    expect(row).to_contain_text(re.compile(r"\d+ passed\s*in an earlier scan"))
+    expect(row.locator(".state.good")).to_have_count(0)
+
+
+def test_quality_of_the_last_scan_is_not_marked(page: Page) -> None:
+    page.goto(f"{PAGE}?search=stark")
+    row = page.get_by_role("row", name=re.compile("stark"))
+
+    expect(row).to_contain_text("16 passed")
+    expect(row).not_to_contain_text("earlier scan")
+
+
 def test_a_click_on_a_columns_head_sorts_and_the_next_one_turns_it_round(page: Page) -> None:
     page.goto(PAGE)
     head = page.get_by_role("columnheader", name="Deals live")

@@ -15,6 +15,14 @@ const HEIGHT = 100;
  * @param format one of format.js: value => text, with its unit
  */
 export function ScanChart({ title, note, scans, series, format }) {
+  if (!scans.some((scan) => series.some((of) => known(of.value(scan))))) {
+    return html`
+      <figure class="chart">
+        <figcaption>${title}${note && html` <small>${note}</small>`}</figcaption>
+        <p class="none">No figures yet</p>
+      </figure>
+    `;
+  }
   const total = (scan) => series.reduce((sum, of) => sum + (of.value(scan) ?? 0), 0);
   const top = ceiling(Math.max(...scans.map(total)), format);
   const slots = Math.max(SLOTS, scans.length);
@@ -62,7 +70,7 @@ function Bar({ scan, x, top, series, format }) {
         y -= height;
         return html`<rect class=${of.className ?? "of-state"} x=${x + 1.5} width=${SLOT - 3} y=${y} height=${height} />`;
       })}
-      <rect class="of-state" x=${x + 1.5} width=${SLOT - 3} y=${HEIGHT - 1.5} height="1.5" />
+      ${shown.length > 0 && html`<rect class="of-state" x=${x + 1.5} width=${SLOT - 3} y=${HEIGHT - 1.5} height="1.5" />`}
     </g>
   `;
 }

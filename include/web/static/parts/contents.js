@@ -1,7 +1,7 @@
 // A tenant's data in the warehouse: deals by stage, and views with their columns.
 import { useState } from "preact/hooks";
 import { html, marked } from "../html.js";
-import { NOTHING, number } from "../format.js";
+import { NOTHING, number, percent } from "../format.js";
 import { Moment } from "./moment.js";
 import { ProblemNotice } from "./notice.js";
 import { Table } from "./table.js";
@@ -12,7 +12,7 @@ export function DealsByStage({ tenant, version }) {
   const { data, problem } = useAnswer(`tenants/${encodeURIComponent(tenant)}/stages`, version);
   if (problem) return html`<${ProblemNotice} problem=${problem} />`;
   if (!data?.stages.length) return null;
-  const most = Math.max(...data.stages.map((stage) => stage.deals));
+  const all = data.stages.reduce((sum, stage) => sum + stage.deals, 0);
   const currency = data.stages[0].currency;
   const columns = [
     { label: "Pipeline", cell: (row) => row.pipeline ?? NOTHING },
@@ -20,13 +20,14 @@ export function DealsByStage({ tenant, version }) {
     { label: "Deals", number: true, cell: (row) => number(row.deals) },
     { label: currency ? `Amount in ${currency}` : "Amount", number: true, cell: (row) => number(row.amount) },
     {
-      label: "Share",
+      label: "Share of deals",
       cell: (row) => html`
         <span class="meter wide" aria-hidden="true">
           <svg viewBox="0 0 100 8" preserveAspectRatio="none">
-            <rect class="used" width=${(row.deals / most) * 100} height="8" />
+            <rect class="used" width=${(row.deals / all) * 100} height="8" />
           </svg>
         </span>
+        ${percent(row.deals / all)}
       `,
     },
   ];

@@ -15,15 +15,18 @@ const STATUS = {
   no_rows: ["Not applicable", "quiet", "M5.4 8h5.2"],
 };
 
-export function QualitySummary({ quality }) {
+/** @param lastScan the tenant's, which may have ended before its checks */
+export function QualitySummary({ quality, lastScan }) {
   if (!quality) return NOTHING;
   const worst = ["failed", "warned", "passed"].find((status) => quality[status]) ?? "no_rows";
   const [label, tone, path] = STATUS[worst];
   const count = worst === "no_rows" ? "" : `${number(quality[worst])} `;
   const idle = worst === "passed" && quality.no_rows > 0;
+  const earlier = quality.scan_id !== lastScan?.scan_id;
   return html`
-    <span class="state ${tone}"><${Sign} path=${path} />${count}${label.toLowerCase()}</span>
+    <span class="state ${earlier ? "quiet" : tone}"><${Sign} path=${path} />${count}${label.toLowerCase()}</span>
     ${idle && html`<small class="idle">, ${number(quality.no_rows)} not applicable</small>`}
+    ${earlier && html`<small class="when">in an earlier scan</small>`}
   `;
 }
 

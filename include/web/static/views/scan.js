@@ -150,7 +150,9 @@ function ProgressPanel({ scan, running }) {
 
 function phasesInWords({ token, read, check }) {
   const named = [["token", token], ["read", read], ["check", check]].filter(([, seconds]) => known(seconds));
-  return named.length > 1 ? named.map(([name, seconds]) => `${name} ${duration(seconds)}`).join(", ") : null;
+  if (named.length < 2) return null;
+  const nowrap = (text) => html`<span class="nowrap">${text}</span> `;
+  return named.map(([name, seconds], n) => nowrap(`${name} ${duration(seconds)}${n < named.length - 1 ? "," : ""}`));
 }
 
 function Warnings({ warnings }) {

@@ -76,7 +76,7 @@ function TenantFigures({ tenant }) {
         ],
         ["Freshness", duration(tenant.freshness_s), "since the last successful scan"],
         ["Deals live", number(tenant.deals_live), `${number(tenant.deals_archived)} archived`],
-        ["Quality", html`<${QualitySummary} quality=${tenant.quality} />`, checks(tenant.quality)],
+        ["Quality", html`<${QualitySummary} quality=${tenant.quality} lastScan=${last} />`, checks(tenant.quality)],
         ["Quota today", html`<${Quota} quota=${tenant.quota} />`, quotaInWords(tenant.quota)],
         [
           "Next run",

@@ -54,7 +54,7 @@ const COLUMNS = [
     `,
   },
   { label: "Deals live", sort: "-deals_live", number: true, cell: (tenant) => number(tenant.deals_live) },
-  { label: "Quality", cell: (tenant) => html`<${QualitySummary} quality=${tenant.quality} />` },
+  { label: "Quality", cell: (tenant) => html`<${QualitySummary} quality=${tenant.quality} lastScan=${tenant.last_scan} />` },
   { label: "Quota today", sort: "-quota", number: true, cell: (tenant) => html`<${Quota} quota=${tenant.quota} />` },
   {
     label: "Next run",
