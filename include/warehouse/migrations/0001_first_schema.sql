@@ -61,7 +61,7 @@ comment on column {schema}.scans.state is
     '`validating`, `extracting`, `checking`, `waiting`, `succeeded`, `failed` or `cancelled`.';
 comment on column {schema}.scans.portal_id is 'HubSpot''s account id, from the first write on.';
 comment on column {schema}.scans.pages is 'Pages and batches received, of all objects.';
-comment on column {schema}.scans.requests is 'Requests to HubSpot, failed ones included.';
+comment on column {schema}.scans.requests is 'Requests of `extract_deals`, failed ones included.';
 comment on column {schema}.scans.throttled is 'Requests answered with 429.';
 comment on column {schema}.scans.repairs is
     'Characters changed because PostgreSQL can''t store them, by kind.';

@@ -259,6 +259,17 @@ def test_the_middle_of_an_axis_is_half_of_its_end(
     expect(chart.locator(".axis li")).to_have_text(ticks)
 
 
+def test_a_scan_that_failed_before_its_extraction_shows_no_requests(
+    page: Page, page_stack: PageStack
+) -> None:
+    scan = new_scan(page_stack, state="failed", requests=0, finished_at=datetime.now(UTC))
+    page.goto(f"{PAGE}?scan={scan}")
+    figures = page.get_by_role("region", name="Progress")
+
+    expect(figures).to_contain_text("Deals received")
+    expect(figures).not_to_contain_text(re.compile("Requests|HTTP 429"))
+
+
 def test_shares_of_the_stages_are_of_all_deals(page: Page) -> None:
     page.goto(f"{PAGE}?tenant={WARNED}")
     row = page.get_by_role("table", name="Deals by stage").locator("tbody tr")

@@ -139,8 +139,8 @@ function ProgressPanel({ scan, running }) {
           running && ["Records per second", decimal(progress.records_per_s)],
           running && ["Time left", duration(progress.time_left_s)],
           !running && ["Duration", duration(scan.seconds), phasesInWords(scan.phases)],
-          ["Requests", number(scan.requests), known(progress.requests_per_s) && `${decimal(progress.requests_per_s)} per second`],
-          ["HTTP 429 responses", number(scan.throttled)],
+          scan.requests > 0 && ["Requests", number(scan.requests), known(progress.requests_per_s) && `${decimal(progress.requests_per_s)} per second`],
+          scan.requests > 0 && ["HTTP 429 responses", number(scan.throttled)],
           scan.tries > 1 && ["Tries", number(scan.tries)],
         ]}
       />
