@@ -15,6 +15,13 @@ PYTEST = PYTHONDONTWRITEBYTECODE= $(PYTHON) -m pytest -n $(WORKERS) $(if $(SEED)
 switch = $(if $(filter-out 0 no false,$(1)),$(2))
 START_OPTIONS := $(call switch,$(DETACH),--detach) $(call switch,$(ONCE),--once) $(call switch,$(RESTART),--restart)
 
+# A misspelt variable, such as DETATCH=1, would have no effect. Settings of .env can be given too.
+VARIABLES := DEALS DETACH MINUTES NAME NEWEST ONCE QUICK RESTART SEED SQL TENANT TENANTS WORKERS YES
+SETTINGS := AIRFLOW% CURL% DATABASE_URL DLT% HUBSPOT% %PROXY PG% PYTHON% REQUESTS%
+GIVEN := $(foreach name,$(.VARIABLES),$(if $(filter command,$(origin $(name))),$(name)))
+UNKNOWN := $(filter-out $(VARIABLES) $(SETTINGS) SHELL,$(GIVEN))
+$(if $(UNKNOWN),$(error There is no variable $(UNKNOWN). The variables are $(VARIABLES)))
+
 .PHONY: help
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

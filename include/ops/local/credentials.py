@@ -15,36 +15,46 @@ from include.files import write_file
 from include.ops.local.processes import LocalError
 
 DEFAULT_PORT = 5200
-#: What would lead the demo to a real HubSpot account or a real database.
+#: Settings that could lead the demo to a real HubSpot account or database.
 _USERS_SETTINGS = re.compile(
     r"AIRFLOW_.*|HUBSPOT_.*|DATABASE_URL|DLT_.*|DESTINATION__.*|PYTHONPATH|PYTHONHOME|PG[A-Z]+"
 )
 
 
-def read_dotenv(path: Path) -> dict[str, str]:
+class DotenvError(LocalError):
+    """Lines of `.env` can't be read. ``settings`` are those of the other lines."""
+
+    def __init__(self, what: str, remedy: str, settings: Mapping[str, str]) -> None:
+        super().__init__(what, remedy)
+        self.settings = settings
+
+
+def read_dotenv(path: Path) -> Mapping[str, str]:
     """Return the variables of *path*, none if there is no such file.
 
-    KEY=VALUE lines, `#` comments, quotes, an optional `export`. `$` stands for itself, because
-    passwords have it. A variable without a value counts as not set.
+    KEY=VALUE lines, `#` comments, quotes, an optional `export`. `$` has no special meaning, because
+    passwords contain it. A variable without a value counts as not set.
 
-    Raises LocalError, which names all lines that are none of this, but not what they hold.
+    Raises DotenvError, which has the numbers of all lines that can't be read, but not their text.
     """
     if not path.exists():
         return {}
     try:
         found = list(parse_stream(io.StringIO(path.read_text("utf-8-sig"))))
     except UnicodeDecodeError:
-        raise LocalError(f"{path} is not UTF-8.", "Save it as UTF-8.") from None
+        raise DotenvError(f"{path} is not UTF-8.", "Save it as UTF-8.", {}) from None
+    settings = {binding.key: binding.value for binding in found if binding.key and binding.value}
     if wrong := [str(b.original.line) for b in found if b.error or (b.key and b.value is None)]:
-        raise LocalError(
+        raise DotenvError(
             f"{path}: no setting can be read from line {', '.join(wrong)}.",
             "Write each as NAME=value, close its quotes, and begin a comment with #.",
+            settings,
         )
-    return {binding.key: binding.value for binding in found if binding.key and binding.value}
+    return settings
 
 
 def without_user_settings(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return *environ* without anything that names an account, a database or another Airflow."""
+    """Return *environ* without the settings of an account, a database or another Airflow."""
     return {name: value for name, value in environ.items() if not _USERS_SETTINGS.fullmatch(name)}
 
 
@@ -60,7 +70,7 @@ def airflow_port(environ: Mapping[str, str]) -> int:
 
 @dataclass(frozen=True, repr=False)
 class Credentials:
-    """What the processes of one Airflow installation have to agree on, and the login for its UI."""
+    """The secrets that the processes of one Airflow share, and the login for its UI."""
 
     fernet_key: str = field(default_factory=lambda: Fernet.generate_key().decode())
     jwt_secret: str = field(default_factory=lambda: secrets.token_urlsafe(48))
@@ -70,7 +80,7 @@ class Credentials:
 
     @classmethod
     def of(cls, state_dir: Path) -> "Credentials":
-        """Read them, or make and store them at the first call."""
+        """Read them; the first call generates and stores them."""
         path = state_dir / "credentials.json"
         if not path.exists():
             write_private(path, json.dumps(asdict(cls()), indent=2))

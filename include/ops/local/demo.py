@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -12,6 +11,7 @@ import psycopg
 from include.ops.local.checks import Problems, answers, require_room
 from include.ops.local.credentials import (
     DEFAULT_PORT,
+    DotenvError,
     airflow_port,
     read_dotenv,
     without_user_settings,
@@ -168,13 +168,17 @@ def _check_tenants(
 
 
 def run_environment(environ: Mapping[str, str], problems: Problems | None = None) -> dict[str, str]:
-    """Return *environ* and what `.env` adds to it: an exported variable wins over the file.
+    """Return *environ* and the settings of `.env`; an exported variable overrides the file.
 
-    Raises LocalError for a file that can't be read, unless there are *problems* to add it to.
+    Lines that can't be read are added to *problems*; without it, raises DotenvError.
     """
-    of_file: dict[str, str] = {}
-    with problems.noted() if problems is not None else nullcontext():
+    try:
         of_file = read_dotenv(PROJECT_ROOT / ".env")
+    except DotenvError as error:
+        if problems is None:
+            raise
+        problems.append(str(error))
+        of_file = error.settings
     env = {**of_file, **{name: value for name, value in environ.items() if value}}
     if path := env.get(TENANTS_FILE):
         env[TENANTS_FILE] = str(PROJECT_ROOT / path)

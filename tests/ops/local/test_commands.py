@@ -68,6 +68,7 @@ def test_where_nothing_runs_the_commands_that_look_say_so(make: Make, target: st
         pytest.param(["demo", "AIRFLOW_PORT=x"], "AIRFLOW_PORT is 'x'.", id="port"),
         pytest.param(["mail", "NEWEST=x"], "Invalid value for '--newest'", id="number"),
         pytest.param(["demo", "DETACH=1", "ONCE=1"], "Give one of the two.", id="both"),
+        pytest.param(["demo", "DETATCH=1"], "There is no variable DETATCH.", id="misspelt"),
         pytest.param(
             ["venv", "PYTHON_FOR_VENV=/nowhere"], "PYTHON_FOR_VENV is /nowhere", id="python"
         ),
@@ -108,6 +109,7 @@ def test_a_run_says_all_that_is_wrong_at_once_and_leaves_nothing_running(
     )
 
     assert "line 6" in said
+    assert "AIRFLOW_PORT is '0'" in said
     assert "unknown key 'shedule' (did you mean 'schedule'?)" in said
     assert "pool 'none'" in said
     assert make("status") == NOTHING_RUNS
