@@ -1,4 +1,1 @@
-"""What the containers of docker-compose.yaml run besides Airflow: secrets, init, health, the demo.
-
-None of it starts or stops a container; nothing of the pipeline needs it.
-"""
+"""Commands of docker-compose.yaml's containers besides Airflow: secrets, init, health, demo."""

@@ -25,7 +25,7 @@ _BEATS = """
 
 
 def problem_of(component: str, environ: Mapping[str, str] = os.environ) -> str | None:
-    """Return what is wrong with a component in this container, None if it is well."""
+    """Return what is wrong with a component in this container, None if it is healthy."""
     if component == "worker":
         return _worker_problem(environ)
     return _job_problem(JOBS[component], SecretFiles(environ).read("metadata_url"))
@@ -40,12 +40,12 @@ def _job_problem(job_type: str, metadata_url: str) -> str | None:
         with psycopg.connect(url, connect_timeout=TIMEOUT_S) as connection:
             row = connection.execute(_BEATS, values).fetchone()
     except psycopg.Error as exc:
-        return f"Airflow's database can't be asked: {' '.join(str(exc).split())}"
+        return f"Airflow's database can't be queried: {' '.join(str(exc).split())}"
     return None if row and row[0] else f"no heartbeat of a {job_type} for {SILENT_FOR_S} s"
 
 
 def _worker_problem(environ: Mapping[str, str]) -> str | None:
-    # Celery without Airflow: the app's name and its tasks are of no concern to a ping
+    # Celery without Airflow: a ping needs neither the app's name nor its tasks
     from celery import Celery  # type: ignore[import-untyped]
     from kombu.exceptions import OperationalError
 
@@ -54,12 +54,12 @@ def _worker_problem(environ: Mapping[str, str]) -> str | None:
     try:
         answers = app.control.ping(destination=[node], timeout=TIMEOUT_S, limit=1)
     except OperationalError:
-        return "Redis does not answer"
-    return None if answers else f"{node} does not answer for {TIMEOUT_S} s"
+        return "Redis does not respond"
+    return None if answers else f"{node} has not responded for {TIMEOUT_S} s"
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Do it; return the exit status."""
+    """Run the command; return the exit status."""
     command, *rest = arguments or [""]
     try:
         for line in _lines(command, rest):
@@ -76,7 +76,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _lines(command: str, rest: Sequence[str]) -> Iterable[str]:
-    # imported late: a health check runs every half minute and needs nearly nothing
+    # imported late: a health check runs every half minute and needs few modules
     if command == "secrets":
         from include.ops.compose.secrets import provide
 

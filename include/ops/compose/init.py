@@ -1,7 +1,7 @@
 """The one-shots `init` (databases, roles, tables, Airflow's own objects) and `demo` (three scans).
 
-`init` runs at each `docker compose up`, before any other service of Airflow, and changes nothing
-that is right already: an upgrade is a new image and an `up`.
+`init` runs at each `docker compose up` before Airflow's other services, and can be repeated: to
+upgrade, use a new image and run `up`.
 """
 
 import json
@@ -35,10 +35,10 @@ LOGINS = {
 
 
 def set_up_databases(files: SecretFiles) -> list[str]:
-    """Make what is missing of the logins and databases that are in our own server.
+    """Create missing logins and databases in the server of docker-compose.yaml.
 
-    Passwords are set each time: that is how a renewed one gets there. URLs that lead to another
-    server are left to its administrator.
+    Passwords are set each time, so that renewed ones take effect. URLs of other servers are left to
+    their administrators.
     """
     logins = {name: Login.of(files.read(name), name) for name in LOGINS}
     ours = {name: login for name, login in logins.items() if login.address == files.postgres}
@@ -62,10 +62,10 @@ def set_up_databases(files: SecretFiles) -> list[str]:
 
 
 def grant_membership(migrator_url: str, loader_url: str, group: str) -> str:
-    """Make the loader's login a member of *group*, as the migrator, who has made the group."""
+    """Make the loader's login a member of *group*, as the migrator, which created the group."""
     loader = Login.of(loader_url, "warehouse_url")
     with _connected(conninfo=migrator_url) as connection:
-        # taken from everybody above; merges use temporary tables
+        # revoked from PUBLIC above; merges use temporary tables
         connection.execute(
             sql.SQL("grant connect, temporary on database {} to {}").format(
                 sql.Identifier(connection.info.dbname), sql.Identifier(group)
@@ -81,18 +81,18 @@ def grant_membership(migrator_url: str, loader_url: str, group: str) -> str:
 
 @contextmanager
 def _connected(**options: Any) -> Iterator[psycopg.Connection]:
-    """Yield a connection, closed at the end. Raises DeployError if there is none."""
+    """Yield a connection, and close it. Raises DeployError if it fails."""
     try:
         connection = psycopg.connect(**options)
     except psycopg.OperationalError as exc:
         raise DeployError(
             f"PostgreSQL can't be reached, or refuses the login: {' '.join(str(exc).split())}",
-            "Is it up, and are postgres_password and warehouse_migrator_url what it expects? "
-            "docs/deploy.md#rotate-secrets",
+            "Check that it runs, and that postgres_password and warehouse_migrator_url are "
+            "right: docs/deploy.md#rotate-secrets",
         ) from None
     except psycopg.Error:
         raise DeployError(
-            "warehouse_migrator_url is no URL of PostgreSQL.", "docs/deploy.md#secrets"
+            "warehouse_migrator_url is not a URL of PostgreSQL.", "docs/deploy.md#secrets"
         ) from None
     with connection:
         yield connection
@@ -100,7 +100,7 @@ def _connected(**options: Any) -> Iterator[psycopg.Connection]:
 
 def _set_up_login(connection: psycopg.Connection, login: Login, right: str) -> None:
     known = connection.execute("select from pg_roles where rolname = %s", [login.user]).fetchone()
-    # PostgreSQL logs statements that fail: it is given the hash, as psql's \password does.
+    # PostgreSQL logs failed statements, so it gets the hash, as from psql's \password
     hashed = connection.pgconn.encrypt_password(
         login.password.encode(), login.user.encode(), b"scram-sha-256"
     ).decode()
@@ -124,7 +124,7 @@ def _set_up_database(connection: psycopg.Connection, login: Login) -> None:
     connection.execute(
         sql.SQL("alter database {} owner to {}").format(name, sql.Identifier(login.user))
     )
-    # by default everybody may connect to every database, and make temporary tables
+    # by default, all roles may connect to a database and create temporary tables
     connection.execute(sql.SQL("revoke all on database {} from public").format(name))
     connection.execute(
         sql.SQL("grant connect on database {} to {}").format(name, sql.Identifier(login.user))
@@ -135,7 +135,7 @@ ADMIN = "admin"
 
 
 def save_administrator(password: str) -> None:
-    """Make the user `admin`, or give it this password. Roles are FAB's."""
+    """Create the user `admin` of the FAB auth manager, or set its password."""
     from airflow.providers.fab.auth_manager.cli_commands.utils import get_application_builder
 
     with get_application_builder() as builder:
@@ -150,7 +150,7 @@ def save_administrator(password: str) -> None:
 
 
 def initialize(environ: Mapping[str, str] = os.environ) -> Iterator[str]:
-    """Do it step by step, and yield what was done. Raises DeployError."""
+    """Yield a line for each completed step. Raises DeployError."""
     files = SecretFiles(environ)
     yield from set_up_databases(files)
     _run(environ, "-m", "airflow", "db", "migrate")
@@ -171,7 +171,7 @@ def initialize(environ: Mapping[str, str] = os.environ) -> Iterator[str]:
 def _airflow_objects(
     files: SecretFiles, environ: Mapping[str, str], pools: Mapping[str, int]
 ) -> Iterator[str]:
-    # Airflow connects to its database at import: not before that is there
+    # imported late: Airflow connects to its database at import
     from airflow.models import Connection
 
     from include.tenants.airflow_db import make_pools, save_connection
@@ -187,9 +187,9 @@ def _airflow_objects(
     if environ.get("DEPLOYMENT") == "demo":
         for tenant_id, token in DEMO_TOKENS.items():
             fields = connection_to(variable(environ, "DEMO_HUBSPOT_URL"), token)
-            # inside the private network of the containers
+            # in the private network of the containers
             fields["extra"] = '{"allow_plain_http": true}'
-            # one that was changed in the UI stays
+            # keep one that was changed in the UI
             save_connection(f"hubspot_{tenant_id}", "hubspot", fields, replace=False)
         yield f"connections to the simulator: {', '.join(DEMO_TOKENS)}"
     yield from make_pools(pools)
@@ -200,8 +200,8 @@ def _run(environ: Mapping[str, str], *arguments: str) -> None:
     done = subprocess.run([sys.executable, *arguments], env=dict(environ), check=False)
     if done.returncode:
         raise DeployError(
-            f"`python {' '.join(arguments)}` failed; its reason is above.",
-            "Correct it, then run `docker compose up -d` again: what was done is not done twice.",
+            f"`python {' '.join(arguments)}` failed; the reason is above.",
+            "Correct it, then run `docker compose up -d` again.",
         )
 
 
@@ -210,7 +210,7 @@ POLL_S = 1.0
 
 
 def scan_demo_tenants(environ: Mapping[str, str] = os.environ) -> Iterator[str]:
-    """Start a scan of each tenant that has none; yield how each ends. Raises DeployError."""
+    """Start a scan of each tenant that has none; yield the results. Raises DeployError."""
     password = SecretFiles(environ).read("admin_password")
     api = AirflowApi(variable(environ, "AIRFLOW_API_URL"), ADMIN, password)
     deadline = time.monotonic() + TIMEOUT_S
@@ -239,5 +239,5 @@ def scan_demo_tenants(environ: Mapping[str, str] = os.environ) -> Iterator[str]:
 def _is_parsed(api: AirflowApi, dag_id: str) -> bool:
     try:
         return api.dag(dag_id) is not None
-    except requests.RequestException:  # it has just started
+    except requests.RequestException:  # it is still starting
         return False

@@ -1,8 +1,8 @@
-"""The one-shot `secrets`: every secret is a file before anything else starts.
+"""The one-shot `secrets`: it creates a file for each secret before other services start.
 
-Demo and dev get random ones. In staging and production a missing secret is an error until a person
-asks for it: a new password would not be the existing database's. The volume `shared` is for
-Airflow's containers, `owner` for PostgreSQL and what sets it up, `broker` for Redis.
+In demo and dev, missing secrets are generated. In staging and production, they are an error until
+`--generate` is used, because an existing database would not accept a new password. The volume
+`shared` is for Airflow's containers, `owner` for PostgreSQL and `init`, `broker` for Redis.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from include.secret_text import pasted
 
 
 class DeployError(Exception):
-    """What is wrong and why, then what to do. Never with a secret in it."""
+    """What is wrong and why, then what to do. Contains no secret."""
 
     def __init__(self, what: str, remedy: str) -> None:
         super().__init__(f"{what}\n{remedy}")
@@ -30,24 +30,22 @@ def variable(environ: Mapping[str, str], name: str) -> str:
     """Return a variable that docker-compose.yaml sets. Raises DeployError."""
     if value := environ.get(name):
         return value
-    raise DeployError(
-        f"{name} is not set.", "docker-compose.yaml sets it: run this by its services."
-    )
+    raise DeployError(f"{name} is not set.", "docker-compose.yaml sets it: use its services.")
 
 
-#: Directory → the variable that says where it is.
+#: Directory → the variable with its path.
 DIRECTORIES = {
     "shared": "SECRETS_DIR",
     "owner": "OWNER_SECRETS_DIR",
     "broker": "BROKER_SECRETS_DIR",
 }
-#: The containers of PostgreSQL and Redis run as other users than the one that writes the files.
+#: The containers of PostgreSQL and Redis run as users other than the owner of the files.
 MODES = {"shared": 0o440, "owner": 0o444, "broker": 0o444}
 MADE_UNASKED = ("demo", "dev")
 
 
 class SecretFiles:
-    """The secrets of this deployment, wherever *environ* says that they are."""
+    """The secrets of this deployment, in the directories of *environ*."""
 
     def __init__(self, environ: Mapping[str, str] = os.environ) -> None:
         self._environ = environ
@@ -61,22 +59,22 @@ class SecretFiles:
         return self.path(name).read_text().strip()
 
     def missing(self) -> list[str]:
-        """Return the names of the secrets that are not there, or empty."""
+        """Return the names of secrets that are missing or empty."""
         paths = {name: self.path(name) for name in SECRETS}
         return [n for n, path in paths.items() if not path.is_file() or not path.stat().st_size]
 
     def make(self, name: str) -> None:
-        """Give a secret a new random value."""
+        """Write a new random value of a secret."""
         self.write(name, SECRETS[name][1](self))
 
     def write(self, name: str, text: str) -> None:
-        """Replace a secret in one step."""
-        # no line end: Airflow takes what `cat` prints as it is
+        """Replace a secret atomically."""
+        # no line end: Airflow uses the output of `cat` unchanged
         write_file(self.path(name), text.strip().encode(), mode=MODES[SECRETS[name][0]])
 
 
 def _password() -> str:
-    # of letters that need no quoting in a URL or in redis.conf
+    # characters that need no quoting in a URL or in redis.conf
     return secrets.token_urlsafe(24)
 
 
@@ -85,16 +83,16 @@ def _database_url(scheme: str, user: str, database: str, query: str = "") -> Cal
 
 
 def _broker_url(files: SecretFiles) -> str:
-    """Return Redis' URL, with the password that Redis itself is given."""
+    """Return Redis' URL, with the password of redis.conf."""
     if not files.path("redis.conf").is_file():
         files.make("redis.conf")
     password = files.read("redis.conf").removeprefix("requirepass ")
     return f"redis://:{quote(password, safe='')}@{files.redis}/0"
 
 
-#: The private network of the containers has no TLS; elsewhere the warehouse asks for it.
+#: The private network of the containers has no TLS; elsewhere the warehouse requires it.
 _PLAIN = "?sslmode=disable"
-#: Name of a file → its directory, and what makes a new random content.
+#: Name of a file → its directory, and a function that returns new random content.
 SECRETS: Mapping[str, tuple[str, Callable[[SecretFiles], str]]] = {
     "fernet_key": (
         "shared",
@@ -119,7 +117,7 @@ SECRETS: Mapping[str, tuple[str, Callable[[SecretFiles], str]]] = {
 
 
 class Login(NamedTuple):
-    """The user that a database URL logs in, and where."""
+    """The server, user, password and database of a database URL."""
 
     address: str
     user: str
@@ -128,18 +126,18 @@ class Login(NamedTuple):
 
     @classmethod
     def of(cls, url: str, name: str = "the secret") -> "Login":
-        """Take a URL apart. Raises DeployError, without any part of the URL."""
+        """Parse a URL. Raises DeployError, which contains no part of the URL."""
         try:
             parts = urlsplit(url)
             port = parts.port or 5432
         except ValueError:
             port, parts = 0, urlsplit("")
         if not port or not parts.hostname or parts.query.count("@") or parts.fragment:
-            # not from the ValueError: it shows what follows the first odd character
+            # not from the ValueError, which shows part of the password
             raise DeployError(
-                f"{name} is no URL of a database.",
+                f"{name} is not a valid database URL.",
                 "In its password, characters such as @ : / ? # and % must be percent-encoded: "
-                "%40 for @. Then hand it over again: docs/deploy.md#secrets.",
+                "%40 for @. Then set it again: docs/deploy.md#secrets.",
             )
         return cls(
             f"{parts.hostname}:{port}",
@@ -152,24 +150,23 @@ class Login(NamedTuple):
 def provide(
     arguments: Sequence[str], environ: Mapping[str, str], stdin: TextIO = sys.stdin
 ) -> list[str]:
-    """Do what the command line says; return what was done, in lines. Raises DeployError."""
+    """Run the command; return lines that say what was done. Raises DeployError."""
     options = _parser().parse_args(arguments)
     files = SecretFiles(environ)
     if options.set:
         value = pasted(stdin.read())
         if not value.isprintable() or not value:
             raise DeployError(
-                "There is no secret on standard input, or more than one line, "
-                "or a control character.",
-                "Write it there: docker compose run --rm -T secrets --set NAME < file",
+                "Standard input has no secret, more than one line, or a control character.",
+                "Pass the secret there: docker compose run --rm -T secrets --set NAME < file",
             )
         files.write(options.set, value)
-        return [f"{options.set}: taken from standard input"]
+        return [f"{options.set}: set from standard input"]
     if options.renew:
         if options.renew == "postgres_password":
             raise DeployError(
-                "PostgreSQL reads postgres_password at its very first start only.",
-                "Change it there first, then hand it over by --set: docs/deploy.md#rotate-secrets.",
+                "PostgreSQL reads postgres_password only at its first start.",
+                "Change it there first, then set it with --set: docs/deploy.md#rotate-secrets.",
             )
         of_redis = ("redis.conf", "broker_url")
         for name in of_redis if options.renew in of_redis else (options.renew,):
@@ -181,22 +178,22 @@ def provide(
     if missing and not options.generate and environ.get("DEPLOYMENT") not in MADE_UNASKED:
         raise DeployError(
             f"Secrets are missing: {', '.join(missing)}.",
-            "Make random ones:     docker compose run --rm secrets --generate\n"
-            "or hand over your own: docker compose run --rm -T secrets --set NAME < file\n"
-            "docs/deploy.md#secrets says what each is.",
+            "Generate them:    docker compose run --rm secrets --generate\n"
+            "or set your own: docker compose run --rm -T secrets --set NAME < file\n"
+            "docs/deploy.md#secrets describes each.",
         )
     for name in missing:
-        # redis.conf may have come with broker_url
+        # redis.conf may have been made with broker_url
         if name in files.missing():
             files.make(name)
-    return [f"made: {', '.join(missing)}" if missing else "all secrets are there"]
+    return [f"generated: {', '.join(missing)}" if missing else "all secrets exist"]
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="secrets", description=__doc__)
     choice = parser.add_mutually_exclusive_group()
-    choice.add_argument("--generate", action="store_true", help="make what is missing")
+    choice.add_argument("--generate", action="store_true", help="generate missing secrets")
     choice.add_argument("--list", action="store_true", help="names only, never values")
     choice.add_argument("--set", choices=SECRETS, help="read one line from standard input")
-    choice.add_argument("--renew", choices=SECRETS, help="a new random value")
+    choice.add_argument("--renew", choices=SECRETS, help="generate a new value")
     return parser

@@ -1,8 +1,8 @@
-"""What tasks import, imported once by a Celery worker: each task is forked from it.
+"""The modules of tasks, which a Celery worker imports once, before it forks its tasks.
 
-Celery does so where `[celery] extra_celery_config` has "imports", as in docker-compose.yaml. It
-saves CPU: docs/performance.md#many-tenants-at-once. Threads don't survive a fork: these modules
-start none, given JE_ARROW_MALLOC_CONF=background_thread:false.
+docker-compose.yaml sets "imports" in `[celery] extra_celery_config`. It saves CPU:
+docs/performance.md#many-tenants-at-once. Threads don't survive a fork; these modules start none
+if JE_ARROW_MALLOC_CONF=background_thread:false.
 """
 
 # ruff: noqa: F401, TID253

@@ -24,21 +24,21 @@ if TYPE_CHECKING:
     from include.hubspot.answers import Account
 
 STATE_DIR = PROJECT_ROOT / ".run"
-SIGNAL_EXIT = 128  # shells report the signal on top of it
+SIGNAL_EXIT = 128  # shells add the number of the signal
 
 app = typer.Typer(help=__doc__, add_completion=False, pretty_exceptions_enable=False)
-Detach = Annotated[bool, typer.Option(help="end after the table and leave everything running")]
+Detach = Annotated[bool, typer.Option(help="exit after the table and leave everything running")]
 Once = Annotated[bool, typer.Option(help="stop everything after the table")]
-Restart = Annotated[bool, typer.Option(help="stop what runs first, once all checks have passed")]
+Restart = Annotated[bool, typer.Option(help="if all checks pass, stop what is running first")]
 
 
 def main() -> None:
     try:
-        # typer's own box of an error has five lines
+        # otherwise typer prints an error as a box of five lines
         sys.exit(app(standalone_mode=False))
     except typer.TyperException as wrong:
         said = getattr(wrong, "format_message", wrong.__str__)()
-        sys.exit(f"\n{said.rstrip('.')}. All commands and what they take: make help")
+        sys.exit(f"\n{said.rstrip('.')}. See: make help")
     except LocalError as problem:
         sys.exit(f"\n{problem}")
     except HubSpotDealsError as problem:
@@ -50,7 +50,7 @@ def main() -> None:
         sys.exit(f"\nThe local PostgreSQL can't be used: {said} Run `make down`, then try again.")
     except OSError as exc:
         where = exc.filename or STATE_DIR
-        sys.exit(f"\n{where}: {exc.strerror}. Check the free space, and who may write there.")
+        sys.exit(f"\n{where}: {exc.strerror}. Check the free space and the permissions.")
     except launcher.Stopped as stopped:
         sys.exit(SIGNAL_EXIT + int(stopped.args[0]))
     except KeyboardInterrupt:
@@ -83,11 +83,14 @@ def _afterwards(detach: bool, once: bool) -> starting.Afterwards:
 
 
 def _is_running(command: str) -> bool:
-    """Say whether *command* has nothing to do, and print what runs. Raises LocalError if other."""
+    """Return whether *command* is running already, and print where.
+
+    Raises LocalError if the other command is running, or this one is still starting.
+    """
     launch = launcher.what_runs(STATE_DIR)
     if launch is None:
         return False
-    choice = f"It was left as it is. To stop it and start again: make {command} RESTART=1"
+    choice = f"It keeps running. To replace it: make {command} RESTART=1"
     if launch.command != command or not launch.ready:
         raise LocalError(f"{launch}.", choice)
     print(f"{launch}.\n{choice}\n")
@@ -112,7 +115,7 @@ def down() -> None:
 
 @app.command()
 def status() -> None:
-    """Print what runs, and where. The exit status is 1 if not all of it runs."""
+    """Print what is running, and where. The exit status is 1 if a program is not running."""
     if not launcher.is_running(STATE_DIR) and not launcher.launcher_pid(STATE_DIR):
         raise NOTHING_RUNS
     programs = Programs(STATE_DIR).on_record()
@@ -127,7 +130,7 @@ def status() -> None:
         print(f"  {name:<14} {f'running, process {pid}' if pid else 'not running'}")
     if launch is None or not all(rows.values()):
         raise LocalError(
-            "Not all of it is running.", "Start it again with: make demo, or: make run"
+            "Not all programs are running.", "Start them again with: make demo, or: make run"
         )
     print()
     _show_login(launch.port)
@@ -157,7 +160,7 @@ def psql(sql: Annotated[str, typer.Argument(help="a statement; without: a prompt
         if settings.get("AIRFLOW_CONN_WAREHOUSE"):
             raise LocalError(
                 "The warehouse is the connection of AIRFLOW_CONN_WAREHOUSE.",
-                "Open it with a psql of your own.",
+                "Open it with your own psql.",
             )
         url = settings.get("DATABASE_URL", url)
     command = [str(postgres.psql), *(["-c", sql] if sql else [])]
@@ -184,7 +187,7 @@ def clean() -> None:
 @app.command()
 def seed_test_deals(
     tenant: Annotated[str | None, typer.Option(help="use this tenant's connection")] = None,
-    yes: Annotated[bool, typer.Option(help="don't ask, whatever account it is")] = False,
+    yes: Annotated[bool, typer.Option(help="don't ask for confirmation")] = False,
 ) -> None:
     """Create five deals in a HubSpot test account."""
     from include.ops.local import seed
@@ -193,11 +196,11 @@ def seed_test_deals(
         if yes:
             return True
         print(
-            f"HubSpot account {account.portal_id} is no test account "
+            f"HubSpot account {account.portal_id} is not a test account "
             f"({account.account_type or 'of unknown type'})."
         )
         try:
-            return input("Create the test deals there all the same? [y/N] ").lower() == "y"
+            return input("Create the test deals there anyway? [y/N] ").lower() == "y"
         except EOFError:
             return False
 

@@ -1,4 +1,4 @@
-"""Airflow's REST API, as far as the local stack and its tests need it."""
+"""The part of Airflow's REST API that the local stack and its tests need."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -9,8 +9,8 @@ from requests.adapters import HTTPAdapter
 from urllib3 import Retry
 
 TIMEOUT_S = 30
-#: A busy machine answers late. Each request of `AirflowApi` may be sent twice: a run has an id of
-#: ours. A refused connection is no reason to wait, because the caller asks again.
+#: A busy machine answers late. All requests of `AirflowApi` can be repeated, because it chooses the
+#: ids of runs. Refused connections are not retried here: the caller repeats its request.
 RETRY = Retry(
     total=5,
     connect=0,
@@ -21,7 +21,7 @@ RETRY = Retry(
 )
 NOT_FOUND = 404
 CONFLICT = 409
-#: As many as Airflow has on a page at most.
+#: Airflow's largest page.
 PAGE_SIZE = 100
 
 #: A DAG run in one of these has ended.
@@ -42,7 +42,7 @@ class AirflowApi:
         self._session.mount("http://", HTTPAdapter(max_retries=RETRY))
 
     def token(self) -> str:
-        """Log in; return what later requests are authorized with."""
+        """Log in; return a token."""
         url = f"{self._base_url}/auth/token"
         answer = self._session.post(url, json=self._login, timeout=TIMEOUT_S)
         answer.raise_for_status()
@@ -54,7 +54,7 @@ class AirflowApi:
         return [name for name, of in components if of["status"] not in ("healthy", None)]
 
     def dag(self, dag_id: str) -> dict[str, Any] | None:
-        """Return what Airflow knows of a DAG, None if nothing."""
+        """Return a DAG, None if Airflow does not know it."""
         answer = self._send("GET", f"dags/{dag_id}")
         return None if answer.status_code == NOT_FOUND else dict(_content(answer))
 
@@ -62,7 +62,7 @@ class AirflowApi:
         return list(self.call("GET", "importErrors")["import_errors"])
 
     def save_connection(self, connection_id: str, fields: dict[str, Any]) -> None:
-        """Make a connection in Airflow's own store, or give it other values."""
+        """Create or change a connection that is stored in Airflow."""
         body = {"connection_id": connection_id, **fields}
         answer = self._send("POST", "connections", json=body)
         if answer.status_code == CONFLICT:
@@ -85,7 +85,7 @@ class AirflowApi:
         run_id = f"manual__{datetime.now(UTC).isoformat()}"
         body = {"dag_run_id": run_id, "logical_date": None, "conf": conf or {}}
         answer = self._send("POST", f"dags/{dag_id}/dagRuns", json=body)
-        # a conflict: the answer to an earlier try was lost
+        # a conflict means that the response to an earlier request was lost
         if answer.status_code != CONFLICT:
             answer.raise_for_status()
         return run_id

@@ -1,8 +1,8 @@
-"""What must hold before `make demo` and `make run` start or stop anything; every problem is said.
+"""The checks of `make demo` and `make run` before they start or stop anything.
 
-`python -m include.ops.local.checks TENANT…` asks what only an answer shows, in the environment that
-tasks will have and in their way: HubSpot about each tenant's token, PostgreSQL about itself. It
-prints the problems as a JSON list.
+`python -m include.ops.local.checks TENANT…` runs those that need an answer of HubSpot (each
+tenant's token) or PostgreSQL, in the environment that tasks will have. It prints the problems as a
+JSON list.
 """
 
 import json
@@ -19,23 +19,23 @@ from pathlib import Path
 from include.errors import ComeBackLaterError, HubSpotDealsError
 from include.ops.local.processes import PROJECT_ROOT, LocalError
 
-#: Name servers and routes can keep a request waiting for longer than its own time-outs.
+#: A name server or a route can delay a request for longer than the request's own time-outs.
 ANSWER_WITHIN_S = 12.0
 REQUEST_TIMEOUT_S = (5.0, 8.0)
 RETRY_TIMEOUT_S = 3.0
 TOKENS_AT_ONCE = 32
-#: Python needs so long at most, on a slow machine, to import what asks.
+#: For slow machines: most of it is importing modules.
 IMPORTED_WITHIN_S = 120.0
 #: The first start of the demo writes about 200 MB.
 MIN_FREE_BYTES = 400_000_000
 
 
 class Problems(list[str]):
-    """What is wrong, a sentence and a remedy each."""
+    """Problems, each as a sentence and a remedy."""
 
     @contextmanager
     def noted(self) -> Iterator[None]:
-        """Go on after an error in the block."""
+        """Add an error of the block to the problems, and continue."""
         try:
             yield
         except LocalError as problem:
@@ -53,7 +53,10 @@ class Problems(list[str]):
 
 
 def require_room(folder: Path) -> None:
-    """Raise LocalError unless *folder* has room for databases and logs, OSError for no right."""
+    """Raise LocalError if the disk is too full for databases and logs.
+
+    Raises OSError if *folder* can't be created.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(folder).free
     if free < MIN_FREE_BYTES:
@@ -65,7 +68,7 @@ def require_room(folder: Path) -> None:
 
 
 def answers(tenant_ids: Collection[str], env: Mapping[str, str]) -> list[str]:
-    """Return what HubSpot and PostgreSQL object to. Raises LocalError."""
+    """Return the problems that HubSpot and PostgreSQL report. Raises LocalError."""
     command = [sys.executable, "-m", "include.ops.local.checks", *tenant_ids]
     try:
         done = subprocess.run(
@@ -77,7 +80,7 @@ def answers(tenant_ids: Collection[str], env: Mapping[str, str]) -> list[str]:
             timeout=IMPORTED_WITHIN_S,
             check=False,
         )
-        # what Airflow logs comes before
+        # Airflow's log lines come first
         problems: list[str] = json.loads(done.stdout.splitlines()[-1])
     except subprocess.TimeoutExpired:
         raise LocalError(
@@ -91,13 +94,13 @@ def answers(tenant_ids: Collection[str], env: Mapping[str, str]) -> list[str]:
 
 def main(tenant_ids: Sequence[str]) -> None:
     print(json.dumps(problems_of(tenant_ids)), flush=True)
-    # not sys.exit: it would wait for threads that still wait for an answer
+    # not sys.exit: it would wait for threads whose requests are not answered yet
     os._exit(0)
 
 
 def problems_of(tenant_ids: Sequence[str], within_s: float = ANSWER_WITHIN_S) -> list[str]:
     """Ask all at once; return each problem once, with the tenants that have it."""
-    # once, before the threads do: two that import the same at once may lock each other out
+    # import before the threads start: two threads that import the same modules can deadlock
     import airflow.providers.postgres.hooks.postgres  # noqa: F401
 
     import include.hubspot.hook  # noqa: F401
@@ -123,13 +126,14 @@ def _problem_of(future: Future[None], asked: str, within_s: float) -> str | None
             "that is set."
         )
     error = future.exception()
-    # the account's quota is used up for today, or it is moving: the token is good, the scan waits
+    # The daily quota is used up, or HubSpot is moving the account: the token is valid, and the scan
+    # will wait.
     if error is None or isinstance(error, ComeBackLaterError):
         return None
     if isinstance(error, HubSpotDealsError):
         error.tenant_id = None
         return error.for_command
-    return f"{asked} can't be asked: {type(error).__name__}: {error}"
+    return f"The check of {asked} failed: {type(error).__name__}: {error}"
 
 
 def _ask_hubspot(tenant_id: str) -> None:

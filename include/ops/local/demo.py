@@ -1,4 +1,4 @@
-"""What `make demo` and `make run` scan: the simulated HubSpot, or the user's accounts."""
+"""`make demo` and `make run`: scan the accounts of the simulated HubSpot, or the user's own."""
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -41,13 +41,13 @@ TENANTS_FILE = "HUBSPOT_DEALS_TENANTS_FILE"
 NOTHING_TO_SCAN_REMEDY = """\
 Do one of these:
   - one HubSpot account: write HUBSPOT_ACCESS_TOKEN=<token> into .env (start from .env.example)
-  - several: for each tenant of the tenants file a line in .env such as
+  - several: for each tenant of the tenants file, write a line into .env such as
       AIRFLOW_CONN_HUBSPOT_ACME='{"conn_type": "hubspot", "password": "<token>"}'
-  - no account at hand: make demo"""
+  - no account: make demo"""
 EXAMPLE_QUERY = "select _tenant_id, count(*) from hubspot_deals.deals group by 1"
 ALERTS = {
     "Alerts": "by mail to ops@example.com, kept on this machine; read it with: make mail",
-    "  to get one": "give the connection hubspot_acme a wrong password (Admin, Connections), "
+    "  to get one": "set a wrong token in the connection hubspot_acme (Admin, Connections), then "
     "trigger hubspot_deals__acme",
 }
 
@@ -79,7 +79,7 @@ def demo(
             with report.step("mail server"):
                 stack.env[CONNECTION] = start_mailbox(stack.programs, state_dir, env)
         stack.start(report.step)
-        # In Airflow's own store, so that they can be changed in its UI.
+        # stored in Airflow, so that they can be edited in its UI
         for tenant in tenants:
             connection = connection_to(base_url, DEMO_TOKENS[tenant.id])
             stack.api.save_connection(tenant.connection_id, connection)
@@ -103,7 +103,7 @@ def run(
     stack = LocalStack(state_dir, _port(env, problems), env)
     launch = Launch("run", stack.airflow_port)
     if (holder := launcher_pid(state_dir)) and stack.postgres.pid is None:
-        raise LocalError(f"Process {holder} is just starting the stack.", "Wait, or: make down")
+        raise LocalError(f"Process {holder} is starting the stack.", "Wait, or run: make down")
 
     def check() -> list[Tenant]:
         _check_machine(stack, problems)
@@ -137,11 +137,11 @@ def _check_machine(stack: LocalStack, problems: Problems) -> None:
 def _check_tenants(
     stack: LocalStack, only: Sequence[str], problems: Problems, report: Report
 ) -> list[Tenant]:
-    """Return the tenants to scan; what speaks against it is added to *problems*."""
+    """Return the tenants to scan; add what prevents it to *problems*."""
     ready: list[Tenant] = []
     with problems.noted():
-        # Connections that were made in Airflow's UI are in its database. It has just started, or
-        # is that of a stack which runs.
+        # Connections that were created in Airflow's UI are in its database, which is started for
+        # this or is already running.
         stack.postgres.start()
         with problems.noted():
             loaded = load_tenants(stack.env)
@@ -161,7 +161,7 @@ def _check_tenants(
             for tenant in tenants:
                 if tenant not in ready:
                     report.print(f"  - {tenant.id}: no token, not scanned")
-        # "server": connections that are stored in Airflow are found too
+        # "server": also finds connections that are stored in Airflow
         env = {**stack.environment, "_AIRFLOW_PROCESS_CONTEXT": "server"}
         problems += answers([tenant.id for tenant in ready], env)
     return ready
@@ -197,7 +197,7 @@ def with_token(tenants: Iterable[Tenant], env: Mapping[str, str], stored: set[st
 
 
 def chosen(loaded: Tenants, only: Sequence[str]) -> list[Tenant]:
-    """Return the tenants to scan. Raises LocalError if one of *only* can't be."""
+    """Return the tenants to scan. Raises LocalError if one of *only* can't be scanned."""
     known = [tenant.id for tenant in loaded.enabled]
     problems = {problem.tenant_id: problem.what for problem in loaded.problems}
     for tenant_id in only:
@@ -205,13 +205,13 @@ def chosen(loaded: Tenants, only: Sequence[str]) -> list[Tenant]:
             raise LocalError(
                 problems.get(tenant_id)
                 or f"There is no enabled tenant {tenant_id!r} in the tenants file.",
-                f"Those are: {', '.join(known) or 'none'}.",
+                f"The enabled tenants are: {', '.join(known) or 'none'}.",
             )
     return [tenant for tenant in loaded.enabled if not only or tenant.id in only]
 
 
 def _stored_connections(stack: LocalStack) -> set[str]:
-    """Return the connections that were made in Airflow's UI at an earlier start."""
+    """Return the ids of the connections that are stored in Airflow."""
     with psycopg.connect(stack.postgres.dsn("airflow")) as connection:
         try:
             return {conn_id for (conn_id,) in connection.execute("select conn_id from connection")}
@@ -226,11 +226,11 @@ def scan_and_show(
     afterwards: Afterwards,
     also: Mapping[str, str] | None = None,
 ) -> None:
-    """Scan all *tenants* at once, show where to look, and stay if so asked.
+    """Scan all *tenants*, print the results and addresses, and wait if *afterwards* is stay.
 
-    Raises LocalError when a scan fails, or one of the stack's programs ends.
+    Raises LocalError if a scan fails, or if a program of the stack ends.
 
-    :param also: more to show at the end.
+    :param also: more lines to print at the end.
     """
     with report.step("DAGs"):
         stack.wait_for_dags([tenant.dag_id for tenant in tenants])
@@ -253,10 +253,10 @@ def scan_and_show(
 
 
 def addresses(stack: LocalStack) -> dict[str, str]:
-    """Return where a person finds what the stack offers."""
+    """Return the addresses and the login to print."""
     login = f"{stack.credentials.admin_user} / {stack.credentials.admin_password}"
-    # A warehouse of the user's has a password that is not ours to print.
-    warehouse = {"Warehouse": "the one of your settings"}
+    # the password of the user's own warehouse must not be printed
+    warehouse = {"Warehouse": "as set in .env"}
     if stack.uses_embedded_warehouse:
         warehouse = {
             "Warehouse": stack.postgres.dsn("warehouse"),

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from include.ops.local.processes import LOOPBACK, PROJECT_ROOT, Programs, free_port
 
 DEMO_TENANTS_FILE = PROJECT_ROOT / "tests" / "hubspot_simulator" / "demo_tenants.yaml"
-#: Tenant → its token in the simulator's demo portals. They open nothing but the simulator.
+#: Tenant → its token in the simulator's demo accounts; valid only there.
 DEMO_TOKENS = {
     "acme": "pat-na1-demo-acme",
     "globex": "pat-eu1-demo-globex",
@@ -43,12 +43,12 @@ def connections(
 
 def connection_to(base_url: str, token: str) -> dict[str, Any]:
     """Return the fields of an Airflow connection to the simulator."""
-    # Airflow's Test button wants a port, though the host is a whole URL
+    # Airflow's Test button requires a port, although the host is a URL
     port = urlsplit(base_url).port
     return {"conn_type": "hubspot", "host": base_url, "port": port, "password": token}
 
 
-#: A maildir, below the state directory.
+#: A maildir in the state directory.
 FOLDER = "mail"
 SENDER = "airflow@example.com"
 CONNECTION = "AIRFLOW_CONN_SMTP_DEFAULT"
@@ -73,10 +73,10 @@ def mails_in(state_dir: Path) -> list[Path]:
 
 
 def print_mails(state_dir: Path, newest: int) -> None:
-    """Print the newest mails, the newest last: headers that matter, then the text."""
+    """Print the newest mails, the newest last: the main headers, then the text."""
     found = mails_in(state_dir)
     if not found:
-        print("No mail. Alerts of `make demo` come here; docs/alerts.md says when.")
+        print("No mail. `make demo` sends its alerts here; docs/alerts.md lists the events.")
         return
     for path in found[-newest:]:
         mail = message_from_bytes(path.read_bytes(), policy=policy.default)

@@ -1,13 +1,13 @@
-"""Airflow's LocalExecutor, whose workers have imported what tasks import."""
+"""Airflow's LocalExecutor with workers that have imported the modules of tasks."""
 
 from airflow.executors.local_executor import LocalExecutor
 
 
 class PreloadedLocalExecutor(LocalExecutor):
-    """Imports what tasks import once, in the scheduler: its workers are forked from it.
+    """Imports the modules of tasks once, in the scheduler, from which its workers are forked.
 
-    Without this each task imports Airflow's task runner, dlt and pyarrow anew, which takes longer
-    than most scans. Where workers are spawned (macOS), each task does so as before.
+    Otherwise each task imports Airflow's task runner, dlt and pyarrow, which takes longer than most
+    scans. On macOS, where workers are spawned, this has no effect.
     """
 
     def start(self) -> None:

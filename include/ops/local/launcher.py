@@ -1,4 +1,4 @@
-"""One launcher for a stack: its lock, what it runs, and an orderly end however it is stopped."""
+"""The launcher of a stack: its lock, what it runs, and how it stops all of it when it ends."""
 
 import contextlib
 import fcntl
@@ -47,7 +47,7 @@ class Launch:
 
     @classmethod
     def of(cls, state_dir: Path) -> "Launch | None":
-        """Return what runs, or the remains of what ran; None if nothing was started."""
+        """Return the current launch or the last one; None if nothing was started."""
         with contextlib.suppress(FileNotFoundError, ValueError, TypeError):
             return cls(**json.loads((state_dir / "launch.json").read_text()))
         return None
@@ -65,8 +65,8 @@ def launcher_lock(state_dir: Path) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise LocalError(
-                f"The local stack is already run by process {launcher_pid(state_dir)}.",
-                "Stop it there with Ctrl-C, or anywhere with: make down",
+                f"Process {launcher_pid(state_dir)} is already running the local stack.",
+                "Stop it with Ctrl-C there, or with: make down",
             ) from None
         file.truncate(0)
         file.write(str(os.getpid()))
@@ -88,13 +88,13 @@ def launcher_pid(state_dir: Path) -> int | None:
 
 
 def what_runs(state_dir: Path) -> Launch | None:
-    """Return the launch that is starting or runs as a whole, None if none does.
+    """Return the launch that is starting or running; None if there is none.
 
-    What is left of one whose launcher was killed is none, unless nothing of it is missing.
+    If the launcher was killed, the launch counts only if all its programs are running.
     """
     launch, pid = Launch.of(state_dir), launcher_pid(state_dir)
     if launch and launch.ready and pid is None:
-        # the launcher has ended, and left them running
+        # the launcher has exited and left the programs running
         programs = Programs(state_dir).on_record()
         alive = programs and all(program.process for program in programs)
         pid = programs[0].pid if alive and EmbeddedPostgres(state_dir).pid else None
@@ -110,12 +110,12 @@ def orderly_end(
     *,
     detach: bool = False,
 ) -> Iterator[_T]:
-    """Hold the stack of *state_dir* for this process, and leave no process of it behind.
+    """Hold the stack of *state_dir* for this process; at the end, stop all its processes.
 
-    Yields what *check* returns. What an earlier start has left running, and the launcher that
-    holds it, are stopped only after that: if *check* raises, they go on.
+    Yields the result of *check*. An earlier stack and its launcher are stopped only after *check*:
+    if it raises, they keep running.
 
-    :param detach: leave the stack running if the block ends well.
+    :param detach: leave the stack running if the block succeeds.
     """
     with ExitStack() as held:
         for number in SIGNALS:
@@ -131,20 +131,20 @@ def orderly_end(
             checked = check()
             launch.write(state_dir)
             if not ours:
-                with report.step("stopped what an earlier start had left running"):
+                with report.step("stopped the earlier stack"):
                     end_launcher(state_dir)
                     stop_everything(state_dir)
                 if other is not None:
                     held.enter_context(launcher_lock(state_dir))
                 ours = True
-            # After a power failure nothing runs, but everything is on record.
+            # After a power failure, the records name programs that are not running.
             Programs(state_dir).forget()
             yield checked
             ended_well = True
         finally:
             if ours and not (ended_well and detach):
                 for number in SIGNALS:
-                    # A second Ctrl-C would leave half of the processes behind.
+                    # A second Ctrl-C would leave some processes running.
                     signal.signal(number, signal.SIG_IGN)
                 if is_running(state_dir):
                     with report.step("stopped"):
@@ -152,7 +152,7 @@ def orderly_end(
 
 
 def is_running(state_dir: Path) -> bool:
-    """Say whether any process of the stack of *state_dir* runs."""
+    """Return whether any process of the stack of *state_dir* is running."""
     if not state_dir.exists():
         return False
     return Programs(state_dir).has_members() or EmbeddedPostgres(state_dir).pid is not None
@@ -165,7 +165,7 @@ def stop_everything(state_dir: Path) -> None:
 
 
 def end_launcher(state_dir: Path) -> None:
-    """Have the launcher stop its stack, and wait until it has ended. Raises LocalError."""
+    """Signal the launcher to stop its stack, and wait until it exits. Raises LocalError."""
     pid = launcher_pid(state_dir)
     if pid is None or pid == os.getpid():
         return
@@ -174,14 +174,14 @@ def end_launcher(state_dir: Path) -> None:
     while launcher_pid(state_dir) == pid:
         if time.monotonic() > deadline:
             raise LocalError(
-                f"Process {pid}, which runs the stack, does not end.",
+                f"Process {pid}, which runs the stack, does not stop.",
                 f"Kill it (kill -9 {pid}), then run `make down` again.",
             )
         time.sleep(0.1)
 
 
 def down(state_dir: Path) -> None:
-    """Stop the stack from another terminal, its launcher first. Raises LocalError."""
+    """Stop the stack and its launcher from another terminal. Raises LocalError."""
     if launcher_pid(state_dir) is None and not is_running(state_dir):
         print("Nothing was running.")
         return

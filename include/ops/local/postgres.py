@@ -43,18 +43,18 @@ DEBIAN = Path("/usr/lib/postgresql")
 #: The first version with the locale provider `builtin`.
 OLDEST_VERSION = 17
 
-#: Only root can write to the first one, so no other user can put something else in our place.
+#: Only root can write to the first one, so other users can't replace our directory.
 SYSTEM_DIRS = (Path("/var/lib"), Path("/var/tmp"))  # noqa: S108 - used by root, ownership checked
 RELOCATED_PREFIX = "hubspot_deals-"
-#: Parts of a wheel that only compiling extensions needs.
+#: Parts of a wheel that are needed only to compile extensions.
 NOT_COPIED = shutil.ignore_patterns("*.a", "pgxs", "pkgconfig", "include", "doc", "man", "*.py*")
-#: The server's clock for postmaster.pid has whole seconds.
+#: postmaster.pid has the start time in whole seconds.
 START_TIME_TOLERANCE_S = 5
 
 USER = "postgres"
 DATABASES = ("airflow", "warehouse")
 START_TIMEOUT_S = 60
-#: How long the processes of a killed server may take to end.
+#: The time that the processes of a killed server may take to end.
 LEFTOVERS_TIMEOUT_S = 15
 SETTINGS = {
     "listen_addresses": "127.0.0.1",
@@ -82,7 +82,7 @@ def find_programs() -> Path:
 
 def _candidates() -> Iterator[Path]:
     for package, folder in WHEELS.items():
-        # Not imported: their module level creates directories and lock files in the user's home.
+        # not imported: importing creates directories and lock files in the user's home
         spec = importlib.util.find_spec(package)
         if spec and spec.origin:
             yield Path(spec.origin).parent / folder
@@ -92,21 +92,21 @@ def _candidates() -> Iterator[Path]:
 
 
 class _NotYetError(LocalError):
-    """The server can't be used at this moment; waiting helps."""
+    """The server can't be used yet, but may be soon."""
 
 
 class EmbeddedPostgres(Started):
-    """One server with the databases `airflow` and `warehouse`, its state below *state_dir*.
+    """A server with the databases `airflow` and `warehouse`, and its state in *state_dir*.
 
-    Start it by `with` or `start()`; both take over a server that an earlier process left running.
-    As root it runs as `nobody`, with its data outside of *state_dir* if `nobody` can't get there.
-    *settings* are PostgreSQL's, besides `SETTINGS`. Raises LocalError.
+    `with` and `start()` use a server that an earlier process left running, else start one. For
+    root, it runs as the user `nobody`, with its data outside *state_dir* if that user can't reach
+    it. *settings* are PostgreSQL's, added to `SETTINGS`. Raises LocalError.
     """
 
     def __init__(self, state_dir: Path, settings: Mapping[str, str] = MappingProxyType({})) -> None:
         self._settings = {**SETTINGS, **settings}
         self._account = unprivileged_account()
-        #: Belongs to the current user, `_home` to the user the server runs as.
+        #: Owned by the current user; `_home` is owned by the server's user.
         self._state = state_dir.resolve() / "postgres"
         self._state.mkdir(parents=True, exist_ok=True)
         self._installed = find_programs()
@@ -119,9 +119,9 @@ class EmbeddedPostgres(Started):
         self._password_file = self._state / "password"
 
     def _places(self) -> tuple[Path, Path]:
-        """Return where data and log are, and programs that the server's user can read.
+        """Return the directories of data and of programs that the server's user can read.
 
-        Permissions may change between two starts: data that are there are never left behind.
+        Permissions may have changed since the last start: existing data are always used.
         """
         relocated = _relocated(self._state)
         can_read = self._account.can_read
@@ -131,9 +131,8 @@ class EmbeddedPostgres(Started):
             return self._state, self._installed
         if (self._state / "data").exists():
             raise LocalError(
-                f"The databases are in {self._state}, "
-                "which PostgreSQL's user can't reach any more.",
-                "Let others pass through all the directories above it (chmod o+x).",
+                f"The databases are in {self._state}, which PostgreSQL's user can no longer reach.",
+                "Give others access to all directories above it (chmod o+x).",
             )
         if readable:
             return relocated, self._installed
@@ -146,7 +145,7 @@ class EmbeddedPostgres(Started):
 
     @property
     def pid(self) -> int | None:
-        """The server's process id, None when it isn't running."""
+        """The server's process id, None if it is not running."""
         running = self._running()
         return running and running[0]
 
@@ -156,7 +155,7 @@ class EmbeddedPostgres(Started):
         return f"postgresql://{USER}:{password}@127.0.0.1:{self.port}/{database}"
 
     def start(self) -> None:
-        """Create the cluster if there is none, start the server, wait until it takes queries."""
+        """Create the cluster if there is none, start the server, wait until it accepts queries."""
         self._prepare()
         if not self.data_dir.exists() or not self._password_file.exists():
             self._create_cluster()
@@ -169,30 +168,30 @@ class EmbeddedPostgres(Started):
         waiting(self._start)
 
     def stop(self) -> None:
-        """Stop the server and wait for its end; open connections are cut. Fine if none runs."""
+        """Stop the server, if it is running, and wait for its end; close open connections."""
         for mode in ("fast", "immediate"):
             if self._running():
                 self._run("pg_ctl", "stop", "-D", str(self.data_dir), "-m", mode, "-w")
 
     def remove(self) -> None:
-        """Stop the server and delete its data for good."""
+        """Stop the server and delete its data."""
         self.stop()
         for folder in {self._home, self._state}:
             shutil.rmtree(folder, ignore_errors=True)
 
     def _prepare(self) -> None:
-        """Make the directories, and copy the programs if the server's user can't read them."""
+        """Create the directories, and copy the programs if the server's user can't read them."""
         if self._home != self._state:
             _remove_abandoned(self._home.parent)
             self._home.mkdir(mode=0o755, exist_ok=True)
             if self._home.is_symlink() or self._home.stat().st_uid not in (0, self._account.uid):
                 raise LocalError(
-                    f"{self._home} belongs to another user.", "Remove it, or find out whose it is."
+                    f"{self._home} belongs to another user.", "Check who created it, and remove it."
                 )
             (self._home / "belongs-to").write_text(str(self._state))
         self._account.chown(self._home)
         if not self._programs.exists():
-            # The shared libraries lie beside the package on Linux (<package>.libs), in it on macOS.
+            # shared libraries are beside the package on Linux (<package>.libs), inside it on macOS
             package = self._installed.parents[1]
             for source in package.parent.glob(f"{package.name}*"):
                 if source.is_dir() and source.suffix != ".dist-info":
@@ -202,14 +201,14 @@ class EmbeddedPostgres(Started):
                     )
 
     def _create_cluster(self) -> None:
-        # Data without its password: the state directory was deleted, data elsewhere was not.
+        # data without a password: the state directory was deleted, but not the data elsewhere
         self.stop()
         shutil.rmtree(self.data_dir, ignore_errors=True)
         write_private(self._password_file, secrets.token_urlsafe(24))
-        # An initdb that was cut short must not be taken for a cluster: hence the renaming.
+        # renamed when complete, so that an interrupted initdb is not mistaken for a cluster
         unfinished = self._home / "data.new"
         shutil.rmtree(unfinished, ignore_errors=True)
-        # initdb runs as another user when we are root, so it gets a copy that it can read.
+        # for root, initdb runs as another user and needs a copy that it can read
         password = self._home / "initdb-password"
         write_private(password, self.password)
         self._account.chown(password)
@@ -222,7 +221,7 @@ class EmbeddedPostgres(Started):
             password.unlink()
         if failed:
             raise LocalError(
-                f"PostgreSQL's data directory could not be made: {_one_line(said)}.",
+                f"PostgreSQL's data directory could not be created: {_one_line(said)}.",
                 f"Check the free space and the permissions of {self._home}.",
             )
         unfinished.rename(self.data_dir)
@@ -239,14 +238,14 @@ class EmbeddedPostgres(Started):
                         create = sql.SQL("create database {}")
                         connection.execute(create.format(sql.Identifier(database)))
         except psycopg.OperationalError as exc:
-            # A server that was just asked or made to end still looks like a running one.
+            # a server that is stopping still looks like a running one
             raise _NotYetError(
                 f"PostgreSQL runs but can't be used: {exc}.", f"Its log is {self._log}."
             ) from exc
 
     def _launch(self) -> tuple[int, int]:
-        # PostgreSQL removes the pid file of a server that has ended, but not when another of the
-        # user's programs has its pid by now.
+        # PostgreSQL removes the pid file of a server that has ended, unless another program of the
+        # user has the same pid now.
         (self.data_dir / "postmaster.pid").unlink(missing_ok=True)
         settings = {"port": str(self._choose_port()), **self._settings}
         log_start = self._log.stat().st_size if self._log.exists() else 0
@@ -259,8 +258,8 @@ class EmbeddedPostgres(Started):
             return running
         if self._log.exists():
             said = self._log.read_bytes()[log_start:].decode(errors="replace") or said
-        # Waiting helps where the port was taken in this instant, and where a killed server's
-        # processes have not ended yet.
+        # Try again if the port was just taken, or if processes of a killed server have not ended
+        # yet.
         passes = "could not bind" in said or "shared memory" in said
         error = _NotYetError if passes else LocalError
         raise error(
@@ -268,7 +267,7 @@ class EmbeddedPostgres(Started):
         )
 
     def _choose_port(self) -> int:
-        """Return the port of last time if it is still free: saved connections keep working."""
+        """Return the last port if it is still free, so that saved connections keep working."""
         file = self._state / "port"
         with contextlib.suppress(FileNotFoundError, ValueError):
             port = int(file.read_text())
@@ -279,7 +278,7 @@ class EmbeddedPostgres(Started):
         return port
 
     def _running(self) -> tuple[int, int] | None:
-        """Return process id and port of the server that runs on this data, None if none does."""
+        """Return process id and port of the server of this data directory, None if none runs."""
         try:
             lines = (self.data_dir / "postmaster.pid").read_text().splitlines()
             pid, started_at, port = int(lines[0]), float(lines[2]), int(lines[3])
@@ -295,7 +294,7 @@ class EmbeddedPostgres(Started):
 
     def _run(self, program: str, *arguments: str) -> tuple[int, str]:
         """Run one of PostgreSQL's programs; return its exit status and what it printed."""
-        # A file, not a pipe: the server inherits it, and a pipe would never be at its end.
+        # a file, because the server inherits it: a pipe would never be closed
         with (self._home / "command.log").open("w+") as output:
             done = subprocess.run(
                 [str(self._programs / program), *arguments],
@@ -316,7 +315,7 @@ def _relocated(state: Path) -> Path:
 
 
 def _remove_abandoned(parent: Path) -> None:
-    """Delete relocated data whose state directory was temporary (a test's) and is gone."""
+    """Delete relocated data whose state directory was a test's and no longer exists."""
     temporary = Path(tempfile.gettempdir()).resolve()
     for owner in parent.glob(f"{RELOCATED_PREFIX}*/belongs-to"):
         state = Path(owner.read_text())
@@ -330,11 +329,11 @@ def _one_line(output: str) -> str:
 
 
 def libpq_environment(parameters: Mapping[str, Any]) -> dict[str, str]:
-    """Return connection parameters as libpq's variables: other users can read a command line."""
+    """Return parameters as libpq's variables, because other users can read a command line."""
     names = {option.keyword.decode(): option.envvar for option in Conninfo.get_defaults()}
     return {
         name.decode(): str(value)
         for keyword, value in parameters.items()
-        # a few, such as keepalives, have no variable
+        # some, such as keepalives, have no variable
         if (name := names.get(keyword)) and value is not None
     }

@@ -1,8 +1,8 @@
-"""Programs of the local stack: started in the background, found again, stopped as a whole.
+"""Start the programs of the local stack in the background, find them again, stop them all.
 
-Each program runs in its own session, with its pid on record. A program's descendants are known by
-an environment variable that all of them inherit: Airflow's task processes have their own process
-groups and outlive a killed scheduler, so neither pids nor groups would find them all.
+Each program runs in its own session, and its pid is recorded. Its descendants are found by an
+environment variable that they inherit: Airflow's task processes have their own process groups and
+outlive a killed scheduler, so neither pids nor groups identify all of them.
 """
 
 import json
@@ -28,15 +28,15 @@ PROJECT_ROOT = Path(__file__).resolve().parents[3]
 
 
 class LocalError(Exception):
-    """The stack can't do what was asked: what happened and why, then what to do."""
+    """A command of the local stack failed: what happened and why, then what to do."""
 
     def __init__(self, what: str, remedy: str = "") -> None:
         super().__init__(f"{what} {remedy}".strip())
 
 
 LOOPBACK = "127.0.0.1"
-#: Below the range that systems give to outgoing connections (from 32,768 on Linux, 49,152 on
-#: macOS): one of those would be taken before a slow server gets to it.
+#: Below the ports of outgoing connections (from 32,768 on Linux, 49,152 on macOS): one of those
+#: could be taken before a slow server listens on it.
 FREE_PORTS = (20_000, 32_000)
 FREE_PORT_TRIES = 100
 CONNECT_TIMEOUT_S = 1
@@ -56,12 +56,12 @@ def free_port() -> int:
 
 
 def is_free(port: int) -> bool:
-    """Say whether a server could listen on *port* of 127.0.0.1 now."""
+    """Return whether a server could listen on *port* of 127.0.0.1 now."""
     # macOS lets two servers bind one port, one to all addresses and one to this address.
     if _listens(port):
         return False
     with socket.socket() as probe:
-        # As servers do: connections of a server that has just ended don't count.
+        # as servers do: ignore connections of a server that has just stopped
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((LOOPBACK, port))
@@ -76,10 +76,10 @@ def _listens(port: int) -> bool:
         return probe.connect_ex((LOOPBACK, port)) == 0
 
 
-#: Holds the state directory of the stack that a process belongs to.
+#: Environment variable with the state directory of the process's stack.
 MARKER = "HUBSPOT_DEALS_STACK"
-#: Airflow's programs need 2 to 5 s to end. A second signal makes the scheduler not wait for
-#: running tasks; a triggerer that missed the end of its own child ignores both.
+#: Airflow's programs take 2 to 5 s to stop. After a second signal, the scheduler does not wait for
+#: running tasks. A triggerer that missed the exit of its child ignores both signals.
 GRACE_S = 4.0
 POLITE_SIGNALS = 2
 SHOWN_LOG_LINES = 15
@@ -87,7 +87,7 @@ SHOWN_LOG_LINES = 15
 
 @dataclass(frozen=True)
 class Program:
-    """A program on record. Pid and start time together identify a process for good."""
+    """A recorded program. Its pid and start time together identify the process."""
 
     name: str
     pid: int
@@ -95,10 +95,10 @@ class Program:
 
     @property
     def process(self) -> psutil.Process | None:
-        """The process, None when it has ended (its pid may be another program's by now)."""
+        """The process; None if it has ended. Its pid may be another program's by now."""
         try:
             process = psutil.Process(self.pid)
-            # Equal but for the rounding that reading it twice may bring.
+            # two readings of the same start time may be rounded differently
             same = abs(process.create_time() - self.started_at) < 0.1
             return process if same and _is_alive(process) else None
         except psutil.NoSuchProcess:
@@ -106,7 +106,7 @@ class Program:
 
 
 class Programs:
-    """The programs whose records and logs lie below *state_dir*."""
+    """The programs whose records and logs are in *state_dir*."""
 
     def __init__(self, state_dir: Path) -> None:
         self._marker = str(state_dir.resolve())
@@ -114,14 +114,14 @@ class Programs:
         self.logs = state_dir / "logs"
 
     def start(self, name: str, command: Sequence[str], env: Mapping[str, str], cwd: Path) -> None:
-        """Start *command* in the background, its output in `logs/<name>.log`."""
+        """Start *command* in the background, with its output in `logs/<name>.log`."""
         child = self._popen(name, command, env, cwd)
         self._records.mkdir(parents=True, exist_ok=True)
         program = Program(name, child.pid, psutil.Process(child.pid).create_time())
         write_file(self._records / f"{name}.json", json.dumps(asdict(program)).encode())
 
     def run(self, name: str, module: Sequence[str], env: Mapping[str, str], problem: str) -> None:
-        """Run `python -m *module*` to its end, its output in the log *name*. Raises LocalError."""
+        """Run `python -m *module*` until it ends, with its output in a log. Raises LocalError."""
         child = self._popen(name, [sys.executable, "-m", *module], env, PROJECT_ROOT)
         try:
             failed = child.wait()
@@ -153,7 +153,7 @@ class Programs:
         return self.logs / f"{name}.log"
 
     def on_record(self) -> list[Program]:
-        """Return every program that was started, whether it still runs or not, by name."""
+        """Return all recorded programs, running or not, sorted by name."""
         records = sorted(self._records.glob("*.json"))
         return [Program(**json.loads(path.read_text())) for path in records]
 
@@ -174,7 +174,7 @@ class Programs:
             time.sleep(0.05)
 
     def require_alive(self) -> None:
-        """Raise LocalError, with the end of its log, when a program on record has ended."""
+        """Raise LocalError, with the end of its log, if a recorded program has ended."""
         for program in self.on_record():
             if program.process is None:
                 raise self.failure(program.name, f"{program.name} has ended unexpectedly")
@@ -186,7 +186,7 @@ class Programs:
         return LocalError(f"{what}.\n{shown}\n", f"The whole log is {self.log_of(name)}.")
 
     def stop(self, grace_s: float = GRACE_S) -> None:
-        """Ask all programs to end, twice if need be, then kill what is left of them."""
+        """Ask all programs to stop, twice if necessary, then kill the remaining processes."""
         family: set[psutil.Process] = set()
         for _ in range(POLITE_SIGNALS):
             leaders = [program.process for program in self.running()]
@@ -194,23 +194,23 @@ class Programs:
             _signal_all(leaders, psutil.Process.terminate)
             if _have_ended(family, grace_s):
                 break
-        # A process that was forked in the meantime is in this second look only.
+        # look again, for processes that were forked meanwhile
         rest = {*family, *self._members()}
         _signal_all(rest, psutil.Process.kill)
         _have_ended(rest, grace_s)
         self.forget()
 
     def forget(self) -> None:
-        """Take all programs off the record."""
+        """Delete all records."""
         for record in self._records.glob("*.json"):
             record.unlink(missing_ok=True)
 
     def has_members(self) -> bool:
-        """Say whether any process of this stack runs, on record or not."""
+        """Return whether any process of this stack is running, recorded or not."""
         return any(True for _ in self._members())
 
     def listen_on(self, port: int) -> bool:
-        """Say whether a process of this stack listens on *port*."""
+        """Return whether a process of this stack listens on *port*."""
         return any(
             connection.status == psutil.CONN_LISTEN and connection.laddr.port == port
             for process in self._members()
@@ -239,8 +239,8 @@ def _signal_all(
 
 
 def _have_ended(processes: Iterable[psutil.Process], timeout_s: float) -> bool:
-    # Not psutil.wait_procs: it also waits until the parents of the dead have noticed, and in
-    # containers an orphan's new parent often never does.
+    # Not psutil.wait_procs: it also waits until the parents have reaped the processes, which the
+    # new parent of an orphan in a container may never do.
     deadline = time.monotonic() + timeout_s
     while any(_is_alive(process) for process in processes):
         if time.monotonic() > deadline:
@@ -276,7 +276,7 @@ class Account:
             os.chown(path, self.uid, self.gid)
 
     def can_read(self, path: Path) -> bool:
-        """Say whether this user gets to *path* through all the directories above it."""
+        """Return whether this user can read *path*, through all directories above it."""
         if self.uid is None:
             return True
         test = shutil.which("test") or "/bin/test"
@@ -285,7 +285,7 @@ class Account:
 
 
 def unprivileged_account() -> Account:
-    """Return the current user, or for root the user `nobody`. Raises LocalError."""
+    """Return the current user, or the user `nobody` instead of root. Raises LocalError."""
     if os.geteuid() != 0:
         return Account()
     try:
@@ -299,14 +299,14 @@ def unprivileged_account() -> Account:
 
 
 class Started(ABC):
-    """Runs as long as the block lasts; a start that fails leaves nothing running."""
+    """A context manager that starts something, and stops it at the end or if the start fails."""
 
     @abstractmethod
     def start(self) -> None: ...
 
     @abstractmethod
     def stop(self) -> None:
-        """Also of what was started in part."""
+        """Stop it, also after a start that failed halfway."""
 
     def __enter__(self) -> Self:
         try:

@@ -1,4 +1,4 @@
-"""Scans that the local stack starts: following them, and what is printed of them."""
+"""Start scans in the local stack, follow them, and print their progress and results."""
 
 import os
 import threading
@@ -25,7 +25,7 @@ SCHEDULED_RUN_TIMEOUT_S = 60
 
 @dataclass
 class Run:
-    """One run of one tenant's DAG, as far as it has got."""
+    """A run of a tenant's DAG, and its progress."""
 
     tenant_id: str
     dag_id: str
@@ -39,7 +39,7 @@ class Run:
 
 
 class Change(NamedTuple):
-    """A task of a run has got into another state; ``error`` says why, if that is a bad one."""
+    """A new state of a task; ``error``: the reason of a failure."""
 
     run: Run
     task_id: str
@@ -48,10 +48,10 @@ class Change(NamedTuple):
 
 
 def start_run(stack: LocalStack, tenant: Tenant) -> Run:
-    """Start a scan of *tenant*, or take the one that its schedule starts at this moment.
+    """Start a scan of *tenant*, or return the run that its schedule starts now.
 
-    A DAG that is unpaused for the first time runs its last interval at once: another run beside it
-    would read the whole account twice.
+    A DAG that is unpaused for the first time runs its last interval immediately: a second run would
+    read the whole account again.
     """
     dag_id = tenant.dag_id
     dag = stack.api.dag(dag_id) or {}
@@ -67,12 +67,12 @@ def start_run(stack: LocalStack, tenant: Tenant) -> Run:
 
 
 def follow(stack: LocalStack, runs: Iterable[Run]) -> Iterator[Change]:
-    """Yield each change of a task's state until all runs have ended, and fill in the runs."""
+    """Update *runs* until all have ended; yield each change of a task's state."""
     going = list(runs)
     while going:
         stack.programs.require_alive()
         for run in going:
-            # Asked first: when the run has ended, the tasks' states read next are the last ones.
+            # read before the tasks' states: those of a run that has ended are final
             state = stack.api.run(run.dag_id, run.run_id)["state"]
             for task in stack.api.tasks(run.dag_id, run.run_id):
                 task_id, now = task["task_id"], task["state"] or "waiting"
@@ -91,7 +91,7 @@ def follow(stack: LocalStack, runs: Iterable[Run]) -> Iterator[Change]:
 
 
 def _error(stack: LocalStack, run: Run, task: dict[str, Any]) -> str:
-    """Return the last exception in the log of a failed try, in full."""
+    """Return the last exception in the log of a failed try."""
     events = stack.api.task_log(run.dag_id, run.run_id, task["task_id"], task["try_number"])
     messages = list(errors_in(events)) or [str(event.get("event")) for event in events[-10:]]
     return messages[-1] if messages else "its log is empty"
@@ -108,17 +108,17 @@ COLUMNS: Mapping[str, Any] = {
     "duration": "right",
 }
 DASHES_BELOW_HEADINGS = Box("    \n    \n -  \n    \n    \n    \n    \n    \n", ascii=True)
-#: Wider than any line: the terminal folds them, so that a pasted line is whole.
+#: Wider than any line: the terminal wraps lines, so that a copied line is complete.
 WIDTH = 500
-#: How often a step that goes on says so: on a terminal in place, elsewhere as a line of its own.
+#: Interval of updates of a running step: in place on a terminal, elsewhere as new lines.
 TICK_S = 1.0
 PLAIN_TICK_S = 15.0
-#: More runs than fit a screen can't be redrawn in place.
+#: More runs than fit on a screen can't be redrawn in place.
 MOST_LIVE_LINES = 20
 
 
 class Report(Console):
-    """Plain text: redrawn in place on a terminal, line by line everywhere else."""
+    """Plain text: redrawn in place on a terminal, line by line elsewhere."""
 
     def __init__(self, file: IO[str] | None = None) -> None:
         super().__init__(
@@ -127,7 +127,7 @@ class Report(Console):
         self._started_at = time.monotonic()
 
     def on_broken_pipe(self) -> None:
-        """Go on without output: the stack is still to be used, or stopped."""
+        """Continue without output: the stack must still be usable, and be stopped."""
         os.dup2(os.open(os.devnull, os.O_WRONLY), self.file.fileno())
 
     def print(self, *objects: Any, **options: Any) -> None:
@@ -138,7 +138,7 @@ class Report(Console):
 
     @contextmanager
     def step(self, what: str) -> Iterator[None]:
-        """Print what is being done, and for how long already, then how long it took."""
+        """Print the name of a step and its elapsed time, then its duration."""
         started_at = time.monotonic()
         if self.is_terminal:
             self.print(f"  … {what}", end="\r")
@@ -148,7 +148,7 @@ class Report(Console):
 
     @contextmanager
     def _ticking(self, what: str, every_s: float) -> Iterator[None]:
-        """Print each *every_s* seconds that *what* goes on: in place on a terminal."""
+        """Print the elapsed time of *what* every *every_s* seconds, in place on a terminal."""
         started_at, done = time.monotonic(), threading.Event()
 
         def tick() -> None:
@@ -211,7 +211,7 @@ def _cells(run: Run) -> Iterator[str]:
     if not found:
         yield from "--"
     else:
-        # a scan of a window counts what it received only
+        # a scan of a window counts only the deals that it received
         of_window = found["deals_live"] is None
         all_deals = (
             found["deals_loaded"] if of_window else found["deals_live"] + found["deals_archived"]
@@ -225,5 +225,5 @@ def _cells(run: Run) -> Iterator[str]:
         warned = f", {checked['warned']} warned" if checked["warned"] else ""
         idle = f", {checked['no_rows']} not applicable" if checked["no_rows"] else ""
         yield f"{checked['checks'] - others} passed{warned}{idle}"
-    # as on the status page: from the start of the scan to its end
+    # the same duration as on the status page
     yield f"{checked['scan']['seconds']:.0f} s" if checked else "-"

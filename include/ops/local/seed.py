@@ -1,7 +1,7 @@
 """`make seed-test-deals`: five deals in a HubSpot test account, to try the pipeline on.
 
-The only thing in this project that writes to HubSpot. It recognises its deals by their
-description, in a list of all live deals: search would not know of those made a moment ago.
+The only command of this project that writes to HubSpot. It recognises its deals by their
+description in the list of live deals, because search lags behind.
 """
 
 import json
@@ -21,7 +21,7 @@ from include.ops.local.processes import LocalError
 from include.secret_text import flaw_of, keep_out_of_messages, pasted
 
 MARK: Final = "Made by `make seed-test-deals` to try the pipeline on; delete it when you like."
-#: Name, stage, amount, closing date: those of the demo's tenant acme.
+#: Name, stage, amount, close date: as in the demo's tenant acme.
 TEST_DEALS: Final = (
     ("Starter package", "qualifiedtobuy", "5000", "2027-01-29"),
     ("Team rollout", "presentationscheduled", "25000", "2027-02-26"),
@@ -31,24 +31,25 @@ TEST_DEALS: Final = (
 )
 TEST_ACCOUNT_TYPES: Final = frozenset({"DEVELOPER_TEST", "SANDBOX", "APP_DEVELOPER"})
 WHERE_TOKENS_ARE_KEPT: Final = (
-    "Write HUBSPOT_ACCESS_TOKEN=<token> into .env; or name a tenant whose connection is there: "
+    "Write HUBSPOT_ACCESS_TOKEN=<token> into .env, or name a tenant whose connection is in .env: "
     "make seed-test-deals TENANT=acme"
 )
 MAY_NOT_WRITE: Final = (
     f"The token lacks the scope {endpoints.DEALS_WRITE_SCOPE}: nothing was created."
 )
 ADD_THE_SCOPE: Final = (
-    "Add it to the service key or private app in HubSpot for as long as it takes; scans need "
-    "crm.objects.deals.read only."
+    "Add it temporarily to the service key or private app in HubSpot; scans need only "
+    "crm.objects.deals.read."
 )
 
 
 def seed_test_deals(client: HubSpotClient, agreed: Callable[[Account], bool]) -> list[str]:
-    """Create what is missing of the five deals; return the ids of those that were created.
+    """Create the missing ones of the five deals; return the ids of the created ones.
 
-    Raises LocalError if the token may not, or the person did not agree; nothing was written then.
+    Raises LocalError, before anything is written, if the token lacks the scope or the user does not
+    agree.
 
-    :param agreed: asked before anything is written to an account that is no test account.
+    :param agreed: asks the user before writing to an account that is not a test account.
     """
     account = _account(client)
     info = client.token_info()
@@ -56,13 +57,13 @@ def seed_test_deals(client: HubSpotClient, agreed: Callable[[Account], bool]) ->
         raise LocalError(MAY_NOT_WRITE, ADD_THE_SCOPE)
     present = dict(_present(client))
     for name, deal_id in present.items():
-        print(f"  = {name}: there already, {deal_id}")
+        print(f"  = {name}: exists, {deal_id}")
     missing = [deal for deal in TEST_DEALS if deal[0] not in present]
     if not missing:
         print(f"HubSpot account {account.portal_id} has all five test deals.")
         return []
     if account.account_type not in TEST_ACCOUNT_TYPES and not agreed(account):
-        raise LocalError("Nothing was created.", "To create without being asked: YES=1")
+        raise LocalError("Nothing was created.", "To create the deals without a question: YES=1")
     pipelines = client.pipelines("deals")
     created = _create(client, [_properties(deal, pipelines) for deal in missing])
     for name, deal_id in created.items():
@@ -72,7 +73,7 @@ def seed_test_deals(client: HubSpotClient, agreed: Callable[[Account], bool]) ->
 
 
 def _account(client: HubSpotClient) -> Account:
-    """Ask for the account. Raises LocalError if nothing answers: waiting for names has no limit."""
+    """Return the account. Raises LocalError if it takes too long: name lookups have no time-out."""
     answer: Future[Account] = Future()
 
     def ask() -> None:
@@ -95,7 +96,7 @@ def _account(client: HubSpotClient) -> Account:
 def client_of(environ: Mapping[str, str], tenant_id: str | None) -> HubSpotClient:
     """Return a client with the token of *environ*. Raises LocalError if there is none.
 
-    It never sends a request twice: a deal could be created twice by it.
+    It does not retry requests, because a retry could create a deal twice.
     """
     base_url, token = environ.get("HUBSPOT_API_BASE_URL"), environ.get("HUBSPOT_ACCESS_TOKEN")
     version = None
@@ -108,7 +109,7 @@ def client_of(environ: Mapping[str, str], tenant_id: str | None) -> HubSpotClien
         raise LocalError("There is no HubSpot token.", WHERE_TOKENS_ARE_KEPT)
     keep_out_of_messages(token)
     if flaw := flaw_of(token):
-        raise LocalError(f"The HubSpot token can't be one: {flaw}.", WHERE_TOKENS_ARE_KEPT)
+        raise LocalError(f"The HubSpot token is invalid: {flaw}.", WHERE_TOKENS_ARE_KEPT)
     return HubSpotClient(
         base_url or endpoints.DEFAULT_BASE_URL,
         token,
@@ -129,7 +130,7 @@ def _connection(
         extra = connection.get("extra") or {}
         return connection, json.loads(extra) if isinstance(extra, str) else extra
     except (ValueError, AttributeError):
-        raise LocalError(f"{name} is no JSON object.", WHERE_TOKENS_ARE_KEPT) from None
+        raise LocalError(f"{name} is not a JSON object.", WHERE_TOKENS_ARE_KEPT) from None
 
 
 def _present(client: HubSpotClient) -> Iterator[tuple[str, str]]:
@@ -147,7 +148,7 @@ def _present(client: HubSpotClient) -> Iterator[tuple[str, str]]:
 
 
 def _properties(deal: tuple[str, str, str, str], pipelines: list[Pipeline]) -> dict[str, str]:
-    """Return a deal's properties; its stage is the first one if the account does not have it."""
+    """Return a deal's properties; the first stage replaces one that the account does not have."""
     name, stage_id, amount, closes_on = deal
     pipeline = next((found for found in pipelines if found.id == "default"), pipelines[0])
     stage_ids = [stage.id for stage in pipeline.stages or ()]

@@ -1,4 +1,4 @@
-"""`LocalStack`: PostgreSQL and Airflow on this machine, to be started, used and stopped together.
+"""`LocalStack`: PostgreSQL and Airflow on this machine, started and stopped together.
 
 with LocalStack(Path(".run"), airflow_port=5200, env=os.environ) as stack:
     run_id = stack.trigger("hubspot_deals__acme")
@@ -37,25 +37,25 @@ DEFAULTS = {
     # A new or changed tenants file shows within seconds, not minutes.
     "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "10",
     "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "10",
-    # The Test button of the connection form: tokens are judged by the API server.
+    # enables the Test button of the connection form, which runs in the API server
     "AIRFLOW__CORE__TEST_CONNECTION": "Enabled",
     "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
     "SCARF_ANALYTICS": "false",
-    # macOS kills forked children that touch Objective-C, as Airflow's would.
+    # macOS kills forked children that use Objective-C, as Airflow's do
     "OBJC_DISABLE_INITIALIZE_FORK_SAFETY": "YES",
     "RUNTIME__DLTHUB_TELEMETRY": "false",
-    # Arrow then starts no thread when it is imported: threads don't survive the fork of a task.
+    # then Arrow starts no thread at import: threads don't survive the fork of a task
     "JE_ARROW_MALLOC_CONF": "background_thread:false",
 }
 #: Not `airflow standalone`: docs/adr/0010-local-stack.md.
 COMPONENTS: Mapping[str, tuple[str, ...]] = {
     "api-server": ("api-server",),
-    # The api-server reads the logs from the same directory: no servers for them are needed.
+    # the api-server reads the logs from the same directory, so no log servers are needed
     "scheduler": ("scheduler", "--skip-serve-logs"),
     "triggerer": ("triggerer", "--skip-serve-logs"),
     "dag-processor": ("dag-processor",),
 }
-#: For slow machines: a program that ends is an error at once.
+#: For slow machines. A program that ends is an error immediately.
 HEALTHY_TIMEOUT_S = 600
 DAGS_TIMEOUT_S = 300
 POLL_S = 0.5
@@ -65,10 +65,10 @@ Step = Callable[[str], AbstractContextManager[object]]
 
 
 class LocalStack(Started):
-    """Airflow on *airflow_port* with all state below *state_dir*.
+    """Airflow on *airflow_port*, with all state in *state_dir*.
 
-    *env* is the environment of every component and task. ``AIRFLOW_CONN_WAREHOUSE`` is added to it,
-    leading to the stack's PostgreSQL, unless *env* names a warehouse. *postgres_settings* are those
+    *env* is the environment of all components and tasks. If it names no warehouse,
+    ``AIRFLOW_CONN_WAREHOUSE`` is added, for the stack's PostgreSQL. *postgres_settings* are those
     of `EmbeddedPostgres`.
     """
 
@@ -98,7 +98,7 @@ class LocalStack(Started):
     def start(self, step: Step = nullcontext) -> None:
         """Start everything and wait until Airflow is healthy. Raises LocalError.
 
-        :param step: is entered with what is being started.
+        :param step: makes the context manager that each step runs in, from the step's name.
         """
         self.require_free_port()
         with step("PostgreSQL"):
@@ -114,17 +114,17 @@ class LocalStack(Started):
         self.postgres.stop()
 
     def require_free_port(self) -> None:
-        """Raise LocalError if another program has the port. Our own is stopped before we start."""
+        """Raise LocalError if a program of another stack listens on the port."""
         if not is_free(self.airflow_port) and not self.programs.listen_on(self.airflow_port):
             raise LocalError(
-                f"Port {self.airflow_port} is in use by another program, so Airflow can't have it.",
-                f"Choose another one: AIRFLOW_PORT={self.airflow_port + 100} make demo, or the "
-                "same with make run, or write AIRFLOW_PORT into .env.",
+                f"Port {self.airflow_port}, which Airflow needs, is in use by another program.",
+                f"Choose another port: AIRFLOW_PORT={self.airflow_port + 100} make demo (or make "
+                "run), or set AIRFLOW_PORT in .env.",
             )
 
     @contextmanager
     def answering(self) -> Iterator[None]:
-        """Raise LocalError when Airflow's API fails for good."""
+        """Raise LocalError if a request to Airflow's API fails in spite of its retries."""
         try:
             yield
         except requests.RequestException as exc:
@@ -142,7 +142,7 @@ class LocalStack(Started):
 
     @property
     def environment(self) -> dict[str, str]:
-        """The environment of every component. Needs PostgreSQL's port: start that first."""
+        """The environment of all components. PostgreSQL must be running, because of its port."""
         home = self.state_dir / "airflow"
         login = self.credentials
         passwords = home / "passwords.json"
@@ -150,7 +150,7 @@ class LocalStack(Started):
         given = dict(self.env)
         if self.uses_embedded_warehouse:
             given["AIRFLOW_CONN_WAREHOUSE"] = self.postgres.dsn("warehouse")
-        # The components talk to each other on this machine; a proxy would only be in the way.
+        # no proxy for requests between the components
         without_proxy = given.get("NO_PROXY") or given.get("no_proxy") or ""
         without_proxy = ",".join(filter(None, (without_proxy, "127.0.0.1", "localhost")))
         here = f"http://127.0.0.1:{self.airflow_port}"
@@ -158,7 +158,7 @@ class LocalStack(Started):
             **DEFAULTS,
             **given,
             "AIRFLOW_HOME": str(home),
-            # `include` has to be importable in every component, plugins and callbacks too.
+            # all components must be able to import `include`, for plugins and callbacks too
             "PYTHONPATH": os.pathsep.join([str(PROJECT_ROOT), str(PROVIDER_METADATA)]),
             "AIRFLOW__CORE__DAGS_FOLDER": str(PROJECT_ROOT / "dags"),
             "AIRFLOW__CORE__PLUGINS_FOLDER": str(PROJECT_ROOT / "plugins"),
@@ -178,14 +178,14 @@ class LocalStack(Started):
             "AIRFLOW__API_AUTH__JWT_SECRET": login.jwt_secret,
             "NO_PROXY": without_proxy,
             "no_proxy": without_proxy,
-            # Keeps /proc/<pid>/environ readable: `Programs` finds its processes by it.
+            # keeps /proc/<pid>/environ readable, by which `Programs` finds its processes
             "SPT_NOENV": "1",
         }
 
     def migrate(self) -> None:
-        """Bring Airflow's tables up to date, unless the same packages have done so already."""
+        """Migrate Airflow's tables, unless the same packages have done so already."""
         packages = hashlib.sha256((PROJECT_ROOT / "requirements.txt").read_bytes()).hexdigest()
-        # Kept in the database itself, so that it can't outlive the tables.
+        # stored in the database, so that it is deleted with the tables
         with psycopg.connect(self.postgres.dsn("airflow"), autocommit=True) as connection:
             made_by = connection.execute(
                 "select shobj_description(oid, 'pg_database') from pg_database"
@@ -208,13 +208,13 @@ class LocalStack(Started):
         self.wait_until_healthy()
 
     def make_pools(self) -> None:
-        """Create the pools of the tenants file in Airflow: tasks of a missing one never start."""
+        """Create the pools of the tenants file: tasks whose pool is missing never start."""
         try:
             pools = load_tenants(self.env).pools
         except TenantsFileError:  # Airflow shows it, as an import error
             return
         if pools:
-            problem = "Airflow could not make the pools of the tenants file"
+            problem = "Airflow could not create the pools of the tenants file"
             self.programs.run("pools", ["include.tenants", "pools"], self.environment, problem)
 
     def wait_until_healthy(self) -> None:
@@ -243,10 +243,10 @@ class LocalStack(Started):
         self._wait_while(problem, timeout_s)
 
     def fail_interrupted_runs(self) -> None:
-        """Fail the runs that an earlier stop cut short.
+        """Fail the runs that an earlier stop interrupted.
 
-        Airflow would wait five minutes for their tasks, and with max_active_runs=1 the next run
-        would wait with it.
+        Airflow would wait five minutes for their tasks and, with max_active_runs=1, delay the next
+        run.
         """
         for run in self.api.unfinished_runs():
             if datetime.fromisoformat(run["queued_at"]) < self._started_at:
@@ -270,7 +270,7 @@ class LocalStack(Started):
         return state
 
     def _wait_while(self, problem: Callable[[], str], timeout_s: float) -> None:
-        """Wait until there is no *problem*. Raises LocalError, at once if a program has ended."""
+        """Wait until *problem* returns "". Raises LocalError, at once if a program has ended."""
         deadline = time.monotonic() + timeout_s
         while True:
             self.programs.require_alive()

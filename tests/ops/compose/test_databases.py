@@ -85,7 +85,7 @@ def test_other_servers_are_left_alone(files: SecretFiles) -> None:
     "url", ["postgresql://u:Kq7vPz/R2mW9x@h/d", "postgresql://u:Kq7vPz#R2mW9x@h/d", "Kq7vPzR2mW9x"]
 )
 def test_a_secret_that_is_no_url_is_named_and_not_shown(url: str) -> None:
-    with pytest.raises(DeployError, match="metadata_url is no URL") as caught:
+    with pytest.raises(DeployError, match="metadata_url is not a valid database URL") as caught:
         Login.of(url, "metadata_url")
 
     assert not any(part in str(caught.value) for part in ("Kq7vPz", "R2mW9x"))

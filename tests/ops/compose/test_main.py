@@ -35,5 +35,5 @@ def test_a_database_that_is_down_is_a_problem_not_an_exception(
     problem = problem_of("triggerer", environ)
 
     assert problem is not None
-    assert problem.startswith("Airflow's database can't be asked")
+    assert problem.startswith("Airflow's database can't be queried")
     assert "secret" not in problem

@@ -33,7 +33,7 @@ def test_production_makes_them_when_it_is_asked_to(environ: dict[str, str]) -> N
 
     provide(["--generate"], production)
 
-    assert provide([], production) == ["all secrets are there"]
+    assert provide([], production) == ["all secrets exist"]
 
 
 def test_what_is_there_is_never_replaced(environ: dict[str, str]) -> None:
@@ -56,7 +56,7 @@ def test_one_can_be_handed_over(environ: dict[str, str]) -> None:
 
 @pytest.mark.parametrize("text", ["", "\n", "two\nlines"])
 def test_nothing_or_several_lines_are_refused(environ: dict[str, str], text: str) -> None:
-    with pytest.raises(DeployError, match="standard input"):
+    with pytest.raises(DeployError, match="Standard input"):
         provide(["--set", "fernet_key"], environ, io.StringIO(text))
 
 

@@ -144,7 +144,7 @@ def test_a_place_that_can_not_be_written_to_is_named(make: Make, tmp_path: Path)
     said = make("demo")
 
     assert said.startswith(f"{tmp_path / '.run'}")
-    assert said.endswith("Not a directory. Check the free space, and who may write there.")
+    assert said.endswith("Not a directory. Check the free space and the permissions.")
 
 
 @pytest.mark.parametrize("name", ["scan.json", ".env", ".run/x"])

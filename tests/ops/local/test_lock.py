@@ -11,7 +11,7 @@ def test_a_second_launcher_is_refused_with_the_process_to_stop(tmp_path: Path) -
     with launcher_lock(tmp_path):
         assert launcher_pid(tmp_path) == os.getpid()
         with (
-            pytest.raises(LocalError, match=rf"process {os.getpid()}.*make down"),
+            pytest.raises(LocalError, match=rf"Process {os.getpid()}.*make down"),
             launcher_lock(tmp_path),
         ):
             pass

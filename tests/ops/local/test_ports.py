@@ -25,7 +25,7 @@ def test_a_taken_port_is_named_together_with_the_way_out(tmp_path: Path) -> None
         with pytest.raises(LocalError) as caught:
             LocalStack(tmp_path, port, {}).start()
 
-    assert f"Port {port} is in use" in str(caught.value)
+    assert f"Port {port}, which Airflow needs, is in use" in str(caught.value)
     assert f"AIRFLOW_PORT={port + 100} make demo" in str(caught.value)
 
 

@@ -179,5 +179,5 @@ def test_data_that_can_no_longer_be_reached_are_not_replaced_by_empty_ones(tmp_p
     (tmp_path / "postgres" / "data").mkdir(parents=True)
     tmp_path.chmod(0o700)
 
-    with pytest.raises(LocalError, match="can't reach any more"):
+    with pytest.raises(LocalError, match="can no longer reach"):
         EmbeddedPostgres(tmp_path)
