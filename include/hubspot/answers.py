@@ -476,13 +476,11 @@ class CursorGuard:
     def __init__(
         self,
         path: str,
-        tenant_id: str | None,
         count: Callable[[], int] | None = None,
         *,
         announced: int = 0,
     ) -> None:
         self._path = path
-        self._tenant_id = tenant_id
         self._count = count
         self._lock = threading.Lock()
         self._followed: set[str] = set()
@@ -525,8 +523,5 @@ class CursorGuard:
                     )
 
     def _refuse(self, what: str) -> ContractError:
-        return ContractError(
-            f"HubSpot's list {self._path} {what}.",
-            tenant_id=self._tenant_id,
-            remedy="Report it; the next scan reads the list again.",
-        )
+        remedy = "Report it; the next scan reads the list again."
+        return ContractError(f"HubSpot's list {self._path} {what}.", remedy=remedy)

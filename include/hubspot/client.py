@@ -200,7 +200,7 @@ class HubSpotClient:
 
     def _each(self, path: str, shape: type[Any], query: dict[str, str]) -> Iterator[Any]:
         """Yield the items of all pages of a list."""
-        guard = CursorGuard(path, self.tenant_id)
+        guard = CursorGuard(path)
         query = {"limit": "100", **query}
         while True:
             page = self._get(path + _query(query), shape)
@@ -261,8 +261,7 @@ class HubSpotClient:
             raise HubSpotUnavailableError(
                 f"HubSpot left out {len(missing)} of {len(ids)} {object_type} of a batch, "
                 f"{reasons[0] if reasons else 'without a reason'}.",
-                tenant_id=self.tenant_id,
-                remedy="The task is retried; if this continues, look at HubSpot's status page.",
+                remedy="If this continues, look at HubSpot's status page.",
             )
         self._complete(page, object_type, properties, archived=archived)
         return page
@@ -391,7 +390,7 @@ class HubSpotClient:
         associations has none, and is not among the ids without an answer.
         """
         path = endpoints.associations_path(self.api_version, from_type, to_type)
-        guard = CursorGuard(path, self.tenant_id)
+        guard = CursorGuard(path)
         results: list[AssociationResult] = []
         inputs: list[dict[str, str]] = [{"id": record_id} for record_id in ids]
         attempt = 0
@@ -432,8 +431,7 @@ class HubSpotClient:
             raise PortalMismatchError(
                 f"the token was replaced by one of HubSpot account {found} while a scan of account "
                 f"{self._portal_id} was running. Nothing of the other account was read.",
-                tenant_id=self.tenant_id,
-                remedy="Put a token of the right account into its connection, then clear the task.",
+                remedy="Put a token of the right account into its connection.",
             )
 
     def _records_path(self, object_type: str) -> str:

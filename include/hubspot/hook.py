@@ -26,6 +26,7 @@ from include.errors import (
     PlainTextRefusedError,
     TokenMalformedError,
     TokenMissingError,
+    naming_tenant,
     runbook_url,
 )
 from include.hubspot import endpoints
@@ -117,34 +118,37 @@ class HubSpotHook(BaseHook):
         :param daily_quota_share: of the account's daily quota, for all integrations together.
         :param retry_timeout_s: how long a failing request is retried.
         """
-        connection = self._connection()
-        extra = connection.extra_dejson
-        self._require_encryption(connection)
-        api_version = str(extra.get("api_version") or endpoints.DEFAULT_API_VERSION)
-        token: Token
-        if app := self._app_of(connection):
-            token = OAuthToken(
-                app,
-                Http(base_url(connection), tenant_id=self.tenant_id, timeout_s=TOKEN_TIMEOUT_S),
-                api_version,
-                tokens,
-                app_again=lambda: self._app_of(self._connection()),
-                on_secret=mask,
+        with naming_tenant(self.tenant_id):
+            connection = self._connection()
+            extra = connection.extra_dejson
+            self._require_encryption(connection)
+            api_version = str(extra.get("api_version") or endpoints.DEFAULT_API_VERSION)
+            token: Token
+            if app := self._app_of(connection):
+                token = OAuthToken(
+                    app,
+                    Http(base_url(connection), tenant_id=self.tenant_id, timeout_s=TOKEN_TIMEOUT_S),
+                    api_version,
+                    tokens,
+                    app_again=lambda: self._app_of(self._connection()),
+                    on_secret=mask,
+                    retry_timeout_s=retry_timeout_s,
+                )
+            else:
+                token = Token(
+                    self._token_of(connection), lambda: self._token_of(self._connection())
+                )
+            return HubSpotClient(
+                base_url(connection),
+                token,
+                tenant_id=self.tenant_id,
+                api_version=api_version,
+                limits=limits,
+                rule=self._rule(extra),
+                daily_quota_share=daily_quota_share,
                 retry_timeout_s=retry_timeout_s,
+                timeout_s=timeout_s,
             )
-        else:
-            token = Token(self._token_of(connection), lambda: self._token_of(self._connection()))
-        return HubSpotClient(
-            base_url(connection),
-            token,
-            tenant_id=self.tenant_id,
-            api_version=api_version,
-            limits=limits,
-            rule=self._rule(extra),
-            daily_quota_share=daily_quota_share,
-            retry_timeout_s=retry_timeout_s,
-            timeout_s=timeout_s,
-        )
 
     def test_connection(self) -> tuple[bool, str]:
         """Test the token, for the button *Test* of Airflow's connection form."""
@@ -184,7 +188,6 @@ class HubSpotHook(BaseHook):
         raise PlainTextRefusedError(
             f"connection {self.hubspot_conn_id}: requests to {url.hostname}, and the token with "
             "them, would be sent in plain text.",
-            tenant_id=self.tenant_id,
             remedy="Write the host with https://. If no third party can read or change the "
             "traffic, set the extra allow_plain_http (HUBSPOT_ALLOW_PLAIN_HTTP) to true.",
         )
@@ -196,8 +199,7 @@ class HubSpotHook(BaseHook):
         if flaw := flaw_of(token):
             raise TokenMalformedError(
                 f"the HubSpot token in {token_place(self.tenant_id)} is malformed: {flaw}.",
-                tenant_id=self.tenant_id,
-                remedy="Copy the token from HubSpot again, and nothing else, then clear the task.",
+                remedy="Copy the token from HubSpot again, and nothing else.",
             )
         return token
 
@@ -214,7 +216,6 @@ class HubSpotHook(BaseHook):
             wrong = f"lacks {', '.join(missing)}" if missing else "has a token as well"
             raise OAuthAppError(
                 f"connection {self.hubspot_conn_id} holds an OAuth app, but {wrong}.",
-                tenant_id=self.tenant_id,
                 remedy="Fill in either the token, or client_id, client_secret and refresh_token.",
             )
         for name, value in given.items():
@@ -222,8 +223,7 @@ class HubSpotHook(BaseHook):
                 raise OAuthAppError(
                     f"connection {self.hubspot_conn_id} holds an OAuth app, but {name} is "
                     f"malformed: {flaw}.",
-                    tenant_id=self.tenant_id,
-                    remedy="Copy it from HubSpot again, and nothing else, then clear the task.",
+                    remedy="Copy it from HubSpot again, and nothing else.",
                 )
         return OAuthApp(**given)
 
@@ -231,9 +231,7 @@ class HubSpotHook(BaseHook):
         place = token_place(self.tenant_id)
         return TokenMissingError(
             f"there is no HubSpot token in {place}.",
-            tenant_id=self.tenant_id,
-            remedy="Put a token there, or an OAuth app into the connection's extras, then clear "
-            "the task.",
+            remedy="Put a token there, or an OAuth app into the connection's extras.",
         )
 
     def _rule(self, extra: Mapping[str, Any]) -> Rule:
@@ -264,7 +262,6 @@ class HubSpotHook(BaseHook):
         if number is None or not 0 < number <= at_most:
             raise ConfigError(
                 f"connection {self.hubspot_conn_id}: extra {name} is {value!r}.",
-                tenant_id=self.tenant_id,
                 remedy=f"It must be {allowed}.",
             )
         return number
@@ -303,7 +300,7 @@ def base_url(connection: Connection) -> str:
     if wrong := _wrong_with_url(host):
         raise ConfigError(
             f"connection {connection.conn_id}: its host is not a base URL: {wrong}.",
-            remedy="Write it as https://api.hubapi.com, or leave it empty; then clear the task.",
+            remedy="Write it as https://api.hubapi.com, or leave it empty.",
         )
     return host.rstrip("/")
 

@@ -38,9 +38,8 @@ class SharedLimits:
     until `close`, or until it is garbage-collected. Raises the errors of `Warehouse.connect`.
     """
 
-    def __init__(self, warehouse: Warehouse, tenant_id: str | None = None) -> None:
+    def __init__(self, warehouse: Warehouse) -> None:
         self._warehouse = warehouse
-        self._tenant_id = tenant_id
         self._lock = threading.Lock()
         self._connection: psycopg.Connection | None = None
         self._opened = ExitStack()
@@ -62,7 +61,7 @@ class SharedLimits:
                 return self._reserve(wanted)
             except _FAILURES as exc:
                 self._drop()
-                raise as_warehouse_error(exc, self._tenant_id) from exc
+                raise as_warehouse_error(exc) from exc
 
     def close(self) -> None:
         """Close the connection now. A later reservation opens another."""
@@ -72,9 +71,7 @@ class SharedLimits:
 
     def _reserve(self, wanted: Reservation) -> list[float]:
         if self._connection is None:
-            self._connection = self._opened.enter_context(
-                self._warehouse.connect(self._tenant_id, autocommit=True)
-            )
+            self._connection = self._opened.enter_context(self._warehouse.connect(autocommit=True))
         cursor = self._connection.cursor(row_factory=dict_row)
         while True:
             row = cursor.execute(self._read, [wanted.key]).fetchone()
@@ -133,12 +130,11 @@ class SharedTokens:
     `Warehouse.connect`.
     """
 
-    def __init__(self, warehouse: Warehouse, tenant_id: str | None = None) -> None:
+    def __init__(self, warehouse: Warehouse) -> None:
         self._warehouse = warehouse
-        self._tenant_id = tenant_id
 
     def read(self, key: str) -> SealedGrant | None:
-        with self._warehouse.connect(self._tenant_id) as connection:
+        with self._warehouse.connect() as connection:
             return self._kept(connection, key)
 
     @contextmanager
@@ -147,7 +143,7 @@ class SharedTokens:
     ) -> Iterator[tuple[SealedGrant | None, Callable[[SealedGrant], None]]]:
         # The lock ends with the transaction, so it works behind a pooler and after a crash. Take it
         # in a separate statement, so that the next one sees rows committed meanwhile.
-        with self._warehouse.connect(self._tenant_id) as connection:
+        with self._warehouse.connect() as connection:
             lock(connection, f"oauth_tokens:{key}")
 
             def keep(kept: SealedGrant) -> None:

@@ -86,34 +86,33 @@ _REFUSED = _Meaning(WarehouseConfigError, "PostgreSQL refuses the connection", _
 _UNREACHABLE = _Meaning(
     WarehouseUnavailableError,
     "PostgreSQL can't be reached, or the connection broke",
-    "Check the server and the connection 'warehouse'; the task is retried.",
+    "Check the server and the connection 'warehouse'.",
 )
 _CONFLICT = _Meaning(
     WarehouseUnavailableError,
     "there was a conflict with another transaction",
-    "The task is retried. If this continues, look for sessions that hold locks, in pg_locks.",
+    "If this continues, look for sessions that hold locks, in pg_locks.",
 )
 _LOCKED = _Meaning(
     WarehouseUnavailableError,
     "another session holds a lock that this one needs",
-    "The task is retried. If this continues, find that session with the query in docs/runbook.md, "
-    "and end it.",
+    "If this continues, find that session with the query in docs/runbook.md, and end it.",
 )
 _BUSY = _Meaning(
     WarehouseUnavailableError,
     "PostgreSQL has no connection left",
-    "The task is retried. If this continues, raise max_connections or the role's connection limit, "
+    "If this continues, raise max_connections or the role's connection limit, "
     "or put a pooler in front of PostgreSQL (docs/deploy.md).",
 )
 _READ_ONLY = _Meaning(
     WarehouseUnavailableError,
     "PostgreSQL accepts no writes",
-    "After a failover, point the connection at the new primary. The task is retried.",
+    "After a failover, point the connection at the new primary.",
 )
 _TIMED_OUT = _Meaning(
     WarehouseUnavailableError,
     "PostgreSQL ended the statement or the session",
-    "The task is retried. If a timeout of the database or the role ends it each time, disable the "
+    "If a timeout of the database or the role ends it each time, disable the "
     "timeout that is named: alter role … set … = 0.",
 )
 _DAMAGED = _Meaning(
@@ -141,17 +140,17 @@ _BY_SQLSTATE = {
     "53": _Meaning(
         WarehouseUnavailableError,
         "PostgreSQL has run out of a resource",
-        "Ask the server's administrator to check it; the task is retried.",
+        "Ask the server's administrator to check it.",
     ),
     "53100": _Meaning(
         WarehouseUnavailableError,
         "the disk of PostgreSQL is full",
-        "Free or add space; the task is retried.",
+        "Free or add space.",
     ),
     "53200": _Meaning(
         WarehouseUnavailableError,
         "PostgreSQL has no memory left, or no room for locks",
-        "The task is retried. If this continues, look for a session with very many locks, in "
+        "If this continues, look for a session with very many locks, in "
         "pg_locks; raise max_locks_per_transaction or the server's memory.",
     ),
     "53300": _BUSY,
@@ -159,7 +158,7 @@ _BY_SQLSTATE = {
         WarehouseUnavailableError,
         "a limit in PostgreSQL's settings is reached",
         "Raise the limit that is named (temp_file_limit, for example) for the warehouse "
-        "connection's role; the task is retried.",
+        "connection's role.",
     ),
     "55": _CONFLICT,
     "55P03": _LOCKED,
@@ -245,7 +244,7 @@ _BY_TEXT = (
             WarehouseUnavailableError,
             "PostgreSQL can't be reached",
             "Check that the server runs, and host and port in the connection 'warehouse' or "
-            "DATABASE_URL; the task is retried.",
+            "DATABASE_URL.",
         ),
     ),
 )
@@ -255,27 +254,26 @@ _QUOTES = "\"'\u00ab\u00bb\u201e\u201c\u201d\u2018\u2019"
 _QUOTED = re.compile(f"[{_QUOTES}].+?[{_QUOTES}]")
 
 
-def as_warehouse_error(exc: Exception, tenant_id: str | None) -> HubSpotDealsError:
+def as_warehouse_error(exc: Exception) -> HubSpotDealsError:
     """Return the error for a failure of PostgreSQL. libpq's messages contain no password."""
-    return warehouse_error(exc, tenant_id) or _error(_UNREACHABLE, _text(exc), tenant_id)
+    return warehouse_error(exc) or _error(_UNREACHABLE, exc)
 
 
-def warehouse_error(exc: Exception, tenant_id: str | None) -> HubSpotDealsError | None:
+def warehouse_error(exc: Exception) -> HubSpotDealsError | None:
     """Return the error for a failure; None for a programming error, such as a syntax error."""
     sqlstate = _sqlstate(exc)
     if sqlstate is None:
-        return _error(_of_text(str(exc)), _text(exc), tenant_id)
+        return _error(_of_text(str(exc)), exc)
     if sqlstate == OUTDATED_ATTEMPT:
-        return OutdatedAttemptError(tenant_id=tenant_id)
+        return OutdatedAttemptError()
     if sqlstate.startswith(_OF_VALUES):
         return LoadError(
             # without the text, which may quote the value
             f"PostgreSQL does not accept a value (SQLSTATE {sqlstate}).",
-            tenant_id=tenant_id,
-            remedy="Report it, because every value should fit. The task is retried.",
+            remedy="Report it, because every value should fit.",
         )
     meaning = _BY_SQLSTATE.get(sqlstate) or _BY_SQLSTATE.get(sqlstate[:2])
-    return _error(meaning, _text(exc), tenant_id) if meaning else None
+    return _error(meaning, exc) if meaning else None
 
 
 def is_of_values(exc: BaseException) -> bool:
@@ -299,14 +297,11 @@ def _of_text(text: str) -> _Meaning:
     return _REFUSED if answered and _QUOTED.search(answered["message"]) else _UNREACHABLE
 
 
-def _error(meaning: _Meaning, text: str, tenant_id: str | None) -> HubSpotDealsError:
-    return meaning.error(f"{meaning.what}: {text}.", tenant_id=tenant_id, remedy=meaning.remedy)
-
-
-def _text(exc: Exception) -> str:
-    """Return a server's message without DETAIL and CONTEXT, which may quote values."""
+def _error(meaning: _Meaning, exc: Exception) -> HubSpotDealsError:
+    """Return an error with the server's message without DETAIL and CONTEXT: they quote values."""
     diagnosis = getattr(exc, "diag", None)
     message = getattr(diagnosis, "message_primary", None) or str(exc)
     message = re.split("\n(?:DETAIL|CONTEXT):", message, maxsplit=1)[0]
     message = re.sub(r"\s*Is the server running[^?]*\?", "", message)
-    return " ".join(message.split()).rstrip(".")
+    text = " ".join(message.split()).rstrip(".")
+    return meaning.error(f"{meaning.what}: {text}.", remedy=meaning.remedy)

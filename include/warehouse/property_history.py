@@ -78,7 +78,7 @@ def save_histories(
     undated = [record_id for record_id, _, past in pasts_of if to_moment(past.timestamp) is None]
     done = [(known, content_hash) for known, content_hash in unread if known not in set(undated)]
     of = {"tenant_id": scan.tenant.id, "object": object_name}
-    with warehouse.connect(scan.tenant.id) as connection:
+    with warehouse.connect() as connection:
         # one statement for all rows: one statement per row costs PostgreSQL ten times as much
         connection.run(
             """

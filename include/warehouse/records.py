@@ -208,12 +208,12 @@ class RecordTable:
     def query(self, statement: str, **parameters: Any) -> list[tuple[Any, ...]]:
         """Run a statement that is composed of `parts`, and return its rows."""
         parameters = {**self._parameters, **parameters}
-        return self._warehouse.rows(statement, parameters, self.parts, tenant_id=self.tenant_id)
+        return self._warehouse.rows(statement, parameters, self.parts)
 
     def change(self, statement: str, **parameters: Any) -> int:
         """Run a statement that is composed of `parts`, and return how many rows it changed."""
         parameters = {**self._parameters, **parameters}
-        return self._warehouse.change(statement, parameters, self.parts, tenant_id=self.tenant_id)
+        return self._warehouse.change(statement, parameters, self.parts)
 
     def number_batches(
         self, statement: str, size: int, *, nested_loops: bool = True, **parameters: Any
@@ -228,7 +228,7 @@ class RecordTable:
         """
         numbers, columns = array("q"), 1
         with (
-            self._warehouse.connect(self.tenant_id) as connection,
+            self._warehouse.connect() as connection,
             connection.cursor(name="batches") as cursor,
         ):
             if not nested_loops:

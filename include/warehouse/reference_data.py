@@ -37,7 +37,7 @@ log = logging.getLogger(__name__)
 
 def save_account(warehouse: Warehouse, scan: Scan, account: Account) -> None:
     """Upsert the facts of the account that the tenant is loaded from."""
-    with warehouse.connect(scan.tenant.id) as connection:
+    with warehouse.connect() as connection:
         upsert(
             connection,
             "accounts",
@@ -63,7 +63,7 @@ def save_owners(warehouse: Warehouse, scan: Scan, owners: Iterable[Owner]) -> li
     Returns a warning for each owner whose id does not fit.
     """
     owners = list(owners)
-    with warehouse.connect(scan.tenant.id) as connection:
+    with warehouse.connect() as connection:
         upsert(
             connection,
             "owners",
@@ -99,7 +99,7 @@ def save_users(
     key = f"{table.removesuffix('s')}_id"
     of = {"_tenant_id": scan.tenant.id}
     by_id = [(to_id(item.id), item) for item in listed]
-    with warehouse.connect(scan.tenant.id) as connection:
+    with warehouse.connect() as connection:
         upsert(
             connection,
             table,
@@ -147,7 +147,7 @@ def save_pipelines(
     """
     kept = [pipeline for pipeline in pipelines if is_key(pipeline.id)]
     of = {"_tenant_id": scan.tenant.id, "object": object_name}
-    with warehouse.connect(scan.tenant.id) as connection:
+    with warehouse.connect() as connection:
         upsert(
             connection,
             "pipelines",
@@ -187,7 +187,6 @@ def add_unlisted_stages(warehouse: Warehouse, scan: Scan) -> None:
         on conflict do nothing
         """,
         {"tenant_id": scan.tenant.id, "scan_id": scan.id, "key_bytes": KEY_BYTES},
-        tenant_id=scan.tenant.id,
     )
 
 
@@ -249,7 +248,7 @@ def save_definitions(
     of = {"_tenant_id": scan.tenant.id, "object": object_name}
     # HubSpot's own limit is 100 characters: a longer name is invalid
     rows = [of | _row(definition) for definition in definitions if is_key(definition.name)]
-    with warehouse.connect(scan.tenant.id) as connection:
+    with warehouse.connect() as connection:
         before = _usable_types(connection, of)
         upsert(connection, table, ("_tenant_id", "object", "name"), rows)
         mark_missing(connection, table, of)
@@ -268,7 +267,6 @@ def stored_definitions(
         "select definition::text from {property_definitions}"
         " where _tenant_id = %s and object = %s and listed",
         [scan.tenant.id, object_name],
-        tenant_id=scan.tenant.id,
     )
     definitions = []
     for (document,) in rows:
@@ -334,7 +332,6 @@ def require_same_portal(warehouse: Warehouse, scan: Scan, portal_id: int) -> Non
         )
         """,
         {"tenant_id": tenant.id},
-        tenant_id=tenant.id,
     )
     for expected in (bound, tenant.portal_id):
         if expected not in (None, portal_id):
@@ -354,5 +351,4 @@ def bind(warehouse: Warehouse, scan: Scan) -> None:
         " select tenant_id, portal_id, scan_id from {scans} where scan_id = %s"
         " on conflict (tenant_id) do nothing",
         [scan.id],
-        tenant_id=scan.tenant.id,
     )

@@ -30,6 +30,7 @@ from include.errors import (
     ScanKilledError,
     TaskTimeoutError,
     TenantBusyError,
+    naming_tenant,
 )
 from include.scan import Scan
 from include.warehouse.connection import NO_PARTS, Parameters, Parts, Warehouse, WarehouseConnection
@@ -103,7 +104,7 @@ class ScanLog:
             [self.scan.id],
         )
         if not begun:
-            with self.warehouse.connect(self.scan.tenant.id) as connection:
+            with self.warehouse.connect() as connection:
                 self._refuse(connection)
         ((attempt,),) = begun
         warehouse = self.warehouse.as_attempt(self.scan.id, attempt)
@@ -115,7 +116,6 @@ class ScanLog:
             "select * from {scans} where scan_id = %s and extraction_started_at is not null"
             " and extraction_finished_at is null",
             [self.scan.id],
-            tenant_id=self.scan.tenant.id,
             row_factory=dict_row,
         )
         return rows[0] if rows else None
@@ -141,7 +141,7 @@ class ScanLog:
 
     def set(self, **columns: Any) -> None:
         """Write columns of the row; dicts and lists become jsonb."""
-        with self.warehouse.connect(self.scan.tenant.id) as connection:
+        with self.warehouse.connect() as connection:
             self.set_in(connection, **columns)
 
     def set_in(self, connection: WarehouseConnection, **columns: Any) -> None:
@@ -155,7 +155,7 @@ class ScanLog:
         )
 
     def succeed(self) -> None:
-        with self.warehouse.connect(self.scan.tenant.id) as connection:
+        with self.warehouse.connect() as connection:
             self._write_in(
                 connection,
                 "update {scans} set state = 'succeeded', finished_at = now(), error = null,"
@@ -193,7 +193,8 @@ class ScanLog:
 
         self.set(state=state, error=None, remedy=None, finished_at=None)
         try:
-            yield
+            with naming_tenant(self.scan.tenant.id):
+                yield
         except ComeBackLaterError as exc:
             log.warning("%s", exc)
             self._record("waiting", exc)
@@ -203,8 +204,8 @@ class ScanLog:
                 f"the task was {state} for longer than task_timeout_s allows "
                 f"({self.scan.tenant.task_timeout_s} s), and was stopped.",
                 tenant_id=self.scan.tenant.id,
-                remedy="The task is retried, and resumes from its last checkpoint. If it takes too "
-                "long again, raise task_timeout_s in the tenants file.",
+                remedy="It resumes from its last checkpoint. If it takes too long again, raise "
+                "task_timeout_s in the tenants file.",
             )
             self._record("failed", failure)
             raise failure from exc
@@ -226,15 +227,14 @@ class ScanLog:
 
     def _write(self, statement: str, values: list[Any]) -> list[tuple[Any, ...]]:
         """Run a statement that waits for the row's lock at most WRITE_WAIT; return its rows."""
-        with self.warehouse.connect(self.scan.tenant.id) as connection:
+        with self.warehouse.connect() as connection:
             connection.execute("select set_config('lock_timeout', %s, true)", [WRITE_WAIT])
             try:
                 cursor = connection.run(statement, values)
             except psycopg.errors.LockNotAvailable as exc:
                 raise TenantBusyError(
                     f"an earlier try of this scan has locked its row for more than {WRITE_WAIT}.",
-                    tenant_id=self.scan.tenant.id,
-                    remedy="The task is retried; if this continues, end that try's process, or its "
+                    remedy="If this continues, end that try's process, or its "
                     "session in PostgreSQL (application_name hubspot_deals/… in pg_stat_activity).",
                 ) from exc
             return cursor.fetchall() if cursor.description else []
@@ -300,7 +300,7 @@ def end_scans_of_ended_runs(
             remedy="Clear the run's last task that ran: it resumes from the last checkpoint. Or"
             " start another scan.",
         )
-        with warehouse.connect(scan.tenant_id) as connection:
+        with warehouse.connect() as connection:
             end_scan(connection, scan.scan_id, killed, ended_at=end.ended_at, seen=scan)
     return bool(ended)
 
@@ -365,7 +365,7 @@ def cancel(warehouse: Warehouse, run: CancelledRun) -> None:
 
     Can be repeated.
     """
-    with warehouse.connect(run.tenant_id) as connection:
+    with warehouse.connect() as connection:
         connection.run(
             """
             insert into {scans} as scan (scan_id, tenant_id, dag_id, run_id, mode, state,
@@ -428,7 +428,6 @@ def scan_facts(warehouse: Warehouse, scan: Scan) -> ScanFacts:
         where scan.scan_id = %(scan_id)s
         """,
         {"scan_id": scan.id, "iso_8601": 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'},
-        tenant_id=scan.tenant.id,
         row_factory=dict_row,
     )
     if not rows:
@@ -449,7 +448,6 @@ class Freshness:
             "select from {freshness} where _tenant_id = %s and what = %s"
             " and read_at > now() - make_interval(secs => %s)",
             [self.tenant_id, what, max_age_s],
-            tenant_id=self.tenant_id,
         )
         return bool(rows)
 
@@ -459,5 +457,4 @@ class Freshness:
             "insert into {freshness} (_tenant_id, what, read_at) values (%s, %s, now())"
             " on conflict (_tenant_id, what) do update set read_at = excluded.read_at",
             [self.tenant_id, what],
-            tenant_id=self.tenant_id,
         )

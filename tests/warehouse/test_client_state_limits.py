@@ -114,10 +114,11 @@ def test_a_process_that_was_stopped_between_its_statements_blocks_no_other(
 
 
 def test_a_server_that_is_gone_is_unavailable(database_url: str) -> None:
-    unreachable = Warehouse({**psycopg.conninfo.conninfo_to_dict(database_url), "port": "9"})
+    nowhere = {**psycopg.conninfo.conninfo_to_dict(database_url), "port": "9"}
+    unreachable = Warehouse(nowhere, tenant_id="acme")
 
     with pytest.raises(WarehouseUnavailableError, match="tenant acme: "):
-        SharedLimits(unreachable, "acme").reserve(demand())
+        SharedLimits(unreachable).reserve(demand())
 
 
 def test_a_role_that_may_not_write_learns_what_to_grant(

@@ -69,9 +69,9 @@ def test_one_who_may_not_migrate_waits_for_one_who_does(
     with psycopg.connect(database_url) as migrator:
         migrator.execute(f"lock table {table} in share row exclusive mode")
         with pytest.raises(WarehouseUnavailableError, match="another process is migrating"):
-            migrate(looks, "acme")
+            migrate(looks)
     with pytest.raises(WarehouseConfigError, match="may not migrate it"):
-        migrate(looks, "acme")
+        migrate(looks)
 
     with psycopg.connect(database_url) as connection:
         connection.execute(f"drop owned by {role}")

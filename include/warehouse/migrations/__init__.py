@@ -34,7 +34,7 @@ def migrations() -> list[tuple[int, Path]]:
     )
 
 
-def migrate(warehouse: Warehouse, tenant_id: str | None = None) -> list[int]:
+def migrate(warehouse: Warehouse) -> list[int]:
     """Bring the schema up to date and return the versions applied now.
 
     Any number of processes may call this at once: the first applies the migrations, the others wait
@@ -45,14 +45,14 @@ def migrate(warehouse: Warehouse, tenant_id: str | None = None) -> list[int]:
     the role lacks rights, or if the schema is newer than this code; WarehouseUnavailableError if
     another session locks a table for longer than LOCK_TIMEOUT.
     """
-    with warehouse.connect(tenant_id) as connection:
-        require_usable(connection, tenant_id)
+    with warehouse.connect() as connection:
+        require_usable(connection)
         if _version(connection) == migrations()[-1][0]:
             return []
     try:
-        applied = _migrate(warehouse, tenant_id)
+        applied = _migrate(warehouse)
     except _MadeMeanwhileError:
-        applied = _migrate(warehouse, tenant_id)
+        applied = _migrate(warehouse)
     log.info("warehouse schema %s: applied migrations %s", warehouse.schema, applied)
     return applied
 
@@ -61,11 +61,11 @@ class _MadeMeanwhileError(WarehouseConfigError):
     """Another process created the schema while we waited to create it."""
 
 
-def _migrate(warehouse: Warehouse, tenant_id: str | None) -> list[int]:
+def _migrate(warehouse: Warehouse) -> list[int]:
     schema = warehouse.schema
     # Take the lock in the first statement of a new transaction, so that the next ones see what was
     # committed while we waited.
-    with warehouse.connect(tenant_id) as connection:
+    with warehouse.connect() as connection:
         have = 0
         try:
             have = _lock(connection)
@@ -75,7 +75,7 @@ def _migrate(warehouse: Warehouse, tenant_id: str | None) -> list[int]:
             if applied:
                 grant_rights(connection, schema)
         except psycopg.errors.InsufficientPrivilege as exc:
-            raise _may_not(warehouse, have, tenant_id, exc) from exc
+            raise _may_not(warehouse, have, exc) from exc
         except (
             psycopg.errors.DuplicateSchema,
             psycopg.errors.DuplicateTable,
@@ -84,7 +84,6 @@ def _migrate(warehouse: Warehouse, tenant_id: str | None) -> list[int]:
             raise WarehouseConfigError(
                 f"schema {schema} can't be created: {exc.diag.message_primary}, and does not "
                 "belong to this warehouse.",
-                tenant_id=tenant_id,
                 remedy="Choose another DLT_DATABASE_SCHEMA, or remove the other object.",
             ) from exc
     return applied
@@ -117,24 +116,19 @@ def _lock(connection: WarehouseConnection) -> int:
 
 
 def _may_not(
-    warehouse: Warehouse,
-    have: int,
-    tenant_id: str | None,
-    exc: psycopg.errors.InsufficientPrivilege,
+    warehouse: Warehouse, have: int, exc: psycopg.errors.InsufficientPrivilege
 ) -> HubSpotDealsError:
     schema = warehouse.schema
-    with warehouse.connect(tenant_id) as connection:
+    with warehouse.connect() as connection:
         have = have or _version(connection)
         if connection.execute(_IS_MIGRATED, [schema]).fetchone() is not None:
             return WarehouseUnavailableError(
                 f"another process is migrating the schema {schema}.",
-                tenant_id=tenant_id,
-                remedy="The task is retried.",
+                remedy="Wait until it has finished.",
             )
         return WarehouseConfigError(
             f"schema {schema} is at version {have}, this code needs {migrations()[-1][0]}, and the "
             f"role {connection.info.user} may not migrate it: {exc.diag.message_primary}.",
-            tenant_id=tenant_id,
             remedy="Run `python -m include.warehouse.migrations` with DATABASE_URL as the schema's "
             "owner.",
         )

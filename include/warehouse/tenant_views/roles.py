@@ -146,10 +146,10 @@ def prepare_tenants(
     """
     loader = loader_role(warehouse.schema)
     for tenant_id in tenant_ids:
-        with warehouse.connect(tenant_id) as connection:
+        with warehouse.connect() as connection:
             role = tenant_role(tenant_id)
             if not create_role(connection, role):
-                raise _not_allowed(connection, [role], tenant_id)
+                raise _not_allowed(connection, [role])
             for name in SCHEMA_NAMES if fivetran else SCHEMA_NAMES[:1]:
                 schema = name(warehouse.schema, tenant_id)
                 # the loader owns a schema that it created, and grants the role access itself
@@ -197,12 +197,9 @@ def create_role(connection: psycopg.Connection, role: str) -> bool:
     return True
 
 
-def _not_allowed(
-    connection: psycopg.Connection, roles: list[str], tenant_id: str | None = None
-) -> WarehouseConfigError:
+def _not_allowed(connection: psycopg.Connection, roles: list[str]) -> WarehouseConfigError:
     statements = sql.SQL("; ").join(map(create_role_statement, roles)).as_string(connection)
     return WarehouseConfigError(
         f"the role {connection.info.user} may not create roles.",
-        tenant_id=tenant_id,
         remedy=f"An administrator must run: {statements}; then run this again.",
     )

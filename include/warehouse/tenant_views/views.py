@@ -63,7 +63,7 @@ def publish_views(
     also shown as Fivetran's tables; if empty, such views are removed. Any number of processes may
     call this at once.
     """
-    with warehouse.connect(tenant_id) as connection:
+    with warehouse.connect() as connection:
         lock(connection, f"views:{tenant_id}")
         connection.execute("select set_config('lock_timeout', %s, true)", [VIEW_LOCK_TIMEOUT])
         plan = ViewPlan(connection, tenant_id)
