@@ -25,21 +25,17 @@ from include.hubspot.answers import (
     AssociationResult,
     CursorGuard,
     HistoryPage,
+    Listed,
     ListedPage,
     Owner,
-    Owners,
     Page,
     Pipeline,
-    Pipelines,
     PropertyDefinition,
     Role,
-    Roles,
     SearchPage,
     Team,
-    Teams,
     TokenInfo,
     User,
-    Users,
     decode_definitions,
     decode_history,
     decode_page,
@@ -181,22 +177,23 @@ class HubSpotClient:
         return self.transport.call("GET", path, decode_definitions)
 
     def pipelines(self, object_type: str) -> list[Pipeline]:
-        return self._get(endpoints.pipelines_path(self.api_version, object_type), Pipelines).results
+        path = endpoints.pipelines_path(self.api_version, object_type)
+        return self._get(path, Listed[Pipeline]).results
 
     def owners(self, *, archived: bool) -> Iterator[Owner]:
         """Yield the live owners of records, or the archived ones."""
         path = endpoints.owners_path(self.api_version)
-        return self._each(path, Owners, {"archived": str(archived).lower()})
+        return self._each(path, Listed[Owner], {"archived": str(archived).lower()})
 
     def users(self) -> Iterator[User]:
         """Yield the account's users, including those that are not owners."""
-        return self._each(endpoints.users_path(self.api_version), Users, {})
+        return self._each(endpoints.users_path(self.api_version), Listed[User], {})
 
     def teams(self) -> list[Team]:
-        return self._get(endpoints.users_path(self.api_version, "/teams"), Teams).results
+        return self._get(endpoints.users_path(self.api_version, "/teams"), Listed[Team]).results
 
     def roles(self) -> list[Role]:
-        return self._get(endpoints.users_path(self.api_version, "/roles"), Roles).results
+        return self._get(endpoints.users_path(self.api_version, "/roles"), Listed[Role]).results
 
     def _each(self, path: str, shape: type[Any], query: dict[str, str]) -> Iterator[Any]:
         """Yield the items of all pages of a list."""

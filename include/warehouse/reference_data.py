@@ -119,23 +119,13 @@ def save_users(
 
 
 def _settings_row(item: User | Team | Role) -> dict[str, Any]:
+    row = msgspec.structs.asdict(item)
+    del row["id"]
     if isinstance(item, User):
-        return {
-            "email": item.email,
-            "first_name": item.first_name,
-            "last_name": item.last_name,
-            "role_ids": item.role_ids or ([item.role_id] if item.role_id else []),
-            "primary_team_id": to_id(item.primary_team_id),
-            "secondary_team_ids": item.secondary_team_ids,
-            "super_admin": item.super_admin,
-        }
-    if isinstance(item, Team):
-        return {
-            "name": item.name,
-            "user_ids": item.user_ids,
-            "secondary_user_ids": item.secondary_user_ids,
-        }
-    return {"name": item.name, "requires_billing_write": item.requires_billing_write}
+        del row["role_id"]
+        row["role_ids"] = item.role_ids or ([item.role_id] if item.role_id else [])
+        row["primary_team_id"] = to_id(item.primary_team_id)
+    return row
 
 
 def save_pipelines(
