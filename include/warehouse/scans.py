@@ -33,7 +33,7 @@ from include.errors import (
     naming_tenant,
 )
 from include.scan import Scan
-from include.warehouse.connection import NO_PARTS, Parameters, Parts, Warehouse, WarehouseConnection
+from include.warehouse.connection import Warehouse, WarehouseConnection
 from include.warehouse.errors import columns_of
 from include.warehouse.fencing import free_tenant
 from include.warehouse.rows import adapted, assignments
@@ -42,6 +42,8 @@ log = logging.getLogger(__name__)
 
 #: How long to wait for the row's lock: an earlier try holds it until its write is committed.
 WRITE_WAIT = "60s"
+#: PostgreSQL's input for the start of the transaction, by its own clock.
+_NOW = "now"
 
 
 @dataclass(frozen=True)
@@ -146,32 +148,17 @@ class ScanLog:
 
     def set_in(self, connection: WarehouseConnection, **columns: Any) -> None:
         """Write columns of the row as part of a transaction."""
-        self._write_in(
-            connection,
+        changed = connection.run(
             "update {scans} set {assignments} where scan_id = %(scan_id)s"
             " and attempt = coalesce(%(as_attempt)s, attempt) and state <> 'cancelled'",
             {**adapted(columns), "scan_id": self.scan.id, "as_attempt": self.attempt},
             {"assignments": assignments(columns)},
         )
+        if not changed.rowcount:
+            self._refuse(connection)
 
     def succeed(self) -> None:
-        with self.warehouse.connect() as connection:
-            self._write_in(
-                connection,
-                "update {scans} set state = 'succeeded', finished_at = now(), error = null,"
-                " remedy = null where scan_id = %s and state <> 'cancelled'",
-                [self.scan.id],
-            )
-
-    def _write_in(
-        self,
-        connection: WarehouseConnection,
-        statement: str,
-        values: Parameters,
-        parts: Parts = NO_PARTS,
-    ) -> None:
-        if not connection.run(statement, values, parts).rowcount:
-            self._refuse(connection)
+        self.set(state="succeeded", finished_at=_NOW, error=None, remedy=None)
 
     def _refuse(self, connection: WarehouseConnection) -> None:
         """Raise the reason why the row could not be written."""
@@ -215,15 +202,11 @@ class ScanLog:
 
     def _record(self, state: str, exc: Exception) -> None:
         error, remedy = columns_of(exc)
+        finished_at = _NOW if state == "failed" else None
         try:
-            self._write(
-                "update {scans} set state = %s, error = %s, remedy = %s,"
-                " finished_at = case when %s then now() end"
-                " where scan_id = %s and attempt = coalesce(%s, attempt) and state <> 'cancelled'",
-                [state, error, remedy, state == "failed", self.scan.id, self.attempt],
-            )
+            self.set(state=state, error=error, remedy=remedy, finished_at=finished_at)
         except HubSpotDealsError as also:
-            log.error("could not write the failure to the scan's row: %s", also)
+            log.warning("could not write the failure to the scan's row: %s", also)
 
     def _write(self, statement: str, values: list[Any]) -> list[tuple[Any, ...]]:
         """Run a statement that waits for the row's lock at most WRITE_WAIT; return its rows."""
@@ -407,7 +390,7 @@ class ScanFacts(TypedDict):
 
 def scan_facts(warehouse: Warehouse, scan: Scan) -> ScanFacts:
     """Read the facts of a scan from its rows."""
-    rows = warehouse.rows(
+    (facts,) = warehouse.rows(
         """
         select
             scan.scan_id, scan.tenant_id as tenant, scan.run_id, scan.portal_id,
@@ -430,9 +413,7 @@ def scan_facts(warehouse: Warehouse, scan: Scan) -> ScanFacts:
         {"scan_id": scan.id, "iso_8601": 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'},
         row_factory=dict_row,
     )
-    if not rows:
-        raise LookupError(f"scan {scan.id} has no row in scans")
-    return cast(ScanFacts, rows[0])
+    return cast(ScanFacts, facts)
 
 
 @dataclass(frozen=True)

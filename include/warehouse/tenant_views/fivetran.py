@@ -28,8 +28,8 @@ PREFIX = "property_"
 # In the statements, {tenant} is the tenant's id. Other names in braces are explained beside the
 # statement, or are tables and functions of the warehouse.
 
-#: _fivetran_synced: the end of the last successful scan, even if it changed nothing, as with Fivetran's syncs. If
-#: there is none, the start of the last scan.
+#: _fivetran_synced: the end of the last successful scan, even if it changed nothing, as with
+#: Fivetran's syncs. If there is none, the start of the last scan.
 _SYNCED = """coalesce(
     (select finished_at from {scans} where tenant_id = {tenant} and state = 'succeeded'
      order by started_at desc limit 1),
@@ -75,7 +75,8 @@ _ALWAYS = {
         where value <> ''
     """,
     "deal_pipeline": """
-        select pipeline_id, label, listed as active, display_order, created_at, updated_at, not listed as _fivetran_deleted
+        select pipeline_id, label, listed as active, display_order, created_at, updated_at,
+               not listed as _fivetran_deleted
         from {pipelines}
         where _tenant_id = {tenant} and object = 'deals'
     """,
