@@ -252,7 +252,7 @@ def test_postgresql_without_merge_is_refused() -> None:
     with pytest.raises(WarehouseConfigError, match="the warehouse is PostgreSQL 14") as caught:
         require_usable(version_14)
 
-    assert caught.value.remedy == "Use PostgreSQL 15 or newer."
+    assert caught.value.remedy == "Use PostgreSQL 15 or newer. Then clear the task."
 
 
 def test_a_good_server_is_usable(database_url: str) -> None:

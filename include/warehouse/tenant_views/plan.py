@@ -414,10 +414,8 @@ _META_COLUMNS = (
 )
 _PRESENT_TYPES = """
     select attname::text, array_agg(distinct format_type(atttypid, atttypmod))
-    from pg_catalog.pg_attribute
-    join pg_catalog.pg_class relation on relation.oid = attrelid
-    join pg_catalog.pg_namespace namespace on namespace.oid = relation.relnamespace
-    where nspname = %s and relname = any(%s) and attnum > 0
+    from pg_catalog.pg_attribute join pg_catalog.pg_class relation on relation.oid = attrelid
+    where relnamespace = to_regnamespace(%s) and relname = any(%s) and attnum > 0
     group by attname
 """
 # A row's properties are decompressed once, not once for each column that reads them. `group by ()`
@@ -463,9 +461,7 @@ _STAGE_LABEL = """coalesce((
 ) ->> {stage})"""
 _COLUMNS = """
     select attname::text, col_description(attrelid, attnum)
-    from pg_catalog.pg_attribute
-    join pg_catalog.pg_class relation on relation.oid = attrelid
-    join pg_catalog.pg_namespace namespace on namespace.oid = relation.relnamespace
-    where nspname = %s and relname = %s and attnum > 0 and not attisdropped
+    from pg_catalog.pg_attribute join pg_catalog.pg_class relation on relation.oid = attrelid
+    where relnamespace = to_regnamespace(%s) and relname = %s and attnum > 0 and not attisdropped
     order by attnum
 """
