@@ -468,11 +468,7 @@ class CursorGuard:
     """
 
     def __init__(
-        self,
-        path: str,
-        count: Callable[[], int] | None = None,
-        *,
-        announced: int = 0,
+        self, path: str, count: Callable[[], int] | None = None, *, announced: int = 0
     ) -> None:
         self._path = path
         self._count = count

@@ -215,11 +215,7 @@ def midnight_after(now: datetime, zone: ZoneInfo) -> datetime:
 
 
 def as_error(
-    answer: Answer,
-    tenant_id: str | None,
-    zone: ZoneInfo | None = None,
-    *,
-    oauth: bool = False,
+    answer: Answer, tenant_id: str | None, zone: ZoneInfo | None = None, *, oauth: bool = False
 ) -> HubSpotDealsError:
     """Return the error to raise for an answer that is not retried, or no longer.
 

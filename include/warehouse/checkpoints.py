@@ -104,9 +104,7 @@ class ScanObjects:
     def set(self, **columns: Any) -> None:
         """Write columns of the row."""
         self.warehouse.change(
-            _UPDATE,
-            {**self._key, **adapted(columns)},
-            {"assignments": assignments(columns)},
+            _UPDATE, {**self._key, **adapted(columns)}, {"assignments": assignments(columns)}
         )
 
     def checkpoint(

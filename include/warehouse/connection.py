@@ -327,9 +327,7 @@ class Warehouse:
         settings = {"connect_timeout": CONNECT_TIMEOUT_S, "application_name": "hubspot_deals"}
         # Prepared statements belong to a session, which a pooler may change at each transaction.
         connection = WarehouseConnection.connect(
-            **{**settings, **with_session(self.parameters)},
-            autocommit=True,
-            prepare_threshold=None,
+            **{**settings, **with_session(self.parameters)}, autocommit=True, prepare_threshold=None
         )
         connection.schema = self.schema
         try:

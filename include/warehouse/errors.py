@@ -6,6 +6,7 @@ ADBC, so it is identified by its text, which a server may translate (`lc_message
 
 import re
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple, Self
 
 from include.errors import (
@@ -18,8 +19,7 @@ from include.errors import (
 )
 
 _OURS = re.compile(
-    rf"(?P<type>\w+): (?P<message>.*?)(?: See {re.escape(RUNBOOK)}#(?P<heading>[\w-]+))?",
-    re.DOTALL,
+    rf"(?P<type>\w+): (?P<message>.*?)(?: See {re.escape(RUNBOOK)}#(?P<heading>[\w-]+))?", re.DOTALL
 )
 _FOREIGN = re.compile(r"(?P<type>\w+), (?P<message>see the log)")
 _TENANT = re.compile(r"tenant \w+: ")
@@ -76,52 +76,45 @@ class _Meaning(NamedTuple):
     remedy: str
 
 
+_config = partial(_Meaning, WarehouseConfigError)
+_unavailable = partial(_Meaning, WarehouseUnavailableError)
+
 _CONNECTION = "Correct the Airflow connection 'warehouse' or DATABASE_URL."
-_RIGHTS = _Meaning(
-    WarehouseConfigError,
+_RIGHTS = _config(
     "PostgreSQL denies access",
     "Grant the warehouse connection's role the rights that docs/setup.md lists.",
 )
-_REFUSED = _Meaning(WarehouseConfigError, "PostgreSQL refuses the connection", _CONNECTION)
-_UNREACHABLE = _Meaning(
-    WarehouseUnavailableError,
+_REFUSED = _config("PostgreSQL refuses the connection", _CONNECTION)
+_UNREACHABLE = _unavailable(
     "PostgreSQL can't be reached, or the connection broke",
     "Check the server and the connection 'warehouse'.",
 )
-_CONFLICT = _Meaning(
-    WarehouseUnavailableError,
+_CONFLICT = _unavailable(
     "there was a conflict with another transaction",
     "If this continues, look for sessions that hold locks, in pg_locks.",
 )
-_LOCKED = _Meaning(
-    WarehouseUnavailableError,
+_LOCKED = _unavailable(
     "another session holds a lock that this one needs",
     "If this continues, find that session with the query in docs/runbook.md, and end it.",
 )
-_BUSY = _Meaning(
-    WarehouseUnavailableError,
+_BUSY = _unavailable(
     "PostgreSQL has no connection left",
     "If this continues, raise max_connections or the role's connection limit, "
     "or put a pooler in front of PostgreSQL (docs/deploy.md).",
 )
-_READ_ONLY = _Meaning(
-    WarehouseUnavailableError,
-    "PostgreSQL accepts no writes",
-    "After a failover, point the connection at the new primary.",
+_READ_ONLY = _unavailable(
+    "PostgreSQL accepts no writes", "After a failover, point the connection at the new primary."
 )
-_TIMED_OUT = _Meaning(
-    WarehouseUnavailableError,
+_TIMED_OUT = _unavailable(
     "PostgreSQL ended the statement or the session",
     "If a timeout of the database or the role ends it each time, disable the "
     "timeout that is named: alter role … set … = 0.",
 )
-_DAMAGED = _Meaning(
-    WarehouseConfigError,
+_DAMAGED = _config(
     "PostgreSQL reports damaged data",
     "Ask the server's administrator to check the disk, and to restore the database from a backup.",
 )
-_CHANGED = _Meaning(
-    WarehouseConfigError,
+_CHANGED = _config(
     "the warehouse's tables differ from those that its migrations created",
     "Undo changes that were made by hand, or restore the tables from a backup.",
 )
@@ -137,25 +130,17 @@ _BY_SQLSTATE = {
     **dict.fromkeys(UNDEFINED, _CHANGED),
     "40": _CONFLICT,
     "42501": _RIGHTS,
-    "53": _Meaning(
-        WarehouseUnavailableError,
-        "PostgreSQL has run out of a resource",
-        "Ask the server's administrator to check it.",
+    "53": _unavailable(
+        "PostgreSQL has run out of a resource", "Ask the server's administrator to check it."
     ),
-    "53100": _Meaning(
-        WarehouseUnavailableError,
-        "the disk of PostgreSQL is full",
-        "Free or add space.",
-    ),
-    "53200": _Meaning(
-        WarehouseUnavailableError,
+    "53100": _unavailable("the disk of PostgreSQL is full", "Free or add space."),
+    "53200": _unavailable(
         "PostgreSQL has no memory left, or no room for locks",
         "If this continues, look for a session with very many locks, in "
         "pg_locks; raise max_locks_per_transaction or the server's memory.",
     ),
     "53300": _BUSY,
-    "53400": _Meaning(
-        WarehouseUnavailableError,
+    "53400": _unavailable(
         "a limit in PostgreSQL's settings is reached",
         "Raise the limit that is named (temp_file_limit, for example) for the warehouse "
         "connection's role.",
@@ -179,8 +164,7 @@ _BY_TEXT = (
     (("too many connections", "too many clients", "connection slots"), _BUSY),
     (
         ("server does not support SSL",),
-        _Meaning(
-            WarehouseConfigError,
+        _config(
             "PostgreSQL offers no TLS, and is not on this machine",
             "Switch it on in the server (ssl = on). Or, if no third party can read or change the "
             "traffic, allow plain text: sslmode=disable in the connection 'warehouse' or "
@@ -194,8 +178,7 @@ _BY_TEXT = (
             "root certificate file",
             "weak sslmode",
         ),
-        _Meaning(
-            WarehouseConfigError,
+        _config(
             "PostgreSQL's certificate can't be trusted",
             "Set sslrootcert to the file of the authority that signed it, and host to a name in "
             "the certificate.",
@@ -203,21 +186,13 @@ _BY_TEXT = (
     ),
     (
         ("unsupported startup parameter",),
-        _Meaning(
-            WarehouseConfigError,
+        _config(
             "the pooler in front of PostgreSQL refuses the connection",
             "Set ignore_startup_parameters = options there: docs/how-scans-work.md lists the "
             "settings that a pooler needs.",
         ),
     ),
-    (
-        (_NEW_SETTING,),
-        _Meaning(
-            WarehouseConfigError,
-            "PostgreSQL is too old",
-            "Use PostgreSQL 15 or newer.",
-        ),
-    ),
+    ((_NEW_SETTING,), _config("PostgreSQL is too old", "Use PostgreSQL 15 or newer.")),
     (
         ("session is read-only", "server is in hot standby mode", "server is not in hot standby"),
         _READ_ONLY,
@@ -240,8 +215,7 @@ _BY_TEXT = (
     ),
     (
         ("Connection refused", "could not translate host name", "failed to resolve host"),
-        _Meaning(
-            WarehouseUnavailableError,
+        _unavailable(
             "PostgreSQL can't be reached",
             "Check that the server runs, and host and port in the connection 'warehouse' or "
             "DATABASE_URL.",

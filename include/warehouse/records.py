@@ -227,10 +227,7 @@ class RecordTable:
             nothing yet.
         """
         numbers, columns = array("q"), 1
-        with (
-            self._warehouse.connect() as connection,
-            connection.cursor(name="batches") as cursor,
-        ):
+        with self._warehouse.connect() as connection, connection.cursor(name="batches") as cursor:
             if not nested_loops:
                 connection.execute("set local enable_nestloop = off")
             cursor.execute(

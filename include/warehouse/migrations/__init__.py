@@ -49,19 +49,6 @@ def migrate(warehouse: Warehouse) -> list[int]:
         require_usable(connection)
         if _version(connection) == migrations()[-1][0]:
             return []
-    try:
-        applied = _migrate(warehouse)
-    except _MadeMeanwhileError:
-        applied = _migrate(warehouse)
-    log.info("warehouse schema %s: applied migrations %s", warehouse.schema, applied)
-    return applied
-
-
-class _MadeMeanwhileError(WarehouseConfigError):
-    """Another process created the schema while we waited to create it."""
-
-
-def _migrate(warehouse: Warehouse) -> list[int]:
     schema = warehouse.schema
     # Take the lock in the first statement of a new transaction, so that the next ones see what was
     # committed while we waited.
@@ -86,27 +73,21 @@ def _migrate(warehouse: Warehouse) -> list[int]:
                 "belong to this warehouse.",
                 remedy="Choose another DLT_DATABASE_SCHEMA, or remove the other object.",
             ) from exc
+    log.info("warehouse schema %s: applied migrations %s", schema, applied)
     return applied
 
 
 def _lock(connection: WarehouseConnection) -> int:
     """Lock out other migrations until the transaction ends; return the schema's version.
 
-    It is a table lock, in a mode that a role that only reads can't take. If there is no table yet,
-    creating it has the same effect.
+    It is a table lock, in a mode that a role that only reads can't take. Any role can take the
+    other lock, which is needed only until there is a table.
     """
     if not _has_history(connection):
-        try:
-            _run_script(connection, _CREATE_HISTORY)
-        except (
-            psycopg.errors.UniqueViolation,
-            psycopg.errors.DuplicateSchema,
-            psycopg.errors.DuplicateTable,
-        ):
-            raise _MadeMeanwhileError(
-                f"schema {connection.schema} can't be created: another object has its name.",
-                remedy="Choose another DLT_DATABASE_SCHEMA, or remove the other object.",
-            ) from None
+        key = "select pg_advisory_xact_lock(pg_catalog.hashtextextended(%s, 0))"
+        connection.execute(key, [f"{connection.schema}:migrations"])
+    if not _has_history(connection):
+        _run_script(connection, _CREATE_HISTORY)
         return 0
     have = _version(connection)
     if have < migrations()[-1][0]:

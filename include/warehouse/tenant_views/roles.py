@@ -72,9 +72,6 @@ def _statements(connection: psycopg.Connection, schema: str) -> Iterator[sql.Com
         yield _on_tables(
             "grant select on {tables} to {role}", schema, tables - CLOSED_TO_READERS, reader
         )
-        # earlier versions granted `on all tables`
-        if closed := tables & CLOSED_TO_READERS:
-            yield _on_tables("revoke all on {tables} from {role}", schema, closed, reader)
 
 
 def _on_schema(statement: str, schema: str, role: str = "public") -> sql.Composed:
@@ -154,8 +151,19 @@ def prepare_tenants(
                 schema = name(warehouse.schema, tenant_id)
                 # the loader owns a schema that it created, and grants the role access itself
                 if _is_ours(connection, schema):
-                    for statement in _of_tenant(schema, role, loader):
-                        connection.execute(statement)
+                    prepare = sql.SQL(_PREPARE).format(
+                        schema=sql.Identifier(schema),
+                        role=sql.Identifier(role),
+                        loader=sql.Identifier(loader),
+                    )
+                    connection.execute(prepare)
+
+
+_PREPARE = """
+    create schema if not exists {schema};
+    grant usage, create on schema {schema} to {loader};
+    grant usage on schema {schema} to {role}
+"""
 
 
 def _is_ours(connection: psycopg.Connection, schema: str) -> bool:
@@ -166,17 +174,6 @@ def _is_ours(connection: psycopg.Connection, schema: str) -> bool:
         [schema],
     ).fetchone()
     return row is None or bool(row[0])
-
-
-def _of_tenant(schema: str, role: str, loader: str) -> Iterator[sql.Composed]:
-    for statement in (
-        "create schema if not exists {schema}",
-        "grant usage, create on schema {schema} to {loader}",
-        "grant usage on schema {schema} to {role}",
-    ):
-        yield sql.SQL(statement).format(
-            schema=sql.Identifier(schema), role=sql.Identifier(role), loader=sql.Identifier(loader)
-        )
 
 
 def create_role_statement(role: str) -> sql.Composed:

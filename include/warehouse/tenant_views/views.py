@@ -169,8 +169,7 @@ class _SchemaOfViews:
         if not present or not changed:
             # dependent views and grants survive if columns are only added at the end
             self._execute_all(
-                self._create(view, present.columns if present else ()),
-                *self._comments(view, mark),
+                self._create(view, present.columns if present else ()), *self._comments(view, mark)
             )
         elif dependents := self._dependents(view.name):
             yield from self._build_beside_old_types(view, present, changed, dependents)
