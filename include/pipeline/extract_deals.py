@@ -3,7 +3,7 @@
 import logging
 from collections import Counter
 from collections.abc import Collection
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import cache, partial
@@ -102,7 +102,7 @@ def _extract(
     ):
         hook = HubSpotHook(tenant.connection_id)
         client = hook.get_conn(
-            resources.enter_context(closing(SharedLimits(warehouse))),
+            SharedLimits(warehouse),
             SharedTokens(warehouse),
             daily_quota_share=tenant.daily_quota_share,
         )

@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Collection
-from contextlib import closing
 from typing import Any, TypedDict
 
 from include.hubspot.hook import HubSpotHook
@@ -46,9 +45,9 @@ def validate_token(scan: Scan) -> Validated:
         scan_log = ScanLog(warehouse, scan)
         scan_log.open()
         end_abandoned_scans(warehouse, scan)
-        with scan_log.step("validating"), closing(SharedLimits(warehouse)) as limits:
+        with scan_log.step("validating"):
             client = HubSpotHook(scan.tenant.connection_id).get_conn(
-                limits,
+                SharedLimits(warehouse),
                 SharedTokens(warehouse),
                 daily_quota_share=scan.tenant.daily_quota_share,
             )

@@ -386,13 +386,17 @@ class _KeptConnections:
 
     @contextmanager
     def lend(self, open_one: Callable[[], WarehouseConnection]) -> Iterator[WarehouseConnection]:
-        """Yield a connection, which is not reused after an error."""
+        """Yield a connection, which is not reused after an error.
+
+        Idle ones are closed then too: if the server was restarted, they are broken.
+        """
         with self._lock:
             connection = self._idle.pop() if self._idle else None
         if connection is None:
             connection = open_one()
         with ExitStack() as on_error:
             on_error.callback(connection.close)
+            on_error.callback(self._close_idle)
             yield connection
             with self._lock:
                 # a connection that is returned after `close` is closed
@@ -401,8 +405,11 @@ class _KeptConnections:
                     on_error.pop_all()
 
     def close(self) -> None:
+        self._closed = True
+        self._close_idle()
+
+    def _close_idle(self) -> None:
         with self._lock:
-            self._closed = True
             while self._idle:
                 self._idle.pop().close()
 

@@ -83,7 +83,7 @@ def test_what_is_in_the_way_of_the_schema_is_named(empty_warehouse: Warehouse) -
         connection.execute(f"create schema {empty_warehouse.schema}")
         connection.execute(f"create view {empty_warehouse.schema}.schema_migrations as select 1")
 
-    with pytest.raises(WarehouseConfigError, match="another object has its name"):
+    with pytest.raises(WarehouseConfigError, match='"schema_migrations" already exists'):
         migrate(empty_warehouse)
 
 
