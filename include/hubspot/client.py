@@ -173,16 +173,16 @@ class HubSpotClient:
         query = {"archived": "true"} if archived else {}
         if data_sensitivity:
             query["dataSensitivity"] = data_sensitivity
-        path = endpoints.properties_path(self.api_version, object_type) + _query(query)
+        path = f"{endpoints.crm_path('properties', self.api_version)}/{object_type}{_query(query)}"
         return self.transport.call("GET", path, decode_definitions)
 
     def pipelines(self, object_type: str) -> list[Pipeline]:
-        path = endpoints.pipelines_path(self.api_version, object_type)
+        path = f"{endpoints.crm_path('pipelines', self.api_version)}/{object_type}"
         return self._get(path, Listed[Pipeline]).results
 
     def owners(self, *, archived: bool) -> Iterator[Owner]:
         """Yield the live owners of records, or the archived ones."""
-        path = endpoints.owners_path(self.api_version)
+        path = endpoints.crm_path("owners", self.api_version)
         return self._each(path, Listed[Owner], {"archived": str(archived).lower()})
 
     def users(self) -> Iterator[User]:

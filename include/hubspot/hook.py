@@ -7,12 +7,12 @@ adds to Airflow's form; any other type, such as `http`, works as well.
 """
 
 import json
-import math
 import os
-from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from collections.abc import Mapping
+from typing import Annotated, Any, TypeVar
 from urllib.parse import quote, urlsplit
 
+import msgspec
 from airflow.sdk import BaseHook, Connection
 from airflow.sdk.configuration import conf
 from airflow.sdk.exceptions import AirflowNotFoundException
@@ -78,6 +78,8 @@ TOKEN_TIMEOUT_S = (5.0, 10.0)
 OAUTH_EXTRAS = ("client_id", "client_secret", "refresh_token")
 #: The values that Airflow's form stores for an empty field.
 _NOT_FILLED_IN = (None, "")
+_CAP = msgspec.Meta(gt=0, description="a whole number of at least 1")
+_SHARE = msgspec.Meta(gt=0, le=1, description="a number above 0, and 1 at most")
 
 
 class HubSpotHook(BaseHook):
@@ -235,35 +237,24 @@ class HubSpotHook(BaseHook):
         )
 
     def _rule(self, extra: Mapping[str, Any]) -> Rule:
-        return Rule(
-            cap=self._number(extra, "requests_per_10_s", int, "a whole number of at least 1"),
-            share=self._number(
-                extra, "rate_limit_share", float, "a number above 0, and 1 at most", 1
-            )
-            or 1.0,
-        )
+        cap = self._number(extra, "requests_per_10_s", int, _CAP)
+        share = self._number(extra, "rate_limit_share", float, _SHARE)
+        return Rule(cap=cap, share=share or 1.0)
 
     def _number(
-        self,
-        extra: Mapping[str, Any],
-        name: str,
-        convert: Callable[[Any], _N],
-        allowed: str,
-        at_most: float = math.inf,
+        self, extra: Mapping[str, Any], name: str, kind: type[_N], allowed: msgspec.Meta
     ) -> _N | None:
-        """Return an extra as a positive number; None if it is empty."""
+        """Return an extra as a number; None if it is empty."""
         value = extra.get(name)
         if value in _NOT_FILLED_IN:
             return None
         try:
-            number = convert(value)
-        except (TypeError, ValueError, OverflowError):
-            number = None
-        if number is None or not 0 < number <= at_most:
+            number: _N = msgspec.convert(value, Annotated[kind, allowed], strict=False)
+        except msgspec.ValidationError:
             raise ConfigError(
                 f"connection {self.hubspot_conn_id}: extra {name} is {value!r}.",
-                remedy=f"It must be {allowed}.",
-            )
+                remedy=f"It must be {allowed.description}.",
+            ) from None
         return number
 
 

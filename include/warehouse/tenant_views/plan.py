@@ -362,16 +362,13 @@ class ViewPlan:
             else sql.SQL("({})").format(text_of(name))
             for name in properties
         )
-        schema = self._connection.schema
         of = {
             "tenant": sql.Literal(self._tenant_id),
             "object": sql.Literal(crm_object),
             "pipeline": pipeline,
             "stage": stage,
-            "pipelines": sql.Identifier(schema, "pipelines"),
-            "pipeline_stages": sql.Identifier(schema, "pipeline_stages"),
         }
-        labels = (sql.SQL(_PIPELINE_LABEL).format(**of), sql.SQL(_STAGE_LABEL).format(**of))
+        labels = (self._connection.composed(text, of) for text in (_PIPELINE_LABEL, _STAGE_LABEL))
         return dict(zip(properties, labels, strict=True))
 
     def _definitions(self, crm_object: str) -> list[PropertyDefinition]:

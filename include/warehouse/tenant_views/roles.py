@@ -51,38 +51,31 @@ def _statements(connection: psycopg.Connection, schema: str) -> Iterator[sql.Com
     tables = _tables(connection, schema)
     staging = {name: _tables(connection, name) for name in _staging_schemas(connection, schema)}
     for name, own in {schema: tables, **staging}.items():
-        yield _on_schema("revoke all on schema {schema} from public", name)
-        yield _on_tables("revoke all on {tables} from public", name, own)
+        yield _composed("revoke all on schema {schema} from public", name)
+        yield _composed("revoke all on {tables} from public", name, tables=own)
     loader, reader = group_roles(schema)
+    use, read = "grant usage on schema {schema} to {role}", "grant select on {tables} to {role}"
+    write = "grant select, insert, update, delete on {tables} to {role}"
     if exists(connection, loader):
-        yield _on_schema("grant usage on schema {schema} to {role}", schema, loader)
-        yield _on_tables(
-            "grant select, insert, update, delete on {tables} to {role}",
-            schema,
-            tables - READ_BY_LOADERS,
-            loader,
-        )
-        yield _on_tables("grant select on {tables} to {role}", schema, READ_BY_LOADERS, loader)
+        yield _composed(use, schema, loader)
+        yield _composed(write, schema, loader, tables - READ_BY_LOADERS)
+        yield _composed(read, schema, loader, READ_BY_LOADERS)
         for name, own in staging.items():
-            yield _on_schema("grant usage on schema {schema} to {role}", name, loader)
-            rights = "grant select, insert, update, delete, truncate on {tables} to {role}"
-            yield _on_tables(rights, name, own, loader)
+            yield _composed(use, name, loader)
+            yield _composed(write, name, loader, own)
+            yield _composed("grant truncate on {tables} to {role}", name, loader, own)
     if exists(connection, reader):
-        yield _on_schema("grant usage on schema {schema} to {role}", schema, reader)
-        yield _on_tables(
-            "grant select on {tables} to {role}", schema, tables - CLOSED_TO_READERS, reader
-        )
+        yield _composed(use, schema, reader)
+        yield _composed(read, schema, reader, tables - CLOSED_TO_READERS)
 
 
-def _on_schema(statement: str, schema: str, role: str = "public") -> sql.Composed:
-    return sql.SQL(statement).format(schema=sql.Identifier(schema), role=sql.Identifier(role))
-
-
-def _on_tables(
-    statement: str, schema: str, tables: frozenset[str], role: str = "public"
+def _composed(
+    statement: str, schema: str, role: str = "public", tables: frozenset[str] = frozenset()
 ) -> sql.Composed:
     names = [sql.Identifier(schema, table) for table in sorted(tables)]
-    return sql.SQL(statement).format(tables=sql.SQL(", ").join(names), role=sql.Identifier(role))
+    return sql.SQL(statement).format(
+        schema=sql.Identifier(schema), role=sql.Identifier(role), tables=sql.SQL(", ").join(names)
+    )
 
 
 def _tables(connection: psycopg.Connection, schema: str) -> frozenset[str]:

@@ -69,15 +69,13 @@ def publish_views(
         connection.execute("select set_config('lock_timeout', %s, true)", [VIEW_LOCK_TIMEOUT])
         plan = ViewPlan(connection, tenant_id)
         views = list(plan.views(objects, typed_columns))
-        as_fivetran: list[View] = []
-        if fivetran:
-            tables = FivetranPlan(connection, tenant_id, fivetran).tables(typed_columns)
-            as_fivetran = list(tables)
+        as_fivetran = FivetranPlan(connection, tenant_id, fivetran) if fivetran else None
+        tables = list(as_fivetran.tables(typed_columns)) if as_fivetran else []
         own, theirs = (name(connection.schema, tenant_id) for name in SCHEMA_NAMES)
         return [
             *plan.warnings,
             *_SchemaOfViews(connection, tenant_id, own).publish(views),
-            *_SchemaOfViews(connection, tenant_id, theirs).publish(as_fivetran),
+            *_SchemaOfViews(connection, tenant_id, theirs).publish(tables),
         ]
 
 
