@@ -119,10 +119,13 @@ def require_usable(connection: psycopg.Connection) -> None:
             "primary.",
         )
     for setting, value, wanted in _wrong_settings(connection):
+        alter = sql.SQL("alter role {} in database {} set {} = {}").format(
+            sql.Identifier(info.user), sql.Identifier(info.dbname), sql.SQL(setting), wanted
+        )
         raise WarehouseConfigError(
             f"PostgreSQL has the setting {setting} = {value!r}, with which scans can't run. They "
             "can't change it: a pooler drops their setting, or only a superuser may set it.",
-            remedy=f"Run: {_remedy(connection, setting, wanted)}; then close the pooler's server "
+            remedy=f"Run: {alter.as_string(connection)}; then close the pooler's server "
             "connections.",
         )
 
@@ -137,19 +140,6 @@ def _wrong_settings(connection: psycopg.Connection) -> Iterator[tuple[str, str, 
             value = wanted if first == "pg_catalog" else value
         if value is not None and value != wanted:
             yield setting, value, wanted
-
-
-def _remedy(connection: psycopg.Connection, setting: str, wanted: str) -> str:
-    return (
-        sql.SQL("alter role {} in database {} set {} = {}")
-        .format(
-            sql.Identifier(connection.info.user),
-            sql.Identifier(connection.info.dbname),
-            sql.SQL(setting),
-            wanted,
-        )
-        .as_string(connection)
-    )
 
 
 #: With other values, rows could be lost or stored incorrectly, or scans would fail.
@@ -532,22 +522,18 @@ def with_tls(
     is_decided = any(parameters.get(name) for name in _TLS_PARAMETERS) or any(
         environ.get(name) for name in _TLS_VARIABLES
     )
-    if is_decided or all(map(_is_local, _hosts(parameters, environ))):
-        return dict(parameters)
-    # libpq refuses the system's certificates without verify-full
-    mode = "verify-full" if parameters.get("sslrootcert") == "system" else "require"
-    return {**parameters, "sslmode": mode}
-
-
-def _hosts(parameters: Mapping[str, Any], environ: Mapping[str, str]) -> list[str]:
-    named = (
+    hosts = (
         parameters.get("hostaddr")
         or environ.get("PGHOSTADDR")
         or parameters.get("host")
         or environ.get("PGHOST")
         or ""
     )
-    return str(named).split(",")
+    if is_decided or all(map(_is_local, str(hosts).split(","))):
+        return dict(parameters)
+    # libpq refuses the system's certificates without verify-full
+    mode = "verify-full" if parameters.get("sslrootcert") == "system" else "require"
+    return {**parameters, "sslmode": mode}
 
 
 def _is_local(host: str) -> bool:
