@@ -66,8 +66,6 @@ def columns_of(error: Exception) -> tuple[str, str | None]:
 OUTDATED_ATTEMPT = "HD001"
 #: A table, a column or a schema does not exist.
 UNDEFINED = frozenset({"42P01", "42703", "3F000"})
-#: One of the options of every session, which servers before PostgreSQL 14 don't know.
-_NEW_SETTING = "idle_session_timeout"
 
 
 class _Meaning(NamedTuple):
@@ -159,69 +157,37 @@ _BY_SQLSTATE = {
 #: Classes of errors in values: data exceptions, and exceeded limits (an index row).
 _OF_VALUES = ("22", "54")
 
-#: Parts of the text of a refused connection. The first match counts.
-_BY_TEXT = (
-    (("too many connections", "too many clients", "connection slots"), _BUSY),
-    (
-        ("server does not support SSL",),
-        _config(
-            "PostgreSQL offers no TLS, and is not on this machine",
-            "Switch it on in the server (ssl = on). Or, if no third party can read or change the "
-            "traffic, allow plain text: sslmode=disable in the connection 'warehouse' or "
-            "DATABASE_URL.",
-        ),
+#: By a pattern in the text of a refused connection. The first match counts.
+_BY_TEXT = {
+    "too many connections|too many clients|connection slots": _BUSY,
+    "server does not support SSL": _config(
+        "PostgreSQL offers no TLS, and is not on this machine",
+        "Switch it on in the server (ssl = on). Or, if no third party can read or change the "
+        "traffic, allow plain text: sslmode=disable in the connection 'warehouse' or DATABASE_URL.",
     ),
-    (
-        (
-            "certificate verify failed",
-            "server certificate for",
-            "root certificate file",
-            "weak sslmode",
-        ),
-        _config(
-            "PostgreSQL's certificate can't be trusted",
-            "Set sslrootcert to the file of the authority that signed it, and host to a name in "
-            "the certificate.",
-        ),
+    "certificate verify failed|server certificate for|root certificate file|weak sslmode": _config(
+        "PostgreSQL's certificate can't be trusted",
+        "Set sslrootcert to the file of the authority that signed it, and host to a name in the "
+        "certificate.",
     ),
-    (
-        ("unsupported startup parameter",),
-        _config(
-            "the pooler in front of PostgreSQL refuses the connection",
-            "Set ignore_startup_parameters = options there: docs/how-scans-work.md lists the "
-            "settings that a pooler needs.",
-        ),
+    "unsupported startup parameter": _config(
+        "the pooler in front of PostgreSQL refuses the connection",
+        "Set ignore_startup_parameters = options there: docs/how-scans-work.md lists the settings "
+        "that a pooler needs.",
     ),
-    ((_NEW_SETTING,), _config("PostgreSQL is too old", "Use PostgreSQL 15 or newer.")),
-    (
-        ("session is read-only", "server is in hot standby mode", "server is not in hot standby"),
-        _READ_ONLY,
+    # one of the options of every session, which servers before PostgreSQL 14 don't know
+    "idle_session_timeout": _config("PostgreSQL is too old", "Use PostgreSQL 15 or newer."),
+    "session is read-only|server is in hot standby|server is not in hot standby": _READ_ONLY,
+    "permission denied": _RIGHTS,
+    "authentication failed|authentication required|no password supplied|not permitted to log in"
+    "|does not exist|pg_hba.conf|not currently accepting connections"
+    "|invalid port number|invalid integer value|invalid sslmode value": _REFUSED,
+    "Connection refused|could not translate host name|failed to resolve host": _unavailable(
+        "PostgreSQL can't be reached",
+        "Check that the server runs, and host and port in the connection 'warehouse' or "
+        "DATABASE_URL.",
     ),
-    (("permission denied",), _RIGHTS),
-    (
-        (
-            "authentication failed",
-            "authentication required",
-            "does not exist",
-            "pg_hba.conf",
-            "no password supplied",
-            "not permitted to log in",
-            "not currently accepting connections",
-            "invalid port number",
-            "invalid integer value",
-            "invalid sslmode value",
-        ),
-        _REFUSED,
-    ),
-    (
-        ("Connection refused", "could not translate host name", "failed to resolve host"),
-        _unavailable(
-            "PostgreSQL can't be reached",
-            "Check that the server runs, and host and port in the connection 'warehouse' or "
-            "DATABASE_URL.",
-        ),
-    ),
-)
+}
 #: In any language, libpq puts two spaces after the severity of a server's message.
 _ANSWERED = re.compile(r"failed: [^:]{1,30}:  (?P<message>.*)", re.DOTALL)
 _QUOTES = "\"'\u00ab\u00bb\u201e\u201c\u201d\u2018\u2019"
@@ -262,8 +228,8 @@ def _sqlstate(exc: BaseException) -> str | None:
 
 
 def _of_text(text: str) -> _Meaning:
-    for parts, meaning in _BY_TEXT:
-        if any(part in text for part in parts):
+    for pattern, meaning in _BY_TEXT.items():
+        if re.search(pattern, text):
             return meaning
     # In another language: a message that quotes a role, a database or a host is about a wrong
     # setting; those of a server that is full, starting or stopping quote nothing.
