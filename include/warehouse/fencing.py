@@ -23,6 +23,7 @@ from include.errors import (
     OutdatedAttemptError,
     TenantBusyError,
     WarehouseUnavailableError,
+    naming_tenant,
 )
 from include.warehouse.connection import Warehouse, WarehouseConnection
 
@@ -269,7 +270,7 @@ def start_lock(warehouse: Warehouse, tenant_id: str) -> Iterator[None]:
 
     Raises WarehouseUnavailableError if another one takes longer than START_TIMEOUT.
     """
-    with warehouse.connect() as connection:
+    with naming_tenant(tenant_id), warehouse.connect() as connection:
         connection.execute("select set_config('lock_timeout', %s, true)", [START_TIMEOUT])
         name = f"start:{tenant_id}"
         try:

@@ -283,7 +283,7 @@ def end_scans_of_ended_runs(
             remedy="Clear the run's last task that ran: it resumes from the last checkpoint. Or"
             " start another scan.",
         )
-        with warehouse.connect() as connection:
+        with naming_tenant(scan.tenant_id), warehouse.connect() as connection:
             end_scan(connection, scan.scan_id, killed, ended_at=end.ended_at, seen=scan)
     return bool(ended)
 
@@ -348,7 +348,7 @@ def cancel(warehouse: Warehouse, run: CancelledRun) -> None:
 
     Can be repeated.
     """
-    with warehouse.connect() as connection:
+    with naming_tenant(run.tenant_id), warehouse.connect() as connection:
         connection.run(
             """
             insert into {scans} as scan (scan_id, tenant_id, dag_id, run_id, mode, state,

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 import psycopg
 from psycopg import sql
 
-from include.errors import WarehouseConfigError
+from include.errors import WarehouseConfigError, naming_tenant
 from include.warehouse.connection import Warehouse
 from include.warehouse.tenant_views.plan import SCHEMA_NAMES, tenant_role
 
@@ -136,7 +136,7 @@ def prepare_tenants(
     """
     loader = loader_role(warehouse.schema)
     for tenant_id in tenant_ids:
-        with warehouse.connect() as connection:
+        with naming_tenant(tenant_id), warehouse.connect() as connection:
             role = tenant_role(tenant_id)
             if not create_role(connection, role):
                 raise _not_allowed(connection, [role])
