@@ -47,13 +47,13 @@ from include.hubspot.http import RETRY_TIMEOUT_S, TIMEOUT_S, Token, Transport
 from include.hubspot.oauth import OAuthToken
 from include.hubspot.rate_limit import (
     DEFAULT_SHARE,
+    SEARCH_RULE,
     Limits,
     LocalLimits,
     RateLimiter,
     Rule,
     app_key,
     search_key,
-    search_rule,
 )
 from include.hubspot.retry import backoff_s
 
@@ -117,7 +117,7 @@ class HubSpotClient:
             sleep=sleep,
         )
         self._searches = limiter(
-            lambda: search_key(self._token.limited_as, self._portal_id), search_rule()
+            lambda: search_key(self._token.limited_as, self._portal_id), SEARCH_RULE
         )
 
     def account(self) -> Account:

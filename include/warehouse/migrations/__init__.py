@@ -53,7 +53,6 @@ def migrate(warehouse: Warehouse) -> list[int]:
     # Take the lock in the first statement of a new transaction, so that the next ones see what was
     # committed while we waited.
     with warehouse.connect() as connection:
-        have = 0
         try:
             have = _lock(connection)
             # a reader may lock a table for any time, and all others would queue behind us
@@ -62,7 +61,7 @@ def migrate(warehouse: Warehouse) -> list[int]:
             if applied:
                 grant_rights(connection, schema)
         except psycopg.errors.InsufficientPrivilege as exc:
-            raise _may_not(warehouse, have, exc) from exc
+            raise _may_not(warehouse, exc) from exc
         except (
             psycopg.errors.DuplicateSchema,
             psycopg.errors.DuplicateTable,
@@ -96,20 +95,18 @@ def _lock(connection: WarehouseConnection) -> int:
     return have
 
 
-def _may_not(
-    warehouse: Warehouse, have: int, exc: psycopg.errors.InsufficientPrivilege
-) -> HubSpotDealsError:
+def _may_not(warehouse: Warehouse, exc: psycopg.errors.InsufficientPrivilege) -> HubSpotDealsError:
     schema = warehouse.schema
     with warehouse.connect() as connection:
-        have = have or _version(connection)
         if connection.execute(_IS_MIGRATED, [schema]).fetchone() is not None:
             return WarehouseUnavailableError(
                 f"another process is migrating the schema {schema}.",
                 remedy="Wait until it has finished.",
             )
         return WarehouseConfigError(
-            f"schema {schema} is at version {have}, this code needs {migrations()[-1][0]}, and the "
-            f"role {connection.info.user} may not migrate it: {exc.diag.message_primary}.",
+            f"schema {schema} is at version {_version(connection)}, this code needs "
+            f"{migrations()[-1][0]}, and the role {connection.info.user} may not migrate it: "
+            f"{exc.diag.message_primary}.",
             remedy="Run `python -m include.warehouse.migrations` with DATABASE_URL as the schema's "
             "owner.",
         )
