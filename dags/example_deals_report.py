@@ -36,7 +36,7 @@ def build_dag(tenant: Tenant) -> None:
             # Several scans may have succeeded since the last report.
             event = max(triggering_asset_events[deals_asset(tenant)], key=lambda e: e.timestamp)
             warehouse = open_warehouse(tenant.id)
-            with warehouse.connect(tenant.id) as connection:
+            with warehouse.connect() as connection:
                 view = sql.Identifier(tenant_schema(warehouse.schema, tenant.id), "deals")
                 by_stage = connection.execute(
                     sql.SQL(

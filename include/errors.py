@@ -22,9 +22,10 @@ response quotes are masked by `include.secret_text`. Standard library only: the 
 imports this module at parse time.
 """
 
+import copyreg
 import os
-import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 
 from include.secret_text import without_secrets
@@ -41,66 +42,67 @@ def runbook_url(airflow: str, heading: str) -> str:
     return f"{page}#{heading}"
 
 
-#: What remedies say of a task. A command has none that is retried, or could be cleared.
-_OF_A_TASK = re.compile(
-    r"[,;:]? ?(?:then )?(?:the task is retried(?:, and [^.]*)?|clear the task)[;,]? ?",
-    re.IGNORECASE,
-)
-
-
 class HubSpotDealsError(Exception):
-    """Base of all. ``str()`` is the whole message.
+    """Base of all. ``str()`` is the whole message, for the log of a task.
 
-    ``what`` and ``remedy`` are sentences.
+    ``what`` and ``remedy`` are sentences. A remedy that is given says what a person must do;
+    ``remedy`` also says how the task continues.
     """
 
     #: Anchor of the heading in docs/runbook.md.
     runbook_heading = "scan-failed"
     #: What to do in general, for the runbook's table. `remedy` is specific.
     action = "Read the log."
+    #: The remedy in a task. {} is the given one.
+    in_task = "{}"
 
     def __init__(self, what: str, *, tenant_id: str | None = None, remedy: str = "") -> None:
-        what, remedy = without_secrets(what), without_secrets(remedy)
+        self.what = without_secrets(what)
+        super().__init__(self.what)
         self.tenant_id = tenant_id
-        self.what = what
-        self.remedy = remedy
-        prefix = f"tenant {tenant_id}: " if tenant_id else ""
-        action = f" {remedy}" if remedy else ""
-        super().__init__(f"{prefix}{what}{action} See {RUNBOOK}#{self.runbook_heading}")
+        self._given_remedy = without_secrets(remedy)
+        self.remedy = self.in_task.format(self._given_remedy).strip()
+
+    def __str__(self) -> str:
+        return self._message(self.remedy)
 
     @property
     def for_command(self) -> str:
-        """The message for a person who runs a command, not a task."""
-        remedy = _OF_A_TASK.sub("", self.remedy).lstrip(". ").replace("..", ".")
-        if self.remedy:
-            remedy = f" {remedy[:1].upper()}{remedy[1:]}" if remedy else " Try again."
+        """The message for a person who runs a command, which has no task."""
+        return self._message(self._given_remedy)
+
+    def _message(self, remedy: str) -> str:
         tenant = f"tenant {self.tenant_id}: " if self.tenant_id else ""
-        return f"{tenant}{self.what}{remedy} See {RUNBOOK}#{self.runbook_heading}"
+        action = f" {remedy}" if remedy else ""
+        return f"{tenant}{self.what}{action} See {RUNBOOK}#{self.runbook_heading}"
 
     def __reduce__(self) -> tuple[object, ...]:
-        # The default would call __init__ with the complete message and so prefix it twice.
-        return _rebuild, (type(self), str(self), self.__dict__)
+        # The default calls the constructor with `what` only; those of subclasses differ.
+        return copyreg.__newobj__, (type(self), *self.args), vars(self)  # type: ignore[attr-defined]
 
 
-def _rebuild(
-    cls: type[HubSpotDealsError], message: str, state: dict[str, object]
-) -> HubSpotDealsError:
-    error = cls.__new__(cls)
-    Exception.__init__(error, message)
-    error.__dict__.update(state)
-    return error
+@contextmanager
+def naming_tenant(tenant_id: str | None) -> Iterator[None]:
+    """Name the tenant in errors of the block that name none."""
+    try:
+        yield
+    except HubSpotDealsError as exc:
+        exc.tenant_id = exc.tenant_id or tenant_id
+        raise
 
 
 class ConfigError(HubSpotDealsError):
     """A person must change a setting, a token or a permission."""
 
     action = "Correct the connection, then clear the task."
+    in_task = "{} Then clear the task."
 
 
 class TenantsFileError(ConfigError):
     """The tenants file, or an entry of it, is invalid."""
 
     runbook_heading = "tenants-file"
+    in_task = "{}"
     action = "Correct the file; Airflow reads it again."
 
 
@@ -108,6 +110,7 @@ class TenantCommandError(ConfigError):
     """`python -m include.tenants` refused or failed."""
 
     runbook_heading = "tenant-command"
+    in_task = "{}"
     action = "Run the command again."
 
 
@@ -115,6 +118,7 @@ class ScanRequestError(ConfigError):
     """The run's params are invalid or contradict each other."""
 
     runbook_heading = "scan-request"
+    in_task = "{}"
     action = "Trigger a new run."
 
 
@@ -122,6 +126,7 @@ class ScanCancelledError(ConfigError):
     """A user cancelled the scan; its tasks can no longer write."""
 
     runbook_heading = "scan-cancelled"
+    in_task = "{}"
     action = "None, or start another scan."
 
     def __init__(self, *, tenant_id: str | None = None) -> None:
@@ -171,8 +176,8 @@ class ScopeMissingError(AccessDeniedError):
         super().__init__(
             f"the token lacks {names if self.scopes else 'a scope that HubSpot did not name'}.",
             tenant_id=tenant_id,
-            remedy="Add the scope to the service key or app in HubSpot (then install an OAuth app "
-            "again), and clear the task.",
+            remedy="Add the scope to the service key or app in HubSpot, and install an OAuth app "
+            "again.",
         )
 
 
@@ -211,6 +216,7 @@ class TransientError(HubSpotDealsError):
     """Waiting helps; Airflow retries the task."""
 
     action = "Wait for Airflow's retries."
+    in_task = "The task is retried. {}"
 
 
 class HubSpotUnavailableError(TransientError):
@@ -232,6 +238,7 @@ class ComeBackLaterError(TransientError):
     """
 
     action = "None: the task is rescheduled."
+    in_task = "{}"
 
     def __init__(self, what: str, *, resume_at: datetime, tenant_id: str | None = None) -> None:
         self.resume_at = resume_at
@@ -271,6 +278,7 @@ class OutdatedAttemptError(TransientError):
     """A newer try of the scan, or another scan, replaced this try."""
 
     runbook_heading = "outdated-attempt"
+    in_task = "{}"
     action = "None: the newer try continues."
 
     def __init__(self, *, tenant_id: str | None = None) -> None:
@@ -317,6 +325,7 @@ class ScanKilledError(TransientError):
     """A task ended without an error: it was killed, or a user marked it as failed."""
 
     runbook_heading = "scan-killed"
+    in_task = "{}"
     action = "Clear the task."
 
 

@@ -9,8 +9,13 @@ import pytest
 
 from include.errors import (
     ConfigError,
+    HubSpotDealsError,
+    LoadError,
+    QualityError,
     ScopeMissingError,
+    TenantsFileError,
     TokenRejectedError,
+    naming_tenant,
 )
 from include.secret_text import keep_out_of_messages
 
@@ -19,28 +24,41 @@ def test_a_message_names_tenant_remedy_and_runbook_heading() -> None:
     error = TokenRejectedError("HubSpot said no.", tenant_id="acme", remedy="Rotate it.")
 
     assert str(error) == (
-        "tenant acme: HubSpot said no. Rotate it. See docs/runbook.md#token-rejected"
+        "tenant acme: HubSpot said no. Rotate it. Then clear the task."
+        " See docs/runbook.md#token-rejected"
     )
 
 
 @pytest.mark.parametrize(
-    ("remedy", "said"),
+    ("error", "in_task"),
     [
-        ("Check the host; the task is retried.", " Check the host."),
-        ("The task is retried. If it goes on: look.", " If it goes on: look."),
-        ("The task is retried; if it goes on, look.", " If it goes on, look."),
-        ("Use the primary. The task is retried.", " Use the primary."),
-        ("Put it there again, then clear the task.", " Put it there again."),
-        ("Leave it empty; then clear the task.", " Leave it empty."),
-        ("Put it there. Then clear the task.", " Put it there."),
-        ("The task is retried, and loads the chunk again.", " Try again."),
-        ("", ""),
+        (ConfigError("No.", remedy="Write it."), "No. Write it. Then clear the task."),
+        (LoadError("No.", remedy="If so, look."), "No. The task is retried. If so, look."),
+        (LoadError("No."), "No. The task is retried."),
+        (TenantsFileError("No.", remedy="Remove it."), "No. Remove it."),
+        (QualityError("No.", remedy="{ Look }"), "No. { Look }"),
     ],
 )
-def test_a_command_is_not_given_advice_about_a_task(remedy: str, said: str) -> None:
-    error = ConfigError("No.", tenant_id="acme", remedy=remedy)
+def test_a_message_says_how_the_task_continues(error: HubSpotDealsError, in_task: str) -> None:
+    assert str(error) == f"{in_task} See docs/runbook.md#{error.runbook_heading}"
 
-    assert error.for_command == f"tenant acme: No.{said} See docs/runbook.md#scan-failed"
+
+@pytest.mark.parametrize("error", [ConfigError, LoadError])
+def test_a_command_gets_no_advice_about_a_task(error: type[HubSpotDealsError]) -> None:
+    raised = error("No.", tenant_id="acme", remedy="Check the host.")
+
+    see = f"See docs/runbook.md#{error.runbook_heading}"
+    assert raised.for_command == f"tenant acme: No. Check the host. {see}"
+
+
+def test_the_tenant_of_a_block_is_named_once() -> None:
+    with pytest.raises(LoadError) as unnamed, naming_tenant("acme"):
+        raise LoadError("No.")
+    with pytest.raises(LoadError) as named, naming_tenant("acme"):
+        raise LoadError("No.", tenant_id="globex")
+
+    assert str(unnamed.value).startswith("tenant acme: No.")
+    assert str(named.value).startswith("tenant globex: No.")
 
 
 def test_an_error_survives_pickling_with_its_attributes() -> None:

@@ -66,7 +66,6 @@ class Outbox:
             returning alert_id, channel, attempts, message
             """,
             {"tenant_id": self.tenant_id, "max_attempts": MAX_ATTEMPTS, "lease_s": LEASE_S},
-            tenant_id=self.tenant_id,
             row_factory=class_row(Pending),
         )
         return sorted(claimed, key=lambda alert: alert.alert_id)
@@ -78,7 +77,6 @@ class Outbox:
             " sent_at = case when %(error)s::text is null then now() end"
             " where alert_id = %(alert_id)s and sent_at is null",
             {"alert_id": alert.alert_id, "error": error},
-            tenant_id=self.tenant_id,
         )
 
 

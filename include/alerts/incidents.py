@@ -293,8 +293,8 @@ class AlertDispatcher:
         try:
             warehouse = open_warehouse(tenant.id)
             # the very first scan may have failed before it created the tables
-            migrate(warehouse, tenant.id)
-            with warehouse.connect(tenant.id) as connection:
+            migrate(warehouse)
+            with warehouse.connect() as connection:
                 row = scan_row(connection, self.run.scan_id)
                 record(Incidents(connection, tenant.id, tenant.alerts), row)
         except (HubSpotDealsError, psycopg.Error) as exc:

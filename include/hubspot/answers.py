@@ -12,7 +12,17 @@ import math
 import threading
 import types
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from typing import Annotated, Any, ClassVar, NamedTuple, TypeVar, Union, get_args, get_origin
+from typing import (
+    Annotated,
+    Any,
+    ClassVar,
+    Generic,
+    NamedTuple,
+    TypeVar,
+    Union,
+    get_args,
+    get_origin,
+)
 
 import msgspec
 
@@ -21,6 +31,8 @@ from include.hubspot.json_repair import Repairs, needs_repair, repair
 
 #: More records than any account has; a larger total is invalid.
 MAX_RECORDS = 10**12
+
+_Item = TypeVar("_Item")
 
 _EMPTY_OBJECT = msgspec.Raw(b"{}")
 _EMPTY_LIST = msgspec.Raw(b"[]")
@@ -296,28 +308,10 @@ class Role(msgspec.Struct, rename="camel"):
     requires_billing_write: bool | None = None
 
 
-class _PropertyDefinitions(msgspec.Struct):
-    results: list[msgspec.Raw]
+class Listed(_Paged, Generic[_Item]):
+    """A list, or a page of one."""
 
-
-class Pipelines(msgspec.Struct):
-    results: list[Pipeline]
-
-
-class Owners(_Paged):
-    results: list[Owner]
-
-
-class Users(_Paged):
-    results: list[User]
-
-
-class Teams(msgspec.Struct):
-    results: list[Team]
-
-
-class Roles(msgspec.Struct):
-    results: list[Role]
+    results: list[_Item]
 
 
 _Repaired = TypeVar("_Repaired", Page, HistoryPage)
@@ -406,7 +400,7 @@ def _read_leniently(document: msgspec.Raw | bytes, wanted: Any) -> Any:
         _, item = get_args(wanted)
         by_key = msgspec.json.decode(document, type=dict[str, msgspec.Raw])
         return {key: _read_leniently(each, item) for key, each in by_key.items()}
-    if isinstance(wanted, type) and issubclass(wanted, msgspec.Struct):
+    if issubclass(kind or wanted, msgspec.Struct):
         return _read_struct(document, wanted)
     value = msgspec.json.decode(document)
     if wanted is str and isinstance(value, int | float):
@@ -452,7 +446,7 @@ def _is_null(document: msgspec.Raw | bytes) -> bool:
 
 _decode_page = _reader_of(Page)
 _decode_history = _reader_of(HistoryPage)
-_decode_definitions = decoder_of(_PropertyDefinitions)
+_decode_definitions = decoder_of(Listed[msgspec.Raw])
 _decode_definition = _reader_of(PropertyDefinition)
 
 #: Pages without a record that may follow each other: a page may be short, even empty.
@@ -474,15 +468,9 @@ class CursorGuard:
     """
 
     def __init__(
-        self,
-        path: str,
-        tenant_id: str | None,
-        count: Callable[[], int] | None = None,
-        *,
-        announced: int = 0,
+        self, path: str, count: Callable[[], int] | None = None, *, announced: int = 0
     ) -> None:
         self._path = path
-        self._tenant_id = tenant_id
         self._count = count
         self._lock = threading.Lock()
         self._followed: set[str] = set()
@@ -525,8 +513,5 @@ class CursorGuard:
                     )
 
     def _refuse(self, what: str) -> ContractError:
-        return ContractError(
-            f"HubSpot's list {self._path} {what}.",
-            tenant_id=self._tenant_id,
-            remedy="Report it; the next scan reads the list again.",
-        )
+        remedy = "Report it; the next scan reads the list again."
+        return ContractError(f"HubSpot's list {self._path} {what}.", remedy=remedy)

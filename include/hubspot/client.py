@@ -25,21 +25,17 @@ from include.hubspot.answers import (
     AssociationResult,
     CursorGuard,
     HistoryPage,
+    Listed,
     ListedPage,
     Owner,
-    Owners,
     Page,
     Pipeline,
-    Pipelines,
     PropertyDefinition,
     Role,
-    Roles,
     SearchPage,
     Team,
-    Teams,
     TokenInfo,
     User,
-    Users,
     decode_definitions,
     decode_history,
     decode_page,
@@ -51,13 +47,13 @@ from include.hubspot.http import RETRY_TIMEOUT_S, TIMEOUT_S, Token, Transport
 from include.hubspot.oauth import OAuthToken
 from include.hubspot.rate_limit import (
     DEFAULT_SHARE,
+    SEARCH_RULE,
     Limits,
     LocalLimits,
     RateLimiter,
     Rule,
     app_key,
     search_key,
-    search_rule,
 )
 from include.hubspot.retry import backoff_s
 
@@ -121,7 +117,7 @@ class HubSpotClient:
             sleep=sleep,
         )
         self._searches = limiter(
-            lambda: search_key(self._token.limited_as, self._portal_id), search_rule()
+            lambda: search_key(self._token.limited_as, self._portal_id), SEARCH_RULE
         )
 
     def account(self) -> Account:
@@ -177,30 +173,31 @@ class HubSpotClient:
         query = {"archived": "true"} if archived else {}
         if data_sensitivity:
             query["dataSensitivity"] = data_sensitivity
-        path = endpoints.properties_path(self.api_version, object_type) + _query(query)
+        path = f"{endpoints.crm_path('properties', self.api_version)}/{object_type}{_query(query)}"
         return self.transport.call("GET", path, decode_definitions)
 
     def pipelines(self, object_type: str) -> list[Pipeline]:
-        return self._get(endpoints.pipelines_path(self.api_version, object_type), Pipelines).results
+        path = f"{endpoints.crm_path('pipelines', self.api_version)}/{object_type}"
+        return self._get(path, Listed[Pipeline]).results
 
     def owners(self, *, archived: bool) -> Iterator[Owner]:
         """Yield the live owners of records, or the archived ones."""
-        path = endpoints.owners_path(self.api_version)
-        return self._each(path, Owners, {"archived": str(archived).lower()})
+        path = endpoints.crm_path("owners", self.api_version)
+        return self._each(path, Listed[Owner], {"archived": str(archived).lower()})
 
     def users(self) -> Iterator[User]:
         """Yield the account's users, including those that are not owners."""
-        return self._each(endpoints.users_path(self.api_version), Users, {})
+        return self._each(endpoints.users_path(self.api_version), Listed[User], {})
 
     def teams(self) -> list[Team]:
-        return self._get(endpoints.users_path(self.api_version, "/teams"), Teams).results
+        return self._get(endpoints.users_path(self.api_version, "/teams"), Listed[Team]).results
 
     def roles(self) -> list[Role]:
-        return self._get(endpoints.users_path(self.api_version, "/roles"), Roles).results
+        return self._get(endpoints.users_path(self.api_version, "/roles"), Listed[Role]).results
 
     def _each(self, path: str, shape: type[Any], query: dict[str, str]) -> Iterator[Any]:
         """Yield the items of all pages of a list."""
-        guard = CursorGuard(path, self.tenant_id)
+        guard = CursorGuard(path)
         query = {"limit": "100", **query}
         while True:
             page = self._get(path + _query(query), shape)
@@ -261,8 +258,7 @@ class HubSpotClient:
             raise HubSpotUnavailableError(
                 f"HubSpot left out {len(missing)} of {len(ids)} {object_type} of a batch, "
                 f"{reasons[0] if reasons else 'without a reason'}.",
-                tenant_id=self.tenant_id,
-                remedy="The task is retried; if this continues, look at HubSpot's status page.",
+                remedy="If this continues, look at HubSpot's status page.",
             )
         self._complete(page, object_type, properties, archived=archived)
         return page
@@ -391,7 +387,7 @@ class HubSpotClient:
         associations has none, and is not among the ids without an answer.
         """
         path = endpoints.associations_path(self.api_version, from_type, to_type)
-        guard = CursorGuard(path, self.tenant_id)
+        guard = CursorGuard(path)
         results: list[AssociationResult] = []
         inputs: list[dict[str, str]] = [{"id": record_id} for record_id in ids]
         attempt = 0
@@ -432,8 +428,7 @@ class HubSpotClient:
             raise PortalMismatchError(
                 f"the token was replaced by one of HubSpot account {found} while a scan of account "
                 f"{self._portal_id} was running. Nothing of the other account was read.",
-                tenant_id=self.tenant_id,
-                remedy="Put a token of the right account into its connection, then clear the task.",
+                remedy="Put a token of the right account into its connection.",
             )
 
     def _records_path(self, object_type: str) -> str:

@@ -95,10 +95,7 @@ STANDARD_OBJECTS = {
         _standard("deals", "0-3", created_property="createdate"),
         # only the properties of contacts have no prefix
         _standard(
-            "contacts",
-            "0-1",
-            modified_property="lastmodifieddate",
-            created_property="createdate",
+            "contacts", "0-1", modified_property="lastmodifieddate", created_property="createdate"
         ),
         _standard("companies", "0-2", created_property="createdate"),
         _standard("tickets", "0-5", scope="tickets", created_property="createdate"),

@@ -85,24 +85,17 @@ def oauth_introspection_path(version: str) -> str:
     return f"{oauth_token_path(version)}/introspect"
 
 
+def crm_path(resource: str, version: str, legacy: str = "v3") -> str:
+    # v3 names the version before the resource, the date-based versions after it.
+    return f"/crm/{legacy}/{resource}" if version == "v3" else f"/crm/{resource}/{version}"
+
+
 def records_path(version: str, object_type: str) -> str:
-    return f"{_crm_path('objects', version)}/{object_type}"
+    return f"{crm_path('objects', version)}/{object_type}"
 
 
 def create_path(version: str, object_type: str) -> str:
     return f"{records_path(version, object_type)}/batch/create"
-
-
-def properties_path(version: str, object_type: str) -> str:
-    return f"{_crm_path('properties', version)}/{object_type}"
-
-
-def pipelines_path(version: str, object_type: str) -> str:
-    return f"{_crm_path('pipelines', version)}/{object_type}"
-
-
-def owners_path(version: str) -> str:
-    return _crm_path("owners", version)
 
 
 def users_path(version: str, resource: str = "") -> str:
@@ -112,7 +105,7 @@ def users_path(version: str, resource: str = "") -> str:
 
 def associations_path(version: str, from_type: str, to_type: str) -> str:
     # v4 was the last version with a number. docs/api-integration.md#versions
-    path = _crm_path("associations", version, legacy="v4")
+    path = crm_path("associations", version, legacy="v4")
     return f"{path}/{from_type}/{to_type}/batch/read"
 
 
@@ -121,8 +114,3 @@ def sensitive_scopes(scope_name: str, sensitivity: str) -> tuple[str, ...]:
     scope = f"crm.objects.{scope_name}.{sensitivity}.read"
     # the scopes of tickets have no prefix, like their read scope
     return (f"{scope}.v2", scope, f"{scope_name}.{sensitivity}.v2")
-
-
-def _crm_path(resource: str, version: str, legacy: str = "v3") -> str:
-    # v3 names the version before the resource, the date-based versions after it.
-    return f"/crm/{legacy}/{resource}" if version == "v3" else f"/crm/{resource}/{version}"

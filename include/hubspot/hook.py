@@ -7,12 +7,12 @@ adds to Airflow's form; any other type, such as `http`, works as well.
 """
 
 import json
-import math
 import os
-from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from collections.abc import Mapping
+from typing import Annotated, Any, TypeVar
 from urllib.parse import quote, urlsplit
 
+import msgspec
 from airflow.sdk import BaseHook, Connection
 from airflow.sdk.configuration import conf
 from airflow.sdk.exceptions import AirflowNotFoundException
@@ -26,6 +26,7 @@ from include.errors import (
     PlainTextRefusedError,
     TokenMalformedError,
     TokenMissingError,
+    naming_tenant,
     runbook_url,
 )
 from include.hubspot import endpoints
@@ -77,6 +78,8 @@ TOKEN_TIMEOUT_S = (5.0, 10.0)
 OAUTH_EXTRAS = ("client_id", "client_secret", "refresh_token")
 #: The values that Airflow's form stores for an empty field.
 _NOT_FILLED_IN = (None, "")
+_CAP = msgspec.Meta(gt=0, description="a whole number of at least 1")
+_SHARE = msgspec.Meta(gt=0, le=1, description="a number above 0, and 1 at most")
 
 
 class HubSpotHook(BaseHook):
@@ -117,34 +120,37 @@ class HubSpotHook(BaseHook):
         :param daily_quota_share: of the account's daily quota, for all integrations together.
         :param retry_timeout_s: how long a failing request is retried.
         """
-        connection = self._connection()
-        extra = connection.extra_dejson
-        self._require_encryption(connection)
-        api_version = str(extra.get("api_version") or endpoints.DEFAULT_API_VERSION)
-        token: Token
-        if app := self._app_of(connection):
-            token = OAuthToken(
-                app,
-                Http(base_url(connection), tenant_id=self.tenant_id, timeout_s=TOKEN_TIMEOUT_S),
-                api_version,
-                tokens,
-                app_again=lambda: self._app_of(self._connection()),
-                on_secret=mask,
+        with naming_tenant(self.tenant_id):
+            connection = self._connection()
+            extra = connection.extra_dejson
+            self._require_encryption(connection)
+            api_version = str(extra.get("api_version") or endpoints.DEFAULT_API_VERSION)
+            token: Token
+            if app := self._app_of(connection):
+                token = OAuthToken(
+                    app,
+                    Http(base_url(connection), tenant_id=self.tenant_id, timeout_s=TOKEN_TIMEOUT_S),
+                    api_version,
+                    tokens,
+                    app_again=lambda: self._app_of(self._connection()),
+                    on_secret=mask,
+                    retry_timeout_s=retry_timeout_s,
+                )
+            else:
+                token = Token(
+                    self._token_of(connection), lambda: self._token_of(self._connection())
+                )
+            return HubSpotClient(
+                base_url(connection),
+                token,
+                tenant_id=self.tenant_id,
+                api_version=api_version,
+                limits=limits,
+                rule=self._rule(extra),
+                daily_quota_share=daily_quota_share,
                 retry_timeout_s=retry_timeout_s,
+                timeout_s=timeout_s,
             )
-        else:
-            token = Token(self._token_of(connection), lambda: self._token_of(self._connection()))
-        return HubSpotClient(
-            base_url(connection),
-            token,
-            tenant_id=self.tenant_id,
-            api_version=api_version,
-            limits=limits,
-            rule=self._rule(extra),
-            daily_quota_share=daily_quota_share,
-            retry_timeout_s=retry_timeout_s,
-            timeout_s=timeout_s,
-        )
 
     def test_connection(self) -> tuple[bool, str]:
         """Test the token, for the button *Test* of Airflow's connection form."""
@@ -184,7 +190,6 @@ class HubSpotHook(BaseHook):
         raise PlainTextRefusedError(
             f"connection {self.hubspot_conn_id}: requests to {url.hostname}, and the token with "
             "them, would be sent in plain text.",
-            tenant_id=self.tenant_id,
             remedy="Write the host with https://. If no third party can read or change the "
             "traffic, set the extra allow_plain_http (HUBSPOT_ALLOW_PLAIN_HTTP) to true.",
         )
@@ -196,8 +201,7 @@ class HubSpotHook(BaseHook):
         if flaw := flaw_of(token):
             raise TokenMalformedError(
                 f"the HubSpot token in {token_place(self.tenant_id)} is malformed: {flaw}.",
-                tenant_id=self.tenant_id,
-                remedy="Copy the token from HubSpot again, and nothing else, then clear the task.",
+                remedy="Copy the token from HubSpot again, and nothing else.",
             )
         return token
 
@@ -214,7 +218,6 @@ class HubSpotHook(BaseHook):
             wrong = f"lacks {', '.join(missing)}" if missing else "has a token as well"
             raise OAuthAppError(
                 f"connection {self.hubspot_conn_id} holds an OAuth app, but {wrong}.",
-                tenant_id=self.tenant_id,
                 remedy="Fill in either the token, or client_id, client_secret and refresh_token.",
             )
         for name, value in given.items():
@@ -222,8 +225,7 @@ class HubSpotHook(BaseHook):
                 raise OAuthAppError(
                     f"connection {self.hubspot_conn_id} holds an OAuth app, but {name} is "
                     f"malformed: {flaw}.",
-                    tenant_id=self.tenant_id,
-                    remedy="Copy it from HubSpot again, and nothing else, then clear the task.",
+                    remedy="Copy it from HubSpot again, and nothing else.",
                 )
         return OAuthApp(**given)
 
@@ -231,42 +233,28 @@ class HubSpotHook(BaseHook):
         place = token_place(self.tenant_id)
         return TokenMissingError(
             f"there is no HubSpot token in {place}.",
-            tenant_id=self.tenant_id,
-            remedy="Put a token there, or an OAuth app into the connection's extras, then clear "
-            "the task.",
+            remedy="Put a token there, or an OAuth app into the connection's extras.",
         )
 
     def _rule(self, extra: Mapping[str, Any]) -> Rule:
-        return Rule(
-            cap=self._number(extra, "requests_per_10_s", int, "a whole number of at least 1"),
-            share=self._number(
-                extra, "rate_limit_share", float, "a number above 0, and 1 at most", 1
-            )
-            or 1.0,
-        )
+        cap = self._number(extra, "requests_per_10_s", int, _CAP)
+        share = self._number(extra, "rate_limit_share", float, _SHARE)
+        return Rule(cap=cap, share=share or 1.0)
 
     def _number(
-        self,
-        extra: Mapping[str, Any],
-        name: str,
-        convert: Callable[[Any], _N],
-        allowed: str,
-        at_most: float = math.inf,
+        self, extra: Mapping[str, Any], name: str, kind: type[_N], allowed: msgspec.Meta
     ) -> _N | None:
-        """Return an extra as a positive number; None if it is empty."""
+        """Return an extra as a number; None if it is empty."""
         value = extra.get(name)
         if value in _NOT_FILLED_IN:
             return None
         try:
-            number = convert(value)
-        except (TypeError, ValueError, OverflowError):
-            number = None
-        if number is None or not 0 < number <= at_most:
+            number: _N = msgspec.convert(value, Annotated[kind, allowed], strict=False)
+        except msgspec.ValidationError:
             raise ConfigError(
                 f"connection {self.hubspot_conn_id}: extra {name} is {value!r}.",
-                tenant_id=self.tenant_id,
-                remedy=f"It must be {allowed}.",
-            )
+                remedy=f"It must be {allowed.description}.",
+            ) from None
         return number
 
 
@@ -303,7 +291,7 @@ def base_url(connection: Connection) -> str:
     if wrong := _wrong_with_url(host):
         raise ConfigError(
             f"connection {connection.conn_id}: its host is not a base URL: {wrong}.",
-            remedy="Write it as https://api.hubapi.com, or leave it empty; then clear the task.",
+            remedy="Write it as https://api.hubapi.com, or leave it empty.",
         )
     return host.rstrip("/")
 

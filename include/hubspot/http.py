@@ -246,7 +246,6 @@ class Http:
                 untrusted = CertificateRejectedError(
                     f"the certificate of {self.base_url} can't be trusted at {name}. The token was "
                     "not sent.",
-                    tenant_id=self.tenant_id,
                     remedy="If a proxy with private certificates is in between, set "
                     "REQUESTS_CA_BUNDLE to the file of its certificate authority. If not, another "
                     "server answers in place of HubSpot.",
@@ -255,8 +254,7 @@ class Http:
             unreachable = HubSpotUnavailableError(
                 f"{self.base_url} can't be reached, or the connection broke "
                 f"({type(exc).__name__}), at {name}.",
-                tenant_id=self.tenant_id,
-                remedy="Check the connection's host and the network; the task is retried.",
+                remedy="Check the connection's host and the network.",
             )
             raise RetryableError(unreachable, backoff_s) from exc
 
@@ -267,7 +265,6 @@ class Http:
             unexpected = ContractError(
                 f"HubSpot's answer to {answer.request} does not have the documented structure: "
                 f"{exc}.",
-                tenant_id=self.tenant_id,
                 remedy="Report it.",
             )
             # well-formed JSON: only one retry, because a second answer like it is no accident
@@ -279,8 +276,7 @@ class Http:
             garbled = HubSpotUnavailableError(
                 f"HubSpot's answer to {answer.request} is not JSON ({kind}, {len(answer.body)} "
                 "bytes).",
-                tenant_id=self.tenant_id,
-                remedy="The task is retried; if this continues, look for a proxy in between.",
+                remedy="If this continues, look for a proxy in between.",
             )
             raise RetryableError(garbled, backoff_s) from exc
 
@@ -423,5 +419,4 @@ class Transport(Http):
                 "limit are left, which daily_quota_share leaves to other integrations. The limit "
                 "is reset at midnight in the account's time zone.",
                 resume_at=next_midnight(self._zone),
-                tenant_id=self.tenant_id,
             )

@@ -188,9 +188,8 @@ def _post(
         raise OAuthAppError(
             f"HubSpot refuses the OAuth app an access token "
             f"({' '.join([str(answer.status), *codes])}): {meaning or 'it gives no reason'}.",
-            tenant_id=http.tenant_id,
             remedy="Correct client_id and client_secret in the connection, or install the app "
-            "in the account again and put the new refresh_token there. Then clear the task.",
+            "in the account again and put the new refresh_token there.",
         )
     policy = {"policyName": rate_policy(answer)} if answer.status == 429 else {}
     discreet = json.dumps({**policy, "message": " ".join(codes) or "no reason"}).encode()

@@ -64,9 +64,8 @@ class Rule:
     cap: int | None = None
 
 
-def search_rule() -> Rule:
-    """Return the rule of searches, whose answers have no rate-limit headers."""
-    return Rule(endpoints.SEARCHES_PER_S, window_s=1.0, margin_s=0.2)
+#: The rule of searches, whose answers have no rate-limit headers.
+SEARCH_RULE = Rule(endpoints.SEARCHES_PER_S, window_s=1.0, margin_s=0.2)
 
 
 @dataclass(frozen=True)

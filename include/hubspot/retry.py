@@ -28,6 +28,7 @@ from include.errors import (
     RateLimitedError,
     ScopeMissingError,
     TokenRejectedError,
+    naming_tenant,
 )
 from include.secret_text import without_secrets
 
@@ -119,17 +120,18 @@ def retry_call(
     TRIES_MAX tries.
     """
     spent_s = 0.0
-    for attempt in itertools.count(1):
-        started = time.monotonic()
-        try:
-            return try_once()
-        except RetryableError as failed:
-            pause_s = failed.pause_s(attempt)
-            spent_s += time.monotonic() - started + pause_s
-            if spent_s > retry_timeout_s or attempt == TRIES_MAX:
-                raise failed.error from None
-            log.warning("tenant %s: %s Retrying in %.1f s.", tenant_id, failed.error.what, pause_s)
-            sleep(pause_s)
+    with naming_tenant(tenant_id):
+        for attempt in itertools.count(1):
+            started = time.monotonic()
+            try:
+                return try_once()
+            except RetryableError as failed:
+                error, pause_s = failed.error, failed.pause_s(attempt)
+                spent_s += time.monotonic() - started + pause_s
+                if spent_s > retry_timeout_s or attempt == TRIES_MAX:
+                    raise error from None
+                log.warning("tenant %s: %s Retrying in %.1f s.", tenant_id, error.what, pause_s)
+                sleep(pause_s)
     raise AssertionError("itertools.count does not end")
 
 
@@ -213,14 +215,11 @@ def midnight_after(now: datetime, zone: ZoneInfo) -> datetime:
 
 
 def as_error(
-    answer: Answer,
-    tenant_id: str | None,
-    zone: ZoneInfo | None = None,
-    *,
-    oauth: bool = False,
+    answer: Answer, tenant_id: str | None, zone: ZoneInfo | None = None, *, oauth: bool = False
 ) -> HubSpotDealsError:
     """Return the error to raise for an answer that is not retried, or no longer.
 
+    :param tenant_id: whose token was sent, for the remedy.
     :param zone: the account's; the daily limit is reset at its midnight.
     :param oauth: the token was issued to an OAuth app, so it is in no connection.
     """
@@ -228,27 +227,24 @@ def as_error(
         return HubSpotUnavailableError(
             f"a proxy or the edge of HubSpot's network answered {answer.status} to "
             f"{answer.request}, not HubSpot's API.",
-            tenant_id=tenant_id,
-            remedy="The task is retried; if this continues, look for a proxy or a firewall between "
+            remedy="If this continues, look for a proxy or a firewall between "
             "Airflow and HubSpot, and check the connection's host.",
         )
     if answer.status == 401:
         return _token_rejected(answer, tenant_id, oauth=oauth)
     if answer.status == 403:
-        return _access_denied(answer, tenant_id)
+        return _access_denied(answer)
     if answer.status == 429:
-        return _out_of_quota(answer, tenant_id, zone)
+        return _out_of_quota(answer, zone)
     if answer.status == 477:
-        return _migrating(answer, tenant_id)
+        return _migrating(answer)
     if answer.status in (408, 409, 423) or answer.status >= 500:
         return HubSpotUnavailableError(
             f"HubSpot kept answering {answer.status} to {answer.request}: {answer.message}.",
-            tenant_id=tenant_id,
-            remedy="The task is retried; if this continues, look at HubSpot's status page.",
+            remedy="If this continues, look at HubSpot's status page.",
         )
     error = ContractError(
         f"HubSpot answered {answer.status} to {answer.request}: {answer.message}.",
-        tenant_id=tenant_id,
         remedy="Report it with the correlation id.",
     )
     error.status = answer.status
@@ -268,14 +264,13 @@ def missing_scopes(fields: dict[str, Any]) -> list[str]:
     return list(named)
 
 
-def _access_denied(answer: Answer, tenant_id: str | None) -> AccessDeniedError:
+def _access_denied(answer: Answer) -> AccessDeniedError:
     scopes = missing_scopes(answer.fields)
     if scopes or str(answer.fields.get("category")).upper() == "MISSING_SCOPES":
-        return ScopeMissingError(scopes, tenant_id=tenant_id)
+        return ScopeMissingError(scopes)
     return AccessDeniedError(
         f"HubSpot denies access to {answer.request} (403): {answer.message}.",
-        tenant_id=tenant_id,
-        remedy="Do in HubSpot what its message asks for, then clear the task.",
+        remedy="Do in HubSpot what its message asks for.",
     )
 
 
@@ -284,11 +279,10 @@ def _token_rejected(answer: Answer, tenant_id: str | None, *, oauth: bool) -> To
     state = "has expired" if expired else "is wrong, or was revoked or rotated"
     return TokenRejectedError(
         f"HubSpot refused the token (401): it {state}. HubSpot says {answer.message}.",
-        tenant_id=tenant_id,
         remedy="HubSpot had just issued it to the OAuth app: check that the app is still installed "
-        "in the account, then clear the task."
+        "in the account."
         if oauth
-        else f"Put a valid token into {token_place(tenant_id)}, then clear the task.",
+        else f"Put a valid token into {token_place(tenant_id)}.",
     )
 
 
@@ -298,28 +292,23 @@ def token_place(tenant_id: str | None) -> str:
     return f"{connection} or HUBSPOT_ACCESS_TOKEN" if tenant_id == "default" else connection
 
 
-def _migrating(answer: Answer, tenant_id: str | None) -> PortalMigratingError:
+def _migrating(answer: Answer) -> PortalMigratingError:
     asked_s = min(retry_after_s(answer.headers) or COME_BACK_S, MIGRATION_MAX_S)
     return PortalMigratingError(
         "HubSpot is moving this account to another data region (477) and asks for a retry in "
         f"{asked_s:.0f} s.",
         resume_at=datetime.now(UTC) + timedelta(seconds=asked_s),
-        tenant_id=tenant_id,
     )
 
 
-def _out_of_quota(
-    answer: Answer, tenant_id: str | None, zone: ZoneInfo | None
-) -> HubSpotDealsError:
+def _out_of_quota(answer: Answer, zone: ZoneInfo | None) -> HubSpotDealsError:
     if rate_policy(answer) == "DAILY":
         return DailyLimitError(
             "the HubSpot account's daily API limit is used up (429 DAILY). It is reset at midnight "
             "in the account's time zone.",
             resume_at=next_midnight(zone),
-            tenant_id=tenant_id,
         )
     return RateLimitedError(
         f"HubSpot kept answering 429 ({rate_policy(answer)}) to {answer.request}.",
-        tenant_id=tenant_id,
-        remedy="Another integration may be using this app's quota; the task is retried.",
+        remedy="Another integration may be using this app's quota.",
     )

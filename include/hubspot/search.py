@@ -89,7 +89,6 @@ def ids_matching(
             raise ContractError(
                 f"HubSpot's search of {object_type} finds more than twice as many records as it "
                 "counts.",
-                tenant_id=client.tenant_id,
                 remedy="Report it; the next scan searches again.",
             )
         above, announced = int(page.ids[-1]), page.left
@@ -115,7 +114,7 @@ def _whole_page(
 
     def ask() -> _Page:
         page = _Page(client.search(object_type, _above(filters, above), limit=SEARCH_PAGE_SIZE))
-        _require_ascending(page.ids, above, client.tenant_id)
+        _require_ascending(page.ids, above)
         return page
 
     page = ask()
@@ -140,8 +139,7 @@ def _whole_page(
     raise HubSpotUnavailableError(
         f"HubSpot's search of {object_type} announced {max(announced, page.total)} records above "
         f"id {above}, but returned {len(page.ids)} of {page.total}.",
-        tenant_id=client.tenant_id,
-        remedy="The task is retried; if this continues, look at HubSpot's status page.",
+        remedy="If this continues, look at HubSpot's status page.",
     )
 
 
@@ -162,7 +160,7 @@ def _filter(prop: str, operator: str, value: int) -> Filter:
     return {"propertyName": prop, "operator": operator, "value": str(value)}
 
 
-def _require_ascending(ids: list[str], above: int, tenant_id: str | None) -> None:
+def _require_ascending(ids: list[str], above: int) -> None:
     try:
         numbers = [above, *map(int, ids)]
     except ValueError:
@@ -170,6 +168,5 @@ def _require_ascending(ids: list[str], above: int, tenant_id: str | None) -> Non
     if not numbers or any(later <= earlier for earlier, later in pairwise(numbers)):
         raise ContractError(
             "HubSpot's search did not answer in ascending order of hs_object_id.",
-            tenant_id=tenant_id,
             remedy="Report it; until it is fixed, full scans (mode=full) still read everything.",
         )

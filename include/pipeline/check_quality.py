@@ -124,7 +124,7 @@ def check_quality(scan: Scan) -> Checked:
 def _run(warehouse: Warehouse, scan: Scan) -> list[CheckResult]:
     """Run every rule on the scan's rows, and store the results."""
     of_scan = {"scan_id": scan.id, "tenant_id": scan.tenant.id}
-    with warehouse.connect(scan.tenant.id) as connection:
+    with warehouse.connect() as connection:
         has_rows = received_records(connection, scan.id)["deals"] > 0
         _count_misfits(connection, scan)
         parts = {"of_this_scan": OF_THIS_SCAN, "typed_columns": _typed_columns()}

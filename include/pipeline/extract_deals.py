@@ -4,7 +4,7 @@ import gc
 import logging
 from collections import Counter
 from collections.abc import Collection
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import cache, partial
@@ -107,8 +107,8 @@ def _extract(
         resources.callback(gc.unfreeze)
         hook = HubSpotHook(tenant.connection_id)
         client = hook.get_conn(
-            resources.enter_context(closing(SharedLimits(warehouse, tenant.id))),
-            SharedTokens(warehouse, tenant.id),
+            SharedLimits(warehouse),
+            SharedTokens(warehouse),
             daily_quota_share=tenant.daily_quota_share,
         )
         resources.callback(_count_requests, scan, client)
@@ -160,7 +160,7 @@ def _extract(
 def _start(scan_log: ScanLog, client: HubSpotClient, portal_id: int) -> ScanContext:
     """Resume the unfinished extraction of an earlier try, or start one."""
     scan, warehouse = scan_log.scan, scan_log.warehouse
-    clock = warehouse.clock(scan.tenant.id)
+    clock = warehouse.clock()
     row = scan_log.begun()
     scan_log.number_extraction(begins=row is None)
     if row:

@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Collection
-from contextlib import closing
 from typing import Any, TypedDict
 
 from include.hubspot.hook import HubSpotHook
@@ -41,18 +40,15 @@ def validate_token(scan: Scan) -> Validated:
     warehouse = open_warehouse(scan.tenant.id)
     # raises for a connection that dlt can't use, before anything is read from HubSpot
     _ = warehouse.url
-    migrate(warehouse, scan.tenant.id)
+    migrate(warehouse)
     with warehouse.keeping_connections() as warehouse:
         scan_log = ScanLog(warehouse, scan)
         scan_log.open()
         end_abandoned_scans(warehouse, scan)
-        with (
-            scan_log.step("validating"),
-            closing(SharedLimits(warehouse, scan.tenant.id)) as limits,
-        ):
+        with scan_log.step("validating"):
             client = HubSpotHook(scan.tenant.connection_id).get_conn(
-                limits,
-                SharedTokens(warehouse, scan.tenant.id),
+                SharedLimits(warehouse),
+                SharedTokens(warehouse),
                 daily_quota_share=scan.tenant.daily_quota_share,
             )
             account = client.account()
@@ -101,6 +97,6 @@ def end_abandoned_scans(warehouse: Warehouse, scan: Scan, find: FindEndedRuns = 
 
     The status page and the API do this too, but only when they are used.
     """
-    with warehouse.connect(scan.tenant.id) as connection:
+    with warehouse.connect() as connection:
         scans = open_scans(connection, [scan.tenant.dag_id])
     end_scans_of_ended_runs(warehouse, [s for s in scans if s.scan_id != scan.id], find)

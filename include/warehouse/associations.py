@@ -45,7 +45,7 @@ def replace_associations(
 ) -> None:
     """Make the associations of *from_ids* to one object type exactly *links*, all or nothing."""
     of = {"tenant_id": scan.tenant.id, "from_object": from_object, "to_object": to_object}
-    with warehouse.connect(scan.tenant.id) as connection:
+    with warehouse.connect() as connection:
         connection.execute(
             "create temporary table link (from_id bigint, to_id bigint, category text,"
             " type_id integer, label text) on commit drop"
@@ -97,6 +97,5 @@ def count_associations(warehouse: Warehouse, scan: Scan, from_object: str) -> in
     ((count,),) = warehouse.rows(
         "select count(*) from {associations} where _tenant_id = %s and from_object = %s",
         [scan.tenant.id, from_object],
-        tenant_id=scan.tenant.id,
     )
     return int(count)

@@ -47,7 +47,7 @@ class ScanObjects:
         }
 
     def _rows(self, statement: str, **options: Any) -> list[Any]:
-        return self.warehouse.rows(statement, self._key, tenant_id=self.scan.tenant.id, **options)
+        return self.warehouse.rows(statement, self._key, **options)
 
     def past(self) -> tuple[datetime | None, datetime | None, list[str]]:
         """Return (watermark, start of the last full scan, the properties that it asked for).
@@ -85,7 +85,7 @@ class ScanObjects:
     def open(self, **columns: Any) -> None:
         """Insert the row; delete the object's rows of an earlier try of this scan."""
         row = {**self._key, **columns}
-        with self.warehouse.connect(self.scan.tenant.id) as connection:
+        with self.warehouse.connect() as connection:
             for table in ("scan_chunks", "scan_objects"):
                 connection.run(
                     "delete from {table} where scan_id = %(scan_id)s and object = %(object)s",
@@ -104,10 +104,7 @@ class ScanObjects:
     def set(self, **columns: Any) -> None:
         """Write columns of the row."""
         self.warehouse.change(
-            _UPDATE,
-            {**self._key, **adapted(columns)},
-            {"assignments": assignments(columns)},
-            tenant_id=self.scan.tenant.id,
+            _UPDATE, {**self._key, **adapted(columns)}, {"assignments": assignments(columns)}
         )
 
     def checkpoint(
@@ -122,7 +119,7 @@ class ScanObjects:
         :param figures: columns of `scan_objects`, including `position`.
         :param progress: columns of `scans`, which are written first: other tries wait for that row.
         """
-        with self.warehouse.connect(self.scan.tenant.id) as connection:
+        with self.warehouse.connect() as connection:
             scan_log.set_in(connection, **progress)
             if chunk is not None:
                 arrays = {name: number_array(values) for name, values in chunk._asdict().items()}
@@ -162,7 +159,6 @@ def begun_objects(warehouse: Warehouse, scan: Scan) -> dict[str, dict[str, Any]]
     rows = warehouse.rows(
         "select * from {scan_objects} where scan_id = %s and mode <> 'skipped'",
         [scan.id],
-        tenant_id=scan.tenant.id,
         row_factory=dict_row,
     )
     return {row["object"]: row for row in rows}
@@ -170,7 +166,7 @@ def begun_objects(warehouse: Warehouse, scan: Scan) -> dict[str, dict[str, Any]]
 
 def forget_objects(warehouse: Warehouse, scan: Scan) -> None:
     """Delete the progress of earlier tries of a scan, which starts over."""
-    with warehouse.connect(scan.tenant.id) as connection:
+    with warehouse.connect() as connection:
         connection.run("delete from {scan_chunks} where scan_id = %s", [scan.id])
         connection.run("delete from {scan_objects} where scan_id = %s", [scan.id])
 
@@ -199,5 +195,4 @@ def delete_other_chunks(warehouse: Warehouse, scan: Scan) -> None:
         delete from {scan_chunks} where scan_id in (select scan_id from others)
         """,
         {"tenant_id": scan.tenant.id, "scan_id": scan.id, "given_up_after": GIVEN_UP_AFTER},
-        tenant_id=scan.tenant.id,
     )

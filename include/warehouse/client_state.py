@@ -4,47 +4,34 @@ Tokens are encrypted before they get here, with a key that is not in the warehou
 docs/database-schema.md#rate_limits, docs/database-schema.md#oauth_tokens
 """
 
-import threading
-import weakref
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import fields
 
-import psycopg
 from psycopg import sql
 from psycopg.rows import dict_row
 
+from include.errors import WarehouseUnavailableError
 from include.hubspot.oauth import SealedGrant
 from include.hubspot.rate_limit import TIMES, Reservation, State, decide
 from include.warehouse.connection import Warehouse, WarehouseConnection
-from include.warehouse.errors import as_warehouse_error
 from include.warehouse.fencing import lock
 
 #: Limiters that were not used for this long are deleted: each rotated token leaves one.
 FORGOTTEN_AFTER = "30 days"
 
-_FAILURES = (
-    psycopg.OperationalError,
-    psycopg.InternalError,
-    psycopg.errors.InsufficientPrivilege,
-    psycopg.errors.UndefinedTable,
-)
-
 
 class SharedLimits:
     """Implements `include.hubspot.rate_limit.Limits`. Thread-safe.
 
-    Only PostgreSQL's clock is used, so those of machines need not agree. Keeps one connection open
-    until `close`, or until it is garbage-collected. Raises the errors of `Warehouse.connect`.
+    Only PostgreSQL's clock is used, so those of machines need not agree. Raises the errors of
+    `Warehouse.connect`.
+
+    :param warehouse: should keep its connections: each reservation needs one.
     """
 
-    def __init__(self, warehouse: Warehouse, tenant_id: str | None = None) -> None:
+    def __init__(self, warehouse: Warehouse) -> None:
         self._warehouse = warehouse
-        self._tenant_id = tenant_id
-        self._lock = threading.Lock()
-        self._connection: psycopg.Connection | None = None
-        self._opened = ExitStack()
-        weakref.finalize(self, self._opened.close)
         table = sql.Identifier(warehouse.schema, "rate_limits")
         self._read, self._add, self._write = (
             sql.SQL(statement).format(table=table).as_string()
@@ -52,49 +39,27 @@ class SharedLimits:
         )
 
     def reserve(self, wanted: Reservation) -> list[float]:
-        with self._lock:
-            try:
-                return self._reserve(wanted)
-            except _FAILURES:
-                # The server was restarted, or closed the connection: the state is still stored.
-                self._drop()
-            try:
-                return self._reserve(wanted)
-            except _FAILURES as exc:
-                self._drop()
-                raise as_warehouse_error(exc, self._tenant_id) from exc
-
-    def close(self) -> None:
-        """Close the connection now. A later reservation opens another."""
-        with self._lock:
-            self._connection = None
-            self._opened.close()
+        try:
+            return self._reserve(wanted)
+        except WarehouseUnavailableError:
+            # The server was restarted, or closed the connection: the state is still stored.
+            return self._reserve(wanted)
 
     def _reserve(self, wanted: Reservation) -> list[float]:
-        if self._connection is None:
-            self._connection = self._opened.enter_context(
-                self._warehouse.connect(self._tenant_id, autocommit=True)
-            )
-        cursor = self._connection.cursor(row_factory=dict_row)
-        while True:
-            row = cursor.execute(self._read, [wanted.key]).fetchone()
-            if row is None:
-                cursor.execute(self._add, {"key": wanted.key, "forgotten": FORGOTTEN_AFTER})
-                continue
-            now, revision = row.pop("now"), row.pop("revision")
-            state, slots = decide(State(**row), now, wanted)
-            # Write only if no other process did meanwhile, instead of locking the row: a process
-            # that is stopped between the two statements blocks no other.
-            cursor.execute(self._write, {**vars(state), "key": wanted.key, "revision": revision})
-            if cursor.rowcount:
-                return [slot - now for slot in slots]
-
-    def _drop(self) -> None:
-        """Close a connection that met an error: it must not be used again."""
-        if self._connection is not None:
-            self._connection.close()
-        self._connection = None
-        self._opened.close()
+        with self._warehouse.connect(autocommit=True) as connection:
+            cursor = connection.cursor(row_factory=dict_row)
+            while True:
+                row = cursor.execute(self._read, [wanted.key]).fetchone()
+                if row is None:
+                    cursor.execute(self._add, {"key": wanted.key, "forgotten": FORGOTTEN_AFTER})
+                    continue
+                now, revision = row.pop("now"), row.pop("revision")
+                state, slots = decide(State(**row), now, wanted)
+                # Write only if no other process did meanwhile, instead of locking the row: a
+                # process that is stopped between the two statements blocks no other.
+                values = {**vars(state), "key": wanted.key, "revision": revision}
+                if cursor.execute(self._write, values).rowcount:
+                    return [slot - now for slot in slots]
 
 
 def _columns(column: str, moment: str) -> str:
@@ -133,12 +98,11 @@ class SharedTokens:
     `Warehouse.connect`.
     """
 
-    def __init__(self, warehouse: Warehouse, tenant_id: str | None = None) -> None:
+    def __init__(self, warehouse: Warehouse) -> None:
         self._warehouse = warehouse
-        self._tenant_id = tenant_id
 
     def read(self, key: str) -> SealedGrant | None:
-        with self._warehouse.connect(self._tenant_id) as connection:
+        with self._warehouse.connect() as connection:
             return self._kept(connection, key)
 
     @contextmanager
@@ -147,7 +111,7 @@ class SharedTokens:
     ) -> Iterator[tuple[SealedGrant | None, Callable[[SealedGrant], None]]]:
         # The lock ends with the transaction, so it works behind a pooler and after a crash. Take it
         # in a separate statement, so that the next one sees rows committed meanwhile.
-        with self._warehouse.connect(self._tenant_id) as connection:
+        with self._warehouse.connect() as connection:
             lock(connection, f"oauth_tokens:{key}")
 
             def keep(kept: SealedGrant) -> None:

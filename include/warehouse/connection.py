@@ -22,7 +22,7 @@ import psycopg
 from psycopg import conninfo, sql
 from psycopg.rows import RowFactory, tuple_row
 
-from include.errors import WarehouseConfigError, WarehouseUnavailableError
+from include.errors import WarehouseConfigError, WarehouseUnavailableError, naming_tenant
 from include.loopback import is_loopback
 from include.warehouse.errors import as_warehouse_error, warehouse_error
 
@@ -92,7 +92,7 @@ def correct(connection: psycopg.Connection) -> None:
             connection.execute(sql.SQL("set {} = {}").format(sql.Identifier(name), value))
 
 
-def require_usable(connection: psycopg.Connection, tenant_id: str | None = None) -> None:
+def require_usable(connection: psycopg.Connection) -> None:
     """Refuse a server, or settings in force, with which rows could be lost or stored incorrectly.
 
     Raises WarehouseConfigError, and WarehouseUnavailableError for a standby.
@@ -102,7 +102,6 @@ def require_usable(connection: psycopg.Connection, tenant_id: str | None = None)
         raise WarehouseConfigError(
             f"the warehouse is PostgreSQL {info.server_version // 10_000}; dlt's upsert needs "
             "MERGE.",
-            tenant_id=tenant_id,
             remedy=f"Use PostgreSQL {MIN_SERVER_VERSION // 10_000} or newer.",
         )
     encoding = info.parameter_status("server_encoding")
@@ -110,23 +109,23 @@ def require_usable(connection: psycopg.Connection, tenant_id: str | None = None)
         raise WarehouseConfigError(
             f"the database {info.dbname} has the encoding {encoding}, which can't hold all "
             "characters that HubSpot sends. Nothing was written.",
-            tenant_id=tenant_id,
             remedy="Use a database that was created with `create database … encoding 'UTF8' "
             "template template0`.",
         )
     if info.parameter_status("in_hot_standby") == "on":
         raise WarehouseUnavailableError(
             f"the server {info.host} is a standby, which accepts no writes.",
-            tenant_id=tenant_id,
             remedy="After a failover, point the connection 'warehouse' or DATABASE_URL at the new "
-            "primary. The task is retried.",
+            "primary.",
         )
     for setting, value, wanted in _wrong_settings(connection):
+        alter = sql.SQL("alter role {} in database {} set {} = {}").format(
+            sql.Identifier(info.user), sql.Identifier(info.dbname), sql.SQL(setting), wanted
+        )
         raise WarehouseConfigError(
             f"PostgreSQL has the setting {setting} = {value!r}, with which scans can't run. They "
             "can't change it: a pooler drops their setting, or only a superuser may set it.",
-            tenant_id=tenant_id,
-            remedy=f"Run: {_remedy(connection, setting, wanted)}; then close the pooler's server "
+            remedy=f"Run: {alter.as_string(connection)}; then close the pooler's server "
             "connections.",
         )
 
@@ -141,19 +140,6 @@ def _wrong_settings(connection: psycopg.Connection) -> Iterator[tuple[str, str, 
             value = wanted if first == "pg_catalog" else value
         if value is not None and value != wanted:
             yield setting, value, wanted
-
-
-def _remedy(connection: psycopg.Connection, setting: str, wanted: str) -> str:
-    return (
-        sql.SQL("alter role {} in database {} set {} = {}")
-        .format(
-            sql.Identifier(connection.info.user),
-            sql.Identifier(connection.info.dbname),
-            sql.SQL(setting),
-            wanted,
-        )
-        .as_string(connection)
-    )
 
 
 #: With other values, rows could be lost or stored incorrectly, or scans would fail.
@@ -238,10 +224,12 @@ class Warehouse:
     """A PostgreSQL database and the schema in it that this package owns.
 
     ``parameters`` are libpq's (host, port, dbname, user, password, sslmode …); kept out of repr.
+    ``tenant_id``: the tenant that errors name.
     """
 
     parameters: Mapping[str, Any] = field(repr=False)
     schema: str = DEFAULT_SCHEMA
+    tenant_id: str | None = None
     attempt: Attempt | None = None
     _kept: "_KeptConnections | None" = field(default=None, repr=False, compare=False)
 
@@ -277,9 +265,7 @@ class Warehouse:
             kept.close()
 
     @contextmanager
-    def connect(
-        self, tenant_id: str | None = None, *, autocommit: bool = False
-    ) -> Iterator[WarehouseConnection]:
+    def connect(self, *, autocommit: bool = False) -> Iterator[WarehouseConnection]:
         """Yield a connection: committed at the end, rolled back on an error, closed in any case.
 
         Set nothing for longer than a transaction: behind a pooler (docs/deploy.md), the next
@@ -291,20 +277,22 @@ class Warehouse:
         LoadError for a value that it does not accept; errors in a statement pass through.
         """
         kept = self._kept
-        try:
-            with (
-                kept.lend(self._open) if kept else self._open() as connection,
-                nullcontext() if autocommit else connection.transaction(),
-            ):
-                yield connection
-        except psycopg.OperationalError as exc:
-            raise as_warehouse_error(exc, tenant_id) from exc
-        except psycopg.DatabaseError as exc:
-            # InternalError without SQLSTATE: libpq lost the connection in the middle of an answer
-            is_known = exc.sqlstate or isinstance(exc, psycopg.InternalError)
-            if is_known and (error := warehouse_error(exc, tenant_id)):
-                raise error from exc
-            raise
+        with naming_tenant(self.tenant_id):
+            try:
+                with (
+                    kept.lend(self._open) if kept else self._open() as connection,
+                    nullcontext() if autocommit else connection.transaction(),
+                ):
+                    yield connection
+            except psycopg.OperationalError as exc:
+                raise as_warehouse_error(exc) from exc
+            except psycopg.DatabaseError as exc:
+                # InternalError without SQLSTATE: libpq lost the connection in the middle of an
+                # answer
+                is_known = exc.sqlstate or isinstance(exc, psycopg.InternalError)
+                if is_known and (error := warehouse_error(exc)):
+                    raise error from exc
+                raise
 
     def rows(
         self,
@@ -312,32 +300,24 @@ class Warehouse:
         parameters: Parameters | None = None,
         parts: Parts = NO_PARTS,
         *,
-        tenant_id: str | None = None,
         row_factory: RowFactory[Any] = tuple_row,
     ) -> list[Any]:
         """Run one statement (`WarehouseConnection.run`) as a transaction, and return its rows."""
-        with self.connect(tenant_id) as connection:
+        with self.connect() as connection:
             return connection.run(statement, parameters, parts, row_factory=row_factory).fetchall()
 
     def change(
-        self,
-        statement: str,
-        parameters: Parameters | None = None,
-        parts: Parts = NO_PARTS,
-        *,
-        tenant_id: str | None = None,
+        self, statement: str, parameters: Parameters | None = None, parts: Parts = NO_PARTS
     ) -> int:
         """Run one statement as a transaction, and return how many rows it changed."""
-        with self.connect(tenant_id) as connection:
+        with self.connect() as connection:
             return connection.run(statement, parameters, parts).rowcount
 
     def _open(self) -> WarehouseConnection:
         settings = {"connect_timeout": CONNECT_TIMEOUT_S, "application_name": "hubspot_deals"}
         # Prepared statements belong to a session, which a pooler may change at each transaction.
         connection = WarehouseConnection.connect(
-            **{**settings, **with_session(self.parameters)},
-            autocommit=True,
-            prepare_threshold=None,
+            **{**settings, **with_session(self.parameters)}, autocommit=True, prepare_threshold=None
         )
         connection.schema = self.schema
         try:
@@ -347,9 +327,9 @@ class Warehouse:
             raise
         return connection
 
-    def clock(self, tenant_id: str | None = None) -> Callable[[], datetime]:
+    def clock(self) -> Callable[[], datetime]:
         """Return a clock that agrees with PostgreSQL's, so that machines write rows in order."""
-        with self.connect(tenant_id) as connection:
+        with self.connect() as connection:
             row = connection.execute("select clock_timestamp()").fetchone()
             ahead = row[0] - datetime.now(UTC) if row else timedelta()
         return lambda: datetime.now(UTC) + ahead
@@ -396,13 +376,17 @@ class _KeptConnections:
 
     @contextmanager
     def lend(self, open_one: Callable[[], WarehouseConnection]) -> Iterator[WarehouseConnection]:
-        """Yield a connection, which is not reused after an error."""
+        """Yield a connection, which is not reused after an error.
+
+        Idle ones are closed then too: if the server was restarted, they are broken.
+        """
         with self._lock:
             connection = self._idle.pop() if self._idle else None
         if connection is None:
             connection = open_one()
         with ExitStack() as on_error:
             on_error.callback(connection.close)
+            on_error.callback(self._close_idle)
             yield connection
             with self._lock:
                 # a connection that is returned after `close` is closed
@@ -411,8 +395,11 @@ class _KeptConnections:
                     on_error.pop_all()
 
     def close(self) -> None:
+        self._closed = True
+        self._close_idle()
+
+    def _close_idle(self) -> None:
         with self._lock:
-            self._closed = True
             while self._idle:
                 self._idle.pop().close()
 
@@ -457,7 +444,15 @@ def warehouse_schema(environ: Mapping[str, str] = os.environ) -> str:
 
 
 def open_warehouse(tenant_id: str | None = None) -> Warehouse:
-    """Return the warehouse of the Airflow connection `warehouse`, or of DATABASE_URL."""
+    """Return the warehouse of the Airflow connection `warehouse`, or of DATABASE_URL.
+
+    :param tenant_id: the tenant that its errors name.
+    """
+    with naming_tenant(tenant_id):
+        return replace(_open_warehouse(), tenant_id=tenant_id)
+
+
+def _open_warehouse() -> Warehouse:
     from airflow.providers.postgres.hooks.postgres import PostgresHook
     from airflow.sdk.exceptions import AirflowNotFoundException
 
@@ -467,19 +462,17 @@ def open_warehouse(tenant_id: str | None = None) -> Warehouse:
         if _part_of_a_password({"host": hook.connection.host}):
             raise WarehouseConfigError(
                 "the Airflow connection 'warehouse' has no valid host.",
-                tenant_id=tenant_id,
                 remedy="Correct it. User and password have their own fields.",
             )
         _prepare(hook.connection)
         connection = cast("psycopg.Connection", hook.get_conn())
     except AirflowNotFoundException:
-        return _from_environment(schema, tenant_id)
+        return _from_environment(schema)
     except psycopg.OperationalError as exc:
-        raise as_warehouse_error(exc, tenant_id) from exc
+        raise as_warehouse_error(exc) from exc
     except psycopg.ProgrammingError as exc:
         raise WarehouseConfigError(
             f"the Airflow connection 'warehouse' can't be used: {' '.join(str(exc).split())}.",
-            tenant_id=tenant_id,
             remedy="Correct its extras: they are parameters of libpq.",
         ) from exc
     with connection:
@@ -499,14 +492,13 @@ def _prepare(connection: "Connection") -> None:
     connection.extra = json.dumps({**extra, "client_encoding": ENCODING})
 
 
-def _from_environment(schema: str, tenant_id: str | None) -> Warehouse:
+def _from_environment(schema: str) -> Warehouse:
     from airflow.sdk.log import mask_secret
 
     url = os.environ.get("DATABASE_URL")
     if not url:
         raise WarehouseConfigError(
             "there is neither an Airflow connection 'warehouse' nor DATABASE_URL.",
-            tenant_id=tenant_id,
             remedy="Set one of them to the PostgreSQL database that deals are loaded into.",
         )
     warehouse = Warehouse.from_url(url, schema)
@@ -530,22 +522,18 @@ def with_tls(
     is_decided = any(parameters.get(name) for name in _TLS_PARAMETERS) or any(
         environ.get(name) for name in _TLS_VARIABLES
     )
-    if is_decided or all(map(_is_local, _hosts(parameters, environ))):
-        return dict(parameters)
-    # libpq refuses the system's certificates without verify-full
-    mode = "verify-full" if parameters.get("sslrootcert") == "system" else "require"
-    return {**parameters, "sslmode": mode}
-
-
-def _hosts(parameters: Mapping[str, Any], environ: Mapping[str, str]) -> list[str]:
-    named = (
+    hosts = (
         parameters.get("hostaddr")
         or environ.get("PGHOSTADDR")
         or parameters.get("host")
         or environ.get("PGHOST")
         or ""
     )
-    return str(named).split(",")
+    if is_decided or all(map(_is_local, str(hosts).split(","))):
+        return dict(parameters)
+    # libpq refuses the system's certificates without verify-full
+    mode = "verify-full" if parameters.get("sslrootcert") == "system" else "require"
+    return {**parameters, "sslmode": mode}
 
 
 def _is_local(host: str) -> bool:

@@ -6,6 +6,7 @@ ADBC, so it is identified by its text, which a server may translate (`lc_message
 
 import re
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple, Self
 
 from include.errors import (
@@ -18,8 +19,7 @@ from include.errors import (
 )
 
 _OURS = re.compile(
-    rf"(?P<type>\w+): (?P<message>.*?)(?: See {re.escape(RUNBOOK)}#(?P<heading>[\w-]+))?",
-    re.DOTALL,
+    rf"(?P<type>\w+): (?P<message>.*?)(?: See {re.escape(RUNBOOK)}#(?P<heading>[\w-]+))?", re.DOTALL
 )
 _FOREIGN = re.compile(r"(?P<type>\w+), (?P<message>see the log)")
 _TENANT = re.compile(r"tenant \w+: ")
@@ -66,8 +66,6 @@ def columns_of(error: Exception) -> tuple[str, str | None]:
 OUTDATED_ATTEMPT = "HD001"
 #: A table, a column or a schema does not exist.
 UNDEFINED = frozenset({"42P01", "42703", "3F000"})
-#: One of the options of every session, which servers before PostgreSQL 14 don't know.
-_NEW_SETTING = "idle_session_timeout"
 
 
 class _Meaning(NamedTuple):
@@ -76,53 +74,45 @@ class _Meaning(NamedTuple):
     remedy: str
 
 
+_config = partial(_Meaning, WarehouseConfigError)
+_unavailable = partial(_Meaning, WarehouseUnavailableError)
+
 _CONNECTION = "Correct the Airflow connection 'warehouse' or DATABASE_URL."
-_RIGHTS = _Meaning(
-    WarehouseConfigError,
+_RIGHTS = _config(
     "PostgreSQL denies access",
     "Grant the warehouse connection's role the rights that docs/setup.md lists.",
 )
-_REFUSED = _Meaning(WarehouseConfigError, "PostgreSQL refuses the connection", _CONNECTION)
-_UNREACHABLE = _Meaning(
-    WarehouseUnavailableError,
+_REFUSED = _config("PostgreSQL refuses the connection", _CONNECTION)
+_UNREACHABLE = _unavailable(
     "PostgreSQL can't be reached, or the connection broke",
-    "Check the server and the connection 'warehouse'; the task is retried.",
+    "Check the server and the connection 'warehouse'.",
 )
-_CONFLICT = _Meaning(
-    WarehouseUnavailableError,
+_CONFLICT = _unavailable(
     "there was a conflict with another transaction",
-    "The task is retried. If this continues, look for sessions that hold locks, in pg_locks.",
+    "If this continues, look for sessions that hold locks, in pg_locks.",
 )
-_LOCKED = _Meaning(
-    WarehouseUnavailableError,
+_LOCKED = _unavailable(
     "another session holds a lock that this one needs",
-    "The task is retried. If this continues, find that session with the query in docs/runbook.md, "
-    "and end it.",
+    "If this continues, find that session with the query in docs/runbook.md, and end it.",
 )
-_BUSY = _Meaning(
-    WarehouseUnavailableError,
+_BUSY = _unavailable(
     "PostgreSQL has no connection left",
-    "The task is retried. If this continues, raise max_connections or the role's connection limit, "
+    "If this continues, raise max_connections or the role's connection limit, "
     "or put a pooler in front of PostgreSQL (docs/deploy.md).",
 )
-_READ_ONLY = _Meaning(
-    WarehouseUnavailableError,
-    "PostgreSQL accepts no writes",
-    "After a failover, point the connection at the new primary. The task is retried.",
+_READ_ONLY = _unavailable(
+    "PostgreSQL accepts no writes", "After a failover, point the connection at the new primary."
 )
-_TIMED_OUT = _Meaning(
-    WarehouseUnavailableError,
+_TIMED_OUT = _unavailable(
     "PostgreSQL ended the statement or the session",
-    "The task is retried. If a timeout of the database or the role ends it each time, disable the "
+    "If a timeout of the database or the role ends it each time, disable the "
     "timeout that is named: alter role … set … = 0.",
 )
-_DAMAGED = _Meaning(
-    WarehouseConfigError,
+_DAMAGED = _config(
     "PostgreSQL reports damaged data",
     "Ask the server's administrator to check the disk, and to restore the database from a backup.",
 )
-_CHANGED = _Meaning(
-    WarehouseConfigError,
+_CHANGED = _config(
     "the warehouse's tables differ from those that its migrations created",
     "Undo changes that were made by hand, or restore the tables from a backup.",
 )
@@ -138,28 +128,20 @@ _BY_SQLSTATE = {
     **dict.fromkeys(UNDEFINED, _CHANGED),
     "40": _CONFLICT,
     "42501": _RIGHTS,
-    "53": _Meaning(
-        WarehouseUnavailableError,
-        "PostgreSQL has run out of a resource",
-        "Ask the server's administrator to check it; the task is retried.",
+    "53": _unavailable(
+        "PostgreSQL has run out of a resource", "Ask the server's administrator to check it."
     ),
-    "53100": _Meaning(
-        WarehouseUnavailableError,
-        "the disk of PostgreSQL is full",
-        "Free or add space; the task is retried.",
-    ),
-    "53200": _Meaning(
-        WarehouseUnavailableError,
+    "53100": _unavailable("the disk of PostgreSQL is full", "Free or add space."),
+    "53200": _unavailable(
         "PostgreSQL has no memory left, or no room for locks",
-        "The task is retried. If this continues, look for a session with very many locks, in "
+        "If this continues, look for a session with very many locks, in "
         "pg_locks; raise max_locks_per_transaction or the server's memory.",
     ),
     "53300": _BUSY,
-    "53400": _Meaning(
-        WarehouseUnavailableError,
+    "53400": _unavailable(
         "a limit in PostgreSQL's settings is reached",
         "Raise the limit that is named (temp_file_limit, for example) for the warehouse "
-        "connection's role; the task is retried.",
+        "connection's role.",
     ),
     "55": _CONFLICT,
     "55P03": _LOCKED,
@@ -175,107 +157,63 @@ _BY_SQLSTATE = {
 #: Classes of errors in values: data exceptions, and exceeded limits (an index row).
 _OF_VALUES = ("22", "54")
 
-#: Parts of the text of a refused connection. The first match counts.
-_BY_TEXT = (
-    (("too many connections", "too many clients", "connection slots"), _BUSY),
-    (
-        ("server does not support SSL",),
-        _Meaning(
-            WarehouseConfigError,
-            "PostgreSQL offers no TLS, and is not on this machine",
-            "Switch it on in the server (ssl = on). Or, if no third party can read or change the "
-            "traffic, allow plain text: sslmode=disable in the connection 'warehouse' or "
-            "DATABASE_URL.",
-        ),
+#: By a pattern in the text of a refused connection. The first match counts.
+_BY_TEXT = {
+    "too many connections|too many clients|connection slots": _BUSY,
+    "server does not support SSL": _config(
+        "PostgreSQL offers no TLS, and is not on this machine",
+        "Switch it on in the server (ssl = on). Or, if no third party can read or change the "
+        "traffic, allow plain text: sslmode=disable in the connection 'warehouse' or DATABASE_URL.",
     ),
-    (
-        (
-            "certificate verify failed",
-            "server certificate for",
-            "root certificate file",
-            "weak sslmode",
-        ),
-        _Meaning(
-            WarehouseConfigError,
-            "PostgreSQL's certificate can't be trusted",
-            "Set sslrootcert to the file of the authority that signed it, and host to a name in "
-            "the certificate.",
-        ),
+    "certificate verify failed|server certificate for|root certificate file|weak sslmode": _config(
+        "PostgreSQL's certificate can't be trusted",
+        "Set sslrootcert to the file of the authority that signed it, and host to a name in the "
+        "certificate.",
     ),
-    (
-        ("unsupported startup parameter",),
-        _Meaning(
-            WarehouseConfigError,
-            "the pooler in front of PostgreSQL refuses the connection",
-            "Set ignore_startup_parameters = options there: docs/how-scans-work.md lists the "
-            "settings that a pooler needs.",
-        ),
+    "unsupported startup parameter": _config(
+        "the pooler in front of PostgreSQL refuses the connection",
+        "Set ignore_startup_parameters = options there: docs/how-scans-work.md lists the settings "
+        "that a pooler needs.",
     ),
-    (
-        (_NEW_SETTING,),
-        _Meaning(
-            WarehouseConfigError,
-            "PostgreSQL is too old",
-            "Use PostgreSQL 15 or newer.",
-        ),
+    # one of the options of every session, which servers before PostgreSQL 14 don't know
+    "idle_session_timeout": _config("PostgreSQL is too old", "Use PostgreSQL 15 or newer."),
+    "session is read-only|server is in hot standby|server is not in hot standby": _READ_ONLY,
+    "permission denied": _RIGHTS,
+    "authentication failed|authentication required|no password supplied|not permitted to log in"
+    "|does not exist|pg_hba.conf|not currently accepting connections"
+    "|invalid port number|invalid integer value|invalid sslmode value": _REFUSED,
+    "Connection refused|could not translate host name|failed to resolve host": _unavailable(
+        "PostgreSQL can't be reached",
+        "Check that the server runs, and host and port in the connection 'warehouse' or "
+        "DATABASE_URL.",
     ),
-    (
-        ("session is read-only", "server is in hot standby mode", "server is not in hot standby"),
-        _READ_ONLY,
-    ),
-    (("permission denied",), _RIGHTS),
-    (
-        (
-            "authentication failed",
-            "authentication required",
-            "does not exist",
-            "pg_hba.conf",
-            "no password supplied",
-            "not permitted to log in",
-            "not currently accepting connections",
-            "invalid port number",
-            "invalid integer value",
-            "invalid sslmode value",
-        ),
-        _REFUSED,
-    ),
-    (
-        ("Connection refused", "could not translate host name", "failed to resolve host"),
-        _Meaning(
-            WarehouseUnavailableError,
-            "PostgreSQL can't be reached",
-            "Check that the server runs, and host and port in the connection 'warehouse' or "
-            "DATABASE_URL; the task is retried.",
-        ),
-    ),
-)
+}
 #: In any language, libpq puts two spaces after the severity of a server's message.
 _ANSWERED = re.compile(r"failed: [^:]{1,30}:  (?P<message>.*)", re.DOTALL)
 _QUOTES = "\"'\u00ab\u00bb\u201e\u201c\u201d\u2018\u2019"
 _QUOTED = re.compile(f"[{_QUOTES}].+?[{_QUOTES}]")
 
 
-def as_warehouse_error(exc: Exception, tenant_id: str | None) -> HubSpotDealsError:
+def as_warehouse_error(exc: Exception) -> HubSpotDealsError:
     """Return the error for a failure of PostgreSQL. libpq's messages contain no password."""
-    return warehouse_error(exc, tenant_id) or _error(_UNREACHABLE, _text(exc), tenant_id)
+    return warehouse_error(exc) or _error(_UNREACHABLE, exc)
 
 
-def warehouse_error(exc: Exception, tenant_id: str | None) -> HubSpotDealsError | None:
+def warehouse_error(exc: Exception) -> HubSpotDealsError | None:
     """Return the error for a failure; None for a programming error, such as a syntax error."""
     sqlstate = _sqlstate(exc)
     if sqlstate is None:
-        return _error(_of_text(str(exc)), _text(exc), tenant_id)
+        return _error(_of_text(str(exc)), exc)
     if sqlstate == OUTDATED_ATTEMPT:
-        return OutdatedAttemptError(tenant_id=tenant_id)
+        return OutdatedAttemptError()
     if sqlstate.startswith(_OF_VALUES):
         return LoadError(
             # without the text, which may quote the value
             f"PostgreSQL does not accept a value (SQLSTATE {sqlstate}).",
-            tenant_id=tenant_id,
-            remedy="Report it, because every value should fit. The task is retried.",
+            remedy="Report it, because every value should fit.",
         )
     meaning = _BY_SQLSTATE.get(sqlstate) or _BY_SQLSTATE.get(sqlstate[:2])
-    return _error(meaning, _text(exc), tenant_id) if meaning else None
+    return _error(meaning, exc) if meaning else None
 
 
 def is_of_values(exc: BaseException) -> bool:
@@ -290,8 +228,8 @@ def _sqlstate(exc: BaseException) -> str | None:
 
 
 def _of_text(text: str) -> _Meaning:
-    for parts, meaning in _BY_TEXT:
-        if any(part in text for part in parts):
+    for pattern, meaning in _BY_TEXT.items():
+        if re.search(pattern, text):
             return meaning
     # In another language: a message that quotes a role, a database or a host is about a wrong
     # setting; those of a server that is full, starting or stopping quote nothing.
@@ -299,14 +237,11 @@ def _of_text(text: str) -> _Meaning:
     return _REFUSED if answered and _QUOTED.search(answered["message"]) else _UNREACHABLE
 
 
-def _error(meaning: _Meaning, text: str, tenant_id: str | None) -> HubSpotDealsError:
-    return meaning.error(f"{meaning.what}: {text}.", tenant_id=tenant_id, remedy=meaning.remedy)
-
-
-def _text(exc: Exception) -> str:
-    """Return a server's message without DETAIL and CONTEXT, which may quote values."""
+def _error(meaning: _Meaning, exc: Exception) -> HubSpotDealsError:
+    """Return an error with the server's message without DETAIL and CONTEXT: they quote values."""
     diagnosis = getattr(exc, "diag", None)
     message = getattr(diagnosis, "message_primary", None) or str(exc)
     message = re.split("\n(?:DETAIL|CONTEXT):", message, maxsplit=1)[0]
     message = re.sub(r"\s*Is the server running[^?]*\?", "", message)
-    return " ".join(message.split()).rstrip(".")
+    text = " ".join(message.split()).rstrip(".")
+    return meaning.error(f"{meaning.what}: {text}.", remedy=meaning.remedy)

@@ -23,6 +23,7 @@ from include.errors import (
     OutdatedAttemptError,
     TenantBusyError,
     WarehouseUnavailableError,
+    naming_tenant,
 )
 from include.warehouse.connection import Warehouse, WarehouseConnection
 
@@ -153,7 +154,7 @@ class TenantLease:
                 raise WarehouseUnavailableError(
                     f"no staging slot was free for {SLOT_WAIT_S / 60:.0f} minutes.",
                     tenant_id=self.tenant_id,
-                    remedy="The task is retried. If this continues, check whether a pg_dump or "
+                    remedy="If this continues, check whether a pg_dump or "
                     "another session locks the tables of the staging schemas.",
                 )
             sleep(SLOT_POLL_S)
@@ -168,12 +169,12 @@ class TenantLease:
             raise LoadError(
                 "a chunk took so long that another load has taken its staging slot.",
                 tenant_id=self.tenant_id,
-                remedy="The task is retried, and loads the chunk again.",
+                remedy="It loads the chunk again.",
             )
 
     def _take_slot(self) -> int | None:
         """Take the tenant's usual slot or, if that is not free, the next one."""
-        with self._warehouse.connect(self.tenant_id, autocommit=True) as connection:
+        with self._warehouse.connect(autocommit=True) as connection:
             row = connection.run(_TAKE_SLOT, self._parameters).fetchone()
         return int(row[0]) if row else None
 
@@ -186,7 +187,7 @@ class TenantLease:
         )
 
     def _changes_it(self, statement: str, **parameters: Any) -> bool:
-        with self._warehouse.connect(self.tenant_id, autocommit=True) as connection:
+        with self._warehouse.connect(autocommit=True) as connection:
             return connection.run(statement, {**self._parameters, **parameters}).rowcount > 0
 
 
@@ -235,7 +236,7 @@ def tenant_lease(
             raise TenantBusyError(
                 f"another run still holds this tenant's lease after {wait_s:.0f} s.",
                 tenant_id=tenant_id,
-                remedy="The task is retried; to stop the other run, fail it in the Airflow UI.",
+                remedy="To stop the other run, fail it in the Airflow UI.",
             )
         sleep(min(TENANT_POLL_S, left_s))
     try:
@@ -269,7 +270,7 @@ def start_lock(warehouse: Warehouse, tenant_id: str) -> Iterator[None]:
 
     Raises WarehouseUnavailableError if another one takes longer than START_TIMEOUT.
     """
-    with warehouse.connect(tenant_id) as connection:
+    with naming_tenant(tenant_id), warehouse.connect() as connection:
         connection.execute("select set_config('lock_timeout', %s, true)", [START_TIMEOUT])
         name = f"start:{tenant_id}"
         try:

@@ -61,24 +61,24 @@ def save_histories(
     records are not marked as read.
     """
     asked = {str(record_id) for record_id, _ in unread}
-    pasts_of = [
-        (int(history.id), name, past)
+    pasts = [
+        (int(history.id), name, to_moment(past.timestamp), past)
         for history in histories
         if history.id in asked
-        for name, pasts in (history.properties_with_history or {}).items()
+        for name, newest_first in (history.properties_with_history or {}).items()
         if is_key(name)
-        # HubSpot sends the newest first; of several at the same time, the newest is kept
-        for past in reversed(pasts)
+        # of several at the same time, the newest is kept
+        for past in reversed(newest_first)
     ]
     values = {
         (record_id, name, moment): (past.value, past.source_type, past.source_id)
-        for record_id, name, past in pasts_of
-        if (moment := to_moment(past.timestamp)) is not None
+        for record_id, name, moment, past in pasts
+        if moment is not None
     }
-    undated = [record_id for record_id, _, past in pasts_of if to_moment(past.timestamp) is None]
-    done = [(known, content_hash) for known, content_hash in unread if known not in set(undated)]
+    undated = [record_id for record_id, _, moment, _ in pasts if moment is None]
+    done = [(known, content_hash) for known, content_hash in unread if known not in undated]
     of = {"tenant_id": scan.tenant.id, "object": object_name}
-    with warehouse.connect(scan.tenant.id) as connection:
+    with warehouse.connect() as connection:
         # one statement for all rows: one statement per row costs PostgreSQL ten times as much
         connection.run(
             """

@@ -37,38 +37,30 @@ class RecordTable:
 
     def __init__(self, warehouse: Warehouse, tenant_id: str, object_name: str) -> None:
         self._warehouse = warehouse
-        self._is_deals = object_name == "deals"
         self._parameters = {"tenant_id": tenant_id, "object": object_name}
-        self.name = "deals" if self._is_deals else "records"
         self.object_name = object_name
-        self.tenant_id = tenant_id
-
-    @property
-    def parts(self) -> dict[str, sql.Composable]:
-        """The parts, by name in braces, of statements about this table."""
-        schema = self._warehouse.schema
-        merged_into = "merged_into_deal_id" if self._is_deals else "merged_into_record_id"
-        id_column = "deal_id" if self._is_deals else "record_id"
-        of_object = "row._tenant_id = %(tenant_id)s"
-        alike = "survivor._tenant_id = row._tenant_id"
-        if not self._is_deals:
+        kind = "deal" if object_name == "deals" else "record"
+        of_object, alike = "row._tenant_id = %(tenant_id)s", "survivor._tenant_id = row._tenant_id"
+        if kind == "record":
             of_object += " and row.object = %(object)s"
             alike += " and survivor.object = row.object"
-        return {
-            "table": sql.Identifier(schema, self.name),
-            "id": sql.Identifier(id_column),
-            "merged_into": sql.Identifier(merged_into),
+        merged_into = sql.Identifier(f"merged_into_{kind}_id")
+        #: The parts, by name in braces, of statements about this table.
+        self.parts: dict[str, sql.Composable] = {
+            "table": sql.Identifier(warehouse.schema, f"{kind}s"),
+            "id": sql.Identifier(f"{kind}_id"),
+            "merged_into": merged_into,
             "of_object": sql.SQL(of_object),
             "alike": sql.SQL(alike),
             "live": sql.SQL(
                 "not row.archived and row.vanished_at is null and row.{} is null"
-            ).format(sql.Identifier(merged_into)),
+            ).format(merged_into),
             # Not correlated with a row: a scan can receive a million ids, and the planner has no
             # statistics of them while the table is filled for the first time.
             "seen": sql.SQL(
                 "(select distinct seen.id from {} as chunk, unnest(chunk.ids) as seen (id)"
                 " where chunk.scan_id = %(scan_id)s and chunk.object = %(object)s)"
-            ).format(sql.Identifier(schema, "scan_chunks")),
+            ).format(sql.Identifier(warehouse.schema, "scan_chunks")),
         }
 
     def count_live(self, created_before: datetime | None) -> int:
@@ -208,12 +200,12 @@ class RecordTable:
     def query(self, statement: str, **parameters: Any) -> list[tuple[Any, ...]]:
         """Run a statement that is composed of `parts`, and return its rows."""
         parameters = {**self._parameters, **parameters}
-        return self._warehouse.rows(statement, parameters, self.parts, tenant_id=self.tenant_id)
+        return self._warehouse.rows(statement, parameters, self.parts)
 
     def change(self, statement: str, **parameters: Any) -> int:
         """Run a statement that is composed of `parts`, and return how many rows it changed."""
         parameters = {**self._parameters, **parameters}
-        return self._warehouse.change(statement, parameters, self.parts, tenant_id=self.tenant_id)
+        return self._warehouse.change(statement, parameters, self.parts)
 
     def number_batches(
         self, statement: str, size: int, *, nested_loops: bool = True, **parameters: Any
@@ -227,10 +219,7 @@ class RecordTable:
             nothing yet.
         """
         numbers, columns = array("q"), 1
-        with (
-            self._warehouse.connect(self.tenant_id) as connection,
-            connection.cursor(name="batches") as cursor,
-        ):
+        with self._warehouse.connect() as connection, connection.cursor(name="batches") as cursor:
             if not nested_loops:
                 connection.execute("set local enable_nestloop = off")
             cursor.execute(
@@ -290,7 +279,7 @@ def find_misfits(
     """
     for crm_object in {conversion.crm_object for conversion in conversions}:
         of_object = [c for c in conversions if c.crm_object == crm_object]
-        is_deals = crm_object == "deals"
+        kind = "deal" if crm_object == "deals" else "record"
         connection.run(
             _MISFITS,
             {
@@ -303,9 +292,9 @@ def find_misfits(
                 "functions": [c.function for c in of_object],
             },
             {
-                "table": sql.Identifier(connection.schema, "deals" if is_deals else "records"),
-                "id": sql.Identifier("deal_id" if is_deals else "record_id"),
-                "of_object": sql.SQL("true" if is_deals else "object = %(object)s"),
+                "table": sql.Identifier(connection.schema, f"{kind}s"),
+                "id": sql.Identifier(f"{kind}_id"),
+                "of_object": sql.SQL("true" if kind == "deal" else "object = %(object)s"),
             },
         )
 

@@ -37,24 +37,18 @@ log = logging.getLogger(__name__)
 
 def save_account(warehouse: Warehouse, scan: Scan, account: Account) -> None:
     """Upsert the facts of the account that the tenant is loaded from."""
-    with warehouse.connect(scan.tenant.id) as connection:
-        upsert(
-            connection,
-            "accounts",
-            ("_tenant_id",),
-            [
-                {
-                    "_tenant_id": scan.tenant.id,
-                    "portal_id": account.portal_id,
-                    "time_zone": account.time_zone,
-                    "company_currency": account.company_currency,
-                    "additional_currencies": to_json(account.additional_currencies) or [],
-                    "account_type": account.account_type or None,
-                    "hublet": account.data_hosting_location,
-                    "ui_domain": account.ui_domain,
-                }
-            ],
-        )
+    row = {
+        "_tenant_id": scan.tenant.id,
+        "portal_id": account.portal_id,
+        "time_zone": account.time_zone,
+        "company_currency": account.company_currency,
+        "additional_currencies": to_json(account.additional_currencies) or [],
+        "account_type": account.account_type or None,
+        "hublet": account.data_hosting_location,
+        "ui_domain": account.ui_domain,
+    }
+    with warehouse.connect() as connection:
+        upsert(connection, "accounts", [row])
 
 
 def save_owners(warehouse: Warehouse, scan: Scan, owners: Iterable[Owner]) -> list[str]:
@@ -63,13 +57,9 @@ def save_owners(warehouse: Warehouse, scan: Scan, owners: Iterable[Owner]) -> li
     Returns a warning for each owner whose id does not fit.
     """
     owners = list(owners)
-    with warehouse.connect(scan.tenant.id) as connection:
-        upsert(
-            connection,
-            "owners",
-            ("_tenant_id", "owner_id"),
-            [{"_tenant_id": scan.tenant.id, **_owner_row(o)} for o in owners if is_key(o.id)],
-        )
+    rows = [{"_tenant_id": scan.tenant.id, **_owner_row(o)} for o in owners if is_key(o.id)]
+    with warehouse.connect() as connection:
+        upsert(connection, "owners", rows)
     return left_out("the owner", (owner.id for owner in owners if not is_key(owner.id)))
 
 
@@ -99,17 +89,13 @@ def save_users(
     key = f"{table.removesuffix('s')}_id"
     of = {"_tenant_id": scan.tenant.id}
     by_id = [(to_id(item.id), item) for item in listed]
-    with warehouse.connect(scan.tenant.id) as connection:
-        upsert(
-            connection,
-            table,
-            ("_tenant_id", key),
-            [
-                of | {key: its_id, "listed": True} | _settings_row(item)
-                for its_id, item in by_id
-                if its_id is not None
-            ],
-        )
+    rows = [
+        of | {key: its_id, "listed": True} | _settings_row(item)
+        for its_id, item in by_id
+        if its_id is not None
+    ]
+    with warehouse.connect() as connection:
+        upsert(connection, table, rows)
         mark_missing(connection, table, of)
     return [
         f"{table}: an entry was left out because its id {item.id[:40]!r} is not a 64-bit number"
@@ -119,23 +105,13 @@ def save_users(
 
 
 def _settings_row(item: User | Team | Role) -> dict[str, Any]:
+    row = msgspec.structs.asdict(item)
+    del row["id"]
     if isinstance(item, User):
-        return {
-            "email": item.email,
-            "first_name": item.first_name,
-            "last_name": item.last_name,
-            "role_ids": item.role_ids or ([item.role_id] if item.role_id else []),
-            "primary_team_id": to_id(item.primary_team_id),
-            "secondary_team_ids": item.secondary_team_ids,
-            "super_admin": item.super_admin,
-        }
-    if isinstance(item, Team):
-        return {
-            "name": item.name,
-            "user_ids": item.user_ids,
-            "secondary_user_ids": item.secondary_user_ids,
-        }
-    return {"name": item.name, "requires_billing_write": item.requires_billing_write}
+        del row["role_id"]
+        row["role_ids"] = item.role_ids or ([item.role_id] if item.role_id else [])
+        row["primary_team_id"] = to_id(item.primary_team_id)
+    return row
 
 
 def save_pipelines(
@@ -147,20 +123,11 @@ def save_pipelines(
     """
     kept = [pipeline for pipeline in pipelines if is_key(pipeline.id)]
     of = {"_tenant_id": scan.tenant.id, "object": object_name}
-    with warehouse.connect(scan.tenant.id) as connection:
-        upsert(
-            connection,
-            "pipelines",
-            ("_tenant_id", "object", "pipeline_id"),
-            [of | _pipeline_row(pipeline) for pipeline in kept],
-        )
+    with warehouse.connect() as connection:
+        upsert(connection, "pipelines", [of | _pipeline_row(pipeline) for pipeline in kept])
         mark_missing(connection, "pipelines", of)
-        upsert(
-            connection,
-            "pipeline_stages",
-            ("_tenant_id", "object", "pipeline_id", "stage_id"),
-            [of | row | {"_scan_id": scan.id} for row in _stage_rows(kept)],
-        )
+        stages = [of | row | {"_scan_id": scan.id} for row in _stage_rows(kept)]
+        upsert(connection, "pipeline_stages", stages)
         unknown = [pipeline.id for pipeline in kept if pipeline.stages is None]
         mark_missing(connection, "pipeline_stages", of, but=("pipeline_id", unknown))
     return left_out("the pipeline", (p.id for p in pipelines if not is_key(p.id))) + left_out(
@@ -187,7 +154,6 @@ def add_unlisted_stages(warehouse: Warehouse, scan: Scan) -> None:
         on conflict do nothing
         """,
         {"tenant_id": scan.tenant.id, "scan_id": scan.id, "key_bytes": KEY_BYTES},
-        tenant_id=scan.tenant.id,
     )
 
 
@@ -249,9 +215,9 @@ def save_definitions(
     of = {"_tenant_id": scan.tenant.id, "object": object_name}
     # HubSpot's own limit is 100 characters: a longer name is invalid
     rows = [of | _row(definition) for definition in definitions if is_key(definition.name)]
-    with warehouse.connect(scan.tenant.id) as connection:
+    with warehouse.connect() as connection:
         before = _usable_types(connection, of)
-        upsert(connection, table, ("_tenant_id", "object", "name"), rows)
+        upsert(connection, table, rows)
         mark_missing(connection, table, of)
         after = _usable_types(connection, of)
     return _drift(before, after) if before else {}
@@ -268,7 +234,6 @@ def stored_definitions(
         "select definition::text from {property_definitions}"
         " where _tenant_id = %s and object = %s and listed",
         [scan.tenant.id, object_name],
-        tenant_id=scan.tenant.id,
     )
     definitions = []
     for (document,) in rows:
@@ -334,7 +299,6 @@ def require_same_portal(warehouse: Warehouse, scan: Scan, portal_id: int) -> Non
         )
         """,
         {"tenant_id": tenant.id},
-        tenant_id=tenant.id,
     )
     for expected in (bound, tenant.portal_id):
         if expected not in (None, portal_id):
@@ -354,5 +318,4 @@ def bind(warehouse: Warehouse, scan: Scan) -> None:
         " select tenant_id, portal_id, scan_id from {scans} where scan_id = %s"
         " on conflict (tenant_id) do nothing",
         [scan.id],
-        tenant_id=scan.tenant.id,
     )

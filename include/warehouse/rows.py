@@ -10,32 +10,24 @@ from include.warehouse.connection import WarehouseConnection
 from include.warehouse.values import KEY_BYTES
 
 
-def upsert(
-    connection: WarehouseConnection,
-    table: str,
-    key: Sequence[str],
-    rows: Iterable[Mapping[str, Any]],
-) -> None:
-    """Insert rows, or update those with the same *key*. All rows have the same columns.
+def upsert(connection: WarehouseConnection, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Insert rows, or update those with the same primary key. All have the same columns.
 
     The table's `last_seen_at` becomes now; dicts and lists are written as jsonb.
     """
-    rows = list(rows)
     if not rows:
         return
     columns = list(rows[0])
     statement = connection.composed(
-        "insert into {table} ({columns}) values ({values}) on conflict ({key}) do update"
-        " set {assignments}, last_seen_at = now()",
+        "insert into {table} ({columns}) values ({values})"
+        " on conflict on constraint {key} do update set {assignments}, last_seen_at = now()",
         {
             "table": sql.Identifier(connection.schema, table),
             "columns": sql.SQL(", ").join(map(sql.Identifier, columns)),
             "values": sql.SQL(", ").join(map(sql.Placeholder, columns)),
-            "key": sql.SQL(", ").join(map(sql.Identifier, key)),
+            "key": sql.Identifier(f"{table}_pkey"),
             "assignments": sql.SQL(", ").join(
-                sql.SQL("{0} = excluded.{0}").format(sql.Identifier(name))
-                for name in columns
-                if name not in key
+                sql.SQL("{0} = excluded.{0}").format(sql.Identifier(name)) for name in columns
             ),
         },
     )

@@ -30,9 +30,10 @@ from include.errors import (
     ScanKilledError,
     TaskTimeoutError,
     TenantBusyError,
+    naming_tenant,
 )
 from include.scan import Scan
-from include.warehouse.connection import NO_PARTS, Parameters, Parts, Warehouse, WarehouseConnection
+from include.warehouse.connection import Warehouse, WarehouseConnection
 from include.warehouse.errors import columns_of
 from include.warehouse.fencing import free_tenant
 from include.warehouse.rows import adapted, assignments
@@ -41,6 +42,8 @@ log = logging.getLogger(__name__)
 
 #: How long to wait for the row's lock: an earlier try holds it until its write is committed.
 WRITE_WAIT = "60s"
+#: PostgreSQL's input for the start of the transaction, by its own clock.
+_NOW = "now"
 
 
 @dataclass(frozen=True)
@@ -103,7 +106,7 @@ class ScanLog:
             [self.scan.id],
         )
         if not begun:
-            with self.warehouse.connect(self.scan.tenant.id) as connection:
+            with self.warehouse.connect() as connection:
                 self._refuse(connection)
         ((attempt,),) = begun
         warehouse = self.warehouse.as_attempt(self.scan.id, attempt)
@@ -115,7 +118,6 @@ class ScanLog:
             "select * from {scans} where scan_id = %s and extraction_started_at is not null"
             " and extraction_finished_at is null",
             [self.scan.id],
-            tenant_id=self.scan.tenant.id,
             row_factory=dict_row,
         )
         return rows[0] if rows else None
@@ -141,37 +143,22 @@ class ScanLog:
 
     def set(self, **columns: Any) -> None:
         """Write columns of the row; dicts and lists become jsonb."""
-        with self.warehouse.connect(self.scan.tenant.id) as connection:
+        with self.warehouse.connect() as connection:
             self.set_in(connection, **columns)
 
     def set_in(self, connection: WarehouseConnection, **columns: Any) -> None:
         """Write columns of the row as part of a transaction."""
-        self._write_in(
-            connection,
+        changed = connection.run(
             "update {scans} set {assignments} where scan_id = %(scan_id)s"
             " and attempt = coalesce(%(as_attempt)s, attempt) and state <> 'cancelled'",
             {**adapted(columns), "scan_id": self.scan.id, "as_attempt": self.attempt},
             {"assignments": assignments(columns)},
         )
+        if not changed.rowcount:
+            self._refuse(connection)
 
     def succeed(self) -> None:
-        with self.warehouse.connect(self.scan.tenant.id) as connection:
-            self._write_in(
-                connection,
-                "update {scans} set state = 'succeeded', finished_at = now(), error = null,"
-                " remedy = null where scan_id = %s and state <> 'cancelled'",
-                [self.scan.id],
-            )
-
-    def _write_in(
-        self,
-        connection: WarehouseConnection,
-        statement: str,
-        values: Parameters,
-        parts: Parts = NO_PARTS,
-    ) -> None:
-        if not connection.run(statement, values, parts).rowcount:
-            self._refuse(connection)
+        self.set(state="succeeded", finished_at=_NOW, error=None, remedy=None)
 
     def _refuse(self, connection: WarehouseConnection) -> None:
         """Raise the reason why the row could not be written."""
@@ -193,7 +180,8 @@ class ScanLog:
 
         self.set(state=state, error=None, remedy=None, finished_at=None)
         try:
-            yield
+            with naming_tenant(self.scan.tenant.id):
+                yield
         except ComeBackLaterError as exc:
             log.warning("%s", exc)
             self._record("waiting", exc)
@@ -203,8 +191,8 @@ class ScanLog:
                 f"the task was {state} for longer than task_timeout_s allows "
                 f"({self.scan.tenant.task_timeout_s} s), and was stopped.",
                 tenant_id=self.scan.tenant.id,
-                remedy="The task is retried, and resumes from its last checkpoint. If it takes too "
-                "long again, raise task_timeout_s in the tenants file.",
+                remedy="It resumes from its last checkpoint. If it takes too long again, raise "
+                "task_timeout_s in the tenants file.",
             )
             self._record("failed", failure)
             raise failure from exc
@@ -214,27 +202,22 @@ class ScanLog:
 
     def _record(self, state: str, exc: Exception) -> None:
         error, remedy = columns_of(exc)
+        finished_at = _NOW if state == "failed" else None
         try:
-            self._write(
-                "update {scans} set state = %s, error = %s, remedy = %s,"
-                " finished_at = case when %s then now() end"
-                " where scan_id = %s and attempt = coalesce(%s, attempt) and state <> 'cancelled'",
-                [state, error, remedy, state == "failed", self.scan.id, self.attempt],
-            )
+            self.set(state=state, error=error, remedy=remedy, finished_at=finished_at)
         except HubSpotDealsError as also:
-            log.error("could not write the failure to the scan's row: %s", also)
+            log.warning("could not write the failure to the scan's row: %s", also)
 
     def _write(self, statement: str, values: list[Any]) -> list[tuple[Any, ...]]:
         """Run a statement that waits for the row's lock at most WRITE_WAIT; return its rows."""
-        with self.warehouse.connect(self.scan.tenant.id) as connection:
+        with self.warehouse.connect() as connection:
             connection.execute("select set_config('lock_timeout', %s, true)", [WRITE_WAIT])
             try:
                 cursor = connection.run(statement, values)
             except psycopg.errors.LockNotAvailable as exc:
                 raise TenantBusyError(
                     f"an earlier try of this scan has locked its row for more than {WRITE_WAIT}.",
-                    tenant_id=self.scan.tenant.id,
-                    remedy="The task is retried; if this continues, end that try's process, or its "
+                    remedy="If this continues, end that try's process, or its "
                     "session in PostgreSQL (application_name hubspot_deals/… in pg_stat_activity).",
                 ) from exc
             return cursor.fetchall() if cursor.description else []
@@ -300,7 +283,7 @@ def end_scans_of_ended_runs(
             remedy="Clear the run's last task that ran: it resumes from the last checkpoint. Or"
             " start another scan.",
         )
-        with warehouse.connect(scan.tenant_id) as connection:
+        with naming_tenant(scan.tenant_id), warehouse.connect() as connection:
             end_scan(connection, scan.scan_id, killed, ended_at=end.ended_at, seen=scan)
     return bool(ended)
 
@@ -365,7 +348,7 @@ def cancel(warehouse: Warehouse, run: CancelledRun) -> None:
 
     Can be repeated.
     """
-    with warehouse.connect(run.tenant_id) as connection:
+    with naming_tenant(run.tenant_id), warehouse.connect() as connection:
         connection.run(
             """
             insert into {scans} as scan (scan_id, tenant_id, dag_id, run_id, mode, state,
@@ -407,7 +390,7 @@ class ScanFacts(TypedDict):
 
 def scan_facts(warehouse: Warehouse, scan: Scan) -> ScanFacts:
     """Read the facts of a scan from its rows."""
-    rows = warehouse.rows(
+    (facts,) = warehouse.rows(
         """
         select
             scan.scan_id, scan.tenant_id as tenant, scan.run_id, scan.portal_id,
@@ -428,12 +411,9 @@ def scan_facts(warehouse: Warehouse, scan: Scan) -> ScanFacts:
         where scan.scan_id = %(scan_id)s
         """,
         {"scan_id": scan.id, "iso_8601": 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'},
-        tenant_id=scan.tenant.id,
         row_factory=dict_row,
     )
-    if not rows:
-        raise LookupError(f"scan {scan.id} has no row in scans")
-    return cast(ScanFacts, rows[0])
+    return cast(ScanFacts, facts)
 
 
 @dataclass(frozen=True)
@@ -449,7 +429,6 @@ class Freshness:
             "select from {freshness} where _tenant_id = %s and what = %s"
             " and read_at > now() - make_interval(secs => %s)",
             [self.tenant_id, what, max_age_s],
-            tenant_id=self.tenant_id,
         )
         return bool(rows)
 
@@ -459,5 +438,4 @@ class Freshness:
             "insert into {freshness} (_tenant_id, what, read_at) values (%s, %s, now())"
             " on conflict (_tenant_id, what) do update set read_at = excluded.read_at",
             [self.tenant_id, what],
-            tenant_id=self.tenant_id,
         )

@@ -102,16 +102,14 @@ class BoundedWarehouse(Warehouse):
     slots: threading.BoundedSemaphore = field(kw_only=True, repr=False, compare=False)
 
     @contextmanager
-    def connect(
-        self, tenant_id: str | None = None, *, autocommit: bool = False
-    ) -> Iterator[WarehouseConnection]:
+    def connect(self, *, autocommit: bool = False) -> Iterator[WarehouseConnection]:
         if not self.slots.acquire(timeout=WAIT_S):
             raise WarehouseUnavailableError(
                 "all connections of the API server are in use.",
                 remedy="Repeat the request later.",
             )
         try:
-            with super().connect(tenant_id, autocommit=autocommit) as connection:
+            with super().connect(autocommit=autocommit) as connection:
                 yield connection
         finally:
             self.slots.release()

@@ -118,7 +118,7 @@ def test_a_tasks_exception_is_alerted_with_cause_remedy_and_links(
 
     (message,) = sent.messages
     assert (message.event, message.error_type) == ("failure", "TokenRejectedError")
-    assert (message.why, message.remedy) == ("HubSpot said no.", "Rotate it.")
+    assert (message.why, message.remedy) == ("HubSpot said no.", REJECTED.remedy)
     assert message.runbook == "docs/runbook.md#token-rejected"
     assert "/dags/hubspot_deals__acme/runs/manual__1/tasks/validate_token" in message.links["log"]
     assert message.links["runbook"].endswith("/hubspot-deals/help/runbook#token-rejected")

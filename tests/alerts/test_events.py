@@ -24,7 +24,7 @@ def test_an_error_of_ours_tells_cause_and_remedy_in_parts() -> None:
         "TokenRejectedError",
         "TokenRejectedError",
     )
-    assert (event.why, event.remedy) == ("HubSpot said no.", "Rotate it.")
+    assert (event.why, event.remedy) == ("HubSpot said no.", error.remedy)
     assert event.heading == "token-rejected"
 
 

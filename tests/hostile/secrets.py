@@ -340,7 +340,7 @@ def _use_hubspot(world: World) -> None:
             hook = HubSpotHook(tenant.connection_id)
             world.saw("repr", repr(hook))
             client = hook.get_conn(
-                None, SharedTokens(world.warehouse, TENANT), retry_timeout_s=0, timeout_s=(2, 2)
+                None, SharedTokens(world.warehouse), retry_timeout_s=0, timeout_s=(2, 2)
             )
             world.saw("repr", f"{client!r} {vars(client)!r} {vars(client.transport)!r}")
             world.saw("result", f"{client.account()!r} {client.scopes!r}")

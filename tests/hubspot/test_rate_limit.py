@@ -6,13 +6,13 @@ from hypothesis import strategies as st
 
 from include.hubspot.rate_limit import (
     LATE_S,
+    SEARCH_RULE,
     HeaderSnapshot,
     Reservation,
     Rule,
     Schedule,
     State,
     decide,
-    search_rule,
 )
 
 NOW = 1_800_000_000.0
@@ -80,7 +80,7 @@ def test_no_second_of_searches_ever_holds_more_than_five(
 
     for gap_s, searches, way_s in asked:
         now += gap_s
-        state, slots = decide(state, now, demand(searches, search_rule()))
+        state, slots = decide(state, now, demand(searches, SEARCH_RULE))
         arrived += [slot + way_s for slot in slots if slot > NOW]
 
     assert busiest(arrived, 1.0) <= 5
@@ -224,4 +224,4 @@ def test_a_clock_that_is_set_back_stops_no_process_and_makes_no_window_fuller() 
 
 
 def test_a_slot_is_thrown_away_before_it_could_use_up_the_margin() -> None:
-    assert min(Rule().margin_s, search_rule().margin_s) > LATE_S
+    assert min(Rule().margin_s, SEARCH_RULE.margin_s) > LATE_S

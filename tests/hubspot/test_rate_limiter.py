@@ -6,12 +6,12 @@ import pytest
 
 from include.hubspot.rate_limit import (
     LATE_S,
+    SEARCH_RULE,
     LocalLimits,
     RateLimiter,
     Reservation,
     Rule,
     app_key,
-    search_rule,
 )
 
 HEADERS = {
@@ -168,7 +168,7 @@ def test_a_search_takes_a_turn_at_both_limits() -> None:
     clock = Clock()
     limits = Recorded(clock)
     app = limiter_of(clock, limits)
-    searches = RateLimiter(limits, lambda: "search", search_rule(), clock=clock, sleep=clock.sleep)
+    searches = RateLimiter(limits, lambda: "search", SEARCH_RULE, clock=clock, sleep=clock.sleep)
     sent = []
 
     for _ in range(20):
@@ -183,7 +183,7 @@ def test_a_search_that_waited_for_the_app_meets_a_slot_of_the_search_limit() -> 
     clock = Clock()
     limits = Recorded(clock)
     app = limiter_of(clock, limits)
-    searches = RateLimiter(limits, lambda: "search", search_rule(), clock=clock, sleep=clock.sleep)
+    searches = RateLimiter(limits, lambda: "search", SEARCH_RULE, clock=clock, sleep=clock.sleep)
     limits.reserve(Reservation("app", Rule(), 60))
 
     app.acquire(also=searches)

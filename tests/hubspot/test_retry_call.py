@@ -29,8 +29,8 @@ def test_what_fails_is_tried_again_after_the_pause_that_it_asks_for() -> None:
 def test_a_pause_that_goes_beyond_the_time_out_is_not_begun() -> None:
     slept: list[float] = []
 
-    with pytest.raises(HubSpotUnavailableError, match="it broke off"):
-        retry_call(Failing(9), 7.0, sleep=slept.append)
+    with pytest.raises(HubSpotUnavailableError, match="tenant acme: it broke off"):
+        retry_call(Failing(9), 7.0, tenant_id="acme", sleep=slept.append)
 
     assert slept == [2.0, 4.0]
 

@@ -19,7 +19,11 @@ from include.warehouse.connection import Warehouse
 
 def main(base_url: str, token: str, seconds: str, threads: str, schema: str) -> None:
     warehouse = Warehouse.from_url(os.environ["DATABASE_URL"], schema)
-    client = HubSpotClient(base_url, token, limits=SharedLimits(warehouse))
+    with warehouse.keeping_connections() as kept:
+        ask(HubSpotClient(base_url, token, limits=SharedLimits(kept)), seconds, threads)
+
+
+def ask(client: HubSpotClient, seconds: str, threads: str) -> None:
     end = time.monotonic() + float(seconds)
 
     def ask_until_the_end(_: int) -> None:

@@ -1,5 +1,6 @@
 import socket
 import traceback
+from dataclasses import replace
 
 import psycopg
 import pytest
@@ -21,10 +22,11 @@ def test_a_server_that_is_down_is_unavailable_and_worth_a_retry() -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         port = unused.getsockname()[1]
-    warehouse = Warehouse.from_url(f"postgresql://u:secret@127.0.0.1:{port}/db")
+    nowhere = Warehouse.from_url(f"postgresql://u:secret@127.0.0.1:{port}/db")
+    warehouse = replace(nowhere, tenant_id="acme")
 
     with pytest.raises(WarehouseUnavailableError, match="tenant acme: PostgreSQL") as caught:  # noqa: SIM117
-        with warehouse.connect("acme"):
+        with warehouse.connect():
             pass
 
     assert "secret" not in str(caught.value)
@@ -34,7 +36,7 @@ def test_a_database_that_does_not_exist_is_a_setting_to_correct(postgres: Embedd
     warehouse = Warehouse.from_url(postgres.dsn("nowhere"))
 
     with pytest.raises(WarehouseConfigError, match="does not exist"):  # noqa: SIM117
-        with warehouse.connect("acme"):
+        with warehouse.connect():
             pass
 
 
@@ -147,7 +149,7 @@ def test_a_schema_with_other_tables_of_these_names_is_refused(database_url: str)
 
 def refusal_of(url: str) -> HubSpotDealsError:
     with pytest.raises(HubSpotDealsError) as caught:  # noqa: SIM117
-        with Warehouse.from_url(url).connect("acme"):
+        with Warehouse.from_url(url).connect():
             pass
     assert "See docs/runbook.md#warehouse-" in str(caught.value)
     assert "secret" not in str(caught.value)
@@ -245,7 +247,7 @@ def test_every_failure_of_a_statement_has_a_meaning(
 
 
 def execute(warehouse: Warehouse, statement: str) -> None:
-    with warehouse.connect("acme") as connection:
+    with warehouse.connect() as connection:
         connection.execute("set local statement_timeout = '50ms'")
         connection.execute(statement.encode())
 
@@ -267,7 +269,7 @@ TRANSLATED = [
 def test_a_refusal_in_another_language_is_understood(said: str, is_setting: bool) -> None:
     text = f'connection failed: connection to server at "10.0.0.1", port 5432 failed: {said}'
 
-    error = as_warehouse_error(psycopg.OperationalError(text), "acme")
+    error = as_warehouse_error(psycopg.OperationalError(text))
 
     assert isinstance(error, WarehouseConfigError) is is_setting
 

@@ -159,9 +159,9 @@ def test_a_migration_ends_and_says_what_is_in_the_way(
         holding_everything(warehouse, database_url, reader),
         pytest.raises(WarehouseUnavailableError, match="another session holds a lock"),
     ):
-        migrate(warehouse, "acme")
+        migrate(warehouse)
 
-    assert migrate(warehouse, "acme") == [9999]
+    assert migrate(warehouse) == [9999]
 
 
 def test_one_who_starts_a_scan_waits_for_another(

@@ -1,7 +1,7 @@
 import pytest
 from airflow.sdk.exceptions import AirflowTaskTimeout
 
-from include.errors import TaskTimeoutError
+from include.errors import ContractError, TaskTimeoutError
 from include.warehouse.connection import Warehouse
 from include.warehouse.scans import ScanLog
 from tests.support.scans import scan, scan_row
@@ -20,3 +20,13 @@ def test_airflows_time_out_is_an_error_that_says_what_to_do(warehouse: Warehouse
     row = scan_row(warehouse, log.scan)
     assert (row["state"], row["error"].split(":")[0]) == ("failed", "TaskTimeoutError")
     assert "raise task_timeout_s" in row["remedy"]
+
+
+def test_an_error_of_a_step_names_the_tenant_in_the_row_too(warehouse: Warehouse) -> None:
+    log = ScanLog(warehouse, scan(tenant_id="acme"))
+    log.open()
+
+    with pytest.raises(ContractError, match="tenant acme: 404"), log.step("extracting"):
+        raise ContractError("404")
+
+    assert scan_row(warehouse, log.scan)["error"].startswith("ContractError: tenant acme: 404")

@@ -190,7 +190,7 @@ def test_a_setting_that_a_pooler_lets_through_is_refused_by_name(
                 PgBouncer(database_url, pool_size=2) as pooler,
                 pytest.raises(WarehouseConfigError) as caught,
             ):
-                migrate(pooler.warehouse(warehouse.schema), "acme")
+                migrate(pooler.warehouse(warehouse.schema))
         finally:
             connection.execute("set default_transaction_read_only = off")
             connection.execute(f"alter role postgres in database {database} reset all")
@@ -210,7 +210,7 @@ def test_a_database_in_another_encoding_is_refused_before_anything_is_written(
         try:
             latin = Warehouse.from_url(postgres.dsn("latin"))
             with pytest.raises(WarehouseConfigError, match="has the encoding LATIN1"):
-                migrate(latin, "acme")
+                migrate(latin)
             with latin.connect() as inside:
                 row = inside.execute("select to_regnamespace('hubspot_deals')").fetchone()
         finally:
@@ -252,7 +252,7 @@ def test_postgresql_without_merge_is_refused() -> None:
     with pytest.raises(WarehouseConfigError, match="the warehouse is PostgreSQL 14") as caught:
         require_usable(version_14)
 
-    assert caught.value.remedy == "Use PostgreSQL 15 or newer."
+    assert caught.value.remedy == "Use PostgreSQL 15 or newer. Then clear the task."
 
 
 def test_a_good_server_is_usable(database_url: str) -> None:

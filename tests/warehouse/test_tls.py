@@ -57,7 +57,7 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TlsServer]:
 
 
 def is_encrypted(url: str) -> bool:
-    with Warehouse.from_url(url).connect("acme") as connection:
+    with Warehouse.from_url(url).connect() as connection:
         return connection.pgconn.ssl_in_use
 
 

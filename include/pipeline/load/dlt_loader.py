@@ -144,7 +144,7 @@ class DltLoader:
         root = _root(exc)
         # Not the original message: PostgreSQL quotes values in it. The log has it as the cause.
         if isinstance(root, psycopg2.Error | adbc_driver_manager.Error) and (
-            error := warehouse_error(root, self._tenant_id)
+            error := warehouse_error(root)
         ):
             return error
         sqlstate = getattr(root, "pgcode", None) or getattr(root, "sqlstate", None)
@@ -152,7 +152,7 @@ class DltLoader:
             f"dlt's step {exc.step!r} failed with {type(root).__name__}"
             f"{f' (SQLSTATE {sqlstate})' if sqlstate else ''}.",
             tenant_id=self._tenant_id,
-            remedy="The task is retried, and loads the whole chunk again.",
+            remedy="It loads the whole chunk again.",
         )
 
 

@@ -280,7 +280,6 @@ class ListReader:
         is_counted = self._searchable and not self._archived
         return CursorGuard(
             f"of {kind}{self._object_type}",
-            self._client.tenant_id,
             (lambda: search.count(self._client, self._object_type, [])) if is_counted else None,
             announced=self._announced,
         )

@@ -34,7 +34,7 @@ def migrations() -> list[tuple[int, Path]]:
     )
 
 
-def migrate(warehouse: Warehouse, tenant_id: str | None = None) -> list[int]:
+def migrate(warehouse: Warehouse) -> list[int]:
     """Bring the schema up to date and return the versions applied now.
 
     Any number of processes may call this at once: the first applies the migrations, the others wait
@@ -45,28 +45,14 @@ def migrate(warehouse: Warehouse, tenant_id: str | None = None) -> list[int]:
     the role lacks rights, or if the schema is newer than this code; WarehouseUnavailableError if
     another session locks a table for longer than LOCK_TIMEOUT.
     """
-    with warehouse.connect(tenant_id) as connection:
-        require_usable(connection, tenant_id)
+    with warehouse.connect() as connection:
+        require_usable(connection)
         if _version(connection) == migrations()[-1][0]:
             return []
-    try:
-        applied = _migrate(warehouse, tenant_id)
-    except _MadeMeanwhileError:
-        applied = _migrate(warehouse, tenant_id)
-    log.info("warehouse schema %s: applied migrations %s", warehouse.schema, applied)
-    return applied
-
-
-class _MadeMeanwhileError(WarehouseConfigError):
-    """Another process created the schema while we waited to create it."""
-
-
-def _migrate(warehouse: Warehouse, tenant_id: str | None) -> list[int]:
     schema = warehouse.schema
     # Take the lock in the first statement of a new transaction, so that the next ones see what was
     # committed while we waited.
-    with warehouse.connect(tenant_id) as connection:
-        have = 0
+    with warehouse.connect() as connection:
         try:
             have = _lock(connection)
             # a reader may lock a table for any time, and all others would queue behind us
@@ -75,7 +61,7 @@ def _migrate(warehouse: Warehouse, tenant_id: str | None) -> list[int]:
             if applied:
                 grant_rights(connection, schema)
         except psycopg.errors.InsufficientPrivilege as exc:
-            raise _may_not(warehouse, have, tenant_id, exc) from exc
+            raise _may_not(warehouse, exc) from exc
         except (
             psycopg.errors.DuplicateSchema,
             psycopg.errors.DuplicateTable,
@@ -84,30 +70,23 @@ def _migrate(warehouse: Warehouse, tenant_id: str | None) -> list[int]:
             raise WarehouseConfigError(
                 f"schema {schema} can't be created: {exc.diag.message_primary}, and does not "
                 "belong to this warehouse.",
-                tenant_id=tenant_id,
                 remedy="Choose another DLT_DATABASE_SCHEMA, or remove the other object.",
             ) from exc
+    log.info("warehouse schema %s: applied migrations %s", schema, applied)
     return applied
 
 
 def _lock(connection: WarehouseConnection) -> int:
     """Lock out other migrations until the transaction ends; return the schema's version.
 
-    It is a table lock, in a mode that a role that only reads can't take. If there is no table yet,
-    creating it has the same effect.
+    It is a table lock, in a mode that a role that only reads can't take. Any role can take the
+    other lock, which is needed only until there is a table.
     """
     if not _has_history(connection):
-        try:
-            _run_script(connection, _CREATE_HISTORY)
-        except (
-            psycopg.errors.UniqueViolation,
-            psycopg.errors.DuplicateSchema,
-            psycopg.errors.DuplicateTable,
-        ):
-            raise _MadeMeanwhileError(
-                f"schema {connection.schema} can't be created: another object has its name.",
-                remedy="Choose another DLT_DATABASE_SCHEMA, or remove the other object.",
-            ) from None
+        key = "select pg_advisory_xact_lock(pg_catalog.hashtextextended(%s, 0))"
+        connection.execute(key, [f"{connection.schema}:migrations"])
+    if not _has_history(connection):
+        _run_script(connection, _CREATE_HISTORY)
         return 0
     have = _version(connection)
     if have < migrations()[-1][0]:
@@ -116,25 +95,18 @@ def _lock(connection: WarehouseConnection) -> int:
     return have
 
 
-def _may_not(
-    warehouse: Warehouse,
-    have: int,
-    tenant_id: str | None,
-    exc: psycopg.errors.InsufficientPrivilege,
-) -> HubSpotDealsError:
+def _may_not(warehouse: Warehouse, exc: psycopg.errors.InsufficientPrivilege) -> HubSpotDealsError:
     schema = warehouse.schema
-    with warehouse.connect(tenant_id) as connection:
-        have = have or _version(connection)
+    with warehouse.connect() as connection:
         if connection.execute(_IS_MIGRATED, [schema]).fetchone() is not None:
             return WarehouseUnavailableError(
                 f"another process is migrating the schema {schema}.",
-                tenant_id=tenant_id,
-                remedy="The task is retried.",
+                remedy="Wait until it has finished.",
             )
         return WarehouseConfigError(
-            f"schema {schema} is at version {have}, this code needs {migrations()[-1][0]}, and the "
-            f"role {connection.info.user} may not migrate it: {exc.diag.message_primary}.",
-            tenant_id=tenant_id,
+            f"schema {schema} is at version {_version(connection)}, this code needs "
+            f"{migrations()[-1][0]}, and the role {connection.info.user} may not migrate it: "
+            f"{exc.diag.message_primary}.",
             remedy="Run `python -m include.warehouse.migrations` with DATABASE_URL as the schema's "
             "owner.",
         )

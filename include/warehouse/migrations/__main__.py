@@ -37,8 +37,7 @@ def _warehouse() -> Warehouse:
     url = os.environ.get("DATABASE_URL")
     if not url:
         raise WarehouseConfigError(
-            "DATABASE_URL is not set.",
-            remedy="Set it to the PostgreSQL database to migrate.",
+            "DATABASE_URL is not set.", remedy="Set it to the PostgreSQL database to migrate."
         )
     return Warehouse.from_url(url, warehouse_schema())
 

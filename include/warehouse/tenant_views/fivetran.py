@@ -25,17 +25,25 @@ from include.warehouse.tenant_views.plan import (
 
 PREFIX = "property_"
 
-# In the statements, {tenant} is the tenant's id, {synced} the value of _fivetran_synced. Other
-# names in braces are explained beside the statement, or are tables and functions of the warehouse.
+# In the statements, {tenant} is the tenant's id. Other names in braces are explained beside the
+# statement, or are tables and functions of the warehouse.
 
-#: The end of the last successful scan, even if it changed nothing, as with Fivetran's syncs. If
-#: there is none, the start of the last scan.
+#: _fivetran_synced: the end of the last successful scan, even if it changed nothing, as with
+#: Fivetran's syncs. If there is none, the start of the last scan.
 _SYNCED = """coalesce(
     (select finished_at from {scans} where tenant_id = {tenant} and state = 'succeeded'
      order by started_at desc limit 1),
     (select max(started_at) from {scans} where tenant_id = {tenant}),
     'epoch')"""
 _PORTAL_ID = "(select portal_id from {accounts} where _tenant_id = {tenant})"
+
+#: {id}: the column of the record's id; {object}: our name of the object.
+_HISTORY = """
+    select record_id as {id}, property as name, value, changed_at as timestamp,
+           source_type as source, source_id
+    from {property_history}
+    where _tenant_id = {tenant} and object = {object}
+"""
 
 #: Views that every tenant has, by name.
 _ALWAYS = {
@@ -62,13 +70,13 @@ _ALWAYS = {
         select deal_id, value, changed_at as date_entered, source, source_id,
                changed_at as _fivetran_start,
                coalesce(next_at, timestamptz '9999-12-31 23:59:59.999Z') as _fivetran_end,
-               next_at is null as _fivetran_active, {synced} as _fivetran_synced
+               next_at is null as _fivetran_active
         from followed
         where value <> ''
     """,
     "deal_pipeline": """
         select pipeline_id, label, listed as active, display_order, created_at, updated_at,
-               not listed as _fivetran_deleted, {synced} as _fivetran_synced
+               not listed as _fivetran_deleted
         from {pipelines}
         where _tenant_id = {tenant} and object = 'deals'
     """,
@@ -78,23 +86,17 @@ _ALWAYS = {
                stage_id, pipeline_id, stage_label as label, listed as active,
                coalesce(is_closed and probability = 1, false) as closed_won, is_closed,
                display_order, probability::double precision as probability,
-               created_at, updated_at,
-               not listed as _fivetran_deleted, {synced} as _fivetran_synced
+               created_at, updated_at, not listed as _fivetran_deleted
         from {pipeline_stages}
         where _tenant_id = {tenant} and object = 'deals'
         order by stage_id, listed desc, last_seen_at desc, pipeline_id
     """,
-    "deal_property_history": """
-        select record_id as deal_id, property as name, value, changed_at as timestamp,
-               source_type as source, source_id, {synced} as _fivetran_synced
-        from {property_history}
-        where _tenant_id = {tenant} and object = 'deals'
-    """,
+    "deal_property_history": _HISTORY,
     # A survivor lists its merges, even those before the first scan; only our own column has the
     # last survivor of several merges.
     "merged_deal": """
         select distinct on (merged_deal_id)
-               deal_id, merged_deal_id, {synced} as _fivetran_synced
+               deal_id, merged_deal_id
         from (
             select 1 as rank, merged_into_deal_id as deal_id, deal_id as merged_deal_id
             from {deals}
@@ -111,14 +113,13 @@ _ALWAYS = {
     """,
     "owner": """
         select {as_bigint}(owner_id) as owner_id, user_id as active_user_id, email, first_name,
-               last_name, owner_type as type, {portal_id} as portal_id, created_at, updated_at,
-               {synced} as _fivetran_synced
+               last_name, owner_type as type, {portal_id} as portal_id, created_at, updated_at
         from {owners}
         where _tenant_id = {tenant} and {as_bigint}(owner_id) is not null
     """,
     "owner_team": """
         select distinct on (owner_id, team_id)
-               owner_id, team_id, is_team_primary, _fivetran_deleted, {synced} as _fivetran_synced
+               owner_id, team_id, is_team_primary, _fivetran_deleted
         from (
             select {as_bigint}(owner_id) as owner_id, {as_bigint}(team ->> 'id') as team_id,
                    coalesce({as_boolean}(team ->> 'primary'), false) as is_team_primary,
@@ -131,7 +132,7 @@ _ALWAYS = {
     """,
     # Without the scope for teams, the teams of owners are known.
     "team": """
-        select distinct on (id) id, name, _fivetran_deleted, {synced} as _fivetran_synced
+        select distinct on (id) id, name, _fivetran_deleted
         from (
             select 1 as rank, team_id as id, name, not listed as _fivetran_deleted
             from {teams}
@@ -146,8 +147,7 @@ _ALWAYS = {
     """,
     "team_user": """
         select distinct on (team_id, user_id)
-               team_id, user_id, is_secondary_user, _fivetran_deleted,
-               {synced} as _fivetran_synced
+               team_id, user_id, is_secondary_user, _fivetran_deleted
         from (
             select 1 as rank, team_id, {as_bigint}(member #>> '{{}}') as user_id,
                    false as is_secondary_user, not listed as _fivetran_deleted
@@ -170,8 +170,7 @@ _ALWAYS = {
     # package compares its id with a number.
     "users": """
         select distinct on (id)
-               id, email, first_name, last_name, primary_team_id, role_id, _fivetran_deleted,
-               {synced} as _fivetran_synced
+               id, email, first_name, last_name, primary_team_id, role_id, _fivetran_deleted
         from (
             select 1 as rank, user_id as id, email, first_name, last_name, primary_team_id,
                    {as_bigint}(role_ids ->> 0) as role_id, not listed as _fivetran_deleted
@@ -188,8 +187,7 @@ _ALWAYS = {
         order by id, rank, _fivetran_deleted
     """,
     "role": """
-        select role_id as id, name, requires_billing_write, not listed as _fivetran_deleted,
-               {synced} as _fivetran_synced
+        select role_id as id, name, requires_billing_write, not listed as _fivetran_deleted
         from {roles}
         where _tenant_id = {tenant}
     """,
@@ -201,15 +199,14 @@ _ALWAYS = {
                {as_boolean}(definition ->> 'hubspotDefined') as hubspot_defined,
                {as_boolean}(definition ->> 'showCurrencySymbol') as show_currency_symbol,
                {as_timestamptz}(definition ->> 'createdAt') as created_at,
-               {as_timestamptz}(definition ->> 'updatedAt') as updated_at,
-               {synced} as _fivetran_synced
+               {as_timestamptz}(definition ->> 'updatedAt') as updated_at
         from {property_definitions} join {objects} as named (object, hubspot_object) using (object)
         where _tenant_id = {tenant}
     """,
     "property_option": """
         select distinct on (hubspot_object, name, label)
                md5(hubspot_object || '/' || name) as property_id, hubspot_object, name, label,
-               value, display_order, hidden, {synced} as _fivetran_synced
+               value, display_order, hidden
         from (
             select hubspot_object, name, option ->> 'label' as label, option ->> 'value' as value,
                    {as_bigint}(option ->> 'displayOrder') as display_order,
@@ -224,22 +221,14 @@ _ALWAYS = {
     """,
 }
 
-_HISTORY = """
-    select record_id as {id}, property as name, value, changed_at as timestamp,
-           source_type as source, source_id, {synced} as _fivetran_synced
-    from {property_history}
-    where _tenant_id = {tenant} and object = {object}
-"""
-#: An object's views other than its records, by HubSpot's type. {id}: the column of the record's id;
-#: {object}: our name of the object.
+#: An object's views other than its records, by HubSpot's type. {object}: our name of the object.
 _OF_OBJECT = {
     "companies": {"company_property_history": _HISTORY},
     "contacts": {"contact_property_history": _HISTORY},
     "tickets": {
         "ticket_pipeline": """
             select pipeline_id, '0-5' as object_type_id, label, listed as active, display_order,
-                   created_at, updated_at,
-                   not listed as _fivetran_deleted, {synced} as _fivetran_synced
+                   created_at, updated_at, not listed as _fivetran_deleted
             from {pipelines}
             where _tenant_id = {tenant} and object = {object}
         """,
@@ -247,8 +236,7 @@ _OF_OBJECT = {
             select distinct on (stage_id)
                    stage_id, pipeline_id, stage_label as label, listed as active, is_closed,
                    metadata ->> 'ticketState' as ticket_state, display_order,
-                   created_at, updated_at,
-                   not listed as _fivetran_deleted, {synced} as _fivetran_synced
+                   created_at, updated_at, not listed as _fivetran_deleted
             from {pipeline_stages}
             where _tenant_id = {tenant} and object = {object}
             order by stage_id, listed desc, last_seen_at desc, pipeline_id
@@ -257,8 +245,7 @@ _OF_OBJECT = {
             select record_id as ticket_id, property as name, value, changed_at as timestamp_instant,
                    source_type as source, source_id, changed_at as _fivetran_start,
                    lead(changed_at, 1, timestamptz '9999-12-31 23:59:59.999Z')
-                       over (partition by record_id, property order by changed_at) as _fivetran_end,
-                   {synced} as _fivetran_synced
+                       over (partition by record_id, property order by changed_at) as _fivetran_end
             from {property_history}
             where _tenant_id = {tenant} and object = {object}
         """,
@@ -269,21 +256,21 @@ _ENGAGEMENT = """
     select record_id as id,
            case when type = 'EMAIL' then coalesce(nullif(properties ->> 'hs_email_direction', ''),
                                                   type) else type end as type,
-           {portal_id} as portal_id, {synced} as _fivetran_synced
+           {portal_id} as portal_id
     from {records} join {types} as named (object, type) using (object)
     where _tenant_id = {tenant} and not archived and vanished_at is null
       and merged_into_record_id is null
 """
 #: {to}: the names of the associated type in the tenants file; {id}: the column of its id.
 _OF_DEAL = """
-    select from_id as deal_id, to_id as {id}, type_id, category, {synced} as _fivetran_synced
+    select from_id as deal_id, to_id as {id}, type_id, category
     from {associations}
     where _tenant_id = {tenant} and from_object = 'deals' and to_object = any({to})
 """
 #: Read from either side; each pair once, with any label.
 _PAIRS = """
     select distinct on ({one_id}, {other_id})
-           {one_id}, {other_id}, category, {synced} as _fivetran_synced
+           {one_id}, {other_id}, category
     from (
         select from_id as {one_id}, to_id as {other_id}, category
         from {associations}
@@ -297,6 +284,11 @@ _PAIRS = """
 """
 
 _DELETED = "archived or vanished_at is not null or {merged_into} is not null"
+_OF_COMPANIES = """
+    select record_id as id, {deleted} as is_deleted, {deleted} as _fivetran_deleted,
+           {synced} as _fivetran_synced, properties
+    from {barrier}
+"""
 #: The columns of records other than properties, by HubSpot's type. {barrier}: a view of the
 #: tenant's rows; {typed}: its columns that hold a property.
 _RECORDS = {
@@ -307,21 +299,13 @@ _RECORDS = {
                {synced} as _fivetran_synced, {typed} properties
         from {barrier}
     """,
-    "companies": """
-        select record_id as id, {deleted} as is_deleted, {deleted} as _fivetran_deleted,
-               {synced} as _fivetran_synced, properties
-        from {barrier}
-    """,
+    "companies": _OF_COMPANIES,
     "contacts": """
         select record_id as id, {deleted} as _fivetran_deleted, {synced} as _fivetran_synced,
                properties
         from {barrier}
     """,
-    "tickets": """
-        select record_id as id, {deleted} as is_deleted, {deleted} as _fivetran_deleted,
-               {synced} as _fivetran_synced, properties
-        from {barrier}
-    """,
+    "tickets": _OF_COMPANIES,
 }
 _ENGAGEMENT_RECORDS = """
     select record_id as engagement_id, {type} as type, {deleted} as _fivetran_deleted,
@@ -426,7 +410,14 @@ class FivetranPlan(ViewPlan):
     def tables(self, typed_columns: Mapping[str, str]) -> Iterator[View]:
         named = {known.name: _singular(known) for known in self._objects.values()}
         for name, statement in _ALWAYS.items():
-            yield self._of(name, statement, objects=_values(named))
+            # parts that a statement does not name are ignored
+            yield self._of(
+                name,
+                statement,
+                objects=_values(named),
+                id=sql.Identifier("deal_id"),
+                object=sql.Literal("deals"),
+            )
         for crm_object in self._objects.values():
             if crm_object.object_type in _SINGULAR:
                 yield from self._with_records(crm_object, typed_columns)
@@ -454,15 +445,15 @@ class FivetranPlan(ViewPlan):
             yield self._of(name, statement, id=its_id, object=sql.Literal(crm_object.name))
 
     def _of(self, name: str, statement: str, **parts: sql.Composable) -> View:
-        """Return a view of a statement."""
+        """Return a view of a statement, with the column `_fivetran_synced`."""
         selected = self._connection.composed(statement, {**self._parts, **parts})
-        columns = self._columns(selected)
-        return View(
-            name,
-            {column: sql.Identifier(column) for column in columns},
-            sql.SQL("from ({}) as fivetran").format(selected),
-            comments={c: _COMMENTS[c] for c in columns if c in _COMMENTS},
-        )
+        columns: dict[str, sql.Composable] = {
+            **{column: sql.Identifier(column) for column in self._columns(selected)},
+            "_fivetran_synced": self._parts["synced"],
+        }
+        source = sql.SQL("from ({}) as fivetran").format(selected)
+        comments = {column: _COMMENTS[column] for column in columns if column in _COMMENTS}
+        return View(name, columns, source, comments=comments)
 
     def _columns(self, selected: sql.Composed) -> list[str]:
         cursor = self._connection.execute(sql.SQL("{} limit 0").format(selected))

@@ -362,16 +362,13 @@ class ViewPlan:
             else sql.SQL("({})").format(text_of(name))
             for name in properties
         )
-        schema = self._connection.schema
         of = {
             "tenant": sql.Literal(self._tenant_id),
             "object": sql.Literal(crm_object),
             "pipeline": pipeline,
             "stage": stage,
-            "pipelines": sql.Identifier(schema, "pipelines"),
-            "pipeline_stages": sql.Identifier(schema, "pipeline_stages"),
         }
-        labels = (sql.SQL(_PIPELINE_LABEL).format(**of), sql.SQL(_STAGE_LABEL).format(**of))
+        labels = (self._connection.composed(text, of) for text in (_PIPELINE_LABEL, _STAGE_LABEL))
         return dict(zip(properties, labels, strict=True))
 
     def _definitions(self, crm_object: str) -> list[PropertyDefinition]:
@@ -414,10 +411,8 @@ _META_COLUMNS = (
 )
 _PRESENT_TYPES = """
     select attname::text, array_agg(distinct format_type(atttypid, atttypmod))
-    from pg_catalog.pg_attribute
-    join pg_catalog.pg_class relation on relation.oid = attrelid
-    join pg_catalog.pg_namespace namespace on namespace.oid = relation.relnamespace
-    where nspname = %s and relname = any(%s) and attnum > 0
+    from pg_catalog.pg_attribute join pg_catalog.pg_class relation on relation.oid = attrelid
+    where relnamespace = to_regnamespace(%s) and relname = any(%s) and attnum > 0
     group by attname
 """
 # A row's properties are decompressed once, not once for each column that reads them. `group by ()`
@@ -463,9 +458,7 @@ _STAGE_LABEL = """coalesce((
 ) ->> {stage})"""
 _COLUMNS = """
     select attname::text, col_description(attrelid, attnum)
-    from pg_catalog.pg_attribute
-    join pg_catalog.pg_class relation on relation.oid = attrelid
-    join pg_catalog.pg_namespace namespace on namespace.oid = relation.relnamespace
-    where nspname = %s and relname = %s and attnum > 0 and not attisdropped
+    from pg_catalog.pg_attribute join pg_catalog.pg_class relation on relation.oid = attrelid
+    where relnamespace = to_regnamespace(%s) and relname = %s and attnum > 0 and not attisdropped
     order by attnum
 """

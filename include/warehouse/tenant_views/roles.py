@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 import psycopg
 from psycopg import sql
 
-from include.errors import WarehouseConfigError
+from include.errors import WarehouseConfigError, naming_tenant
 from include.warehouse.connection import Warehouse
 from include.warehouse.tenant_views.plan import SCHEMA_NAMES, tenant_role
 
@@ -51,41 +51,31 @@ def _statements(connection: psycopg.Connection, schema: str) -> Iterator[sql.Com
     tables = _tables(connection, schema)
     staging = {name: _tables(connection, name) for name in _staging_schemas(connection, schema)}
     for name, own in {schema: tables, **staging}.items():
-        yield _on_schema("revoke all on schema {schema} from public", name)
-        yield _on_tables("revoke all on {tables} from public", name, own)
+        yield _composed("revoke all on schema {schema} from public", name)
+        yield _composed("revoke all on {tables} from public", name, tables=own)
     loader, reader = group_roles(schema)
+    use, read = "grant usage on schema {schema} to {role}", "grant select on {tables} to {role}"
+    write = "grant select, insert, update, delete on {tables} to {role}"
     if exists(connection, loader):
-        yield _on_schema("grant usage on schema {schema} to {role}", schema, loader)
-        yield _on_tables(
-            "grant select, insert, update, delete on {tables} to {role}",
-            schema,
-            tables - READ_BY_LOADERS,
-            loader,
-        )
-        yield _on_tables("grant select on {tables} to {role}", schema, READ_BY_LOADERS, loader)
+        yield _composed(use, schema, loader)
+        yield _composed(write, schema, loader, tables - READ_BY_LOADERS)
+        yield _composed(read, schema, loader, READ_BY_LOADERS)
         for name, own in staging.items():
-            yield _on_schema("grant usage on schema {schema} to {role}", name, loader)
-            rights = "grant select, insert, update, delete, truncate on {tables} to {role}"
-            yield _on_tables(rights, name, own, loader)
+            yield _composed(use, name, loader)
+            yield _composed(write, name, loader, own)
+            yield _composed("grant truncate on {tables} to {role}", name, loader, own)
     if exists(connection, reader):
-        yield _on_schema("grant usage on schema {schema} to {role}", schema, reader)
-        yield _on_tables(
-            "grant select on {tables} to {role}", schema, tables - CLOSED_TO_READERS, reader
-        )
-        # earlier versions granted `on all tables`
-        if closed := tables & CLOSED_TO_READERS:
-            yield _on_tables("revoke all on {tables} from {role}", schema, closed, reader)
+        yield _composed(use, schema, reader)
+        yield _composed(read, schema, reader, tables - CLOSED_TO_READERS)
 
 
-def _on_schema(statement: str, schema: str, role: str = "public") -> sql.Composed:
-    return sql.SQL(statement).format(schema=sql.Identifier(schema), role=sql.Identifier(role))
-
-
-def _on_tables(
-    statement: str, schema: str, tables: frozenset[str], role: str = "public"
+def _composed(
+    statement: str, schema: str, role: str = "public", tables: frozenset[str] = frozenset()
 ) -> sql.Composed:
     names = [sql.Identifier(schema, table) for table in sorted(tables)]
-    return sql.SQL(statement).format(tables=sql.SQL(", ").join(names), role=sql.Identifier(role))
+    return sql.SQL(statement).format(
+        schema=sql.Identifier(schema), role=sql.Identifier(role), tables=sql.SQL(", ").join(names)
+    )
 
 
 def _tables(connection: psycopg.Connection, schema: str) -> frozenset[str]:
@@ -146,16 +136,27 @@ def prepare_tenants(
     """
     loader = loader_role(warehouse.schema)
     for tenant_id in tenant_ids:
-        with warehouse.connect(tenant_id) as connection:
+        with naming_tenant(tenant_id), warehouse.connect() as connection:
             role = tenant_role(tenant_id)
             if not create_role(connection, role):
-                raise _not_allowed(connection, [role], tenant_id)
+                raise _not_allowed(connection, [role])
             for name in SCHEMA_NAMES if fivetran else SCHEMA_NAMES[:1]:
                 schema = name(warehouse.schema, tenant_id)
                 # the loader owns a schema that it created, and grants the role access itself
                 if _is_ours(connection, schema):
-                    for statement in _of_tenant(schema, role, loader):
-                        connection.execute(statement)
+                    prepare = sql.SQL(_PREPARE).format(
+                        schema=sql.Identifier(schema),
+                        role=sql.Identifier(role),
+                        loader=sql.Identifier(loader),
+                    )
+                    connection.execute(prepare)
+
+
+_PREPARE = """
+    create schema if not exists {schema};
+    grant usage, create on schema {schema} to {loader};
+    grant usage on schema {schema} to {role}
+"""
 
 
 def _is_ours(connection: psycopg.Connection, schema: str) -> bool:
@@ -166,17 +167,6 @@ def _is_ours(connection: psycopg.Connection, schema: str) -> bool:
         [schema],
     ).fetchone()
     return row is None or bool(row[0])
-
-
-def _of_tenant(schema: str, role: str, loader: str) -> Iterator[sql.Composed]:
-    for statement in (
-        "create schema if not exists {schema}",
-        "grant usage, create on schema {schema} to {loader}",
-        "grant usage on schema {schema} to {role}",
-    ):
-        yield sql.SQL(statement).format(
-            schema=sql.Identifier(schema), role=sql.Identifier(role), loader=sql.Identifier(loader)
-        )
 
 
 def create_role_statement(role: str) -> sql.Composed:
@@ -197,12 +187,9 @@ def create_role(connection: psycopg.Connection, role: str) -> bool:
     return True
 
 
-def _not_allowed(
-    connection: psycopg.Connection, roles: list[str], tenant_id: str | None = None
-) -> WarehouseConfigError:
+def _not_allowed(connection: psycopg.Connection, roles: list[str]) -> WarehouseConfigError:
     statements = sql.SQL("; ").join(map(create_role_statement, roles)).as_string(connection)
     return WarehouseConfigError(
         f"the role {connection.info.user} may not create roles.",
-        tenant_id=tenant_id,
         remedy=f"An administrator must run: {statements}; then run this again.",
     )

@@ -10,6 +10,7 @@ it. So the barrier of records is a separate view with the few columns of their t
 import hashlib
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import psycopg
@@ -63,20 +64,18 @@ def publish_views(
     also shown as Fivetran's tables; if empty, such views are removed. Any number of processes may
     call this at once.
     """
-    with warehouse.connect(tenant_id) as connection:
+    with warehouse.connect() as connection:
         lock(connection, f"views:{tenant_id}")
         connection.execute("select set_config('lock_timeout', %s, true)", [VIEW_LOCK_TIMEOUT])
         plan = ViewPlan(connection, tenant_id)
         views = list(plan.views(objects, typed_columns))
-        as_fivetran: list[View] = []
-        if fivetran:
-            tables = FivetranPlan(connection, tenant_id, fivetran).tables(typed_columns)
-            as_fivetran = list(tables)
+        as_fivetran = FivetranPlan(connection, tenant_id, fivetran) if fivetran else None
+        tables = list(as_fivetran.tables(typed_columns)) if as_fivetran else []
         own, theirs = (name(connection.schema, tenant_id) for name in SCHEMA_NAMES)
         return [
             *plan.warnings,
             *_SchemaOfViews(connection, tenant_id, own).publish(views),
-            *_SchemaOfViews(connection, tenant_id, theirs).publish(as_fivetran),
+            *_SchemaOfViews(connection, tenant_id, theirs).publish(tables),
         ]
 
 
@@ -109,7 +108,8 @@ class _SchemaOfViews:
         if stored != signature or digests.keys() - present.keys():
             blocked = list(self._rebuild(views, digests, present))
             # without a signature, the next scan tries again
-            self._record("" if blocked else signature)
+            recorded = "" if blocked else signature
+            self._connection.run(_RECORD, [self._tenant_id, self._schema, self._role, recorded])
             log.info(
                 "tenant %s: built the views of %s, except %d",
                 self._tenant_id,
@@ -139,7 +139,9 @@ class _SchemaOfViews:
             mark = f"{self._mark}{digests[view.name]}"
             # new views can't be built over a barrier that is still the old one
             if view.reads not in left and (relation is None or relation.comment != mark):
-                warnings = list(self._build(view, mark, relation))
+                warnings: list[str] = []
+                with self._unless_held_up(view.name, warnings):
+                    warnings += self._build(view, mark, relation)
                 left |= {view.name} if warnings else set()
                 yield from warnings
         unwanted = [n for n in present if n not in digests and self._is_ours(present[n])]
@@ -150,7 +152,8 @@ class _SchemaOfViews:
         for name in sorted(names, key=_is_inner):
             # a barrier stays, without a warning of its own, if a view over it had to stay
             if not (_is_inner(name) and kept):
-                kept += self._attempt(name, self._drop(name))
+                with self._unless_held_up(name, kept):
+                    self._execute_all(self._drop(name))
         yield from kept
 
     def _build(self, view: View, mark: str, present: _Relation | None) -> Iterator[str]:
@@ -160,28 +163,21 @@ class _SchemaOfViews:
                 "changed. Rename it, then the next scan builds the view."
             )
             return
-        try:
-            changed = self._changed_columns(view, present) if present else []
-            if not present or not changed:
-                # dependent views and grants survive if columns are only added at the end
-                self._execute_all(
-                    self._create(view, present.columns if present else ()),
-                    *self._comments(view, mark),
-                )
-            elif dependents := self._dependents(view.name):
-                yield from self._build_beside_old_types(view, present, changed, dependents)
-            else:
-                self._execute_all(
-                    self._drop(view.name),
-                    self._create(view),
-                    *self._given_to(view),
-                    *self._comments(view, mark),
-                )
-        except psycopg.errors.DependentObjectsStillExist as exc:
-            # created since we looked for dependents
-            yield self._stays(view.name, (exc.diag.message_detail or "").splitlines())
-        except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected):
-            yield self._in_use(view.name)
+        changed = self._changed_columns(view, present) if present else []
+        if not present or not changed:
+            # dependent views and grants survive if columns are only added at the end
+            self._execute_all(
+                self._create(view, present.columns if present else ()), *self._comments(view, mark)
+            )
+        elif dependents := self._dependents(view.name):
+            yield from self._build_beside_old_types(view, present, changed, dependents)
+        else:
+            self._execute_all(
+                self._drop(view.name),
+                self._create(view),
+                *self._given_to(view),
+                *self._comments(view, mark),
+            )
 
     def _build_beside_old_types(
         self, view: View, present: _Relation, changed: Sequence[str], dependents: list[str]
@@ -249,24 +245,24 @@ class _SchemaOfViews:
             for statement in statements:
                 self._connection.execute(statement)
 
-    def _attempt(self, name: str, statement: sql.Composed) -> Iterator[str]:
+    @contextmanager
+    def _unless_held_up(self, name: str, warnings: list[str]) -> Iterator[None]:
+        """Append a warning if the block can't change a view that others use or depend on."""
         try:
-            self._execute_all(statement)
+            yield
         except psycopg.errors.DependentObjectsStillExist as exc:
-            yield self._stays(name, (exc.diag.message_detail or "").splitlines())
+            # of an outdated view, or created since we looked for dependents
+            warnings.append(self._stays(name, (exc.diag.message_detail or "").splitlines()))
         except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected):
-            yield self._in_use(name)
+            warnings.append(
+                f"The view {self._schema}.{name} stays as it was: queries used it for more than "
+                f"{VIEW_LOCK_TIMEOUT}. The next scan tries again."
+            )
 
     def _stays(self, name: str, reasons: Sequence[str]) -> str:
         return (
             f"The view {self._schema}.{name} stays as it was: {'; '.join(reasons)}. "
             "Drop what depends on it, then the next scan rebuilds or removes the view."
-        )
-
-    def _in_use(self, name: str) -> str:
-        return (
-            f"The view {self._schema}.{name} stays as it was: queries used it for more than "
-            f"{VIEW_LOCK_TIMEOUT}. The next scan tries again."
         )
 
     def _create(self, view: View, present: Iterable[str] = ()) -> sql.Composed:
@@ -340,18 +336,12 @@ class _SchemaOfViews:
 
     def _relations(self) -> dict[str, _Relation]:
         rows = self._connection.execute(_RELATIONS, [self._schema])
-        return {
-            name: _Relation(dict(zip(columns, types, strict=True)), comment)
-            for name, comment, columns, types in rows
-        }
+        return {name: _Relation(columns, comment) for name, columns, comment in rows}
 
     def _stored_signature(self) -> str | None:
         statement = "select signature from {tenant_views} where tenant_id = %s and schema_name = %s"
         row = self._connection.run(statement, [self._tenant_id, self._schema]).fetchone()
         return row[0] if row else None
-
-    def _record(self, signature: str) -> None:
-        self._connection.run(_RECORD, [self._tenant_id, self._schema, self._role, signature])
 
     def _create_role(self) -> list[str]:
         """Create the tenant's role if it is missing; if we may not, return a warning."""
@@ -393,17 +383,16 @@ _OWNER = """
     select coalesce((select rolname from pg_catalog.pg_roles
                      where rolname = %s and pg_has_role(oid, 'member')), current_user)
 """
+# json keeps the order of columns, jsonb does not
 _RELATIONS = """
-    select relation.relname, obj_description(relation.oid, 'pg_class'),
-           array(select attname::text from pg_catalog.pg_attribute
-                 where attrelid = relation.oid and attnum > 0 and not attisdropped
-                 order by attnum),
-           array(select format_type(atttypid, atttypmod) from pg_catalog.pg_attribute
-                 where attrelid = relation.oid and attnum > 0 and not attisdropped
-                 order by attnum)
+    select relname,
+           (select coalesce(json_object_agg(attname, format_type(atttypid, atttypmod)
+                                            order by attnum), '{}')
+            from pg_catalog.pg_attribute
+            where attrelid = relation.oid and attnum > 0 and not attisdropped),
+           obj_description(oid, 'pg_class')
     from pg_catalog.pg_class relation
-    join pg_catalog.pg_namespace namespace on namespace.oid = relation.relnamespace
-    where namespace.nspname = %s
+    where relnamespace = to_regnamespace(%s)
 """
 # All that prevents dropping the view, and all that would be dropped with it: triggers, rules,
 # defaults. A rule of another view is shown as that view. Users of its row type use its columns.
@@ -411,9 +400,8 @@ _DEPENDENTS = """
     with it as (
         select relation.oid, relation.reltype, type.typarray
         from pg_catalog.pg_class relation
-        join pg_catalog.pg_namespace namespace on namespace.oid = relation.relnamespace
         join pg_catalog.pg_type type on type.oid = relation.reltype
-        where namespace.nspname = %(schema)s and relation.relname = %(view)s
+        where relation.relnamespace = to_regnamespace(%(schema)s) and relation.relname = %(view)s
     )
     select distinct case
         when other.oid is null or other.oid = it.oid
@@ -442,8 +430,7 @@ _GIVEN = """
     with it as (
         select relation.oid, relation.relacl, relation.relowner
         from pg_catalog.pg_class relation
-        join pg_catalog.pg_namespace namespace on namespace.oid = relation.relnamespace
-        where namespace.nspname = %(schema)s and relation.relname = %(view)s
+        where relnamespace = to_regnamespace(%(schema)s) and relname = %(view)s
     ), its_column as (
         select attribute.*, quote_ident(attribute.attname) as quoted
         from it
@@ -469,12 +456,10 @@ _GIVEN = """
     where col_description(attrelid, attnum) is not null
 """
 _UNREADABLE = """
-    select relation.relname
-    from pg_catalog.pg_class relation
-    join pg_catalog.pg_namespace namespace on namespace.oid = relation.relnamespace
-    where not has_table_privilege(%s, relation.oid, 'select')
-          and namespace.nspname = %s and relation.relname = any(%s)
-          and starts_with(obj_description(relation.oid, 'pg_class'), %s)
+    select relname from pg_catalog.pg_class
+    where not has_table_privilege(%s, oid, 'select')
+      and relnamespace = to_regnamespace(%s) and relname = any(%s)
+      and starts_with(obj_description(oid, 'pg_class'), %s)
 """
 _RECORD = """
     insert into {tenant_views} (tenant_id, schema_name, role_name, signature)

@@ -295,7 +295,7 @@ def test_the_loader_can_not_migrate_and_says_who_can(
     add_migration(monkeypatch, tmp_path)
 
     with pytest.raises(WarehouseConfigError, match="may not migrate it") as caught:
-        migrate(loader, TENANT)
+        migrate(loader)
 
     assert "python -m include.warehouse.migrations" in str(caught.value)
 
