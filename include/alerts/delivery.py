@@ -138,7 +138,8 @@ class Message:
     def of_json(cls, document: Mapping[str, Any]) -> Self:
         fields = {name: value for name, value in document.items() if name != "version"}
         figures = fields["figures"]
-        fields["figures"] = {name: figures[name] for name in sorted(figures, key=_place)}
+        names = (*FIGURES, *sorted(figures))
+        fields["figures"] = {name: figures[name] for name in names if name in figures}
         return cls(**fields)
 
     @property
@@ -200,10 +201,6 @@ class Message:
             escaped = html.escape(text, quote=False)
             blocks.append(("section", "mrkdwn", escaped[:SLACK_TEXT_LIMIT]))
         return [{"type": kind, "text": {"type": of, "text": text}} for kind, of, text in blocks]
-
-
-def _place(figure: str) -> tuple[int, str]:
-    return (FIGURES.index(figure) if figure in FIGURES else len(FIGURES)), figure
 
 
 def _sentences(message: Message) -> str:

@@ -1,11 +1,8 @@
 """Read the associations of records."""
 
-from typing import NamedTuple
-
-from include.errors import AccessDeniedError, ContractError
 from include.hubspot.crm_objects import CrmObject, object_type_of
 from include.hubspot.endpoints import ASSOCIATIONS_BATCH_SIZE
-from include.pipeline.context import ScanContext, reason_of
+from include.pipeline.context import ScanContext
 from include.pipeline.load.chunk_writer import ChunkWriter
 from include.pipeline.read.concurrency import map_concurrently
 from include.warehouse.associations import (
@@ -20,18 +17,6 @@ from include.warehouse.records import RecordTable
 #: Up to this many live records, every scan reads all associations, of 1,000 records a request.
 #: Above it, only full scans do; other scans read those of the records they received.
 ALL_ASSOCIATIONS_MAX_RECORDS = 100_000
-
-
-class _Answer(NamedTuple):
-    """The associations of a batch of *asked* records, except the *unanswered* ones.
-
-    ``misfits``: how many associations were left out because the table can't hold them.
-    """
-
-    asked: list[int]
-    links: set[Link]
-    unanswered: set[int]
-    misfits: int
 
 
 def read_associations(
@@ -64,13 +49,13 @@ def _read(
     writer: ChunkWriter,
     done: dict[str, int],
 ) -> None:
-    def ask(ids: list[int]) -> _Answer:
+    def ask(ids: list[int]) -> tuple[list[int], set[int], set[Link], int]:
+        """Return *ids*, those without an answer, links, and the number of links left out."""
         results, unanswered = context.client.associations(
             crm_object.object_type, object_type_of(to_type), [str(record_id) for record_id in ids]
         )
         left_out = set(map(int, unanswered))
-        links, misfits = links_of(results, of=set(ids) - left_out)
-        return _Answer(ids, links, left_out, misfits)
+        return ids, left_out, *links_of(results, of=set(ids) - left_out)
 
     name, what = crm_object.name, f"associations:{crm_object.name}:{to_type}"
     everything = mode == "full" or (
@@ -86,23 +71,19 @@ def _read(
         seen_by=None if everything else context.scan.id,
     )
     unanswered = 0
-    try:
-        for answer in map_concurrently(context.client, ask, batches):
-            if answer.misfits:
+    with context.optional(f"{name}: associations with {to_type}"):
+        for asked, left_out, links, misfits in map_concurrently(context.client, ask, batches):
+            if misfits:
                 context.warn(
                     f"{name}: associations with {to_type} were left out because their id, category "
                     "or type does not fit the table."
                 )
             # the stored associations of unanswered records are not changed
-            ids = [known for known in answer.asked if known not in answer.unanswered]
-            replace_associations(context.warehouse, context.scan, name, to_type, ids, answer.links)
-            unanswered += len(answer.unanswered)
-            done[pass_name] = answer.asked[-1]
+            ids = [known for known in asked if known not in left_out]
+            replace_associations(context.warehouse, context.scan, name, to_type, ids, links)
+            unanswered += len(left_out)
+            done[pass_name] = asked[-1]
             writer.checkpoint()
-    except (AccessDeniedError, ContractError) as exc:
-        reason = reason_of(exc, "a scope")
-        context.warn(f"{name}: associations with {to_type} were not read: {reason}.")
-    else:
         if everything and not unanswered:
             context.freshness.note(what)
     if unanswered:

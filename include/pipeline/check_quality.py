@@ -128,6 +128,7 @@ def _run(warehouse: Warehouse, scan: Scan) -> list[CheckResult]:
         has_rows = received_records(connection, scan.id)["deals"] > 0
         _count_misfits(connection, scan)
         parts = {"of_this_scan": OF_THIS_SCAN, "typed_columns": _typed_columns()}
+        connection.run("delete from {quality_results} where scan_id = %(scan_id)s", of_scan)
         results = []
         for rule in RULES:
             row = connection.run(rule.statement, of_scan, parts).fetchone()
@@ -135,8 +136,6 @@ def _run(warehouse: Warehouse, scan: Scan) -> list[CheckResult]:
             applies = row is not None and (has_rows or not rule.needs_rows)
             status = status_of(rule, observed, applies=applies)
             results.append(CheckResult(rule, status, observed))
-        connection.run("delete from {quality_results} where scan_id = %(scan_id)s", of_scan)
-        for rule, status, observed in results:
             connection.run(
                 """
                 insert into {quality_results} (scan_id, tenant_id, check_name, status, severity,

@@ -121,7 +121,7 @@ class ScanContext:
         try:
             yield
         except (AccessDeniedError, ContractError) as exc:
-            self.warn(f"{what} were not read: {reason_of(exc, scope)}")
+            self.warn(f"{what} were not read: {reason_of(exc, scope)}.")
 
     def counts(self) -> dict[str, Any]:
         """Return the columns of the scan's row that hold counts and warnings."""

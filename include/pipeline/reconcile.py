@@ -2,11 +2,9 @@
 
 import logging
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from datetime import timedelta
 from heapq import merge
 from itertools import groupby
-from typing import Any
 
 from include.hubspot import search
 from include.hubspot.crm_objects import CrmObject
@@ -20,22 +18,6 @@ log = logging.getLogger(__name__)
 COMPARED_AT_ONCE = 10_000
 
 
-@dataclass(frozen=True)
-class Reconciliation:
-    """The numbers of live records in HubSpot and in the warehouse.
-
-    ``unexplained``: records whose state still differs after each was read by id.
-    """
-
-    portal_live: int
-    warehouse_live: int
-    unexplained: int = 0
-
-    def columns(self) -> dict[str, Any]:
-        """Return the columns of `scan_objects` that hold the result."""
-        return {**vars(self), "difference": self.portal_live - self.warehouse_live}
-
-
 def reconcile(
     context: ScanContext,
     crm_object: CrmObject,
@@ -43,12 +25,15 @@ def reconcile(
     table: RecordTable,
     *,
     by_creation: bool,
-) -> Reconciliation:
+) -> dict[str, int]:
     """Count; if the counts differ, read what changed since the scan began and count again; if they
     still differ, compare id by id, and read each record that differs.
 
     HubSpot's count comes from search, which lags behind, so only records created more than
     ``search_lag_s`` ago are compared.
+
+    Returns columns of `scan_objects`: the numbers of live records in HubSpot and in the warehouse,
+    and as ``unexplained`` the records whose state still differs after each was read by id.
 
     :param by_creation: False if the portal has no creation times: all records are compared.
     """
@@ -61,7 +46,7 @@ def reconcile(
         reader.catch_up(since)
         portal, held = search.count(client, object_type, filters), table.count_live(before)
     if portal == held:
-        return Reconciliation(portal, held)
+        return _columns(portal, held)
     log.info(
         "tenant %s: HubSpot counts %d live %s, the warehouse %d: comparing by id",
         context.tenant.id,
@@ -89,7 +74,16 @@ def reconcile(
     unexplained = sum(
         rows.get(record_id, GONE) != stated.get(record_id, GONE) for record_id in doubtful
     )
-    return Reconciliation(portal, table.count_live(before), unexplained)
+    return _columns(portal, table.count_live(before), unexplained)
+
+
+def _columns(portal: int, held: int, unexplained: int = 0) -> dict[str, int]:
+    return {
+        "portal_live": portal,
+        "warehouse_live": held,
+        "difference": portal - held,
+        "unexplained": unexplained,
+    }
 
 
 def in_one_only(left: Iterable[int], right: Iterable[int]) -> Iterator[int]:

@@ -109,9 +109,7 @@ def scan_object(
     reader.read(plan)
     if plan.mode != "window" and crm_object.searchable:
         by_creation = crm_object.created_property in definitions.names
-        object_log.set(
-            **reconcile(context, crm_object, reader, table, by_creation=by_creation).columns()
-        )
+        object_log.set(**reconcile(context, crm_object, reader, table, by_creation=by_creation))
     if crm_object.associations:
         done = progress.position.associations
         object_log.set(

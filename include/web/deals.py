@@ -5,7 +5,7 @@
 
 import csv
 import io
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from itertools import chain
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -112,7 +112,7 @@ def read_deals(
 ) -> Response:
     scan, _ = found_scan(user, warehouse, scan_id)
     if format == "ndjson" or (format is None and NDJSON in request.headers.get("accept", "")):
-        lines = _lines(streamed, scan_id)
+        lines = map(_encoder.encode_lines, deals_stream(streamed, scan_id))
         # before the response begins, a failure still becomes a problem; a later one breaks it off
         first = next(lines, b"")
         return StreamingResponse(chain([first], lines), media_type=NDJSON)
@@ -121,11 +121,6 @@ def read_deals(
     else:
         page = deals_page(warehouse, scan_id, limit, cursor)
     return Response(_encoder.encode(page._asdict()), media_type="application/json")
-
-
-def _lines(warehouse: Warehouse, scan_id: str) -> Iterator[bytes]:
-    for deals in deals_stream(warehouse, scan_id):
-        yield _encoder.encode_lines(deals)
 
 
 def deals_page(

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 from fastapi import Path as PathParameter
 from fastapi import Query
-from psycopg.rows import RowFactory, class_row, kwargs_row
+from psycopg.rows import RowFactory, class_row, dict_row
 from pydantic import TypeAdapter
 
 from include.tenants import Tenant
@@ -267,12 +267,8 @@ def tenant_statuses(
     warehouse: Warehouse, tenant_ids: Collection[str]
 ) -> dict[str, models.TenantStatus]:
     """Return the status of each of these tenants, also of those without a row."""
-    rows = fetch(warehouse, kwargs_row(_status), _STATUSES, {"tenant_ids": list(tenant_ids)})
-    return dict(rows)
-
-
-def _status(tenant_id: str, **columns: Any) -> tuple[str, models.TenantStatus]:
-    return tenant_id, models.TenantStatus(**columns)
+    rows = fetch(warehouse, dict_row, _STATUSES, {"tenant_ids": list(tenant_ids)})
+    return {row.pop("tenant_id"): models.TenantStatus(**row) for row in rows}
 
 
 def tenant_history(warehouse: Warehouse, tenant_id: str) -> list[models.HistoryEntry]:

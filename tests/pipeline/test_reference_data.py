@@ -323,7 +323,7 @@ def test_without_their_scopes_users_that_are_demanded_are_a_warning(
     run(scan(objects=USERS))
 
     assert scan_row(warehouse, scan())["warnings"] == [
-        "teams were not read: the token lacks settings.users.teams.read"
+        "teams were not read: the token lacks settings.users.teams.read."
     ]
     assert len(rows(warehouse, "users")) == 3
     assert rows(warehouse, "teams") == []
@@ -378,7 +378,7 @@ def test_without_the_scope_owners_are_left_out_and_the_scan_says_so(
     assert extracted["deals_loaded"] == 130
     assert extracted["warnings"] == 1
     assert scan_row(warehouse, scan())["warnings"] == [
-        "owners were not read: the token lacks crm.objects.owners.read"
+        "owners were not read: the token lacks crm.objects.owners.read."
     ]
     assert rows(warehouse, "owners") == []
     status = "select status from quality_results where check_name = 'everything_wanted_was_read'"

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
+
 #: Record ids ``[start, end)``; an end of None is open.
 Interval = tuple[int, int | None]
 
@@ -55,13 +57,6 @@ class ListPosition:
         """Start over, because the covered ranges may be incomplete."""
         self.remaining, self.after = _everything(), None
 
-    def to_json(self) -> dict[str, Any]:
-        return {"remaining": [list(part) for part in self.remaining], "after": self.after}
-
-    @classmethod
-    def from_json(cls, document: Mapping[str, Any]) -> "ListPosition":
-        return cls([(low, high) for low, high in document["remaining"]], document["after"])
-
 
 @dataclass
 class Position:
@@ -72,21 +67,12 @@ class Position:
     associations: dict[str, int] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
-        return {
-            "live": self.live.to_json(),
-            "archived": self.archived.to_json(),
-            "associations": self.associations,
-        }
+        document: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(self))
+        return document
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any] | None) -> "Position":
-        if not document:
-            return cls()
-        return cls(
-            ListPosition.from_json(document["live"]),
-            ListPosition.from_json(document["archived"]),
-            dict(document["associations"]),
-        )
+        return msgspec.convert(document or {}, cls)
 
 
 #: A range with fewer records left, by estimate, is not split.

@@ -7,7 +7,7 @@ import pytest
 from include.hubspot.client import HubSpotClient
 from include.pipeline.read.concurrency import PageBudget
 from include.pipeline.read.list_reader import ListReader
-from include.pipeline.read.ranges import ListPosition
+from include.pipeline.read.ranges import ListPosition, Position
 from tests.hubspot_simulator import Fault, HubSpotSimulator, Portal, portals
 
 pytestmark = pytest.mark.slow
@@ -133,7 +133,7 @@ def test_a_reading_that_was_broken_off_goes_on_where_it_was(cursor: str) -> None
     position = ListPosition()
     first = read(portal, position, stop_after=12)
     before = portal.requests["list"]
-    position = ListPosition.from_json(position.to_json())
+    position = Position.from_json(Position(live=position).to_json()).live
 
     second = read(portal, position)
 
