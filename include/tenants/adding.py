@@ -211,6 +211,7 @@ def _with_entry(path: Path, before: bytes, entry: Mapping[str, Any]) -> bytes:
     except UnicodeDecodeError:
         raise TenantCommandError(f"{path} is not UTF-8.", remedy="Save it as UTF-8.") from None
     lines = text.split("\n")
+    carriage_return = "\r" if "\r\n" in text else ""
     key: Any = None
     tenants: Any = yaml.compose(before, Loader=yaml.CSafeLoader)
     if isinstance(tenants, yaml.MappingNode):
@@ -233,7 +234,7 @@ def _with_entry(path: Path, before: bytes, entry: Mapping[str, Any]) -> bytes:
     elif tenants is None:
         while lines and not lines[-1].strip():
             lines.pop()
-        lines += ["tenants:" + ("\r" if "\r\n" in text else ""), ""]
+        lines += ["tenants:" + carriage_return, ""]
         column, place = 2, len(lines) - 1
     else:
         raise TenantCommandError(
@@ -242,7 +243,6 @@ def _with_entry(path: Path, before: bytes, entry: Mapping[str, Any]) -> bytes:
         )
     first, *others = _as_yaml(entry).splitlines()
     added = [f"- {first}", *(f"  {line}" for line in others)]
-    carriage_return = "\r" if "\r\n" in text else ""
     added = [" " * column + line + carriage_return for line in added]
     return "\n".join([*lines[:place], *added, *lines[place:]]).encode()
 

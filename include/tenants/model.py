@@ -193,7 +193,15 @@ class Objects(_Model):
     @property
     def others(self) -> tuple[CrmObject, ...]:
         return tuple(
-            _crm_object(name, entry) for name, entry in sorted(self.__pydantic_extra__.items())
+            replace(
+                standard_object(entry.object_type or name)
+                or CrmObject(name, entry.object_type or name),
+                name=name,
+                properties=entry.properties,
+                associations=entry.associations,
+                property_history=entry.property_history,
+            )
+            for name, entry in sorted(self.__pydantic_extra__.items())
         )
 
 
@@ -210,18 +218,6 @@ def _refined(preset: dict[str, Any], entries: dict[str, Any]) -> dict[str, Any]:
             given = {} if entries[name] in (None, True) else entries[name]
             refined[name] = {**preset[name], **given} if isinstance(given, dict) else given
     return refined
-
-
-def _crm_object(name: str, entry: OtherObject) -> CrmObject:
-    object_type = entry.object_type or name
-    known = standard_object(object_type) or CrmObject(name, object_type)
-    return replace(
-        known,
-        name=name,
-        properties=entry.properties,
-        associations=entry.associations,
-        property_history=entry.property_history,
-    )
 
 
 AlertKind = Literal["failure", "quality", "warning", "deadline", "quota", "recovery"]

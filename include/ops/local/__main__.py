@@ -94,14 +94,8 @@ def _is_running(command: str) -> bool:
     if launch.command != command or not launch.ready:
         raise LocalError(f"{launch}.", choice)
     print(f"{launch}.\n{choice}\n")
-    _show_login(launch.port)
+    Report().addresses(LocalStack(STATE_DIR, launch.port, {}).login)
     return True
-
-
-def _show_login(port: int) -> None:
-    stack = LocalStack(STATE_DIR, port, {})
-    login = f"{stack.credentials.admin_user} / {stack.credentials.admin_password}"
-    Report().addresses({"Airflow UI": stack.url, "  log in as": login})
 
 
 NOTHING_RUNS = LocalError("Nothing is running.", "Start it with: make demo, or: make run")
@@ -133,7 +127,7 @@ def status() -> None:
             "Not all programs are running.", "Start them again with: make demo, or: make run"
         )
     print()
-    _show_login(launch.port)
+    Report().addresses(LocalStack(STATE_DIR, launch.port, {}).login)
 
 
 @app.command()

@@ -254,7 +254,6 @@ def scan_and_show(
 
 def addresses(stack: LocalStack) -> dict[str, str]:
     """Return the addresses and the login to print."""
-    login = f"{stack.credentials.admin_user} / {stack.credentials.admin_password}"
     # the password of the user's own warehouse must not be printed
     warehouse = {"Warehouse": "as set in .env"}
     if stack.uses_embedded_warehouse:
@@ -262,5 +261,4 @@ def addresses(stack: LocalStack) -> dict[str, str]:
             "Warehouse": stack.postgres.dsn("warehouse"),
             "  look inside": f'make psql SQL="{EXAMPLE_QUERY}"',
         }
-    logs = str(stack.programs.logs)
-    return {"Airflow UI": stack.url, "  log in as": login, **warehouse, "Logs": logs}
+    return {**stack.login, **warehouse, "Logs": str(stack.programs.logs)}

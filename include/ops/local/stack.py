@@ -136,6 +136,12 @@ class LocalStack(Started):
             ) from exc
 
     @property
+    def login(self) -> dict[str, str]:
+        """The address of Airflow's UI and the login, to print."""
+        login = f"{self.credentials.admin_user} / {self.credentials.admin_password}"
+        return {"Airflow UI": self.url, "  log in as": login}
+
+    @property
     def uses_embedded_warehouse(self) -> bool:
         """Whether *env* names no warehouse."""
         return not any(self.env.get(name) for name in ("DATABASE_URL", "AIRFLOW_CONN_WAREHOUSE"))
