@@ -28,8 +28,7 @@ def get_provider_info() -> dict[str, Any]:
                     "hidden-fields": ["login", "schema"],
                     "relabeling": {"password": "Token", "host": "Base URL"},
                     "placeholders": {
-                        "password": "Token of a service key or private app, pat-na1-…; empty for "
-                        "an OAuth app",
+                        "password": "pat-na1-… of a service key; empty: OAuth app",
                         "host": "https://api.hubapi.com if empty",
                         "port": "443 (required by Airflow's Test button)",
                     },

@@ -1,59 +1,108 @@
-"""Takes the screenshots of docs/images: python -m tests.web.browser.screenshots"""
+"""Takes the pictures of docs/images from the demo: python -m tests.web.browser.screenshots"""
 
+import os
+import re
 import tempfile
 from pathlib import Path
 
-from playwright.sync_api import Browser, Page, ViewportSize
+from playwright.sync_api import Browser, BrowserContext, Page, ViewportSize
 
-from include.ops.local.processes import PROJECT_ROOT
-from tests.support.chromium import chromium
-from tests.web.browser.conftest import signed_in_by_hand
-from tests.web.browser.data import fill, other_tenants
-from tests.web.browser.stack import REAL_TENANTS, PageStack, new_stack, start
+from include.ops.local import launcher
+from include.ops.local.demo import demo
+from include.ops.local.postgres import EmbeddedPostgres
+from include.ops.local.processes import PROJECT_ROOT, free_port
+from include.ops.local.report import Report
+from include.ops.local.stack import LocalStack
+from tests.support.chromium import chromium, sign_in_by_hand
 
 IMAGES = PROJECT_ROOT / "docs" / "images"
 WIDE: ViewportSize = {"width": 1360, "height": 820}
 PHONE: ViewportSize = {"width": 390, "height": 780}
 UI = "/plugin/hubspot-scans/hubspot-deals/ui"
+SCAN_TIMEOUT_S = 300
+MORE_SCANS = ("auto", "full", "auto", "auto")
 
 
 def main() -> None:
-    with tempfile.TemporaryDirectory() as state_dir:
-        take_from(new_stack(Path(state_dir)))
+    with tempfile.TemporaryDirectory() as folder:
+        state_dir, port = Path(folder), free_port()
+        try:
+            demo(state_dir, {**os.environ, "AIRFLOW_PORT": str(port)}, "detach", Report())
+            stack = LocalStack(state_dir, port, {})
+            scan_more(stack)
+            with chromium() as browser:
+                take_all(browser, stack)
+        finally:
+            launcher.down(state_dir)
+            EmbeddedPostgres(state_dir).remove()
 
 
-def take_from(stack: PageStack) -> None:
-    tenants = other_tenants(REAL_TENANTS)
-    try:
-        start(stack, tenants)
-        fill(stack.warehouse, [*REAL_TENANTS, *tenants])
-        with chromium() as browser:
-            take_all(browser, stack)
-    finally:
-        stack.stop()
-        stack.postgres.remove()
+def scan_more(stack: LocalStack) -> None:
+    """Scan globex some more times, and acme with a wrong token."""
+    for mode in MORE_SCANS:
+        scan(stack, "globex", mode)
+    connection = stack.api.call("GET", "connections/hubspot_acme")
+    known = {name: connection[name] for name in ("conn_type", "host", "port")}
+    stack.api.save_connection("hubspot_acme", {**known, "password": "pat-na1-wrong"})
+    scan(stack, "acme", "auto")
 
 
-def take_all(browser: Browser, stack: PageStack) -> None:
-    user = (stack.credentials.admin_user, stack.credentials.admin_password)
-    state = signed_in_by_hand(browser, stack, *user)
-    context = browser.new_context(base_url=stack.url, storage_state=state, viewport=WIDE)
+def scan(stack: LocalStack, tenant: str, mode: str) -> None:
+    dag_id = f"hubspot_deals__{tenant}"
+    stack.wait(dag_id, stack.trigger(dag_id, {"mode": mode}), SCAN_TIMEOUT_S)
+
+
+def take_all(browser: Browser, stack: LocalStack) -> None:
+    context = browser.new_context(base_url=stack.url, viewport=WIDE)
     page = context.new_page()
-    running = page.request.get("/hubspot-deals/tenants/globex").json()["last_scan"]["scan_id"]
-    take(page, UI, "status-page.png")
-    take(page, f"{UI}?tenant=acme", "tenant-page.png")
-    take(page, f"{UI}?scan={running}", "scan-page.png")
+    page.goto("/")
+    sign_in_by_hand(page, stack.credentials.admin_user, stack.credentials.admin_password)
+    history = page.request.get("/hubspot-deals/tenants/globex").json()["history"]
+    take_page(page, UI, "status-page.png")
+    take_page(page, f"{UI}?tenant=globex", "tenant-page.png")
+    take_page(page, f"{UI}?scan={history[0]['scan_id']}", "scan-page.png")
+    take_airflow(context)
     page.evaluate("localStorage.setItem('theme', 'dark')")
-    take(page, UI, "status-page-dark.png")
-    phone = browser.new_context(base_url=stack.url, storage_state=state, viewport=PHONE)
-    take(phone.new_page(), "/hubspot-deals/ui", "status-phone.png")
+    take_page(page, UI, "status-page-dark.png")
+    phone = browser.new_context(
+        base_url=stack.url, storage_state=context.storage_state(), viewport=PHONE
+    ).new_page()
+    phone.goto("/")
+    phone.evaluate("localStorage.setItem('theme', 'light')")
+    take_page(phone, "/hubspot-deals/ui", "status-phone.png")
 
 
-def take(page: Page, address: str, name: str) -> None:
+def take_page(page: Page, address: str, name: str) -> None:
     page.goto(address)
     (page.frame_locator("iframe") if "/plugin/" in address else page).locator(
-        "a.row, [role=progressbar]"
+        "a.row, .table"
     ).first.wait_for()
+    shoot(page, name)
+
+
+def take_airflow(context: BrowserContext) -> None:
+    """Take Airflow's own views of a DAG, of its trigger form and of a connection."""
+    page = context.new_page()
+    page.goto("/dags/hubspot_deals__globex")
+    page.get_by_text("check_quality").first.wait_for()
+    shoot(page, "dag.png")
+    page.get_by_role("button", name="Trigger").first.click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_role(
+        "button", name=re.compile("Run Parameters|window", re.IGNORECASE)
+    ).last.click()
+    shoot(page, "trigger-form.png")
+    page.goto("/connections")
+    page.get_by_role("button", name="Add Connection").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_role("textbox").first.fill("hubspot_acme")
+    dialog.get_by_role("combobox").first.fill("HubSpot")
+    page.get_by_role("option", name="HubSpot", exact=True).click()
+    dialog.get_by_placeholder("of a service key").wait_for()
+    shoot(page, "connection-form.png")
+
+
+def shoot(page: Page, name: str) -> None:
     page.wait_for_timeout(1_500)  # transitions
     page.screenshot(path=IMAGES / name)
 
