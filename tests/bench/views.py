@@ -24,10 +24,12 @@ MOST_TIMES_TABLE = 1.2
 WIDTH, WIDE_DEALS = 1_200, 400
 ORDINARY_DEALS, ORDINARY_DEALS_QUICK = 100_000, 20_000
 JSON_ROUNDS = 3
-MOST_ALL = 0.2
 MOST_THREE = 1.2
 #: About as many as a portal has that was never customised.
 PROPERTIES = 150
+#: The fewer the properties, the larger the part of the time that extracting the values takes, which
+#: is the same in both queries.
+MOST_ALL = {WIDTH: 0.2, PROPERTIES: 0.4}
 
 _FILL = """
     insert into {deals} (_tenant_id, deal_id, stage_id, amount, archived, updated_at, properties,
@@ -101,9 +103,11 @@ def _json(bench: Bench, width: int, count: int) -> list[Line]:
     as_fivetran = sql.Identifier(f"{warehouse.schema}_fivetran__{TENANT}", "deal")
     of, fivetrans = f"of {width:,}", f"of {width:,} (Fivetran's deal)"
     lines = [
-        _compared(bench, warehouse, own, names, of, count, MOST_ALL),
+        _compared(bench, warehouse, own, names, of, count, MOST_ALL[width]),
         _compared(bench, warehouse, own, names[:3], of, count, MOST_THREE),
-        _compared(bench, warehouse, as_fivetran, names, fivetrans, count, MOST_ALL, "property_"),
+        _compared(
+            bench, warehouse, as_fivetran, names, fivetrans, count, MOST_ALL[width], "property_"
+        ),
         _compared(
             bench, warehouse, as_fivetran, names[:3], fivetrans, count, MOST_THREE, "property_"
         ),
