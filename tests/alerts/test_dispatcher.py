@@ -381,7 +381,7 @@ def test_an_alert_of_a_channel_that_is_gone_from_the_file_is_given_up_in_time(
     assert row["error"] == "the tenant no longer has this channel"
 
 
-def test_a_channel_that_hangs_takes_no_more_than_its_patience(
+def test_a_channel_that_hangs_takes_no_longer_than_its_time_out(
     warehouse: Warehouse, airflow_environment: pytest.MonkeyPatch
 ) -> None:
     release = threading.Event()

@@ -65,7 +65,7 @@ class ChaosRun:
         self._entry = tenant
         self._portal = portal
         self._warehouse = warehouse
-        self._nursery = worker_pool
+        self._pool = worker_pool
         self._budget = budget
         self._stop = stop
         self._say = say
@@ -79,7 +79,7 @@ class ChaosRun:
 
     def run(self) -> None:
         """Go on until the budget is spent; end with a full scan that nothing happens to."""
-        self._nursery.wait()
+        self._pool.wait()
         while not self._budget.spent(self.result.kills):
             faults = self._budget.kills_left(self.result.kills, self._rng.randint(2, MOST_FAULTS))
             self._scan("full" if self._scans % FULL_EACH == FULL_EACH - 1 else "auto", faults)
@@ -111,7 +111,7 @@ class ChaosRun:
                 self._say(f"{self._tenant.id}: {event_log.summary}, given up")
         except BaseException as exc:
             exc.add_note(f"tenant {self._tenant.id}, seed {self._budget.seed}, {event_log}")
-            exc.add_note(f"{self._nursery.log} ends with\n{self._nursery.last_lines()}")
+            exc.add_note(f"{self._pool.log} ends with\n{self._pool.last_lines()}")
             raise
 
     def _extract(self, event_log: EventLog) -> bool:
@@ -121,7 +121,7 @@ class ChaosRun:
             moment = self._moment(event_log)
             worker = self._begin("extract_deals", event_log)
             scene = Scene(worker, self._portal, lambda: self._proof.chunks(event_log.scan_id))
-            if not self._watch(scene, moment) or not self._nursery.stop(worker):
+            if not self._watch(scene, moment) or not self._pool.stop(worker):
                 self._require_success(worker, event_log)
                 event_log.extracted = worker.returned
                 if not event_log.kills and not event_log.orphans:
@@ -136,7 +136,7 @@ class ChaosRun:
             if may_be_given_up and self._rng.random() < FORGOTTEN:
                 self._orphans.forget(worker, event_log)
                 return False
-            self._strike(worker, event_log)
+            self._kill_worker(worker, event_log)
             if event_log.restless:
                 change_little(self._portal, self._rng)
                 event_log.changed = True
@@ -161,11 +161,11 @@ class ChaosRun:
 
     def _watch(self, scene: Scene, moment: Moment | None) -> bool:
         """Wait for the moment; say False if the worker ends before that."""
-        while not self._nursery.ended(scene.worker, GLANCE_S):
+        while not self._pool.ended(scene.worker, GLANCE_S):
             if self._stop.is_set():
                 raise StoppedError
             if scene.seconds > ATTEMPT_TIMEOUT_S:
-                self._nursery.show_stacks(scene.worker)
+                self._pool.show_stacks(scene.worker)
                 raise AssertionError("an attempt does not end")
             self._orphans.wake()
             if moment is not None:
@@ -174,14 +174,14 @@ class ChaosRun:
                     return True
         return False
 
-    def _strike(self, worker: Worker, event_log: EventLog) -> None:
+    def _kill_worker(self, worker: Worker, event_log: EventLog) -> None:
         """Kill a stopped worker, or leave it alone."""
         event_log.faults_left -= 1
         may_be_orphaned = event_log.may_leave_orphans and not self._orphans
         if may_be_orphaned and self._rng.random() < ORPHANED:
             self._orphans.adopt(worker, event_log)
         else:
-            self._nursery.kill(worker)
+            self._pool.kill(worker)
             self.result.kills += 1
             event_log.kills += 1
 
@@ -191,15 +191,15 @@ class ChaosRun:
         if event_log.faults_left and self._rng.random() < SMALL_TASKS_KILLED:
             scene = Scene(worker, self._portal, lambda: 0)
             if self._watch(scene, After(self._rng.uniform(0.0, SMALL_TASK_S))):
-                self._nursery.kill(worker)
+                self._pool.kill(worker)
                 self.result.phases[task] += 1
                 event_log.write(f"attempt {worker.number} at {task}: killed")
                 worker = self._begin(task, event_log)
-        assert self._nursery.ended(worker, ATTEMPT_TIMEOUT_S), f"{task} does not end"
+        assert self._pool.ended(worker, ATTEMPT_TIMEOUT_S), f"{task} does not end"
         self._require_success(worker, event_log)
 
     def _begin(self, task: str, event_log: EventLog) -> Worker:
-        return self._nursery.begin(
+        return self._pool.begin(
             task,
             tenant=self._entry,
             run_id=event_log.run_id,

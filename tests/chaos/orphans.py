@@ -39,7 +39,7 @@ class Orphans:
         self, warehouse: Warehouse, worker_pool: WorkerPool, result: ChaosResult, rng: random.Random
     ) -> None:
         self._warehouse = warehouse
-        self._nursery = worker_pool
+        self._pool = worker_pool
         self._result = result
         self._rng = rng
         self._all: list[Orphan] = []
@@ -85,7 +85,7 @@ class Orphans:
         for orphan in self._all:
             due = orphan.wakes_at is not None and time.monotonic() >= orphan.wakes_at
             if due and not orphan.awake:
-                self._nursery.go_on(orphan.worker)
+                self._pool.go_on(orphan.worker)
                 orphan.awake = True
 
     def finish(self, event_log: EventLog) -> None:
@@ -96,7 +96,7 @@ class Orphans:
                 continue
             orphan.wakes_at = time.monotonic()
             self.wake()
-            assert self._nursery.ended(orphan.worker, END_TIMEOUT_S), "an orphan does not end"
+            assert self._pool.ended(orphan.worker, END_TIMEOUT_S), "an orphan does not end"
             self._all.remove(orphan)
             self._result.orphans_ended[orphan.worker.outcome] += 1
             event_log.write(f"orphan {orphan.worker.number} ended: {orphan.worker.report}")

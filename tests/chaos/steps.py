@@ -22,7 +22,7 @@ class Progress:
 def progress_of(working_directory: Path) -> Progress:
     steps: set[str] = set()
     loaded = 0
-    # The files move while we look: os.walk is not troubled by that.
+    # os.walk tolerates files that are moved meanwhile.
     for parent, folders, names in os.walk(working_directory):
         if parent.endswith("load/loaded"):
             loaded += len(folders)

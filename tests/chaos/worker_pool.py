@@ -63,7 +63,7 @@ class WorkerPool:
         self._directory = directory
         self._directory.mkdir(parents=True)
         self.log = directory / "log"
-        self._victims: dict[int, Worker] = {}
+        self._workers: dict[int, Worker] = {}
         self._unread = b""
         with self.log.open("wb") as output:
             self._process = subprocess.Popen(
@@ -111,14 +111,14 @@ class WorkerPool:
 
     def begin(self, task: str, **order: Any) -> Worker:
         """Start an attempt at a task, with a new working directory."""
-        number = len(self._victims)
+        number = len(self._workers)
         working_directory = self._directory / f"attempt_{number}"
         working_directory.mkdir()
         self._order(number=number, task=task, working_directory=str(working_directory), **order)
         while "pid" not in (report := self._next_report(STOP_TIMEOUT_S)):
             self._take(report)
         worker = Worker(number, report["pid"], working_directory)
-        self._victims[number] = worker
+        self._workers[number] = worker
         return worker
 
     def ended(self, worker: Worker, wait_s: float = 0.0) -> bool:
@@ -166,7 +166,7 @@ class WorkerPool:
         self._process.stdin.write(json.dumps(order).encode() + b"\n")
 
     def _take(self, report: dict[str, Any]) -> None:
-        self._victims[report["number"]].report = report
+        self._workers[report["number"]].report = report
 
     def _next_report(self, wait_s: float) -> dict[str, Any]:
         report = self._report_within(wait_s)

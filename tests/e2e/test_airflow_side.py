@@ -84,7 +84,7 @@ def test_the_button_tests_a_stored_connection(
         pytest.param({"checkpoint_pages": 0}, id="out of range"),
     ],
 )
-def test_a_senseless_wish_is_refused_when_it_is_made(
+def test_invalid_params_are_refused_when_a_run_is_triggered(
     pipeline: Pipeline, conf: dict[str, Any]
 ) -> None:
     body = {"logical_date": None, "conf": conf}

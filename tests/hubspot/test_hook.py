@@ -139,7 +139,7 @@ def test_the_test_of_a_connection_names_the_scopes_that_scans_will_miss(serve: S
     )
 
 
-def test_the_test_of_a_connection_says_why_a_token_is_of_no_use(serve: Serve) -> None:
+def test_the_test_of_a_connection_says_why_a_token_can_not_be_used(serve: Serve) -> None:
     portal = portals.getting_started()
     portal.tokens[0].state = "revoked"
     serve(acme=portal)
@@ -220,7 +220,7 @@ def test_the_test_of_a_connection_with_an_oauth_app_states_account_and_scopes(
     )
 
 
-def test_the_test_of_a_connection_says_why_an_oauth_app_is_of_no_use(
+def test_the_test_of_a_connection_says_why_an_oauth_app_can_not_be_used(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     portal = portals.getting_started()

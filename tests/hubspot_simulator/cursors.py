@@ -13,7 +13,7 @@ class Cursors:
     """Writes and reads positions in a list: ids that the next page starts at."""
 
     def __init__(self, portal_id: int) -> None:
-        # An opaque cursor can't be made from an id by somebody who has not got this.
+        # An opaque cursor can't be made from an id without this.
         self._salt = random.Random(portal_id).randbytes(6).hex()
 
     def write(self, position: int, kind: Kind) -> str:

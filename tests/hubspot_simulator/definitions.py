@@ -12,7 +12,7 @@ STAGES = (
     ("closedlost", "Closed Lost", 0.0),
 )
 CLOSED = ("closedwon", "closedlost")
-#: A pipeline that somebody has added: ids are numbers.
+#: An added pipeline: ids are numbers.
 PARTNER_PIPELINE_ID, PARTNER_STAGE_ID = "75398", "170338465"
 
 #: name → (type, fieldType, calculated). From HubSpot's standard deal properties.

@@ -1,4 +1,4 @@
-"""Each scan compares the portal's count with the warehouse's, and mends what differs."""
+"""Each scan compares the portal's count with the warehouse's, and resolves differences."""
 
 from datetime import UTC, datetime
 

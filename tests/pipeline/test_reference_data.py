@@ -115,7 +115,9 @@ def test_a_stage_that_deals_still_hold_is_there_though_the_portal_lists_it_no_mo
     assert unlisted["long_gone"]["stage_label"] == "long_gone"
 
 
-def test_a_pipeline_that_is_gone_stays_unlisted(warehouse: Warehouse, portal: Portal) -> None:
+def test_a_deleted_pipeline_stays_marked_as_not_listed(
+    warehouse: Warehouse, portal: Portal
+) -> None:
     run(scan("1"))
     gone = portal.pipelines.pop()
     portal.pipelines.append(partner_pipeline())

@@ -71,7 +71,7 @@ def test_a_deal_can_be_associated_with_a_custom_object(
 
 
 @pytest.mark.parametrize("end", [CUSTOM, "rockets"])
-def test_an_end_that_nobody_knows_is_a_400(caller: Caller, portal: Portal, end: str) -> None:
+def test_an_unknown_end_is_a_400(caller: Caller, portal: Portal, end: str) -> None:
     answer = caller.post(batch(end=end), {"inputs": [{"id": str(portal.live_ids()[0])}]})
 
     assert answer.status_code == 400

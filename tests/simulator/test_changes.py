@@ -50,7 +50,7 @@ def test_calculated_values_follow_the_stage(portal: Portal) -> None:
     assert portal.deals[deal_id].properties["hs_is_closed_won"] == "true"
 
 
-def test_a_property_that_nobody_defined_can_not_be_written(portal: Portal) -> None:
+def test_an_undefined_property_can_not_be_written(portal: Portal) -> None:
     with pytest.raises(ValueError, match="no such properties"):
         portal.update(portal.live_ids()[0], amuont="7")
 

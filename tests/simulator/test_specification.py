@@ -99,11 +99,14 @@ def test_the_answers_of_oauth_fit_their_schemas(caller: Caller) -> None:
     refresh = {"grant_type": "refresh_token", "refresh_token": app.refresh_token, **client}
 
     granted = caller.form("/oauth/v3/token", refresh).json()
-    told = caller.form(
+    introspected = caller.form(
         "/oauth/v3/token/introspect", {"token": granted["access_token"], **client}
     ).json()
 
-    for path, document in (("/oauth/v3/token", granted), ("/oauth/v3/token/introspect", told)):
+    for path, document in (
+        ("/oauth/v3/token", granted),
+        ("/oauth/v3/token/introspect", introspected),
+    ):
         answer = specification["paths"][path]["post"]["responses"]["200"]
         schema = answer["content"]["application/json"]["schema"]
         schema = {**schema, "components": specification["components"]}

@@ -18,7 +18,7 @@ def tenants_of(tmp_path: Path, text: str, **environ: str) -> Tenants:
     return load_tenants({"HUBSPOT_DEALS_TENANTS_FILE": str(file), **environ})
 
 
-def test_nobody_is_alerted_by_default_and_of_everything_but_warnings_if_somebody_is(
+def test_alerts_need_a_channel_and_by_default_leave_out_warnings(
     tmp_path: Path,
 ) -> None:
     (tenant,) = tenants_of(tmp_path, "tenants: [{id: acme}]").enabled
@@ -86,7 +86,7 @@ def test_defaults_hold_for_the_environments_tenant_too(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_an_error_in_defaults_is_told_as_one_of_defaults(
+def test_an_error_in_defaults_is_reported_as_one_of_defaults(
     tmp_path: Path, defaults: str, said: str
 ) -> None:
     with pytest.raises(TenantsFileError) as caught:
@@ -96,7 +96,7 @@ def test_an_error_in_defaults_is_told_as_one_of_defaults(
     assert str(caught.value).count("unknown key") <= 1
 
 
-def test_an_unknown_key_at_the_top_is_told(tmp_path: Path) -> None:
+def test_an_unknown_key_at_the_top_is_reported(tmp_path: Path) -> None:
     with pytest.raises(TenantsFileError, match=r"unknown key 'default' \(did you mean 'defaults'"):
         tenants_of(tmp_path, "{default: {}, tenants: []}")
 
@@ -143,7 +143,7 @@ def test_an_unknown_key_at_the_top_is_told(tmp_path: Path) -> None:
         pytest.param("deadline_s: 0", "key 'deadline_s'", id="no time at all"),
     ],
 )
-def test_a_bad_setting_is_told_with_its_path(tmp_path: Path, entry: str, said: str) -> None:
+def test_a_bad_setting_is_reported_with_its_path(tmp_path: Path, entry: str, said: str) -> None:
     tenants = tenants_of(tmp_path, f"tenants: [{{id: globex}}, {{id: acme, {entry}}}]")
 
     assert [tenant.id for tenant in tenants.enabled] == ["globex"]

@@ -125,16 +125,16 @@ def test_a_role_that_may_not_write_learns_what_to_grant(
     warehouse: Warehouse, database_url: str
 ) -> None:
     with warehouse.connect() as connection:
-        connection.execute("create role nobody_here login password 'x'")
+        connection.execute("create role without_rights login password 'x'")
     try:
         settings = psycopg.conninfo.conninfo_to_dict(database_url)
-        login = {"user": "nobody_here", "password": "x"}
+        login = {"user": "without_rights", "password": "x"}
         limited = Warehouse({**settings, **login}, warehouse.schema)
         with pytest.raises(WarehouseConfigError, match="Grant the warehouse connection's role"):
             SharedLimits(limited).reserve(demand())
     finally:
         with warehouse.connect() as connection:
-            connection.execute("drop role nobody_here")
+            connection.execute("drop role without_rights")
 
 
 def test_limiters_that_are_not_used_any_more_are_forgotten(warehouse: Warehouse) -> None:

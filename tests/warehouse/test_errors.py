@@ -35,7 +35,7 @@ def test_of_another_librarys_error_only_the_type_is_on_record() -> None:
     assert (found.type, found.is_ours, found.heading) == ("ValueError", False, None)
 
 
-def test_a_text_that_nobody_of_us_wrote_is_kept_whole() -> None:
+def test_a_text_of_another_program_is_kept_whole() -> None:
     found = RecordedError.of_columns("out of memory", None)
 
     assert (found.type, found.message, found.is_ours) == ("Exception", "out of memory", False)

@@ -149,7 +149,7 @@ def test_a_try_whose_tenant_another_scan_has_taken_writes_nothing_more(
         connection.execute(f"delete from {warehouse.schema}.deals")
 
 
-def test_a_lease_that_nobody_wanted_is_as_good_as_ever(warehouse: Warehouse) -> None:
+def test_an_expired_lease_stays_valid_until_another_scan_claims_it(warehouse: Warehouse) -> None:
     ours = attempt(warehouse, FIRST).warehouse
     with tenant_lease(ours, "acme") as lock:
         run_out(warehouse)
@@ -191,7 +191,7 @@ def test_a_scan_in_the_middle_of_a_transaction_is_not_taken_over(warehouse: Ware
         assert leases(warehouse) == [(SECOND.id, 2)]
 
 
-def test_whoever_ends_a_scan_frees_its_tenant(warehouse: Warehouse) -> None:
+def test_ending_a_scan_frees_its_tenant(warehouse: Warehouse) -> None:
     left_to_itself(warehouse)
 
     with warehouse.connect() as connection:
@@ -227,7 +227,7 @@ def test_a_slot_is_never_given_to_two_loads(warehouse: Warehouse) -> None:
         ours = attempt(warehouse, scan(tenant_id=tenant_id)).warehouse
         with ours.keeping_connections() as kept, tenant_lease(kept, tenant_id) as lock:
             for _ in range(40):
-                # raises if somebody else has taken it meanwhile
+                # raises if another scan has taken it meanwhile
                 with lock.staging_slot(sleep=lambda _: None):
                     pass
 

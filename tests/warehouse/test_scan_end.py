@@ -175,7 +175,7 @@ def test_without_airflow_nothing_is_known_to_have_ended(warehouse: Warehouse) ->
 
 
 def test_a_scan_that_succeeds_after_all_keeps_no_error(warehouse: Warehouse) -> None:
-    """It was cleared while somebody ended it."""
+    """It was cleared while it was being ended."""
     what = scan()
     ScanLog(warehouse, what).open()
     with warehouse.connect() as connection:

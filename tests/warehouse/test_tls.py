@@ -1,4 +1,4 @@
-"""Connections over a network are encrypted by all three drivers, unless somebody said no."""
+"""Connections over a network are encrypted by all three drivers, unless a setting disables it."""
 
 import contextlib
 import json

@@ -19,7 +19,7 @@ HOSTILE = "\"><script>alert('x')</script>"
 
 @pytest.fixture
 def client() -> Iterator[TestClient]:
-    """Somebody who has signed in."""
+    """A signed-in user."""
     app = FastAPI()
     app.include_router(page.router)
     app.dependency_overrides[page.require_login] = lambda: None

@@ -107,7 +107,7 @@ def test_without_a_profile_it_says_what_to_set() -> None:
 
 @pytest.mark.parametrize("service", everything())
 class TestEveryService:
-    def test_runs_as_nobody_in_particular(self, service: Service) -> None:
+    def test_runs_as_an_unprivileged_user(self, service: Service) -> None:
         user, _, _ = str(service.definition["user"]).partition(":")
 
         assert user.isdecimal()
@@ -185,7 +185,7 @@ def test_only_the_api_server_is_reachable_and_from_this_machine_alone(profile: s
     assert next(iter(published)).startswith("airflow-apiserver")
 
 
-def test_databases_reach_nobody_outside() -> None:
+def test_databases_can_not_be_reached_from_outside() -> None:
     document = document_of({"COMPOSE_PROFILES": "production"})
 
     assert document["networks"]["inside"] == {"internal": True}

@@ -94,7 +94,7 @@ def test_finding_out_that_cursors_are_opaque_costs_one_request() -> None:
     assert portal.requests["search"] == 0
 
 
-def test_reading_side_by_side_costs_hardly_more_requests() -> None:
+def test_concurrent_reading_costs_hardly_more_requests() -> None:
     portal = portal_of(deals=6_000)
 
     read(portal)
@@ -112,7 +112,7 @@ def test_a_short_list_costs_no_request_more(deals: int) -> None:
     assert portal.requests["search"] == 0
 
 
-def test_archived_records_are_read_side_by_side_too() -> None:
+def test_archived_records_are_read_concurrently_too() -> None:
     portal = portal_of(deals=10, archived=1_500)
 
     ids = read(portal, archived=True)

@@ -38,7 +38,7 @@ def drop(connection: psycopg.Connection, kind: str, names: str, pattern: str) ->
 
 @pytest.fixture
 def analyst(warehouse: Warehouse, database_url: str) -> Iterator[Analyst]:
-    """Log in as somebody who is a member of a tenant's role, in autocommit mode."""
+    """Log in as a member of a tenant's role, in autocommit mode."""
     with contextlib.ExitStack() as stack:
 
         def login(tenant_id: str) -> psycopg.Connection:

@@ -280,7 +280,7 @@ def test_the_loader_reads_no_other_schema(
     refused(loader, f"select * from {warehouse.schema}__x.payroll")
 
 
-def test_the_loader_lets_nobody_in(loader: Warehouse, warehouse: Warehouse) -> None:
+def test_the_loader_grants_no_rights(loader: Warehouse, warehouse: Warehouse) -> None:
     before = rights_of(warehouse, "nobody")
 
     # PostgreSQL only warns that nothing was granted
@@ -401,7 +401,7 @@ def test_roles_may_be_created_when_the_tables_are_there_already(
     assert "deals" in rights_of(empty_warehouse, loader_role(empty_warehouse.schema))
 
 
-def test_who_may_not_create_roles_is_told_what_an_administrator_must_run(
+def test_without_the_right_to_create_roles_the_warning_has_what_to_run(
     empty_warehouse: Warehouse,
     login: Login,
     database_url: str,

@@ -126,7 +126,7 @@ def changed(cursor: str, at: int) -> str:
 
 
 def forged(what: str, position: object) -> str:
-    """A cursor as the server would make it, by somebody who has read its code."""
+    """A cursor as the server would make it, forged with knowledge of its code."""
     body = json.dumps(position, separators=(",", ":")).encode()
     check = hashlib.blake2b(what.encode() + b"\0" + body, digest_size=9).digest()
     return base64.urlsafe_b64encode(check + body).decode().rstrip("=")

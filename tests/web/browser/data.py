@@ -1,4 +1,4 @@
-"""Scans as they would be in the warehouse of somebody with many tenants. All of it is invented."""
+"""Scans of many invented tenants."""
 
 import random
 from collections.abc import Mapping, Sequence
