@@ -1,5 +1,6 @@
 """The part of Airflow's REST API that the local stack and its tests need."""
 
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -134,6 +135,13 @@ class AirflowApi:
             self._session.headers["Authorization"] = f"Bearer {self.token()}"
         url = f"{self._base_url}/api/v2/{path}"
         return self._session.request(method, url, timeout=TIMEOUT_S, **options)
+
+
+def errors_in(events: list[dict[str, Any]]) -> Iterator[str]:
+    """Yield the exceptions of a task's log, as `Type: message`."""
+    for event in events:
+        for detail in event.get("error_detail") or ():
+            yield f"{detail['exc_type']}: {detail['exc_value']}"
 
 
 def _content(answer: requests.Response) -> Any:

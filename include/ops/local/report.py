@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from include.ops.local.airflow_api import FINAL_RUN_STATES
+from include.ops.local.airflow_api import FINAL_RUN_STATES, errors_in
 from include.ops.local.stack import LocalStack
 from include.tenants import Tenant
 
@@ -93,10 +93,8 @@ def follow(stack: LocalStack, runs: Iterable[Run]) -> Iterator[Change]:
 def _error(stack: LocalStack, run: Run, task: dict[str, Any]) -> str:
     """Return the last exception in the log of a failed try."""
     events = stack.api.task_log(run.dag_id, run.run_id, task["task_id"], task["try_number"])
-    details = [detail for event in events for detail in event.get("error_detail") or ()]
-    if details:
-        return f"{details[-1]['exc_type']}: {details[-1]['exc_value']}"
-    return str(events[-1].get("event")) if events else "its log is empty"
+    messages = list(errors_in(events)) or [str(event.get("event")) for event in events]
+    return messages[-1] if messages else "its log is empty"
 
 
 SYMBOLS = {"success": "✓", "failed": "✗", "upstream_failed": "✗", "running": "●"}
