@@ -295,7 +295,7 @@ class User(msgspec.Struct, rename="camel"):
 
 class Team(msgspec.Struct, rename="camel"):
     id: str
-    name: str | None = None
+    name: str
     user_ids: list[str] = []
     secondary_user_ids: list[str] = []
 
@@ -304,7 +304,7 @@ class Role(msgspec.Struct, rename="camel"):
     """A role, which HubSpot's documentation also calls a permission set."""
 
     id: str
-    name: str | None = None
+    name: str
     requires_billing_write: bool | None = None
 
 

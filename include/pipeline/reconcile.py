@@ -74,7 +74,15 @@ def reconcile(
     unexplained = sum(
         rows.get(record_id, GONE) != stated.get(record_id, GONE) for record_id in doubtful
     )
-    return _columns(portal, table.count_live(before), unexplained)
+    held = table.count_live(before)
+    if doubtful and not unexplained and portal < held:
+        portal = search.count(client, object_type, filters)
+    if doubtful and not unexplained and portal < held:
+        context.warn(
+            f"{crm_object.name}: HubSpot's search finds {portal} live records, but by their ids "
+            f"{held} exist. It may have left out changes too; the next full scan reads them."
+        )
+    return _columns(portal, held, unexplained)
 
 
 def _columns(portal: int, held: int, unexplained: int = 0) -> dict[str, int]:

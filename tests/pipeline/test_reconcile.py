@@ -1,5 +1,7 @@
 """Each scan compares the portal's count with the warehouse's, and resolves differences."""
 
+import json
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -11,7 +13,7 @@ from include.pipeline.validate_token import validate_token
 from include.scan import Window
 from include.warehouse.connection import Warehouse
 from tests.conftest import Serve
-from tests.hubspot_simulator import Portal, portals
+from tests.hubspot_simulator import Fault, Portal, portals
 from tests.support.scans import (
     BARE,
     PAGES,
@@ -199,6 +201,29 @@ def test_a_pair_that_equal_counts_hide_is_found_by_the_next_full_scan(
     assert hidden == [{"vanished_at": None}]
     # it was right before the counts were compared
     assert portal.requests["search"] - searches == 1
+    assert_equals_the_portal(warehouse, portal)
+
+
+def test_a_search_that_leaves_out_records_which_exist_is_a_warning(
+    warehouse: Warehouse, portal: Portal
+) -> None:
+    run(scan("1", search_lag_s=0, objects=BARE))
+    portal.create(dealname="left out by search")
+    nothing = json.dumps({"total": 0, "results": []}).encode()
+    portal.add_fault(
+        Fault(
+            "rewritten", endpoint="search", count=None, rewrite=lambda a: replace(a, body=nothing)
+        )
+    )
+
+    run(scan("2", search_lag_s=0, objects=BARE))
+
+    (warning,) = scan_row(warehouse, scan("2"))["warnings"]
+    assert "HubSpot's search finds 0 live records, but by their ids 130 exist" in warning
+
+    portal.faults.clear()
+    run(scan("3", search_lag_s=0, objects=BARE))
+
     assert_equals_the_portal(warehouse, portal)
 
 

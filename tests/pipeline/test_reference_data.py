@@ -286,6 +286,21 @@ def test_users_teams_and_roles_that_are_gone_are_marked(
     assert [row["listed"] for row in rows(warehouse, "roles")] == [False]
 
 
+@pytest.mark.parametrize("what", ["teams", "roles"])
+def test_teams_and_roles_without_a_name_stay_as_they_were(
+    warehouse: Warehouse, portal: Portal, what: str
+) -> None:
+    run(scan("1", objects=USERS))
+    before = rows(warehouse, what)
+    (portal.teams if what == "teams" else portal.roles)[0].pop("name")
+
+    run(scan("2", objects=USERS))
+
+    assert rows(warehouse, what) == before
+    (warning,) = scan_row(warehouse, scan("2"))["warnings"]
+    assert warning.startswith(f"{what} were not read")
+
+
 def test_a_list_of_users_that_is_empty_is_not_believed(
     warehouse: Warehouse, portal: Portal
 ) -> None:
