@@ -88,8 +88,8 @@ def test_users_teams_and_roles(warehouse: Warehouse) -> None:
 
     warnings = [
         *save_users(warehouse, scan(), "users", [user, *map(User, odd)]),
-        *save_users(warehouse, scan(), "teams", [team, *map(Team, odd)]),
-        *save_users(warehouse, scan(), "roles", [role, *map(Role, odd)]),
+        *save_users(warehouse, scan(), "teams", [team, *(Team(id, "x") for id in odd)]),
+        *save_users(warehouse, scan(), "roles", [role, *(Role(id, "x") for id in odd)]),
     ]
 
     (held,) = query(warehouse, "select user_id, role_ids, primary_team_id, listed from users")
