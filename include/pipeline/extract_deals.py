@@ -121,6 +121,7 @@ def _extract(
             # imported when the first records are there: see ChunkWriter
             from include.pipeline.load.dlt_loader import DltLoader
 
+            gc.freeze()  # dlt's modules too
             return resources.enter_context(DltLoader(warehouse, tenant.id, lease))
 
         context = _start(scan_log, client, portal_id)

@@ -77,11 +77,12 @@ def reconcile(
     held = table.count_live(before)
     if doubtful and not unexplained and portal < held:
         portal = search.count(client, object_type, filters)
-    if doubtful and not unexplained and portal < held:
-        context.warn(
-            f"{crm_object.name}: HubSpot's search finds {portal} live records, but by their ids "
-            f"{held} exist. It may have left out changes too; the next full scan reads them."
-        )
+        if portal < held:
+            context.warn(
+                f"{crm_object.name}: HubSpot's search finds {portal} live records, but by their "
+                f"ids {held} exist. It may have left out changes too; the next full scan reads "
+                "them."
+            )
     return _columns(portal, held, unexplained)
 
 

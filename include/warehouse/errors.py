@@ -177,10 +177,10 @@ _BY_TEXT = {
     ),
     # one of the options of every session, which servers before PostgreSQL 14 don't know
     "idle_session_timeout": _config("PostgreSQL is too old", "Use PostgreSQL 15 or newer."),
-    "session is read-only|server is in hot standby|server is not in hot standby": _READ_ONLY,
+    "session is read-only|server is in hot standby mode|server is not in hot standby": _READ_ONLY,
     "permission denied": _RIGHTS,
     "authentication failed|authentication required|no password supplied|not permitted to log in"
-    "|does not exist|pg_hba.conf|not currently accepting connections"
+    "|does not exist|pg_hba[.]conf|not currently accepting connections"
     "|invalid port number|invalid integer value|invalid sslmode value": _REFUSED,
     "Connection refused|could not translate host name|failed to resolve host": _unavailable(
         "PostgreSQL can't be reached",

@@ -90,8 +90,6 @@ class DltLoader:
         self._pipelines: dict[int, dlt.Pipeline] = {}
 
     def __enter__(self) -> "DltLoader":
-        # the objects of dlt's modules; `extract_deals` undoes it
-        gc.freeze()
         return self
 
     def __exit__(self, *raised: object) -> None:

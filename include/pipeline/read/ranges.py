@@ -67,7 +67,7 @@ class Position:
     associations: dict[str, int] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
-        document: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(self))
+        document: dict[str, Any] = msgspec.to_builtins(self)
         return document
 
     @classmethod

@@ -9,6 +9,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, ViewportSize
 
 from include.ops.local import launcher
 from include.ops.local.demo import demo
+from include.ops.local.demo_servers import connection_to
 from include.ops.local.postgres import EmbeddedPostgres
 from include.ops.local.processes import PROJECT_ROOT, free_port
 from include.ops.local.report import Report
@@ -42,8 +43,8 @@ def scan_more(stack: LocalStack) -> None:
     for mode in MORE_SCANS:
         scan(stack, "globex", mode)
     connection = stack.api.call("GET", "connections/hubspot_acme")
-    known = {name: connection[name] for name in ("conn_type", "host", "port")}
-    stack.api.save_connection("hubspot_acme", {**known, "password": "pat-na1-wrong"})
+    wrong = connection_to(connection["host"], "pat-na1-wrong")
+    stack.api.save_connection("hubspot_acme", wrong)
     scan(stack, "acme", "auto")
 
 

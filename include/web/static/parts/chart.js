@@ -15,10 +15,11 @@ const HEIGHT = 100;
  * @param format one of format.js: value => text, with its unit
  */
 export function ScanChart({ title, note, scans, series, format }) {
+  const caption = html`<figcaption>${title}${note && html` <small>${note}</small>`}</figcaption>`;
   if (!scans.some((scan) => series.some((of) => known(of.value(scan))))) {
     return html`
       <figure class="chart">
-        <figcaption>${title}${note && html` <small>${note}</small>`}</figcaption>
+        ${caption}
         <p class="none">No figures yet</p>
       </figure>
     `;
@@ -29,7 +30,7 @@ export function ScanChart({ title, note, scans, series, format }) {
   const first = slots - scans.length;
   return html`
     <figure class="chart">
-      <figcaption>${title}${note && html` <small>${note}</small>`}</figcaption>
+      ${caption}
       ${series.length > 1 &&
       html`<ul class="legend">${series.map((of) => html`<li><span class="key ${of.className}"></span>${of.name}</li>`)}</ul>`}
       <div class="plot" role="img" aria-label="${title}: ${scans.length} scans. The table below has the figures.">
