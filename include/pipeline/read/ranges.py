@@ -67,7 +67,8 @@ class Position:
     associations: dict[str, int] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
-        document: dict[str, Any] = msgspec.to_builtins(self)
+        # not to_builtins: it leaves tuples, which Airflow's task state refuses as JSON
+        document: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(self))
         return document
 
     @classmethod
