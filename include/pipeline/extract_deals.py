@@ -84,7 +84,7 @@ def extract_deals(
     since `validate_token`.
 
     :param checkpoint_pages: a crash at any moment costs at most this many pages.
-    :param on_checkpoint: called with each checkpoint after its commit.
+    :param on_checkpoint: called with each checkpoint after its commit; its errors are logged.
     """
     # First, so that an earlier try that is still running can no longer write, and loses its lease.
     scan_log = ScanLog(open_warehouse(scan.tenant.id), scan).next_attempt()
@@ -247,7 +247,8 @@ def _read_users(context: ScanContext, what: str, scopes: Collection[str]) -> Non
             # the client's methods have the names of the lists
             listed = list(getattr(client, what)())
         except AccessDeniedError:
-            if demanded:
+            # a token that states a scope and is refused nevertheless lacks something else
+            if demanded or client.scopes:
                 raise
     if listed is None:
         lacking = " or ".join(scopes)

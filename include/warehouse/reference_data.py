@@ -54,13 +54,14 @@ def save_account(warehouse: Warehouse, scan: Scan, account: Account) -> None:
 def save_owners(warehouse: Warehouse, scan: Scan, owners: Iterable[Owner]) -> list[str]:
     """Upsert every owner that HubSpot lists. The others stay, because deals may name them.
 
-    Returns a warning for each owner whose id does not fit.
+    Returns a warning for each owner whose id is not a number.
     """
     owners = list(owners)
-    rows = [{"_tenant_id": scan.tenant.id, **_owner_row(o)} for o in owners if is_key(o.id)]
+    of = {"_tenant_id": scan.tenant.id}
+    rows = [of | _owner_row(owner) for owner in owners if to_id(owner.id) is not None]
     with warehouse.connect() as connection:
         upsert(connection, "owners", rows)
-    return left_out("the owner", (owner.id for owner in owners if not is_key(owner.id)))
+    return _without_id("owners", owners)
 
 
 def _owner_row(owner: Owner) -> dict[str, Any]:
@@ -84,23 +85,27 @@ def save_users(
 ) -> list[str]:
     """Upsert all users, teams or roles that HubSpot lists; the others stay, marked as not listed.
 
-    Returns a warning for each one whose id does not fit.
+    Returns a warning for each one whose id is not a number.
     """
     key = f"{table.removesuffix('s')}_id"
+    listed = list(listed)
     of = {"_tenant_id": scan.tenant.id}
-    by_id = [(to_id(item.id), item) for item in listed]
     rows = [
         of | {key: its_id, "listed": True} | _settings_row(item)
-        for its_id, item in by_id
-        if its_id is not None
+        for item in listed
+        if (its_id := to_id(item.id)) is not None
     ]
     with warehouse.connect() as connection:
         upsert(connection, table, rows)
         mark_missing(connection, table, of)
+    return _without_id(table, listed)
+
+
+def _without_id(table: str, listed: Iterable[Owner | User | Team | Role]) -> list[str]:
     return [
         f"{table}: an entry was left out because its id {item.id[:40]!r} is not a 64-bit number"
-        for its_id, item in by_id
-        if its_id is None
+        for item in listed
+        if to_id(item.id) is None
     ]
 
 

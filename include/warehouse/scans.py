@@ -142,8 +142,8 @@ class ScanLog:
         )
 
     def set(self, **columns: Any) -> None:
-        """Write columns of the row; dicts and lists become jsonb."""
-        with self.warehouse.connect() as connection:
+        """Write columns of the row; dicts and lists become jsonb. Raises TenantBusyError."""
+        with self._transaction() as connection:
             self.set_in(connection, **columns)
 
     def set_in(self, connection: WarehouseConnection, **columns: Any) -> None:
@@ -206,21 +206,26 @@ class ScanLog:
         try:
             self.set(state=state, error=error, remedy=remedy, finished_at=finished_at)
         except HubSpotDealsError as also:
-            log.warning("could not write the failure to the scan's row: %s", also)
+            log.error("could not write the failure to the scan's row: %s", also)
 
     def _write(self, statement: str, values: list[Any]) -> list[tuple[Any, ...]]:
-        """Run a statement that waits for the row's lock at most WRITE_WAIT; return its rows."""
+        with self._transaction() as connection:
+            cursor = connection.run(statement, values)
+            return cursor.fetchall() if cursor.description else []
+
+    @contextmanager
+    def _transaction(self) -> Iterator[WarehouseConnection]:
+        """Yield a connection that waits for the row's lock at most WRITE_WAIT."""
         with self.warehouse.connect() as connection:
             connection.execute("select set_config('lock_timeout', %s, true)", [WRITE_WAIT])
             try:
-                cursor = connection.run(statement, values)
+                yield connection
             except psycopg.errors.LockNotAvailable as exc:
                 raise TenantBusyError(
                     f"an earlier try of this scan has locked its row for more than {WRITE_WAIT}.",
                     remedy="If this continues, end that try's process, or its "
                     "session in PostgreSQL (application_name hubspot_deals/… in pg_stat_activity).",
                 ) from exc
-            return cursor.fetchall() if cursor.description else []
 
 
 #: States in which a scan is over.

@@ -23,7 +23,7 @@ DATA_KEYS = ("properties", "propertiesWithHistory")
 STRUCTURE = frozenset(
     {
         *("results", "paging", "next", "after", "total", "id", "from", "to", "associationTypes"),
-        *("errors", "context", "ids", "fromObjectId", "name", "portalId", "hubId", "scopes"),
+        *("errors", "context", "ids", "fromObjectId", "portalId", "hubId", "scopes"),
     }
 )
 #: What the product reads: of everything else two mutations are enough to show that it is not read.
@@ -42,13 +42,15 @@ class Mutation:
     """One change. ``kind``: field, page, body, status or header.
 
     ``is_data``: it changes a value that HubSpot alone knows. A scan stores what it was sent; only
-    reading the record again can show another value.
+    reading the record again can show another value. ``omits``: an item of a list is missing, or has
+    the id of another one; only a list that HubSpot also counts can show that.
     """
 
     name: str
     kind: str
     change: Callable[[Answer], Answer]
     is_data: bool = False
+    omits: bool = False
 
 
 def mutations_of(answer: Answer) -> Iterator[Mutation]:
@@ -57,12 +59,15 @@ def mutations_of(answer: Answer) -> Iterator[Mutation]:
     for path, value in _nodes(document):
         name = "/".join(map(str, path))
         is_data = _is_data(path)
-        yield Mutation(f"{name} missing", "field", _edit(path, _remove), is_data)
+        is_item = len(path) == 2 and path[0] == "results"
+        yield Mutation(f"{name} missing", "field", _edit(path, _remove), is_data, is_item)
         is_read = path[-1] in READ or isinstance(path[-1], int) or "context" in path
-        for what, other in _others(value) if is_read else [("as a list", [])]:
+        for what, other in _others(value) if is_read else [("as a list", _become([]))]:
             # that a record has no associations is HubSpot's word, too
-            none = path[-1] == "to" and other == []
-            yield Mutation(f"{name} {what}", "field", _edit(path, _put(other)), is_data or none)
+            none = path[-1] == "to" and what == "empty"
+            omits = (path == ("results",) and what == "empty") or path == ("results", 0, "id")
+            change = _edit(path, _put(other))
+            yield Mutation(f"{name} {what}", "field", change, is_data or none, omits)
     yield from _pages(document)
     yield from _bodies()
     yield from _statuses()
@@ -88,8 +93,17 @@ def _nodes(document: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[An
         yield from _nodes(document[0], (*path, 0))
 
 
-def _others(value: Any) -> Iterator[tuple[str, Any]]:
+def _others(value: Any) -> Iterator[tuple[str, Callable[[Any], Any]]]:
     """Return what may stand in the place of a value: null, another type, nothing, too much."""
+    for name, other in _constants(value):
+        yield name, _become(other)
+    if isinstance(value, list) and value:
+        # of what the answer holds then, which may have changed since this one was recorded
+        yield "doubled", lambda items: items + items
+        yield "huge", lambda items: items * 30
+
+
+def _constants(value: Any) -> Iterator[tuple[str, Any]]:
     yield "null", None
     if isinstance(value, bool):
         yield from (("as text", "yes"), ("turned", not value), ("as a list", []))
@@ -102,9 +116,13 @@ def _others(value: Any) -> Iterator[tuple[str, Any]]:
     elif isinstance(value, list):
         yield from (("empty", []), ("as an object", {}), ("as text", "none"))
         if value:
-            yield from (("doubled", value + value), ("huge", value * 30), ("of nulls", [None]))
+            yield "of nulls", [None]
     elif isinstance(value, dict):
         yield from (("empty", {}), ("as a list", []), ("as text", "none"))
+
+
+def _become(value: Any) -> Callable[[Any], Any]:
+    return lambda _: copy.deepcopy(value)
 
 
 def _edit(path: tuple[Any, ...], do: Callable[[Any, Any], None]) -> Callable[[Answer], Answer]:
@@ -126,11 +144,9 @@ def _remove(node: Any, key: Any) -> None:
     del node[key]
 
 
-def _put(value: Any) -> Callable[[Any, Any], None]:
+def _put(other: Callable[[Any], Any]) -> Callable[[Any, Any], None]:
     def put(node: Any, key: Any) -> None:
-        if isinstance(node, dict) and key not in node:
-            raise KeyError(key)
-        node[key] = copy.deepcopy(value)
+        node[key] = other(node[key])
 
     return put
 
@@ -150,12 +166,14 @@ def _pages(document: Any) -> Iterator[Mutation]:
         return
     sent: list[list[Any]] = []
 
-    def page(name: str, change: Callable[[dict[str, Any]], None]) -> Mutation:
+    def page(
+        name: str, change: Callable[[dict[str, Any]], None], *, omits: bool = False
+    ) -> Mutation:
         def changed(whole: Any) -> Any:
             change(whole)
             return whole
 
-        return Mutation(name, "page", _on_document(changed))
+        return Mutation(name, "page", _on_document(changed), omits=omits)
 
     def repeat(whole: dict[str, Any]) -> None:
         sent.append(whole["results"])
@@ -165,13 +183,16 @@ def _pages(document: Any) -> Iterator[Mutation]:
         return lambda whole: whole.update(paging={"next": {"after": after()}})
 
     counter = iter(range(10**9))
-    yield page("a page without its first record", lambda whole: _drop(whole, slice(0, 1)))
-    yield page("a page without its last record", lambda whole: _drop(whole, slice(-1, None)))
-    yield page("half a page", lambda whole: _drop(whole, slice(0, len(whole["results"]) // 2)))
+    for name, part in (
+        ("a page without its first record", slice(0, 1)),
+        ("a page without its last record", slice(-1, None)),
+        ("half a page", slice(0, max(1, len(document["results"]) // 2))),
+    ):
+        yield page(name, lambda whole, part=part: _drop(whole, part), omits=True)
     yield page("a page in reverse", lambda whole: whole["results"].reverse())
     yield page("the page before again", repeat)
-    yield page("the last page", lambda whole: whole.pop("paging", None))
-    yield page("an empty page that leads on", _empty_that_leads_on)
+    yield page("the last page", lambda whole: whole.pop("paging", None), omits=True)
+    yield page("an empty page that leads on", _empty_that_leads_on, omits=True)
     yield page("a cursor that leads to itself", lead_to(lambda: "7"))
     yield page("a cursor that leads nowhere", lead_to(lambda: "no such cursor"))
     yield page("ever new cursors", lead_to(lambda: str(next(counter))))

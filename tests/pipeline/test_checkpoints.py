@@ -170,6 +170,19 @@ def test_a_checkpoint_states_how_far_the_scan_is(warehouse: Warehouse, portal: P
     assert shown[-1]["position"]["live"]["remaining"] == []
 
 
+def test_a_checkpoint_that_airflow_does_not_take_is_stored_nevertheless(
+    warehouse: Warehouse, portal: Portal
+) -> None:
+    def refuse(shown: dict[str, Any]) -> None:
+        raise ValueError("not JSON")
+
+    what = scan(objects=BARE)
+    validate_token(what)
+    extract(what, refuse)
+
+    assert_equals_the_portal(warehouse, portal)
+
+
 def test_what_comes_slowly_is_stored_before_a_chunk_is_full(
     warehouse: Warehouse, portal: Portal
 ) -> None:

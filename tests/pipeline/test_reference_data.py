@@ -346,6 +346,18 @@ def test_without_their_scopes_users_that_are_demanded_are_a_warning(
     assert rows(warehouse, "teams") == []
 
 
+@pytest.mark.parametrize("what", ["users", "teams", "roles"])
+def test_a_refusal_in_spite_of_the_scope_is_a_warning(
+    warehouse: Warehouse, portal: Portal, what: str
+) -> None:
+    portal.add_fault(Fault("403", endpoint=what, count=None))
+
+    run(scan(objects={**BARE, "users": "if_allowed"}))
+
+    (warning,) = scan_row(warehouse, scan())["warnings"]
+    assert warning.startswith(f"{what} were not read: ")
+
+
 def test_an_answer_about_users_that_is_not_understood_is_a_warning(
     warehouse: Warehouse, portal: Portal
 ) -> None:

@@ -176,8 +176,14 @@ def test_a_new_try_waits_for_what_an_earlier_one_is_writing(
         assert newer.result().attempt == (attempt.attempt or 0) + 1
 
 
-def test_a_new_try_does_not_wait_for_ever(
-    attempt: ScanLog, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    "write", [ScanLog.next_attempt, ScanLog.succeed], ids=["next_attempt", "succeed"]
+)
+def test_a_write_does_not_wait_for_ever(
+    attempt: ScanLog,
+    warehouse: Warehouse,
+    monkeypatch: pytest.MonkeyPatch,
+    write: Callable[[ScanLog], object],
 ) -> None:
     monkeypatch.setattr(scans, "WRITE_WAIT", "10ms")
     with attempt.warehouse.connect() as connection:
@@ -186,7 +192,7 @@ def test_a_new_try_does_not_wait_for_ever(
         )
 
         with pytest.raises(TenantBusyError, match="has locked its row"):
-            attempt.next_attempt()
+            write(attempt)
 
 
 def waits_for_a_lock(warehouse: Warehouse) -> bool:

@@ -37,15 +37,20 @@ LONG = "".join(chr(0x4E00 + (n * 7919) % 20_000) for n in range(65_536))
 LONGEST_KEY = LONG[: KEY_BYTES // 3]
 
 
-def test_owners(warehouse: Warehouse) -> None:
-    fits = Owner(id=LONGEST_KEY, email=LONG, first_name=LONG, type=LONG, user_id=2**63)
+#: What no id of HubSpot is.
+ODD_IDS = ["", "x", "-1", "1.5", "²", "true", "\ufffd1", str(2**63), LONG]
 
-    warnings = save_owners(warehouse, scan(), [fits, Owner(id=LONG)])
+
+def test_owners(warehouse: Warehouse) -> None:
+    fits = Owner(id=str(2**63 - 1), email=LONG, first_name=LONG, type=LONG, user_id=2**63)
+
+    warnings = save_owners(warehouse, scan(), [fits, *map(Owner, ODD_IDS)])
 
     (row,) = query(warehouse, "select owner_id, email, user_id from owners")
-    assert row == {"owner_id": LONGEST_KEY, "email": LONG, "user_id": None}
-    (warning,) = warnings
-    assert warning.startswith(f"the owner with the key '{LONG[:40]}'… was left out")
+    assert row == {"owner_id": str(2**63 - 1), "email": LONG, "user_id": None}
+    assert [f"owners: an entry was left out because its id {odd[:40]!r}" for odd in ODD_IDS] == [
+        warning.removesuffix(" is not a 64-bit number") for warning in warnings
+    ]
 
 
 def test_pipelines_and_stages(warehouse: Warehouse) -> None:
@@ -81,15 +86,14 @@ def test_metadata_of_stages_becomes_text_that_fits(warehouse: Warehouse) -> None
 
 
 def test_users_teams_and_roles(warehouse: Warehouse) -> None:
-    odd = ["", "x", "-1", "1.5", "²", str(2**63), LONG]
     user = User(str(2**63 - 1), LONG, LONG, LONG, [LONG], None, LONG, [LONG])
     team = Team("1", LONG, [LONG], [LONG])
     role = Role("1", LONG)
 
     warnings = [
-        *save_users(warehouse, scan(), "users", [user, *map(User, odd)]),
-        *save_users(warehouse, scan(), "teams", [team, *(Team(id, "x") for id in odd)]),
-        *save_users(warehouse, scan(), "roles", [role, *(Role(id, "x") for id in odd)]),
+        *save_users(warehouse, scan(), "users", [user, *map(User, ODD_IDS)]),
+        *save_users(warehouse, scan(), "teams", [team, *(Team(id, "x") for id in ODD_IDS)]),
+        *save_users(warehouse, scan(), "roles", [role, *(Role(id, "x") for id in ODD_IDS)]),
     ]
 
     (held,) = query(warehouse, "select user_id, role_ids, primary_team_id, listed from users")
@@ -101,7 +105,7 @@ def test_users_teams_and_roles(warehouse: Warehouse) -> None:
     }
     assert len(query(warehouse, "select from teams where name = %s", LONG)) == 1
     assert len(query(warehouse, "select from roles where name = %s", LONG)) == 1
-    assert len(warnings) == 3 * len(odd)
+    assert len(warnings) == 3 * len(ODD_IDS)
     assert warnings[1] == ("users: an entry was left out because its id 'x' is not a 64-bit number")
 
 

@@ -112,10 +112,23 @@ class ChunkWriter:
             self._context.client.transport.requests,
             self._context.client.transport.throttled,
         )
-        if self._on_checkpoint:
-            position = progress.position.to_json()
-            self._on_checkpoint(
-                {"object": self._table.object_name, "pages": progress.pages, "position": position}
+        self._show_checkpoint()
+
+    def _show_checkpoint(self) -> None:
+        if self._on_checkpoint is None:
+            return
+        shown = {
+            "object": self._table.object_name,
+            "pages": self._progress.pages,
+            "position": self._progress.position.to_json(),
+        }
+        try:
+            self._on_checkpoint(shown)
+        except Exception as exc:  # noqa: BLE001 - any error of Airflow's API; the rows are stored
+            log.warning(
+                "tenant %s: the checkpoint is stored, but could not be shown in Airflow: %s",
+                self._context.tenant.id,
+                type(exc).__name__,
             )
 
     def checkpoint(self, chunk: Chunk | None = None) -> None:
