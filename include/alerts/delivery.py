@@ -147,7 +147,9 @@ class Message:
         """One line without control characters: it becomes a mail header."""
         what = _TITLES[self.event]
         kind = f" ({self.error_type})" if self.error_type else ""
-        again = f", still after {self.runs} runs" if self.round > 1 else ""
+        # one run alone can wait for HubSpot for days
+        after = f" after {self.runs} runs" if self.runs > 1 else ""
+        again = f", still{after}" if self.round > 1 else ""
         return _CONTROL.sub(" ", f"[HubSpot deals] {self.tenant}: {what}{kind}{again}")
 
     @property
@@ -398,14 +400,16 @@ class Delivery:
     def _send_all(self, messages: Sequence[tuple[Channel, Message]]) -> list[str | None]:
         """Send the messages; return the error of each, None if it was sent.
 
-        Each channel has a thread, which keeps the order. A thread that hangs is abandoned.
+        Each channel has a thread, which keeps the order. A thread that hangs is abandoned; if it
+        continues later, it sends nothing more, because the next event sends the rest.
         """
         started, budget_s = time.monotonic(), self.budget.left_s
         errors: list[str | None] = [f"no answer in {budget_s:.0f} s"] * len(messages)
 
         def send_in_order(label: str) -> None:
             for number, (channel, message) in enumerate(messages):
-                if channel.label == label:
+                in_time = time.monotonic() < started + budget_s
+                if channel.label == label and in_time:
                     try:
                         send(channel, message)
                         errors[number] = None

@@ -30,6 +30,10 @@ def test_a_repeated_alert_says_so_in_its_subject() -> None:
     assert message(round=2, runs=9).subject.endswith(", still after 9 runs")
 
 
+def test_a_repeated_alert_of_one_run_counts_no_runs() -> None:
+    assert message(event="quota", round=2, runs=1).subject.endswith(", still")
+
+
 def test_a_subject_is_one_line_whatever_the_error_is_called() -> None:
     subject = message(error_type="Odd\r\nBcc: all@example.com").subject
 
