@@ -53,7 +53,7 @@ function Tenant({ tenant }) {
     ${starting && html`<${StartForm} tenant=${tenant} onClose=${() => setStarting(false)} />`}
     ${tenant.running_scan_id &&
     html`<${Notice}>A scan is queued or running. <a href=${scanHref(tenant.running_scan_id)}>View its progress</a><//>`}
-    <${Incident} incident=${tenant.incident} scan=${tenant.last_scan} />
+    <${Incident} incident=${tenant.incident} />
     ${tenant.paused &&
     html`<${Notice}>Scans can't be started while the DAG is paused, and no scan starts on schedule.<//>`}
     <${TenantFigures} tenant=${tenant} />
