@@ -310,6 +310,42 @@ def test_a_scan_is_started_and_cancelled_by_buttons(page: Page, page_stack: Page
     assert page_stack.api.run(dag_of("acme"), started["dag_run_id"])["state"] == "failed"
 
 
+def test_between_two_tries_a_scan_is_cancelled_not_retried(
+    page: Page, page_stack: PageStack
+) -> None:
+    run_id = page_stack.api.trigger(dag_of("acme"))
+    scan_id = new_scan(
+        page_stack, "acme", run_id=run_id, state="failed", error="HubSpotUnavailableError: down."
+    )
+
+    page.goto(f"{PAGE}?scan={scan_id}")
+
+    expect(page.get_by_text("Airflow tries again by itself.")).to_be_visible()
+    expect(page.get_by_role("button", name="Retry")).to_have_count(0)
+    expect(page.get_by_role("button", name="Cancel scan")).to_be_visible()
+    page_stack.api.fail(dag_of("acme"), run_id)
+    expect(page.get_by_role("button", name="Retry")).to_be_visible()
+    expect(page.get_by_role("button", name="Cancel scan")).to_have_count(0)
+
+
+def test_an_incident_links_to_its_scan(page: Page, page_stack: PageStack) -> None:
+    failed = new_scan(page_stack, "initech", state="failed")
+    new_scan(page_stack, "initech", state="succeeded")
+    with page_stack.warehouse.connect() as connection:
+        connection.run(
+            "insert into {incidents} (tenant_id, kind, error_type, cause, scan_ids, said)"
+            " values ('initech', 'failure', 'TokenRejectedError', 'x', %s, 'y')",
+            [[failed]],
+        )
+
+    page.goto(f"{PAGE}?tenant=initech")
+
+    link = page.get_by_role("link", name="View its scan for the cause and the fix")
+    expect(link).to_have_attribute("href", f"ui?scan={failed}")
+    with page_stack.warehouse.connect() as connection:
+        connection.run("delete from {incidents} where tenant_id = 'initech'")
+
+
 def test_a_scan_is_started_that_writes_every_row_again(page: Page, page_stack: PageStack) -> None:
     page.goto(f"{PAGE}?tenant=acme")
     page.get_by_role("button", name="Start a scan").click()
