@@ -49,6 +49,31 @@ class Outbox:
     warehouse: Warehouse
     tenant_id: str
 
+    def hand_over(self, channels: Sequence[str]) -> None:
+        """Copy undelivered alerts of channels that the tenant no longer has to those it has.
+
+        A channel may have been removed because its address was wrong.
+        """
+        self.warehouse.change(
+            """
+            insert into {alerts} (incident_id, tenant_id, event, round, channel, message)
+            select incident_id, tenant_id, event, round, label, message
+            from {alerts}, unnest(%(channels)s::text[]) as label
+            where tenant_id = %(tenant_id)s and sent_at is null and attempts < %(max_attempts)s
+                and channel <> all (%(channels)s)
+                and (claimed_at is null
+                     or claimed_at < now() - make_interval(secs => %(lease_s)s))
+            order by alert_id
+            on conflict do nothing
+            """,
+            {
+                "tenant_id": self.tenant_id,
+                "channels": list(channels),
+                "max_attempts": MAX_ATTEMPTS,
+                "lease_s": LEASE_S,
+            },
+        )
+
     def claim(self) -> list[Pending]:
         """Claim all undelivered alerts, oldest first."""
         claimed: list[Pending] = self.warehouse.rows(
@@ -372,8 +397,9 @@ class Delivery:
                 self.tenant_id,
             )
             return
-        claimed = outbox.claim()
         known = {channel.label: channel for channel in self.channels}
+        outbox.hand_over(list(known))
+        claimed = outbox.claim()
         sendable = [alert for alert in claimed if alert.channel in known]
         errors = self._send_all(
             [(known[alert.channel], Message.of_json(alert.message)) for alert in sendable]

@@ -425,8 +425,27 @@ def test_an_alert_of_a_channel_that_is_gone_from_the_file_is_given_up_in_time(
     other = tenant(channels=[{"slack": None}])
     dispatcher(run("manual__2", error=REJECTED), other).task_failed()
 
-    (row,) = query(warehouse, "select error from alerts")
+    (row,) = query(warehouse, "select error from alerts where channel like 'webhook:%%'")
     assert row["error"] == "the tenant no longer has this channel"
+
+
+def test_an_alert_that_a_corrected_channel_never_had_is_sent_there_once(
+    warehouse: Warehouse, sent: Sent
+) -> None:
+    sent.down = True
+    begun(warehouse)
+    wrong = tenant(channels=[{"smtp": {"to": ["osp@example.com"]}}])
+    dispatcher(run(error=REJECTED), wrong).task_failed()
+    sent.down = False
+
+    right = tenant(channels=[{"smtp": {"to": ["ops@example.com"]}}])
+    for number in (2, 3):
+        begun(warehouse, f"manual__{number}")
+        dispatcher(run(f"manual__{number}", error=REJECTED), right).task_failed()
+
+    assert [(message.event, message.run_id) for message in sent.messages] == [
+        ("failure", "manual__1")
+    ]
 
 
 def test_a_channel_that_hangs_takes_no_longer_than_its_time_out(
