@@ -476,13 +476,22 @@ async def cancel_scan(
     scan, run = await run_in_threadpool(_cancellable, user, warehouse, scan_id)
     ended = CancelledRun(scan.scan_id, scan.tenant, scan.dag_id, scan.run_id, scan.mode)
     # before the run ends, so that its callbacks find a cancelled scan and do not alert
-    await run_in_threadpool(cancel, warehouse, ended)
+    await run_in_threadpool(record_cancelled, warehouse, ended)
     if run is not None:
         note = f"cancelled by {user.get_name()} through the REST API"
         await fail_run(request, scan.dag_id, scan.run_id, note)
         # a task that began in between may have opened the scan again
-        await run_in_threadpool(cancel, warehouse, ended)
+        await run_in_threadpool(record_cancelled, warehouse, ended)
     return models.Cancelled(scan_id=scan_id)
+
+
+def record_cancelled(warehouse: Warehouse, run: CancelledRun) -> None:
+    """Write the scan's row, unless no scan has created the tables yet."""
+    try:
+        known_scans(warehouse, [run.scan_id])
+    except WarehouseEmptyError:
+        return
+    cancel(warehouse, run)
 
 
 @router.post(

@@ -62,7 +62,7 @@ def test_a_variable_that_is_no_connection_is_named_with_its_form(
 ) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_HUBSPOT_ACME", value)
 
-    with pytest.raises(TokenMissingError, match='AIRFLOW_CONN_HUBSPOT_ACME as {"conn_type') as said:
+    with pytest.raises(TokenMissingError, match="AIRFLOW_CONN_HUBSPOT_ACME as") as said:
         HubSpotHook("hubspot_acme").get_conn()
 
     assert "pat-na1" not in str(said.value)

@@ -186,6 +186,12 @@ def test_a_dag_that_is_none_of_ours_is_explained(page: Page, address: str, said:
     expect(page.get_by_role("heading", name=said)).to_be_visible()
 
 
+def test_the_dag_of_a_tenant_that_was_removed_is_not_called_anothers(page: Page) -> None:
+    page.goto(f"{PAGE}?dag_id=hubspot_deals__gone")
+
+    expect(page.get_by_text("There is no such tenant")).to_be_visible()
+
+
 def test_the_charts_figures_are_in_a_table_too(page: Page) -> None:
     page.goto(f"{PAGE}?tenant=acme")
     for title in CHARTS:

@@ -18,6 +18,7 @@ import { Table } from "../parts/table.js";
 import { usePolled } from "../polled.js";
 
 const SHOWN_AT_FIRST = 10;
+const DAG_PREFIX = "hubspot_deals__";
 const PATH = [["HubSpot scans", tenantsHref()]];
 
 export function TenantView({ id, dag }) {
@@ -35,7 +36,8 @@ export function TenantView({ id, dag }) {
 }
 
 function Missing({ problem, dag }) {
-  if (problem.status !== 404 || !dag) return html`<${ProblemNotice} problem=${problem} />`;
+  // a tenant that was removed or disabled still has its DAG in Airflow
+  if (problem.status !== 404 || !dag || dag.startsWith(DAG_PREFIX)) return html`<${ProblemNotice} problem=${problem} />`;
   return html`
     <${Empty} title="This DAG does not load a HubSpot account">
       <p><a href=${tenantsHref()}>View all tenants</a></p>
