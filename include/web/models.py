@@ -139,7 +139,8 @@ class Tenant(BaseModel):
     running_scan_id: str | None
     last_success_at: datetime | None
     freshness_s: float | None = Field(
-        description="Maximum age of the deals: seconds since the last successful scan started."
+        description="Maximum age of the deals: seconds since the last successful scan without a"
+        " window started."
     )
     deals_live: int | None
     deals_archived: int | None

@@ -56,7 +56,7 @@ _STATUSES = f"""
     ) as ended on true
     left join lateral (
         select started_at as last_success_at from {{scans}}
-        where tenant_id = wanted.tenant_id and state = 'succeeded'
+        where tenant_id = wanted.tenant_id and state = 'succeeded' and window_start is null
         order by started_at desc limit 1
     ) as success on true
     left join lateral (

@@ -51,9 +51,14 @@ def test_a_cancelled_scan_neither_fails_nor_succeeds(warehouse: Warehouse) -> No
 
 def test_a_window_counted_nothing_and_is_passed_over(warehouse: Warehouse) -> None:
     add_scan(warehouse, "acme", 1, age=timedelta(hours=5), deals=COUNTED)
-    add_scan(warehouse, "acme", 2, deals={"mode": "window", "records_archived": 1})
+    now = datetime.now(UTC)
+    window = {"window_start": now - timedelta(days=9), "window_end": now - timedelta(days=8)}
+    add_scan(warehouse, "acme", 2, deals={"mode": "window", "records_archived": 1}, **window)
 
-    assert tenant_statuses(warehouse, ["acme"])["acme"].deals_live == 100
+    status = tenant_statuses(warehouse, ["acme"])["acme"]
+    assert status.deals_live == 100
+    assert status.freshness_s is not None
+    assert status.freshness_s > 17_990
 
 
 def test_quality_is_of_the_last_scan_that_was_checked(warehouse: Warehouse) -> None:

@@ -59,7 +59,7 @@ function Tenant({ tenant }) {
     ${tenant.paused &&
     html`<${Notice}>Scans can't be started while the DAG is paused, and no scan starts on schedule.<//>`}
     <${TenantFigures} tenant=${tenant} />
-    <${DealsByStage} tenant=${tenant.id} version=${tenant.last_success_at} />
+    <${DealsByStage} tenant=${tenant.id} version=${tenant.last_scan?.finished_at} />
     <${History} history=${tenant.history} />
     <${SchemaPanel} tenant=${tenant.id} />
   `;
@@ -160,14 +160,14 @@ function Charts({ history }) {
   `;
 }
 
-/** The age of the deals at the start of each scan: seconds since the last successful one started. */
+/** The age of the deals at the start of each scan: seconds since the last complete one started. */
 function agesOfData(history) {
   const ages = new Map();
   let success = null;
   for (const scan of history) {
     const start = Date.parse(scan.started_at) / 1000;
     if (success !== null) ages.set(scan.scan_id, start - success);
-    if (scan.state === "succeeded") success = start;
+    if (scan.state === "succeeded" && scan.mode !== "window") success = start;
   }
   return ages;
 }
