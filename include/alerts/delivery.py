@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Self, TypeVar
 
 from psycopg.rows import class_row
@@ -161,11 +161,12 @@ class Message:
 
     @classmethod
     def of_json(cls, document: Mapping[str, Any]) -> Self:
-        fields = {name: value for name, value in document.items() if name != "version"}
-        figures = fields["figures"]
+        # while a new version is deployed, this one reads alerts that may have new fields
+        known = {part.name: document[part.name] for part in fields(cls) if part.name in document}
+        figures = known["figures"]
         names = (*FIGURES, *sorted(figures))
-        fields["figures"] = {name: figures[name] for name in names if name in figures}
-        return cls(**fields)
+        known["figures"] = {name: figures[name] for name in names if name in figures}
+        return cls(**known)
 
     @property
     def subject(self) -> str:
