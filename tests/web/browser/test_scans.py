@@ -334,6 +334,30 @@ def test_between_two_tries_a_scan_is_cancelled_not_retried(
     expect(page.get_by_role("button", name="Cancel scan")).to_have_count(0)
 
 
+def test_a_scan_whose_run_was_deleted_is_not_said_to_go_on(
+    page: Page, page_stack: PageStack
+) -> None:
+    page.goto(f"{PAGE}?scan={new_scan(page_stack, state='extracting')}")
+
+    notice = page.get_by_role("note").filter(has_text="Airflow has no run of this scan")
+    expect(notice).to_contain_text("Cancel it")
+
+
+def test_the_logs_are_those_of_the_task_that_failed(page: Page, page_stack: PageStack) -> None:
+    now = datetime.now(UTC)
+    before = {"state": "failed", "finished_at": now}
+    for task, columns in {
+        "validate_token": before,
+        # a failure before the first object leaves none
+        "extract_deals": {**before, "extraction_started_at": now},
+        "check_quality": {**before, "extraction_started_at": now, "extraction_finished_at": now},
+    }.items():
+        page.goto(f"{PAGE}?scan={new_scan(page_stack, **columns)}")
+
+        link = page.get_by_role("link", name="Logs")
+        expect(link).to_have_attribute("href", re.compile(f"/tasks/{task}$"))
+
+
 def test_an_incident_links_to_its_scan(page: Page, page_stack: PageStack) -> None:
     failed = new_scan(page_stack, "initech", state="failed")
     new_scan(page_stack, "initech", state="succeeded")

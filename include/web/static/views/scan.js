@@ -64,6 +64,9 @@ function Scan({ scan, reload }) {
       <code class="run">${scan.run_id}</code>
     </p>
     <p class="unseen" role="status">${announcement(scan)}</p>
+    ${running && scan.tries === null && html`<${Notice} tone="warn" title="Airflow has no run of this scan">
+      <p>The run was deleted, so the scan does not continue. Cancel it, then start another one.</p>
+    <//>`}
     <${Failure} scan=${scan} />
     <${ProgressPanel} scan=${scan} running=${running} />
     <${Warnings} warnings=${scan.warnings} />
