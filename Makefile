@@ -51,7 +51,7 @@ token: venv ## Print a token for the REST API, valid for a day
 	@$(STACK) token
 
 .PHONY: psql
-psql: venv ## Open the warehouse: of DATABASE_URL under make run, else the local one (SQL="select …": one statement)
+psql: venv ## Open the warehouse that demo or run loads into (SQL="select …": one statement)
 	@$(STACK) psql $(if $(SQL),'$(subst ','\'',$(SQL))')
 
 .PHONY: seed-test-deals

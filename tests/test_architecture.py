@@ -50,6 +50,8 @@ MAY_IMPORT = {
         "include.hubspot.rate_limit",
         "include.loopback",
         "include.scan",
+        # the pattern of ids
+        "include.tenants.model",
         "include.warehouse",
     },
     "include.pipeline": {

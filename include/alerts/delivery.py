@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Self, TypeVar
 
 from psycopg.rows import class_row
@@ -48,6 +48,31 @@ class Outbox:
 
     warehouse: Warehouse
     tenant_id: str
+
+    def hand_over(self, channels: Sequence[str]) -> None:
+        """Copy undelivered alerts of channels that the tenant no longer has to those it has.
+
+        A channel may have been removed because its address was wrong.
+        """
+        self.warehouse.change(
+            """
+            insert into {alerts} (incident_id, tenant_id, event, round, channel, message)
+            select incident_id, tenant_id, event, round, label, message
+            from {alerts}, unnest(%(channels)s::text[]) as label
+            where tenant_id = %(tenant_id)s and sent_at is null and attempts < %(max_attempts)s
+                and channel <> all (%(channels)s)
+                and (claimed_at is null
+                     or claimed_at < now() - make_interval(secs => %(lease_s)s))
+            order by alert_id
+            on conflict do nothing
+            """,
+            {
+                "tenant_id": self.tenant_id,
+                "channels": list(channels),
+                "max_attempts": MAX_ATTEMPTS,
+                "lease_s": LEASE_S,
+            },
+        )
 
     def claim(self) -> list[Pending]:
         """Claim all undelivered alerts, oldest first."""
@@ -136,18 +161,21 @@ class Message:
 
     @classmethod
     def of_json(cls, document: Mapping[str, Any]) -> Self:
-        fields = {name: value for name, value in document.items() if name != "version"}
-        figures = fields["figures"]
+        # while a new version is deployed, this one reads alerts that may have new fields
+        known = {part.name: document[part.name] for part in fields(cls) if part.name in document}
+        figures = known["figures"]
         names = (*FIGURES, *sorted(figures))
-        fields["figures"] = {name: figures[name] for name in names if name in figures}
-        return cls(**fields)
+        known["figures"] = {name: figures[name] for name in names if name in figures}
+        return cls(**known)
 
     @property
     def subject(self) -> str:
         """One line without control characters: it becomes a mail header."""
         what = _TITLES[self.event]
         kind = f" ({self.error_type})" if self.error_type else ""
-        again = f", still after {self.runs} runs" if self.round > 1 else ""
+        # one run alone can wait for HubSpot for days
+        after = f" after {self.runs} runs" if self.runs > 1 else ""
+        again = f", still{after}" if self.round > 1 else ""
         return _CONTROL.sub(" ", f"[HubSpot deals] {self.tenant}: {what}{kind}{again}")
 
     @property
@@ -370,8 +398,9 @@ class Delivery:
                 self.tenant_id,
             )
             return
-        claimed = outbox.claim()
         known = {channel.label: channel for channel in self.channels}
+        outbox.hand_over(list(known))
+        claimed = outbox.claim()
         sendable = [alert for alert in claimed if alert.channel in known]
         errors = self._send_all(
             [(known[alert.channel], Message.of_json(alert.message)) for alert in sendable]
@@ -398,14 +427,16 @@ class Delivery:
     def _send_all(self, messages: Sequence[tuple[Channel, Message]]) -> list[str | None]:
         """Send the messages; return the error of each, None if it was sent.
 
-        Each channel has a thread, which keeps the order. A thread that hangs is abandoned.
+        Each channel has a thread, which keeps the order. A thread that hangs is abandoned; if it
+        continues later, it sends nothing more, because the next event sends the rest.
         """
         started, budget_s = time.monotonic(), self.budget.left_s
         errors: list[str | None] = [f"no answer in {budget_s:.0f} s"] * len(messages)
 
         def send_in_order(label: str) -> None:
             for number, (channel, message) in enumerate(messages):
-                if channel.label == label:
+                in_time = time.monotonic() < started + budget_s
+                if channel.label == label and in_time:
                     try:
                         send(channel, message)
                         errors[number] = None

@@ -105,6 +105,16 @@ def unknown(tenant_id: str, task_id: str | None) -> ScanKilledError:
     )
 
 
+def unrecorded(tenant_id: str, task_id: str | None) -> ScanKilledError:
+    """Return the error of a scan whose task failed while PostgreSQL could not record why."""
+    return ScanKilledError(
+        f"{f'Task {task_id}' if task_id else 'A task'} failed while PostgreSQL could not be used,"
+        " so the reason was not recorded.",
+        tenant_id=tenant_id,
+        remedy="Read the end of the task's log, then clear the task.",
+    )
+
+
 def late(tenant_id: str, deadline_s: int | None) -> DeadlineMissedError:
     """Return the error of a scan that missed its deadline."""
     within = f" within {deadline_s} s" if deadline_s else " by its deadline"

@@ -27,6 +27,7 @@ from include.alerts.events import (
     late,
     scan_row,
     unknown,
+    unrecorded,
     warned,
 )
 from include.errors import (
@@ -136,13 +137,18 @@ class Incidents:
             still=still,
         )
 
-    def has_failure_of(self, scan_id: str) -> bool:
-        """Return whether an incident of a failure, open or closed, lists the scan."""
+    def has_failure_of(self, scan_id: str, cause: str | None = None) -> bool:
+        """Return whether an incident of a failure, open or closed, lists the scan.
+
+        :param cause: only incidents of this cause; a scan that was cleared may have several.
+        """
         return bool(
             self._rows(
                 "select {columns}, false as due from {incidents} where tenant_id = %(tenant_id)s"
-                " and %(scan_id)s = any (scan_ids) and kind in ('failure', 'quality')",
+                " and %(scan_id)s = any (scan_ids) and kind in ('failure', 'quality')"
+                " and cause = coalesce(%(cause)s, cause)",
                 scan_id=scan_id,
+                cause=cause,
             )
         )
 
@@ -212,6 +218,9 @@ class AlertDispatcher:
             if row is None or row.state not in ("cancelled", "succeeded"):
                 failed = row.checks.get("failed", ()) if row else ()
                 self._record(incidents, row, event_from_exception(error, failed))
+            if isinstance(error, Exception):
+                # PostgreSQL may have been down when the task failed; `run_failed` does not know why
+                end_scan(incidents.connection, self.run.scan_id, error)
 
         if not self._record_and_deliver(record):
             self._send_unrecorded(event_from_exception(error))
@@ -262,24 +271,27 @@ class AlertDispatcher:
             self._send_unrecorded(event)
 
     def _record_failed_run(self, incidents: Incidents, row: ScanRow | None) -> None:
-        error = killed(self.tenant.id, self.run.task_id, self.run.reason)
+        scan_id, tenant_id, task_id = self.run.scan_id, self.tenant.id, self.run.task_id
+        error = killed(tenant_id, task_id, self.run.reason)
         if row is None:
             # If an incident lists the scan, the task's callback has sent an alert with the reason.
-            if not incidents.has_failure_of(self.run.scan_id):
-                self._record(
-                    incidents, row, event_from_exception(unknown(self.tenant.id, self.run.task_id))
-                )
+            if not incidents.has_failure_of(scan_id):
+                self._record(incidents, row, event_from_exception(unknown(tenant_id, task_id)))
         elif not row.is_over:
+            was_alerted = self.run.was_alerted()
+            error = unrecorded(tenant_id, task_id) if was_alerted else error
             # False: another callback has ended the scan and sends the alert.
-            scan_id, ended_at = self.run.scan_id, self.run.ended_at
-            if end_scan(incidents.connection, scan_id, error, ended_at=ended_at):
+            ended = end_scan(incidents.connection, scan_id, error, ended_at=self.run.ended_at)
+            if ended and not was_alerted:
                 self._record(incidents, row, event_from_exception(error))
-        elif row.state == "failed" and not incidents.has_failure_of(self.run.scan_id):
+        elif row.state == "failed":
             failed, recorded = row.checks.get("failed", ()), row.error or ""
             # The REST API may have recorded the kill first, with less detail.
             if recorded.startswith(type(error).__name__):
-                self._record(incidents, row, event_from_exception(error))
-            else:
+                event = event_from_exception(error)
+                if not incidents.has_failure_of(scan_id, event.cause):
+                    self._record(incidents, row, event)
+            elif not incidents.has_failure_of(scan_id):
                 self._record(incidents, row, event_from_row(recorded, row.remedy or "", failed))
 
     def _record(self, incidents: Incidents, row: ScanRow | None, event: AlertEvent) -> None:

@@ -231,10 +231,11 @@ class HubSpotHook(BaseHook):
 
     def _token_missing(self) -> TokenMissingError:
         place = token_place(self.tenant_id)
-        return TokenMissingError(
-            f"there is no HubSpot token in {place}.",
-            remedy="Put a token there, or an OAuth app into the connection's extras.",
-        )
+        remedy = "Put a token there, or an OAuth app into the connection's extras."
+        variable = f"AIRFLOW_CONN_{self.hubspot_conn_id.upper()}"
+        if os.environ.get(variable):  # Airflow takes a plain token, or broken JSON, for no password
+            remedy += f' Write {variable} as {{"conn_type": "hubspot", "password": "<token>"}}.'
+        return TokenMissingError(f"there is no HubSpot token in {place}.", remedy=remedy)
 
     def _rule(self, extra: Mapping[str, Any]) -> Rule:
         cap = self._number(extra, "requests_per_10_s", int, _CAP)

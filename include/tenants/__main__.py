@@ -28,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except HubSpotDealsError as problem:
         print(problem.for_command, file=sys.stderr)
     except OSError as exc:
-        print(f"{exc.filename}: {exc.strerror}. Nothing was changed.", file=sys.stderr)
+        print(f"{exc.filename}: {exc.strerror}.", file=sys.stderr)
     except (KeyboardInterrupt, EOFError):
         print("Nothing was changed.", file=sys.stderr)
     return 1
@@ -69,12 +69,15 @@ def _print_dags(folder: Path, tenants: Sequence[Tenant]) -> None:
 
 
 def _list(options: argparse.Namespace) -> int:
-    for tenant in sorted(load_tenants().all, key=lambda tenant: tenant.id):
+    tenants = load_tenants()
+    for tenant in sorted(tenants.all, key=lambda tenant: tenant.id):
         print(
             f"{tenant.id}  {'on' if tenant.enabled else 'off'}  {tenant.schedule or '-'}  "
             f"{tenant.timezone}  {tenant.pool}  {tenant.portal_id or '-'}"
         )
-    return 0
+    for problem in tenants.problems:
+        print(problem, file=sys.stderr)
+    return 1 if tenants.problems else 0
 
 
 def _add(options: argparse.Namespace) -> int:

@@ -37,7 +37,7 @@ def add_tenant(
 ) -> None:
     """Prompt for the token, look up its account, write the entry, and print each step.
 
-    Raises HubSpotDealsError if nothing was written.
+    Raises HubSpotDealsError if the entry was not written.
 
     :param settings: `key=value`, the value as YAML.
     """
@@ -78,7 +78,14 @@ def add_tenant(
         print(f"Stored the token in the Airflow connection {conn_id}.")
     elif token:
         print(f"Now put the token into the Airflow connection {conn_id}.")
-    path = add_entry(tenants_path(environ), {**entry, "portal_id": portal_id})
+    try:
+        path = add_entry(tenants_path(environ), {**entry, "portal_id": portal_id})
+    except OSError as exc:
+        raise TenantCommandError(
+            f"{exc.filename}: {exc.strerror}. No tenant was added.",
+            remedy=f"Correct that, then run the command again. It uses the connection {conn_id} "
+            "if it has a token.",
+        ) from exc
     print(f"Added tenant {tenant.id} to {path}. Its DAG will be {tenant.dag_id}.")
 
 
@@ -112,7 +119,13 @@ def _has_token(hook: HubSpotHook) -> bool:
 def _read_token(conn_id: str, token_stdin: bool) -> str:
     token = ""
     if token_stdin:
-        token = sys.stdin.readline()
+        try:
+            token = sys.stdin.readline()
+        except UnicodeDecodeError:
+            raise TenantCommandError(
+                "the token on stdin is not UTF-8.",
+                remedy="Save it as UTF-8; PowerShell may write UTF-16.",
+            ) from None
     elif sys.stdin.isatty():
         token = getpass.getpass("HubSpot token (input is hidden): ")
     if token := pasted(token):

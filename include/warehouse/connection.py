@@ -163,6 +163,7 @@ _SETTINGS = sql.SQL("select pg_catalog.current_schemas(true)::pg_catalog.text[],
 )
 
 CONNECTION_ID = "warehouse"
+CONNECTION_VARIABLE = "AIRFLOW_CONN_WAREHOUSE"
 DEFAULT_SCHEMA = "hubspot_deals"
 CONNECT_TIMEOUT_S = 10
 #: dlt converts names to snake case; staging schemas append up to 11 characters, and PostgreSQL
@@ -467,6 +468,12 @@ def _open_warehouse() -> Warehouse:
         _prepare(hook.connection)
         connection = cast("psycopg.Connection", hook.get_conn())
     except AirflowNotFoundException:
+        if os.environ.get(CONNECTION_VARIABLE):
+            raise WarehouseConfigError(
+                f"Airflow can't read the connection in {CONNECTION_VARIABLE}.",
+                remedy="Write it as JSON, or as postgresql://user:password@host:5432/database; in "
+                "the password, characters such as @ : / ? # and % must be percent-encoded.",
+            ) from None
         return _from_environment(schema)
     except psycopg.OperationalError as exc:
         raise as_warehouse_error(exc) from exc

@@ -296,7 +296,7 @@ def end_scans_of_ended_runs(
 def end_scan(
     connection: WarehouseConnection,
     scan_id: str,
-    error: HubSpotDealsError,
+    error: Exception,
     *,
     ended_at: datetime | None = None,
     seen: OpenScan | None = None,

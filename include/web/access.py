@@ -6,6 +6,7 @@ them.
 """
 
 import os
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -21,7 +22,7 @@ from airflow.models.dag import DagModel
 from fastapi import Depends, Request
 
 from include.tenants import Tenant, load_tenants, tenants_path
-from include.tenants.model import near_miss
+from include.tenants.model import DAG_ID_PREFIX, TENANT_ID_PATTERN, near_miss
 from include.web.problems import Code, Problem
 
 Method = Literal["GET", "POST", "PUT"]
@@ -133,11 +134,32 @@ def known_tenant(tenant_id: str, user: BaseUser) -> Tenant:
     """Return a tenant that *user* may see. Raises Problem, which suggests a similar id."""
     tenants = tenants_by_id()
     tenant = tenants.get(tenant_id)
-    if tenant is not None and may(user, "GET", tenant.dag_id):
-        return tenant
+    is_id = re.fullmatch(TENANT_ID_PATTERN, tenant_id)
+    if is_id and may(user, "GET", f"{DAG_ID_PREFIX}{tenant_id}"):
+        if tenant is not None:
+            return tenant
+        _require_no_entry(tenant_id)
     visible = visible_dag_ids(user)
     ids = [tenant.id for tenant in tenants.values() if tenant.dag_id in visible]
     raise not_found("tenant", near_miss(tenant_id, ids))
+
+
+def _require_no_entry(tenant_id: str) -> None:
+    """Raise a problem if the tenants file has an invalid or disabled entry of the tenant."""
+    of_tenant = load_tenants(only=tenant_id)
+    if of_tenant.problems:
+        raise Problem(
+            Code.TENANTS_FILE,
+            f"The entry of tenant {tenant_id} in the tenants file is invalid. Airflow's import "
+            "errors say why.",
+            remedy="See docs/runbook.md#tenants-file.",
+        )
+    if of_tenant.all and not of_tenant.enabled:
+        raise Problem(
+            Code.NOT_FOUND,
+            f"Tenant {tenant_id} is disabled in the tenants file.",
+            remedy=f"Enable it there. Its scans are in GET /scans?tenant={tenant_id}.",
+        )
 
 
 def _stamp(path: Path) -> _Stamp | None:

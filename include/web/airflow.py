@@ -53,9 +53,18 @@ async def fail_run(request: Request, dag_id: str, run_id: str, note: str) -> Non
     await _send(request, "PATCH", path, {"state": "failed", "note": note})
 
 
-async def clear_failed_tasks(request: Request, dag_id: str, run_id: str) -> None:
-    """Clear a run's failed tasks and those downstream of them. Raises Problem."""
-    body = {"dag_run_id": run_id, "only_failed": True, "dry_run": False, "reset_dag_runs": True}
+async def clear_tasks(
+    request: Request, dag_id: str, run_id: str, task_ids: Collection[str]
+) -> None:
+    """Clear tasks of a run and those downstream of them. Raises Problem."""
+    body = {
+        "dag_run_id": run_id,
+        "task_ids": list(task_ids),
+        "include_downstream": True,
+        "only_failed": False,
+        "dry_run": False,
+        "reset_dag_runs": True,
+    }
     await _send(request, "POST", f"/api/v2/dags/{quote(dag_id, safe='')}/clearTaskInstances", body)
 
 
@@ -166,6 +175,17 @@ def run_facts(dag_id: str, run_id: str) -> tuple[datetime | None, int | None]:
     with create_session() as session:
         found = session.execute(statement).first()
     return (found[0], found[1]) if found else (None, None)
+
+
+def unsuccessful_tasks(dag_id: str, run_id: str) -> set[str]:
+    """Return the tasks of a run that have not succeeded."""
+    statement = select(TaskInstance.task_id).where(
+        TaskInstance.dag_id == dag_id,
+        TaskInstance.run_id == run_id,
+        TaskInstance.state.is_distinct_from("success"),
+    )
+    with create_session() as session:
+        return set(session.scalars(statement))
 
 
 def ended_runs(runs: Collection[tuple[str, str]]) -> dict[tuple[str, str], EndedRun]:

@@ -102,6 +102,7 @@ class Incident(BaseModel):
     kind: str
     since: datetime
     error_type: str | None
+    scan_id: str | None = Field(description="Its newest scan; null: no scan was recorded.")
 
 
 class TenantStatus(BaseModel):
@@ -138,7 +139,8 @@ class Tenant(BaseModel):
     running_scan_id: str | None
     last_success_at: datetime | None
     freshness_s: float | None = Field(
-        description="Maximum age of the deals: seconds since the last successful scan started."
+        description="Maximum age of the deals: seconds since the last successful scan without a"
+        " window started."
     )
     deals_live: int | None
     deals_archived: int | None
@@ -336,6 +338,9 @@ class ScanDetail(ScanBase):
     window_end: datetime | None
     tries: int | None = Field(
         description="Tries of the task with the most tries; null: Airflow has no such run."
+    )
+    will_retry: bool = Field(
+        description="The last try has failed, and Airflow has not ended the run."
     )
     phases: Phases
     progress: Progress

@@ -33,14 +33,15 @@ from include.web.access import (
 from include.web.airflow import (
     ActiveRun,
     active_runs,
-    clear_failed_tasks,
+    clear_tasks,
     dags,
     fail_run,
     mark_orphaned_scans_failed,
     run_facts,
     trigger_run,
+    unsuccessful_tasks,
 )
-from include.web.cursor import Cursor, Limit, page_of, position_of
+from include.web.cursor import Cursor, InvalidCursorError, Limit, page_of, position_of
 from include.web.page import airflow_root, headings
 from include.web.problems import Code, Problem, answers, signed_in_router
 from include.web.warehouse import CurrentWarehouse, WarehouseEmptyError, columns, fetch
@@ -184,11 +185,12 @@ def read_scans(
     known = tenants_by_id().get(tenant or "")
     if tenant is not None and not (known and known.dag_id in visible):
         _require_scans_of(warehouse, visible, tenant, user)
-    queued: list[models.ScanSummary] = []
-    if cursor is None and state in (None, "queued"):
-        queued = _queued_summaries(warehouse, visible, tenant)[:limit]
-    if state == "queued":
-        return models.ScanList(scans=queued, next_cursor=None)
+    queued = _queued_scans(warehouse, visible, tenant, state, limit, cursor)
+    if queued is not None:
+        if queued.next_cursor or state == "queued":
+            return queued
+        cursor = None  # the scans that have a row follow
+    before = queued.scans if queued else []
     try:
         mark_orphaned_scans_failed(warehouse, visible)
         page = list_scans(
@@ -196,12 +198,39 @@ def read_scans(
             visible,
             tenant_id=tenant,
             state=state,
-            limit=limit - len(queued),
+            limit=limit - len(before),
             cursor=cursor,
         )
     except WarehouseEmptyError:
         page = models.ScanList(scans=[], next_cursor=None)
-    return models.ScanList(scans=[*queued, *page.scans], next_cursor=page.next_cursor)
+    return models.ScanList(scans=[*before, *page.scans], next_cursor=page.next_cursor)
+
+
+def _queued_scans(
+    warehouse: Warehouse,
+    visible: set[str],
+    tenant: str | None,
+    state: str | None,
+    limit: int,
+    cursor: str | None,
+) -> models.ScanList | None:
+    """Return a page of queued scans, newest first; None if *cursor* is after them.
+
+    Raises InvalidCursorError.
+    """
+    if state not in (None, "queued"):
+        return None
+    what = f"queued scans tenant={tenant} state={state}"
+    try:
+        after = position_of(what, cursor, _POSITION, None)
+    except InvalidCursorError:
+        if state == "queued":
+            raise
+        return None
+    scans = _queued_summaries(warehouse, visible, tenant)
+    rest = [scan for scan in scans if after is None or (scan.started_at, scan.scan_id) < after]
+    shown, following = page_of(what, rest, limit, lambda scan: (scan.started_at, scan.scan_id))
+    return models.ScanList(scans=shown, next_cursor=following)
 
 
 def _require_scans_of(warehouse: Warehouse, visible: set[str], tenant: str, user: BaseUser) -> None:
@@ -227,7 +256,7 @@ def _queued_summaries(
     scans = [queued_scan(run, tenant_of[run.dag_id]) for run in runs if run.scan_id not in known]
     return [
         models.ScanSummary.model_validate({**dict(scan), "warnings": 0, "error": None})
-        for scan in sorted(scans, key=lambda scan: scan.started_at, reverse=True)
+        for scan in sorted(scans, key=lambda scan: (scan.started_at, scan.scan_id), reverse=True)
     ]
 
 
@@ -258,7 +287,7 @@ def queued_scan(run: ActiveRun, tenant_id: str) -> Scan:
 def read_scan(
     request: Request, user: User, warehouse: CurrentWarehouse, scan_id: ScanId
 ) -> models.ScanDetail:
-    scan, _ = found_scan(user, warehouse, scan_id)
+    scan, run = found_scan(user, warehouse, scan_id)
     tenant = tenants_by_id().get(scan.tenant)
     # the tenant may have been removed from the tenants file
     wanted = [crm_object.name for crm_object in tenant.crm_objects] if tenant else None
@@ -276,6 +305,7 @@ def read_scan(
         {
             **dict(scan),
             "tries": tries,
+            "will_retry": scan.state == "failed" and run is not None,
             "phases": phases_of(scan, queued_at),
             "progress": progress_of(scan, wanted),
             "quality": quality,
@@ -446,13 +476,22 @@ async def cancel_scan(
     scan, run = await run_in_threadpool(_cancellable, user, warehouse, scan_id)
     ended = CancelledRun(scan.scan_id, scan.tenant, scan.dag_id, scan.run_id, scan.mode)
     # before the run ends, so that its callbacks find a cancelled scan and do not alert
-    await run_in_threadpool(cancel, warehouse, ended)
+    await run_in_threadpool(record_cancelled, warehouse, ended)
     if run is not None:
         note = f"cancelled by {user.get_name()} through the REST API"
         await fail_run(request, scan.dag_id, scan.run_id, note)
         # a task that began in between may have opened the scan again
-        await run_in_threadpool(cancel, warehouse, ended)
+        await run_in_threadpool(record_cancelled, warehouse, ended)
     return models.Cancelled(scan_id=scan_id)
+
+
+def record_cancelled(warehouse: Warehouse, run: CancelledRun) -> None:
+    """Write the scan's row, unless no scan has created the tables yet."""
+    try:
+        known_scans(warehouse, [run.scan_id])
+    except WarehouseEmptyError:
+        return
+    cancel(warehouse, run)
 
 
 @router.post(
@@ -465,21 +504,36 @@ async def cancel_scan(
 async def retry_scan(
     request: Request, user: User, warehouse: CurrentWarehouse, scan_id: ScanId
 ) -> models.Retried:
-    scan = await run_in_threadpool(_failed, user, warehouse, scan_id)
-    await clear_failed_tasks(request, scan.dag_id, scan.run_id)
+    scan, tasks = await run_in_threadpool(_retryable, user, warehouse, scan_id)
+    await clear_tasks(request, scan.dag_id, scan.run_id, tasks)
     return models.Retried(scan_id=scan_id)
 
 
-def _failed(user: BaseUser, warehouse: Warehouse, scan_id: str) -> Scan:
+def _retryable(user: BaseUser, warehouse: Warehouse, scan_id: str) -> tuple[Scan, set[str]]:
+    """Return a failed scan and the tasks to clear. Raises Problem."""
     scan, run = found_scan(user, warehouse, scan_id)
     require(user, "PUT", scan.dag_id, "scan")
-    if scan.state != "failed" or run is not None:
+    if scan.state == "failed" and run is not None:
+        raise Problem(
+            Code.SCAN_NOT_FAILED,
+            "Airflow has not ended the run of this scan: it will retry the task by itself.",
+            remedy="Wait for the next try, or cancel the scan.",
+        )
+    if scan.state != "failed":
         raise Problem(
             Code.SCAN_NOT_FAILED,
             "Only a scan that has failed can be retried.",
             remedy="Start a new scan instead.",
         )
-    return scan
+    # If a person ended the run, its tasks are skipped, or succeeded although they were not done.
+    return scan, {_first_unfinished_task(scan), *unsuccessful_tasks(scan.dag_id, scan.run_id)}
+
+
+def _first_unfinished_task(scan: Scan) -> str:
+    """Return the first task that a failed scan still has to do, as far as its row shows."""
+    if scan.extraction_finished_at:
+        return "check_quality"
+    return "extract_deals" if scan.extraction_started_at else "validate_token"
 
 
 def _cancellable(

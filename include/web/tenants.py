@@ -56,7 +56,7 @@ _STATUSES = f"""
     ) as ended on true
     left join lateral (
         select started_at as last_success_at from {{scans}}
-        where tenant_id = wanted.tenant_id and state = 'succeeded'
+        where tenant_id = wanted.tenant_id and state = 'succeeded' and window_start is null
         order by started_at desc limit 1
     ) as success on true
     left join lateral (
@@ -93,7 +93,9 @@ _STATUSES = f"""
         order by started_at desc, scan_id desc limit 1
     ) as quota on true
     left join lateral (
-        select kind, opened_at as since, error_type
+        select kind, opened_at as since, error_type,
+            (select scan_id from {{scans}}
+             where scan_id = scan_ids[cardinality(scan_ids)]) as scan_id
         from {{incidents}}
         where tenant_id = wanted.tenant_id and closed_at is null
         order by kind = 'warning', opened_at desc limit 1

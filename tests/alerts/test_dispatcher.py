@@ -178,6 +178,54 @@ def test_a_killed_task_is_alerted_though_the_rest_api_has_noticed_its_end_first(
     assert message.why == "The run took longer than its time-out, so Airflow ended it."
 
 
+def test_a_kill_after_an_earlier_failure_of_the_scan_is_alerted_though_the_rest_api_was_first(
+    warehouse: Warehouse, sent: Sent
+) -> None:
+    begun(warehouse)
+    dispatcher(run(error=REJECTED)).task_failed()
+    scan = begun(warehouse)  # a person has cleared it
+    noticed = ScanKilledError("Airflow has ended the run (failed).", tenant_id="acme")
+    with warehouse.connect() as connection:
+        end_scan(connection, scan.id, noticed)
+
+    dispatcher(run()).run_failed()
+    dispatcher(run()).run_failed()
+
+    types = [message.error_type for message in sent.messages]
+    assert types == ["TokenRejectedError", "ScanKilledError"]
+
+
+UNAVAILABLE = WarehouseUnavailableError("can't be reached.", tenant_id="acme")
+
+
+def test_a_failure_that_the_task_could_not_record_is_alerted_once_with_its_reason(
+    warehouse: Warehouse, sent: Sent
+) -> None:
+    scan = begun(warehouse)
+
+    dispatcher(run(error=UNAVAILABLE)).task_failed()
+    dispatcher(run()).run_failed()
+
+    row = scan_row(warehouse, scan)
+    assert [message.error_type for message in sent.messages] == ["WarehouseUnavailableError"]
+    assert (row["state"], row["error"].split(":")[0]) == ("failed", "WarehouseUnavailableError")
+
+
+def test_a_failure_alerted_without_postgresql_is_not_alerted_again_when_it_is_back(
+    warehouse: Warehouse, sent: Sent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scan, xcoms = begun(warehouse), dict[str, object]()
+    with monkeypatch.context() as down:
+        down.setenv("DATABASE_URL", "postgresql://u:p@127.0.0.1:1/nowhere")
+        dispatcher(run(error=UNAVAILABLE, xcoms=xcoms)).task_failed()
+
+    dispatcher(run(xcoms=xcoms)).run_failed()
+
+    row = scan_row(warehouse, scan)
+    assert [message.error_type for message in sent.messages] == ["WarehouseUnavailableError"]
+    assert (row["state"], "out of memory" in row["error"]) == ("failed", False)
+
+
 def test_a_killed_try_that_lives_on_cannot_write_any_more(warehouse: Warehouse, sent: Sent) -> None:
     attempt = ScanLog(warehouse, begun(warehouse)).next_attempt()
 
@@ -377,8 +425,27 @@ def test_an_alert_of_a_channel_that_is_gone_from_the_file_is_given_up_in_time(
     other = tenant(channels=[{"slack": None}])
     dispatcher(run("manual__2", error=REJECTED), other).task_failed()
 
-    (row,) = query(warehouse, "select error from alerts")
+    (row,) = query(warehouse, "select error from alerts where channel like 'webhook:%%'")
     assert row["error"] == "the tenant no longer has this channel"
+
+
+def test_an_alert_that_a_corrected_channel_never_had_is_sent_there_once(
+    warehouse: Warehouse, sent: Sent
+) -> None:
+    sent.down = True
+    begun(warehouse)
+    wrong = tenant(channels=[{"smtp": {"to": ["osp@example.com"]}}])
+    dispatcher(run(error=REJECTED), wrong).task_failed()
+    sent.down = False
+
+    right = tenant(channels=[{"smtp": {"to": ["ops@example.com"]}}])
+    for number in (2, 3):
+        begun(warehouse, f"manual__{number}")
+        dispatcher(run(f"manual__{number}", error=REJECTED), right).task_failed()
+
+    assert [(message.event, message.run_id) for message in sent.messages] == [
+        ("failure", "manual__1")
+    ]
 
 
 def test_a_channel_that_hangs_takes_no_longer_than_its_time_out(
@@ -397,6 +464,28 @@ def test_a_channel_that_hangs_takes_no_longer_than_its_time_out(
 
     (row,) = query(warehouse, "select error, sent_at from alerts")
     assert (row["error"], row["sent_at"]) == ("no answer in 0 s", None)
+
+
+def test_after_the_time_out_no_further_alert_is_sent_that_the_next_event_sends_again(
+    warehouse: Warehouse, airflow_environment: pytest.MonkeyPatch
+) -> None:
+    release, begun_with = threading.Event(), list[str]()
+
+    def hang(_: object, message: Message) -> None:
+        begun_with.append(message.run_id)
+        release.wait(30)
+
+    airflow_environment.setattr("include.alerts.delivery.send", hang)
+    AlertDispatcher(tenant(), run(error=REJECTED), DeliveryBudget(0.0)).task_failed()
+    error = ScanRequestError("window_start is 'x'.", tenant_id="acme")
+    before = set(threading.enumerate())
+    AlertDispatcher(tenant(), run("manual__2", error=error), DeliveryBudget(0.2)).task_failed()
+
+    release.set()
+    for thread in set(threading.enumerate()) - before:
+        thread.join(30)
+
+    assert begun_with == ["manual__1"]
 
 
 def test_no_time_left_leaves_alerts_in_the_outbox_untried(warehouse: Warehouse, sent: Sent) -> None:

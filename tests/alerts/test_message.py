@@ -30,6 +30,10 @@ def test_a_repeated_alert_says_so_in_its_subject() -> None:
     assert message(round=2, runs=9).subject.endswith(", still after 9 runs")
 
 
+def test_a_repeated_alert_of_one_run_counts_no_runs() -> None:
+    assert message(event="quota", round=2, runs=1).subject.endswith(", still")
+
+
 def test_a_subject_is_one_line_whatever_the_error_is_called() -> None:
     subject = message(error_type="Odd\r\nBcc: all@example.com").subject
 
@@ -39,6 +43,10 @@ def test_a_subject_is_one_line_whatever_the_error_is_called() -> None:
 
 def test_a_message_survives_the_outbox() -> None:
     assert Message.of_json(json.loads(json.dumps(MESSAGE.as_json()))) == MESSAGE
+
+
+def test_an_alert_of_a_newer_version_is_sent_without_its_new_fields() -> None:
+    assert Message.of_json({**MESSAGE.as_json(), "team": "sales"}) == MESSAGE
 
 
 def test_figures_stand_in_the_same_order_whatever_the_outbox_makes_of_it() -> None:

@@ -56,6 +56,18 @@ def test_a_connection_without_a_password_is_a_missing_token(
         HubSpotHook("hubspot_acme").get_conn()
 
 
+@pytest.mark.parametrize("value", ["pat-na1-plain", '{"password": "pat-na1-plain}'])
+def test_a_variable_that_is_no_connection_is_named_with_its_form(
+    monkeypatch: pytest.MonkeyPatch, value: str
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_HUBSPOT_ACME", value)
+
+    with pytest.raises(TokenMissingError, match="AIRFLOW_CONN_HUBSPOT_ACME as") as said:
+        HubSpotHook("hubspot_acme").get_conn()
+
+    assert "pat-na1" not in str(said.value)
+
+
 def test_the_environments_token_is_for_the_tenant_default_only(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -340,3 +340,47 @@ def test_the_list_shows_plain_schedules(file: Path, capsys: pytest.CaptureFixtur
 
     assert capsys.readouterr().out.splitlines()[0].startswith("acme  on  41 4 * * *  UTC")
     assert os.environ["HUBSPOT_DEALS_TENANTS_FILE"] == str(file)
+
+
+def test_the_list_names_the_entries_that_it_leaves_out(
+    file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file.write_text("tenants: [{id: acme}, {id: globex, shedule: x}]")
+
+    assert main(["list"]) == 1
+
+    said = capsys.readouterr()
+    assert said.out.startswith("acme  on")
+    assert "unknown key 'shedule'" in said.err
+
+
+def test_a_token_that_is_not_text_is_refused(
+    file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    written_by_powershell = io.BytesIO("pat-na1-x\r\n".encode("utf-16"))
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(written_by_powershell, "utf-8"))
+
+    assert main(["add", "acme", "--token-stdin"]) == 1
+
+    assert "UTF-8" in capsys.readouterr().err
+
+
+def test_a_stored_connection_is_not_denied_where_the_file_can_not_be_written(
+    add: Callable[..., int],
+    file: Path,
+    session: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def full(path: Path, content: bytes) -> None:
+        raise OSError(28, "No space left on device", str(path))
+
+    monkeypatch.setattr("include.tenants.adding.write_file", full)
+
+    assert add("--save-connection") == 1
+
+    said = capsys.readouterr()
+    assert "Stored the token" in said.out
+    assert "No space left on device" in said.err
+    assert "Nothing was changed" not in said.err
+    assert "hubspot_acme" in said.err

@@ -13,7 +13,7 @@ from include.errors import (
     WarehouseUnavailableError,
 )
 from include.ops.local.postgres import EmbeddedPostgres
-from include.warehouse.connection import Warehouse, warehouse_schema
+from include.warehouse.connection import Warehouse, open_warehouse, warehouse_schema
 from include.warehouse.errors import as_warehouse_error
 from include.warehouse.migrations import migrate
 
@@ -313,3 +313,17 @@ def test_a_url_with_a_password_that_needs_encoding_is_refused_and_not_quoted(url
 )
 def test_every_way_to_name_a_host_is_taken(url: str) -> None:
     assert Warehouse.from_url(url).parameters
+
+
+@pytest.mark.parametrize(
+    "value", ['{"conn_type": "postgres", "password": "secret}', "postgresql://u:secret#1@h:5432/d"]
+)
+def test_a_connection_that_airflow_can_not_read_is_named_and_not_passed_over(
+    airflow_environment: pytest.MonkeyPatch, value: str
+) -> None:
+    airflow_environment.setenv("AIRFLOW_CONN_WAREHOUSE", value)
+
+    with pytest.raises(WarehouseConfigError, match="in AIRFLOW_CONN_WAREHOUSE") as caught:
+        open_warehouse()
+
+    assert "secret" not in str(caught.value)

@@ -3,7 +3,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from include.warehouse.connection import Warehouse
-from include.web.scans import find_scan, heading_of, known_scans, list_scans
+from include.warehouse.scans import CancelledRun
+from include.web.scans import find_scan, heading_of, known_scans, list_scans, record_cancelled
 from include.web.warehouse import WarehouseEmptyError, WarehouseNotReadyError
 from tests.support.scans import query
 from tests.support.status_rows import add_check, add_object, add_scan, run_of
@@ -161,6 +162,12 @@ def test_which_scans_have_a_row(warehouse: Warehouse) -> None:
 def test_a_schema_without_tables_says_so(empty_warehouse: Warehouse) -> None:
     with pytest.raises(WarehouseEmptyError):
         list_scans(empty_warehouse, DAGS)
+
+
+def test_a_queued_scan_is_cancelled_before_there_are_tables(empty_warehouse: Warehouse) -> None:
+    scan_id, dag_id, run_id = run_of("acme", 1)
+
+    record_cancelled(empty_warehouse, CancelledRun(scan_id, "acme", dag_id, run_id, "auto"))
 
 
 def test_a_schema_that_is_too_old_says_so(warehouse: Warehouse) -> None:

@@ -51,9 +51,14 @@ def test_a_cancelled_scan_neither_fails_nor_succeeds(warehouse: Warehouse) -> No
 
 def test_a_window_counted_nothing_and_is_passed_over(warehouse: Warehouse) -> None:
     add_scan(warehouse, "acme", 1, age=timedelta(hours=5), deals=COUNTED)
-    add_scan(warehouse, "acme", 2, deals={"mode": "window", "records_archived": 1})
+    now = datetime.now(UTC)
+    window = {"window_start": now - timedelta(days=9), "window_end": now - timedelta(days=8)}
+    add_scan(warehouse, "acme", 2, deals={"mode": "window", "records_archived": 1}, **window)
 
-    assert tenant_statuses(warehouse, ["acme"])["acme"].deals_live == 100
+    status = tenant_statuses(warehouse, ["acme"])["acme"]
+    assert status.deals_live == 100
+    assert status.freshness_s is not None
+    assert status.freshness_s > 17_990
 
 
 def test_quality_is_of_the_last_scan_that_was_checked(warehouse: Warehouse) -> None:
@@ -103,8 +108,20 @@ def test_the_incident_that_is_open_is_shown_and_a_failure_before_a_warning(
         insert(warehouse, "incidents", {**common, **row})
 
     assert tenant_statuses(warehouse, ["acme"])["acme"].incident == Incident(
-        kind="failure", since=opened, error_type="TokenRejectedError"
+        kind="failure", since=opened, error_type="TokenRejectedError", scan_id=None
     )
+
+
+def test_an_incident_names_its_own_scan_not_the_one_that_runs_now(warehouse: Warehouse) -> None:
+    failed = [add_scan(warehouse, "acme", number, state="failed") for number in (1, 2)]
+    add_scan(warehouse, "acme", 3, state="extracting", age=timedelta())
+    row = {"tenant_id": "acme", "kind": "failure", "error_type": "TokenRejectedError"}
+    insert(warehouse, "incidents", {**row, "cause": "x", "said": "y", "scan_ids": failed})
+
+    incident = tenant_statuses(warehouse, ["acme"])["acme"].incident
+
+    assert incident is not None
+    assert incident.scan_id == failed[1]
 
 
 def test_a_history_ends_with_the_newest_and_tells_how_deals_were_read(

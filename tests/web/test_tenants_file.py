@@ -2,10 +2,13 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from include.web.access import CHECK_EVERY_S, tenants_by_id
+from include.web import access
+from include.web.access import CHECK_EVERY_S, known_tenant, tenants_by_id
+from include.web.problems import Code, Problem
 
 pytestmark = pytest.mark.slow
 
@@ -68,3 +71,30 @@ def test_a_link_that_leads_nowhere_does_not_have_all_read_each_time(folder: Path
 
     assert list(first) == ["acme", "globex"]
     assert tenants_by_id(lambda: 1) is first
+
+
+@pytest.mark.parametrize(
+    ("entry", "code", "said"),
+    [
+        pytest.param("shedule: x", Code.TENANTS_FILE, "entry of tenant acme", id="invalid"),
+        pytest.param("enabled: false", Code.NOT_FOUND, "acme is disabled", id="disabled"),
+        pytest.param(None, Code.NOT_FOUND, "no such tenant", id="removed"),
+    ],
+)
+def test_a_tenant_that_is_not_loaded_says_why_to_those_who_may_see_it(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, entry: str | None, code: Code, said: str
+) -> None:
+    (folder / "acme.yaml").unlink()
+    if entry:
+        (folder / "acme.yaml").write_text(entry)
+    user: Any = object()
+    monkeypatch.setattr(access, "visible_dag_ids", lambda _: set())
+
+    monkeypatch.setattr(access, "may", lambda *_: True)
+    with pytest.raises(Problem, match=said) as told:
+        known_tenant("acme", user)
+    monkeypatch.setattr(access, "may", lambda *_: False)
+    with pytest.raises(Problem, match="no such tenant") as hidden:
+        known_tenant("acme", user)
+
+    assert (told.value.code, hidden.value.code) == (code, Code.NOT_FOUND)

@@ -4,6 +4,8 @@ import os
 import shutil
 import signal
 import sys
+from contextlib import redirect_stdout
+from io import StringIO
 from typing import TYPE_CHECKING, Annotated
 
 import psycopg
@@ -18,7 +20,7 @@ from include.ops.local.postgres import EmbeddedPostgres, libpq_environment
 from include.ops.local.processes import PROJECT_ROOT, LocalError, Programs
 from include.ops.local.report import Report
 from include.ops.local.stack import LocalStack
-from include.warehouse.connection import Warehouse
+from include.warehouse.connection import Warehouse, open_warehouse
 
 if TYPE_CHECKING:
     from include.hubspot.answers import Account
@@ -140,26 +142,30 @@ def token() -> None:
 
 @app.command()
 def psql(sql: Annotated[str, typer.Argument(help="a statement; without: a prompt")] = "") -> None:
-    """Open the warehouse: that of DATABASE_URL under `make run`, else the local one."""
+    """Open the warehouse that scans load into."""
     if not launcher.is_running(STATE_DIR):
         raise NOTHING_RUNS
-    postgres = EmbeddedPostgres(STATE_DIR)
-    if postgres.pid is None:
-        raise LocalError("The local PostgreSQL is not running.", "See: make status")
-    postgres.start()
-    url = postgres.dsn("warehouse")
     launch = launcher.Launch.of(STATE_DIR)
-    if launch is not None and launch.command == "run":
-        settings = starting.run_environment(os.environ)
-        if settings.get("AIRFLOW_CONN_WAREHOUSE"):
-            raise LocalError(
-                "The warehouse is the connection of AIRFLOW_CONN_WAREHOUSE.",
-                "Open it with your own psql.",
-            )
-        url = settings.get("DATABASE_URL", url)
-    command = [str(postgres.psql), *(["-c", sql] if sql else [])]
-    environment = os.environ | libpq_environment(Warehouse.from_url(url).parameters)
-    os.execve(postgres.psql, command, environment)  # noqa: S606 - no shell wanted
+    is_run = launch is not None and launch.command == "run"
+    settings = starting.run_environment(os.environ) if is_run else {}
+    stack = LocalStack(STATE_DIR, launch.port if launch else 0, settings)
+    if stack.postgres.pid is None:
+        raise LocalError("The local PostgreSQL is not running.", "See: make status")
+    stack.postgres.start()
+    command = [str(stack.postgres.psql), *(["-c", sql] if sql else [])]
+    environment = {**os.environ, **settings}
+    environment |= libpq_environment(_warehouse_of(stack).parameters)
+    os.execve(stack.postgres.psql, command, environment)  # noqa: S606 - no shell wanted
+
+
+def _warehouse_of(stack: LocalStack) -> Warehouse:
+    """Return the warehouse of the stack's tasks. Raises HubSpotDealsError."""
+    if stack.uses_embedded_warehouse:
+        return Warehouse.from_url(stack.postgres.dsn("warehouse"))
+    # "server": also finds a connection that is stored in Airflow
+    os.environ.update(stack.environment, _AIRFLOW_PROCESS_CONTEXT="server")
+    with redirect_stdout(StringIO()):  # Airflow's log, among the rows of a statement
+        return open_warehouse()
 
 
 @app.command()

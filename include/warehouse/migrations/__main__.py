@@ -6,17 +6,22 @@ schema, for a loader that may create neither. docs/setup.md#three-roles
 
 import argparse
 import os
+import re
 import sys
 from collections.abc import Sequence
 
 from include.errors import HubSpotDealsError, WarehouseConfigError
+from include.tenants.model import TENANT_ID_PATTERN
 from include.warehouse.connection import Warehouse, warehouse_schema
 from include.warehouse.migrations import migrate
 from include.warehouse.tenant_views.roles import create_group_roles, grant_again, prepare_tenants
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    wanted = _parser().parse_args(arguments)
+    parser = _parser()
+    wanted = parser.parse_args(arguments)
+    if wanted.fivetran and not wanted.tenant:
+        parser.error("--fivetran needs --tenant")
     try:
         warehouse = _warehouse()
         if wanted.create_roles:
@@ -55,6 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--tenant",
         action="append",
+        type=_tenant_id,
         metavar="ID",
         help="create a tenant's role and its schema of views; may be given several times",
     )
@@ -64,6 +70,12 @@ def _parser() -> argparse.ArgumentParser:
         help="also create the tenants' schemas of Fivetran's tables",
     )
     return parser
+
+
+def _tenant_id(text: str) -> str:
+    if not re.fullmatch(TENANT_ID_PATTERN, text):
+        raise argparse.ArgumentTypeError(f"{text!r} must match {TENANT_ID_PATTERN}")
+    return text
 
 
 if __name__ == "__main__":

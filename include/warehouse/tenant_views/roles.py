@@ -137,6 +137,11 @@ def prepare_tenants(
     loader = loader_role(warehouse.schema)
     for tenant_id in tenant_ids:
         with naming_tenant(tenant_id), warehouse.connect() as connection:
+            if not exists(connection, loader):
+                raise WarehouseConfigError(
+                    f"there is no role {loader}, which is to build the tenant's views.",
+                    remedy="Add --create-roles to the command.",
+                )
             role = tenant_role(tenant_id)
             if not create_role(connection, role):
                 raise _not_allowed(connection, [role])

@@ -1,4 +1,5 @@
 // Addresses of this page's views and of Airflow's pages.
+import { known } from "./format.js";
 
 export const tenantsHref = () => "ui";
 export const tenantHref = (tenant) => `ui?tenant=${encodeURIComponent(tenant)}`;
@@ -12,11 +13,13 @@ export function logHref(scan) {
   return `${runHref(scan.dag_id, scan.run_id)}/tasks/${taskOf(scan)}`;
 }
 
-function taskOf(scan) {
-  if (scan.state === "validating") return "validate_token";
-  if (scan.state === "checking" || scan.quality.length) return "check_quality";
-  if (scan.state === "failed" && !scan.objects.length) return "validate_token";
-  return "extract_deals";
+function taskOf({ state, phases }) {
+  if (state === "queued" || state === "validating") return "validate_token";
+  if (state === "extracting") return "extract_deals";
+  if (state === "checking" || known(phases.check)) return "check_quality";
+  // a scan that waits has no end, with which the phase `read` would be known
+  const read = state === "waiting" ? phases.token : phases.read;
+  return known(read) ? "extract_deals" : "validate_token";
 }
 
 /** Airflow's page at *path*, wherever Airflow is served. */

@@ -3,12 +3,15 @@
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from include.ops.local.credentials import without_user_settings
+from include.ops.local.launcher import Launch
 from include.ops.local.postgres import EmbeddedPostgres
 
 pytestmark = pytest.mark.slow
@@ -60,6 +63,29 @@ def make(tmp_path: Path, project_root: Path) -> Iterator[Make]:
 @pytest.mark.parametrize("target", ["status", "token", "psql", "mail"])
 def test_where_nothing_runs_the_commands_that_look_say_so(make: Make, target: str) -> None:
     assert make(target) == NOTHING_RUNS
+
+
+@pytest.mark.parametrize("setting", ["AIRFLOW_CONN_WAREHOUSE", "DATABASE_URL"])
+def test_psql_opens_the_warehouse_of_a_run_that_the_settings_name(
+    make: Make, tmp_path: Path, setting: str
+) -> None:
+    state = tmp_path / ".run"
+    with EmbeddedPostgres(state) as server:
+        Launch("run", 5200, ready=True).write(state)
+        with psycopg.connect(server.dsn("postgres"), autocommit=True) as connection:
+            connection.execute("create database mine")
+        (tmp_path / ".env").write_text(f"{setting}={server.dsn('mine')}\n")
+
+        done = subprocess.run(
+            [sys.executable, "-m", "include.ops.local", "psql", "select current_database()"],
+            cwd=tmp_path,
+            env=without_user_settings(os.environ),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    assert done.stdout.split() == ["current_database", "------------------", "mine", "(1", "row)"]
 
 
 @pytest.mark.parametrize(

@@ -239,6 +239,37 @@ def test_a_tenant_whose_schema_the_loader_has_made_gets_its_role(
     execute(analyst, f"select from {warehouse.schema}__{TENANT}.deals")
 
 
+def test_a_tenant_is_not_prepared_without_the_group_of_its_loader(
+    empty_warehouse: Warehouse, migrator: str
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["--tenant", TENANT])
+
+    assert "--create-roles" in str(caught.value)
+    with empty_warehouse.connect() as connection:
+        assert not exists(connection, f"hubspot_{TENANT}")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        pytest.param(["--tenant", "Acme"], "'Acme' must match", id="no id"),
+        pytest.param(["--fivetran"], "--fivetran needs --tenant", id="no tenant"),
+    ],
+)
+def test_arguments_that_can_not_be_meant_are_refused(
+    empty_warehouse: Warehouse,
+    migrator: str,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    said: str,
+) -> None:
+    with pytest.raises(SystemExit):
+        main(arguments)
+
+    assert said in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     "statement",
     [

@@ -65,17 +65,19 @@ def test_a_failed_scan_says_why_and_what_to_do(simple: Server, failed_scan: str)
     }
 
 
-def test_a_list_of_scans_in_pages_is_the_whole_list(simple: Server) -> None:
-    whole = [scan["scan_id"] for scan in simple.get("/scans?limit=1000").json()["scans"]]
+@pytest.mark.parametrize("path", ["/scans?", "/scans?state=queued&tenant=globex&"])
+def test_a_list_of_scans_in_pages_is_the_whole_list(simple: Server, path: str) -> None:
+    queued = [start(simple, force=True).json()["scan_id"] for _ in range(3)]
+    whole = [scan["scan_id"] for scan in simple.get(f"{path}limit=1000").json()["scans"]]
 
     pages, cursor = [], ""
     while cursor is not None:
-        page = simple.get(f"/scans?limit=1{f'&cursor={cursor}' if cursor else ''}").json()
+        page = simple.get(f"{path}limit=1{f'&cursor={cursor}' if cursor else ''}").json()
         pages += [scan["scan_id"] for scan in page["scans"]]
         cursor = page["next_cursor"]
 
     assert pages == whole
-    assert len(whole) >= 3
+    assert whole[:3] == queued[::-1]
 
 
 def test_lists_are_filtered_by_tenant_and_state(simple: Server, failed_scan: str) -> None:
@@ -296,6 +298,52 @@ def test_a_failed_scan_is_retried_by_airflow(site: Site) -> None:
     assert (answer.status_code, answer.json()["state"]) == (202, "queued")
     assert site.simple.airflow("GET", run).json()["state"] == "queued"
     assert site.simple.airflow("GET", tasks).json()["state"] is None
+
+
+def test_a_scan_between_two_tries_is_not_retried_but_can_be_cancelled(site: Site) -> None:
+    scan_id, _ = working(site)
+    query(
+        site.warehouse,
+        "update scans set state = 'failed', finished_at = now() where scan_id = %s"
+        " returning scan_id",
+        scan_id,
+    )
+
+    scan = site.simple.get(f"/scans/{scan_id}").json()
+    retried = site.simple.post(f"/scans/{scan_id}/retry")
+
+    assert (scan["state"], scan["will_retry"]) == ("failed", True)
+    assert code(retried) == (409, "scan-not-failed")
+    assert "by itself" in retried.json()["detail"]
+    assert site.simple.post(f"/scans/{scan_id}/cancel").status_code == 202
+    assert site.simple.get(f"/scans/{scan_id}").json()["will_retry"] is False
+
+
+@pytest.mark.parametrize("state", ["failed", "success"])
+def test_a_retry_of_a_scan_whose_run_a_person_has_ended_does_all_that_is_left(
+    site: Site, state: str
+) -> None:
+    scan_id, run = working(site)
+    query(
+        site.warehouse,
+        "update scans set extraction_started_at = now() where scan_id = %s returning scan_id",
+        scan_id,
+    )
+    done = {"new_state": "success"}
+    site.simple.airflow("PATCH", f"{run}/taskInstances/validate_token", json=done)
+    # Airflow skips the tasks that have not begun
+    site.simple.airflow("PATCH", run, json={"state": state}).raise_for_status()
+
+    answer = site.simple.post(f"/scans/{scan_id}/retry")
+
+    tasks = site.simple.airflow("GET", f"{run}/taskInstances").json()["task_instances"]
+    assert answer.status_code == 202
+    assert site.simple.airflow("GET", run).json()["state"] == "queued"
+    assert {task["task_id"]: task["state"] for task in tasks} == {
+        "validate_token": "success",
+        "extract_deals": None,
+        "check_quality": None,
+    }
 
 
 def test_a_scan_that_has_not_failed_is_not_retried(simple: Server, acme_scan: str) -> None:

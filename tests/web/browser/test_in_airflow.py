@@ -84,7 +84,7 @@ def test_the_logs_of_a_scan_open_around_the_frame(page: Page, page_stack: PageSt
 
     inside(page).get_by_role("link", name="Logs").click()
 
-    page.wait_for_url(re.compile("/tasks/extract_deals"))
+    page.wait_for_url(re.compile("/tasks/validate_token"))
     page_stack.api.fail(dag_of("globex"), run_id)
 
 

@@ -186,6 +186,12 @@ def test_a_dag_that_is_none_of_ours_is_explained(page: Page, address: str, said:
     expect(page.get_by_role("heading", name=said)).to_be_visible()
 
 
+def test_the_dag_of_a_tenant_that_was_removed_is_not_called_anothers(page: Page) -> None:
+    page.goto(f"{PAGE}?dag_id=hubspot_deals__gone")
+
+    expect(page.get_by_text("There is no such tenant")).to_be_visible()
+
+
 def test_the_charts_figures_are_in_a_table_too(page: Page) -> None:
     page.goto(f"{PAGE}?tenant=acme")
     for title in CHARTS:
@@ -308,6 +314,66 @@ def test_a_scan_is_started_and_cancelled_by_buttons(page: Page, page_stack: Page
     assert started["dag_run_id"].startswith("api__")
     assert started["conf"]["mode"] == "full"
     assert page_stack.api.run(dag_of("acme"), started["dag_run_id"])["state"] == "failed"
+
+
+def test_between_two_tries_a_scan_is_cancelled_not_retried(
+    page: Page, page_stack: PageStack
+) -> None:
+    run_id = page_stack.api.trigger(dag_of("acme"))
+    scan_id = new_scan(
+        page_stack, "acme", run_id=run_id, state="failed", error="HubSpotUnavailableError: down."
+    )
+
+    page.goto(f"{PAGE}?scan={scan_id}")
+
+    expect(page.get_by_text("Airflow tries again by itself.")).to_be_visible()
+    expect(page.get_by_role("button", name="Retry")).to_have_count(0)
+    expect(page.get_by_role("button", name="Cancel scan")).to_be_visible()
+    page_stack.api.fail(dag_of("acme"), run_id)
+    expect(page.get_by_role("button", name="Retry")).to_be_visible()
+    expect(page.get_by_role("button", name="Cancel scan")).to_have_count(0)
+
+
+def test_a_scan_whose_run_was_deleted_is_not_said_to_go_on(
+    page: Page, page_stack: PageStack
+) -> None:
+    page.goto(f"{PAGE}?scan={new_scan(page_stack, state='extracting')}")
+
+    notice = page.get_by_role("note").filter(has_text="Airflow has no run of this scan")
+    expect(notice).to_contain_text("Cancel it")
+
+
+def test_the_logs_are_those_of_the_task_that_failed(page: Page, page_stack: PageStack) -> None:
+    now = datetime.now(UTC)
+    before = {"state": "failed", "finished_at": now}
+    for task, columns in {
+        "validate_token": before,
+        # a failure before the first object leaves none
+        "extract_deals": {**before, "extraction_started_at": now},
+        "check_quality": {**before, "extraction_started_at": now, "extraction_finished_at": now},
+    }.items():
+        page.goto(f"{PAGE}?scan={new_scan(page_stack, **columns)}")
+
+        link = page.get_by_role("link", name="Logs")
+        expect(link).to_have_attribute("href", re.compile(f"/tasks/{task}$"))
+
+
+def test_an_incident_links_to_its_scan(page: Page, page_stack: PageStack) -> None:
+    failed = new_scan(page_stack, "initech", state="failed")
+    new_scan(page_stack, "initech", state="succeeded")
+    with page_stack.warehouse.connect() as connection:
+        connection.run(
+            "insert into {incidents} (tenant_id, kind, error_type, cause, scan_ids, said)"
+            " values ('initech', 'failure', 'TokenRejectedError', 'x', %s, 'y')",
+            [[failed]],
+        )
+
+    page.goto(f"{PAGE}?tenant=initech")
+
+    link = page.get_by_role("link", name="View its scan for the cause and the fix")
+    expect(link).to_have_attribute("href", f"ui?scan={failed}")
+    with page_stack.warehouse.connect() as connection:
+        connection.run("delete from {incidents} where tenant_id = 'initech'")
 
 
 def test_a_scan_is_started_that_writes_every_row_again(page: Page, page_stack: PageStack) -> None:

@@ -301,3 +301,12 @@ def test_what_was_started_elsewhere_shows_by_itself(page: Page, page_stack: Page
     page.clock.fast_forward(31_000)
 
     expect(row).to_contain_text("Failed")
+
+
+def test_a_page_whose_place_in_the_list_is_gone_begins_again(page: Page) -> None:
+    page.goto(PAGE)
+    page.evaluate("history.replaceState({ cursors: [null, 'of_a_removed_tenant'] }, '')")
+
+    page.reload()
+
+    expect(page.get_by_text(re.compile(r"^1.50 of"))).to_be_visible()

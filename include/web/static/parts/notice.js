@@ -53,12 +53,12 @@ export function Outdated({ problem }) {
   `;
 }
 
-export function Incident({ incident, scan }) {
+export function Incident({ incident }) {
   if (!incident) return null;
   return html`
     <${Notice} tone=${incident.kind === "warning" ? "warn" : "bad"}>
       <strong>${incident.error_type || incident.kind}</strong> since <${Moment} at=${incident.since} />.${" "}
-      ${scan && html`<a href=${scanHref(scan.scan_id)}>View the last scan for the cause and the fix</a>`}
+      ${incident.scan_id && html`<a href=${scanHref(incident.scan_id)}>View its scan for the cause and the fix</a>`}
     <//>
   `;
 }

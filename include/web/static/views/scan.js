@@ -24,7 +24,7 @@ const ROOT = ["HubSpot scans", tenantsHref()];
 export function ScanView({ id, dag, run }) {
   const { data: scan, problem, reload } = usePolled(
     `scans/${encodeURIComponent(id)}`,
-    (answer) => isRunning(answer.state),
+    (answer) => isRunning(answer.state) || answer.will_retry,
   );
   if (!scan) {
     return html`
@@ -53,8 +53,8 @@ function Scan({ scan, reload }) {
     <${Heading} path=${[ROOT, [scan.tenant, tenantHref(scan.tenant)]]} title="Scan of ${scan.tenant}">
       <${AirflowLink} className="button" to=${runHref(scan.dag_id, scan.run_id)}>Open run<//>
       <${AirflowLink} className="button" to=${logHref(scan)}>Logs<//>
-      ${running && html`<${CancelButton} scan=${scan} onDone=${reload} />`}
-      ${scan.state === "failed" && html`<${RetryButton} scan=${scan} onDone=${reload} />`}
+      ${(running || scan.will_retry) && html`<${CancelButton} scan=${scan} onDone=${reload} />`}
+      ${scan.state === "failed" && !scan.will_retry && html`<${RetryButton} scan=${scan} onDone=${reload} />`}
     <//>
     <p class="facts">
       <${State} state=${scan.state} />
@@ -64,6 +64,9 @@ function Scan({ scan, reload }) {
       <code class="run">${scan.run_id}</code>
     </p>
     <p class="unseen" role="status">${announcement(scan)}</p>
+    ${running && scan.tries === null && html`<${Notice} tone="warn" title="Airflow has no run of this scan">
+      <p>The run was deleted, so the scan does not continue. Cancel it, then start another one.</p>
+    <//>`}
     <${Failure} scan=${scan} />
     <${ProgressPanel} scan=${scan} running=${running} />
     <${Warnings} warnings=${scan.warnings} />
@@ -112,6 +115,7 @@ function Failure({ scan }) {
     <${Notice} tone=${waits ? "warn" : "bad"} title=${waits ? "Waiting for HubSpot" : scan.error.type}>
       <p>${scan.error.message}</p>
       ${scan.error.remedy && html`<p class="remedy">${scan.error.remedy}</p>`}
+      ${scan.will_retry && html`<p>Airflow tries again by itself.</p>`}
       ${scan.error.runbook && html`<p><a href=${scan.error.runbook}>See the runbook</a></p>`}
     <//>
   `;

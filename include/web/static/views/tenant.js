@@ -18,6 +18,7 @@ import { Table } from "../parts/table.js";
 import { usePolled } from "../polled.js";
 
 const SHOWN_AT_FIRST = 10;
+const DAG_PREFIX = "hubspot_deals__";
 const PATH = [["HubSpot scans", tenantsHref()]];
 
 export function TenantView({ id, dag }) {
@@ -35,7 +36,8 @@ export function TenantView({ id, dag }) {
 }
 
 function Missing({ problem, dag }) {
-  if (problem.status !== 404 || !dag) return html`<${ProblemNotice} problem=${problem} />`;
+  // a tenant that was removed or disabled still has its DAG in Airflow
+  if (problem.status !== 404 || !dag || dag.startsWith(DAG_PREFIX)) return html`<${ProblemNotice} problem=${problem} />`;
   return html`
     <${Empty} title="This DAG does not load a HubSpot account">
       <p><a href=${tenantsHref()}>View all tenants</a></p>
@@ -53,11 +55,11 @@ function Tenant({ tenant }) {
     ${starting && html`<${StartForm} tenant=${tenant} onClose=${() => setStarting(false)} />`}
     ${tenant.running_scan_id &&
     html`<${Notice}>A scan is queued or running. <a href=${scanHref(tenant.running_scan_id)}>View its progress</a><//>`}
-    <${Incident} incident=${tenant.incident} scan=${tenant.last_scan} />
+    <${Incident} incident=${tenant.incident} />
     ${tenant.paused &&
     html`<${Notice}>Scans can't be started while the DAG is paused, and no scan starts on schedule.<//>`}
     <${TenantFigures} tenant=${tenant} />
-    <${DealsByStage} tenant=${tenant.id} version=${tenant.last_success_at} />
+    <${DealsByStage} tenant=${tenant.id} version=${tenant.last_scan?.finished_at} />
     <${History} history=${tenant.history} />
     <${SchemaPanel} tenant=${tenant.id} />
   `;
@@ -158,14 +160,14 @@ function Charts({ history }) {
   `;
 }
 
-/** The age of the deals at the start of each scan: seconds since the last successful one started. */
+/** The age of the deals at the start of each scan: seconds since the last complete one started. */
 function agesOfData(history) {
   const ages = new Map();
   let success = null;
   for (const scan of history) {
     const start = Date.parse(scan.started_at) / 1000;
     if (success !== null) ages.set(scan.scan_id, start - success);
-    if (scan.state === "succeeded") success = start;
+    if (scan.state === "succeeded" && scan.mode !== "window") success = start;
   }
   return ages;
 }

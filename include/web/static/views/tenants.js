@@ -78,6 +78,10 @@ export function TenantsView() {
   const shown = useRef(null); // stays on the page while the next one loads
   if (settled) shown.current = data && { ...data, first: (params.cursors.length - 1) * PAGE_SIZE + 1 };
   const answer = shown.current;
+  useEffect(() => {
+    // the last tenant of the page before was removed
+    if (problem?.code === "invalid-cursor") setParams({ cursors: [null] });
+  }, [problem]);
 
   return html`
     <${Heading} title="HubSpot scans" />
