@@ -516,7 +516,7 @@ def _retryable(user: BaseUser, warehouse: Warehouse, scan_id: str) -> tuple[Scan
     if scan.state == "failed" and run is not None:
         raise Problem(
             Code.SCAN_NOT_FAILED,
-            "Airflow has not ended the run of this scan: it will retry the task by itself.",
+            "Airflow has not ended the run of this scan: it will retry the task.",
             remedy="Wait for the next try, or cancel the scan.",
         )
     if scan.state != "failed":

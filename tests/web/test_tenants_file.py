@@ -91,10 +91,10 @@ def test_a_tenant_that_is_not_loaded_says_why_to_those_who_may_see_it(
     monkeypatch.setattr(access, "visible_dag_ids", lambda _: set())
 
     monkeypatch.setattr(access, "may", lambda *_: True)
-    with pytest.raises(Problem, match=said) as told:
+    with pytest.raises(Problem, match=said) as raised:
         known_tenant("acme", user)
     monkeypatch.setattr(access, "may", lambda *_: False)
     with pytest.raises(Problem, match="no such tenant") as hidden:
         known_tenant("acme", user)
 
-    assert (told.value.code, hidden.value.code) == (code, Code.NOT_FOUND)
+    assert (raised.value.code, hidden.value.code) == (code, Code.NOT_FOUND)

@@ -326,7 +326,7 @@ def test_between_two_tries_a_scan_is_cancelled_not_retried(
 
     page.goto(f"{PAGE}?scan={scan_id}")
 
-    expect(page.get_by_text("Airflow tries again by itself.")).to_be_visible()
+    expect(page.get_by_text("Airflow will retry the task.")).to_be_visible()
     expect(page.get_by_role("button", name="Retry")).to_have_count(0)
     expect(page.get_by_role("button", name="Cancel scan")).to_be_visible()
     page_stack.api.fail(dag_of("acme"), run_id)

@@ -115,7 +115,7 @@ function Failure({ scan }) {
     <${Notice} tone=${waits ? "warn" : "bad"} title=${waits ? "Waiting for HubSpot" : scan.error.type}>
       <p>${scan.error.message}</p>
       ${scan.error.remedy && html`<p class="remedy">${scan.error.remedy}</p>`}
-      ${scan.will_retry && html`<p>Airflow tries again by itself.</p>`}
+      ${scan.will_retry && html`<p>Airflow will retry the task.</p>`}
       ${scan.error.runbook && html`<p><a href=${scan.error.runbook}>See the runbook</a></p>`}
     <//>
   `;
