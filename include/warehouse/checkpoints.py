@@ -217,8 +217,9 @@ GIVEN_UP_AFTER = "7 days"
 def delete_other_chunks(warehouse: Warehouse, scan: Scan) -> None:
     """Delete the chunks of the tenant's other scans: only the last successful scan's are needed.
 
-    A failed scan then has no checkpoint, and starts over if it is cleared. A scan that waits, or
-    may still be retried, keeps its chunks.
+    A failed scan then has no checkpoint, and starts over if it is cleared; its check alone can no
+    longer pass, because nothing says what it received. A scan that waits, that may still be
+    retried, or whose row another process is writing at this moment keeps its chunks.
     """
     warehouse.change(
         """
@@ -227,9 +228,11 @@ def delete_other_chunks(warehouse: Warehouse, scan: Scan) -> None:
             and scan_id <> %(scan_id)s and scan_id in (select scan_id from {scan_chunks})
             and (state in ('succeeded', 'failed')
                  or started_at < now() - %(given_up_after)s::interval)
+            for update skip locked
         ), broken_off as (
-            update {scans} set extraction_started_at = null
-            where scan_id in (select scan_id from others) and extraction_finished_at is null
+            update {scans} set extraction_started_at = null, extraction_finished_at = null
+            where scan_id in (select scan_id from others)
+            and (state <> 'succeeded' or extraction_finished_at is null)
         )
         delete from {scan_chunks} where scan_id in (select scan_id from others)
         """,

@@ -112,6 +112,11 @@ class ScanLog:
         warehouse = self.warehouse.as_attempt(self.scan.id, attempt)
         return replace(self, warehouse=warehouse, attempt=attempt)
 
+    def newest_attempt(self) -> "ScanLog":
+        """Continue the newest try, without fencing it."""
+        rows = self.warehouse.rows("select attempt from {scans} where scan_id = %s", [self.scan.id])
+        return replace(self, attempt=rows[0][0] if rows else None)
+
     def begun(self) -> dict[str, Any] | None:
         """Return the row if its extraction has begun and not finished, else None."""
         rows = self.warehouse.rows(
