@@ -458,3 +458,27 @@ def test_an_object_without_search_goes_on_where_its_list_was(
         (record.id, record.archived) for record in contracts.by_id.values()
     }
     assert len(held) == 910
+
+
+def test_an_object_that_a_retry_leaves_out_is_not_counted_as_read(
+    warehouse: Warehouse, serve: Serve
+) -> None:
+    portal = small_portal(serve, deals=10)
+    contacts = portal.add_object("contacts", count=300)
+    both, deals_only = {**BARE, "contacts": True}, BARE
+    run(scan("1", objects=both, search_lag_s=0))
+    for contact_id in contacts.live_ids():
+        contacts.update(contact_id, firstname="changed")
+    validate_token(scan("2", objects=both, search_lag_s=0))
+    with pytest.raises(Killed):
+        extract_deals(scan("2", objects=both, search_lag_s=0), 2, killed_at_object("contacts"))
+    extract(scan("2", objects=deals_only, search_lag_s=0))
+    check_quality(scan("2", objects=deals_only, search_lag_s=0))
+
+    run(scan("3", objects=both, search_lag_s=0))
+
+    held = query(
+        warehouse,
+        "select properties ->> 'firstname' as name, count(*) as n from records group by 1",
+    )
+    assert held == [{"name": "changed", "n": 300}]
