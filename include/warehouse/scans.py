@@ -442,6 +442,19 @@ class Freshness:
         )
         return bool(rows)
 
+    def is_known(self, what: str) -> bool:
+        """Return whether it was ever read completely, and not forgotten since."""
+        rows = self.warehouse.rows(
+            "select from {freshness} where _tenant_id = %s and what = %s", [self.tenant_id, what]
+        )
+        return bool(rows)
+
+    def forget(self, what: str) -> None:
+        """Record that it is no longer known completely."""
+        self.warehouse.change(
+            "delete from {freshness} where _tenant_id = %s and what = %s", [self.tenant_id, what]
+        )
+
     def note(self, what: str) -> None:
         """Record that it has just been read, and stored, completely."""
         self.warehouse.change(
