@@ -482,3 +482,29 @@ def test_an_object_that_a_retry_leaves_out_is_not_counted_as_read(
         "select properties ->> 'firstname' as name, count(*) as n from records group by 1",
     )
     assert held == [{"name": "changed", "n": 300}]
+
+
+def test_a_deal_that_only_a_retry_received_has_its_associations_read_too(
+    warehouse: Warehouse, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(associations, "ALL_ASSOCIATIONS_MAX_RECORDS", 0)
+    monkeypatch.setattr(associations, "ASSOCIATIONS_BATCH_SIZE", 10)
+    portal = small_portal(serve, deals=60)
+    restored = portal.live_ids()[0]
+    portal.associations[restored] = {"companies": [(4711, 341, None)]}
+    portal.archive(restored)
+    settings = {"search_lag_s": 0, "objects": {**BARE, "deal_associations": ["companies"]}}
+    run(scan("1", **settings))
+    for deal_id in portal.live_ids()[:30]:
+        portal.update(deal_id, amount="77")
+    what = scan("2", mode="incremental", **settings)
+    validate_token(what)
+    extract_until(associations, "replace_associations", 3, what)
+    portal.restore(restored)
+
+    extract(what)
+    check_quality(what)
+    run(scan("3", **settings))
+
+    held = query(warehouse, "select to_id from associations where from_id = %s", restored)
+    assert held == [{"to_id": 4711}]
