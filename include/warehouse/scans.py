@@ -434,10 +434,13 @@ class Freshness:
     tenant_id: str
 
     def is_fresh(self, what: str, max_age_s: float) -> bool:
-        """Return whether it was read less than *max_age_s* ago."""
+        """Return whether it was read less than *max_age_s* ago.
+
+        A time in the future is no proof: PostgreSQL's clock was ahead, and has been corrected.
+        """
         rows = self.warehouse.rows(
             "select from {freshness} where _tenant_id = %s and what = %s"
-            " and read_at > now() - make_interval(secs => %s)",
+            " and read_at > now() - make_interval(secs => %s) and read_at <= now()",
             [self.tenant_id, what, max_age_s],
         )
         return bool(rows)
