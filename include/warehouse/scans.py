@@ -458,6 +458,14 @@ class Freshness:
             "delete from {freshness} where _tenant_id = %s and what = %s", [self.tenant_id, what]
         )
 
+    def forget_others(self, prefix: str, but: Iterable[str]) -> None:
+        """Forget all that begins with *prefix*, except the names *but* after it."""
+        self.warehouse.change(
+            "delete from {freshness} where _tenant_id = %s and starts_with(what, %s)"
+            " and what <> all (%s)",
+            [self.tenant_id, prefix, [f"{prefix}{name}" for name in but]],
+        )
+
     def note(self, what: str) -> None:
         """Record that it has just been read, and stored, completely."""
         self.warehouse.change(

@@ -605,6 +605,21 @@ def test_in_large_portals_associations_that_a_tenant_adds_are_read_of_all_deals(
     assert portal.requests["associations"] == asked
 
 
+def test_in_large_portals_associations_that_a_tenant_wants_again_are_read_of_all_deals(
+    warehouse: Warehouse, portal: Portal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("include.pipeline.associations.ALL_ASSOCIATIONS_MAX_RECORDS", 100)
+    run(scan("1", search_lag_s=0, objects=COMPANIES))
+    changed = portal.live_ids()[0]
+    portal.associations[changed] = {"companies": [(4711, 5, "Primary")]}
+    portal.update(changed, amount="1")
+    run(scan("2", search_lag_s=0, objects=BARE))
+
+    run(scan("3", search_lag_s=0, objects=COMPANIES))
+
+    assert links(warehouse)[changed, "companies"] == {(4711, 5, "Primary")}
+
+
 def test_in_large_portals_associations_that_were_refused_for_a_while_are_read_of_all_deals(
     warehouse: Warehouse, portal: Portal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
