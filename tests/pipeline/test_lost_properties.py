@@ -136,3 +136,29 @@ def test_a_property_that_hubspot_did_not_show_when_it_was_asked_for_is_read_when
 
     assert held(warehouse, "size") == {"9"}
     assert "size" not in object_row(warehouse, scan("1"))["properties_asked"]
+
+
+def test_a_token_that_may_not_read_a_sensitive_property_for_a_while_loses_no_value(
+    warehouse: Warehouse, portal: Portal
+) -> None:
+    (token,) = portal.tokens
+    less, more = token.scopes, (*token.scopes, "crm.objects.deals.sensitive.read.v2")
+    add_property(portal, "size", datetime(2020, 1, 1, tzinfo=UTC))
+    portal.definitions["size"]["dataSensitivity"] = "sensitive"
+    changed = portal.live_ids()[0]
+    portal.update(changed, size="9")
+    # so long that the second scan would not read the definitions again
+    settings: dict[str, Any] = {"refresh_after_s": 3_600, "search_lag_s": 3_600, "objects": BARE}
+    token.scopes = more
+    run(scan("1", **settings))
+    token.scopes = less
+    portal.update(changed, amount="77")
+    run(scan("2", **settings))
+    token.scopes = more
+    query(warehouse, "update scan_objects set watermark = now() returning 1")
+    query(warehouse, "update freshness set read_at = read_at - interval '2 hours' returning 1")
+
+    third = run(scan("3", **settings))
+
+    assert third["reason"] == "properties not read before: size"
+    assert held(warehouse, "size") == {"9"}
