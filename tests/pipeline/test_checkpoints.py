@@ -493,7 +493,8 @@ def test_a_deal_that_only_a_retry_received_has_its_associations_read_too(
     restored = portal.live_ids()[0]
     portal.associations[restored] = {"companies": [(4711, 341, None)]}
     portal.archive(restored)
-    settings = {"search_lag_s": 0, "objects": {**BARE, "deal_associations": ["companies"]}}
+    objects = {**BARE, "deal_associations": ["companies"]}
+    settings: dict[str, Any] = {"search_lag_s": 0, "objects": objects}
     run(scan("1", **settings))
     for deal_id in portal.live_ids()[:30]:
         portal.update(deal_id, amount="77")

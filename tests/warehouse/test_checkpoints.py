@@ -1,5 +1,6 @@
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -57,7 +58,7 @@ def test_a_failed_check_whose_chunks_are_forgotten_needs_another_extraction(
     warehouse: Warehouse,
 ) -> None:
     now = datetime.now(UTC)
-    ended = {"extraction_started_at": now, "extraction_finished_at": now}
+    ended: dict[str, Any] = {"extraction_started_at": now, "extraction_finished_at": now}
     failed = add_scan(warehouse, "acme", 1, state="failed", **ended)
     succeeded = add_scan(warehouse, "acme", 3, state="succeeded", **ended)
     add_chunk(warehouse, failed)
