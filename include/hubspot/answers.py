@@ -237,6 +237,7 @@ class PropertyDefinition(msgspec.Struct, rename="camel"):
     field_type: str | None = None
     calculated: bool = False
     archived: bool = False
+    data_sensitivity: str | None = None
     options: msgspec.Raw = _EMPTY_LIST
     created_at: str | None = None
     document: msgspec.Raw = _EMPTY_OBJECT

@@ -389,6 +389,7 @@ class HubSpotClient:
         path = endpoints.associations_path(self.api_version, from_type, to_type)
         guard = CursorGuard(path)
         results: list[AssociationResult] = []
+        unanswered: set[str] = set()
         inputs: list[dict[str, str]] = [{"id": record_id} for record_id in ids]
         attempt = 0
         while inputs:
@@ -400,9 +401,12 @@ class HubSpotClient:
             missing = set(unexplained((asked["id"] for asked in inputs), answered, page.errors))
             if missing:
                 attempt += 1
-                if attempt == BATCH_TRIES:
-                    return results, missing
-                self._pause_before_retry(path, len(missing), attempt)
+                if attempt < BATCH_TRIES:
+                    self._pause_before_retry(path, len(missing), attempt)
+                else:
+                    # the others may have more pages
+                    unanswered |= missing
+                    missing, attempt = set(), 0
             # next: records that were left out, at the same cursor, and records with another page
             inputs = [asked for asked in inputs if asked["id"] in missing]
             for result in page.results:
@@ -411,7 +415,7 @@ class HubSpotClient:
                     targets = (str(target.to_object_id) for target in result.to)
                     guard.next(f"{source} {cursor}", [source, *targets] if result.to else [])
                     inputs.append({"id": source, "after": cursor})
-        return results, set()
+        return results, unanswered
 
     def _require_same_portal(self, token: str) -> None:
         """Refuse a new token of another account, which would mix the rows of two accounts."""

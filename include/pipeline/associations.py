@@ -15,7 +15,8 @@ from include.warehouse.associations import (
 from include.warehouse.records import RecordTable
 
 #: Up to this many live records, every scan reads all associations, of 1,000 records a request.
-#: Above it, only full scans do; other scans read those of the records they received.
+#: Above it, only full scans do, and the first scan after one that could not read all; other scans
+#: read those of the records they received.
 ALL_ASSOCIATIONS_MAX_RECORDS = 100_000
 
 
@@ -61,7 +62,10 @@ def _read(
     everything = mode == "full" or (
         mode == "incremental"
         and not context.is_fresh(what)
-        and table.count_live(None) <= ALL_ASSOCIATIONS_MAX_RECORDS
+        and (
+            not context.freshness.is_known(what)
+            or table.count_live(None) <= ALL_ASSOCIATIONS_MAX_RECORDS
+        )
     )
     # a retry may read fewer records than the try before it, so each mode has its own position
     pass_name = f"{to_type}:all" if everything else to_type
@@ -70,7 +74,7 @@ def _read(
         above=done.get(pass_name, -1),
         seen_by=None if everything else context.scan.id,
     )
-    unanswered = 0
+    unanswered, ended = 0, False
     with context.optional(f"{name}: associations with {to_type}"):
         for asked, left_out, links, misfits in map_concurrently(context.client, ask, batches):
             if misfits:
@@ -84,8 +88,11 @@ def _read(
             unanswered += len(left_out)
             done[pass_name] = asked[-1]
             writer.checkpoint()
-        if everything and not unanswered:
-            context.freshness.note(what)
+        ended = True
+    if not ended or unanswered:
+        context.freshness.forget(what)
+    elif everything:
+        context.freshness.note(what)
     if unanswered:
         context.warn(
             f"{name}: HubSpot did not return all associations with {to_type} (missing records: "

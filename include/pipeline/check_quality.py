@@ -80,11 +80,12 @@ def check_quality(scan: Scan) -> Checked:
     """Run every rule, store each result, and finish the scan.
 
     A scan that passes binds the tenant to its HubSpot account and moves the watermark. Raises
-    QualityError, with the figures, if a blocking rule fails.
+    QualityError, with the figures, if a blocking rule fails, and OutdatedAttemptError if the scan's
+    extraction began again meanwhile.
     """
     tags = {"tenant": scan.tenant.id, "mode": scan.mode}
     with open_warehouse(scan.tenant.id).keeping_connections() as warehouse:
-        scan_log = ScanLog(warehouse, scan)
+        scan_log = ScanLog(warehouse, scan).newest_attempt()
         with scan_log.step("checking"):
             results = _run(warehouse, scan)
             for result in results:

@@ -23,7 +23,7 @@ from include.pipeline.load.chunk_writer import OnCheckpoint
 from include.pipeline.load.typed_columns import COLUMNS_BY_PROPERTY
 from include.pipeline.scan_object import ObjectScanned, is_scanned, scan_object
 from include.scan import Scan
-from include.warehouse.checkpoints import begun_objects, forget_objects
+from include.warehouse.checkpoints import ScanObjects, begun_objects, forget_objects
 from include.warehouse.client_state import SharedLimits, SharedTokens
 from include.warehouse.connection import Warehouse, open_warehouse
 from include.warehouse.fencing import tenant_lease
@@ -167,6 +167,12 @@ def _start(scan_log: ScanLog, client: HubSpotClient, portal_id: int) -> ScanCont
     if row:
         log.info("tenant %s: resuming from the last checkpoint of an earlier try", scan.tenant.id)
         begun = begun_objects(warehouse, scan)
+        for name in begun.keys() - {crm_object.name for crm_object in scan.tenant.crm_objects}:
+            # its unfinished row would count as read once the scan succeeds
+            del begun[name]
+            ScanObjects(warehouse, scan, name).open(
+                mode="skipped", reason="the tenants file no longer names it"
+            )
         context = ScanContext(
             scan_log,
             client,

@@ -72,6 +72,8 @@ def _read(
     try:
         for unread, pages in map_concurrently(context.client, ask, batches):
             left_out = {int(record_id) for page in pages for record_id in page.unanswered}
+            # The others were not found: archived since they were read, and perhaps restored later.
+            answered = set.intersection(*({int(h.id) for h in page.results} for page in pages))
             for page in pages:
                 context.repairs.add(page.repairs)
             untimed += save_histories(
@@ -79,7 +81,7 @@ def _read(
                 context.scan,
                 crm_object.name,
                 asked,
-                [entry for entry in unread if entry[0] not in left_out],
+                [entry for entry in unread if entry[0] in answered - left_out],
                 [history for page in pages for history in page.results],
             )
             unanswered += len(left_out)

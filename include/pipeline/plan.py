@@ -19,7 +19,8 @@ from include.hubspot.endpoints import (
     SEARCHES_PER_S,
 )
 from include.scan import Scan
-from include.warehouse.values import to_timestamp
+from include.warehouse.checkpoints import Past
+from include.warehouse.values import to_moment
 
 _NAMES_SHOWN = 5
 
@@ -28,23 +29,10 @@ NOT_SEARCHABLE = "HubSpot's search refuses this object, so each scan reads its w
 
 
 @dataclass(frozen=True)
-class LastScan:
-    """The state that an object's successful scans left; None or empty if there was none.
-
-    ``watermark``: everything modified before it has been read. ``properties``: those that the last
-    full scan asked for.
-    """
-
-    watermark: datetime | None = None
-    last_full_at: datetime | None = None
-    properties: frozenset[str] = frozenset()
-
-
-@dataclass(frozen=True)
 class Plan:
     """How to read one object. Modification times ``[window_start, window_end)``; None is open.
 
-    ``watermark``: the next `LastScan.watermark` if the scan succeeds; None: it does not move.
+    ``watermark``: the next `Past.watermark` if the scan succeeds; None: it does not move.
     ``modified``: the number of records in the window, if it was counted. ``expected``: the number
     of records that the scan will receive, if known.
     """
@@ -82,7 +70,7 @@ class Plan:
 
 def plan_scan(
     scan: Scan,
-    past: LastScan,
+    past: Past,
     now: datetime,
     asked: Sequence[str],
     definitions: Iterable[PropertyDefinition],
@@ -132,7 +120,7 @@ def cheaper_plan(
 
 def _why_full(
     scan: Scan,
-    past: LastScan,
+    past: Past,
     now: datetime,
     asked: Sequence[str],
     definitions: Iterable[PropertyDefinition],
@@ -163,27 +151,26 @@ def _is_due(scan: Scan, last_full_at: datetime, now: datetime) -> bool:
 
 
 def _unread(
-    past: LastScan, asked: Sequence[str], definitions: Iterable[PropertyDefinition]
+    past: Past, asked: Sequence[str], definitions: Iterable[PropertyDefinition]
 ) -> list[str]:
-    """Return the properties of which records may have values that were never read.
-
-    A property that was added since is empty at first, and filling it in modifies the record. This
-    does not hold for a calculated property, or for one that earlier scans did not ask for.
-    """
+    """Return the properties of which rows may lack values."""
     defined = {definition.name: definition for definition in definitions}
-    return [
-        name
-        for name in asked
-        if name not in past.properties
-        and name in defined
-        and not _was_added_empty(defined[name], past.last_full_at)
-    ]
+    return [name for name in asked if name in defined and not _is_read(defined[name], past)]
 
 
-def _was_added_empty(definition: PropertyDefinition, last_full_at: datetime | None) -> bool:
-    if definition.calculated or not definition.created_at or last_full_at is None:
+def _is_read(definition: PropertyDefinition, past: Past) -> bool:
+    """Return whether all values of a property have been read, or will be by an incremental scan.
+
+    A scan that does not ask for a property removes it from the rows that it writes. A property that
+    is new is empty at first, and filling it in modifies the record: it is read if no scan went past
+    its creation without asking for it. This does not hold for a calculated property.
+    """
+    has_it = [definition.name in scan.names for scan in past.asked]
+    if all(has_it):
+        return True
+    if has_it != sorted(has_it) or definition.calculated:
         return False
-    try:
-        return to_timestamp(definition.created_at) > last_full_at
-    except ValueError:
-        return False
+    created_at = to_moment(definition.created_at)
+    went_past = [s.watermark for s, has in zip(past.asked, has_it, strict=True) if not has]
+    latest = max(filter(None, went_past), default=past.watermark)
+    return created_at is not None and latest is not None and created_at >= latest

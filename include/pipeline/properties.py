@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from include.errors import AccessDeniedError, ContractError
 from include.hubspot.answers import PropertyDefinition
 from include.hubspot.crm_objects import CrmObject
+from include.hubspot.endpoints import SENSITIVITIES
 from include.pipeline.context import ScanContext, reason_of
 from include.pipeline.load.typed_columns import TYPED_COLUMNS
 from include.warehouse.reference_data import save_definitions, stored_definitions
@@ -48,11 +49,18 @@ def known_definitions(context: ScanContext, crm_object: CrmObject) -> Definition
     """Return the portal's definitions, from the warehouse if they were read recently.
 
     Stored ones may be up to `search_lag_s` old: filling in a new property also modifies its record,
-    and records modified within `search_lag_s` are read again.
+    and records modified within `search_lag_s` are read again. They are not used if the token may no
+    longer read some of them: HubSpot would leave out their values without an error.
     """
     what, lag_s = f"properties:{crm_object.name}", context.tenant.search_lag_s
     if context.tenant.objects.deal_properties and context.is_fresh(what, lag_s):
-        return _stored(context, crm_object)
+        stored = _stored(context, crm_object)
+        sensitive = {d.data_sensitivity for d in stored.live} & set(SENSITIVITIES)
+        # asks for the token's scopes, so only if there is something to find out
+        if not sensitive or sensitive.issubset(
+            context.client.readable_sensitivities(crm_object.scope_name)
+        ):
+            return stored
     return read_definitions(context, crm_object)
 
 

@@ -55,6 +55,16 @@ RULES = (
         needs_rows=False,
     ),
     Rule(
+        name="extraction_has_ended",
+        figure="""
+            select count(*) from {scans}
+            where scan_id = %(scan_id)s and extraction_finished_at is null
+        """,
+        severity=Severity.BLOCK,
+        why="an unfinished scan must not move the watermark",
+        needs_rows=False,
+    ),
+    Rule(
         name="received_records_are_held",
         records="""
             with differing as (

@@ -15,7 +15,7 @@ from include.pipeline.associations import read_associations
 from include.pipeline.context import Progress, ScanContext, reason_of
 from include.pipeline.history import read_histories
 from include.pipeline.load.chunk_writer import ChunkWriter, OnCheckpoint
-from include.pipeline.plan import NOT_SEARCHABLE, LastScan, Plan, cheaper_plan, plan_scan
+from include.pipeline.plan import NOT_SEARCHABLE, Plan, cheaper_plan, plan_scan
 from include.pipeline.properties import (
     Definitions,
     known_definitions,
@@ -86,14 +86,18 @@ def scan_object(
     table = RecordTable(context.warehouse, context.tenant.id, crm_object.name)
     if begun := context.begun.get(crm_object.name):
         definitions = known_definitions(context, crm_object)
-        plan, names = Plan.of_row(begun), begun["properties_asked"]
+        plan = Plan.of_row(begun)
+        asked = replace(crm_object, properties=tuple(begun["properties_asked"]))
+        names = property_names(asked, definitions)
         progress = context.progress[crm_object.name]
     else:
         definitions, names, plan = _decide(context, crm_object, object_log)
         progress = context.progress[crm_object.name] = Progress()
         if context.scan.rewrite_rows:
             forget_history_reads(table)
-        object_log.open(**plan.columns(), properties_asked=names)
+        # HubSpot sends no values of the others: if they appear later, they have not been read
+        known = [name for name in names if name in definitions.names]
+        object_log.open(**plan.columns(), properties_asked=known or names)
     crm_object = replace(crm_object, searchable=plan.searchable)
     log.info(
         "tenant %s: %s: %s scan because %s",
@@ -110,6 +114,8 @@ def scan_object(
     if plan.mode != "window" and crm_object.searchable:
         by_creation = crm_object.created_property in definitions.names
         object_log.set(**reconcile(context, crm_object, reader, table, by_creation=by_creation))
+    # While a tenant does not want some, those of the records that are received are not read.
+    context.freshness.forget_others(f"associations:{crm_object.name}:", crm_object.associations)
     if crm_object.associations:
         done = progress.position.associations
         object_log.set(
@@ -156,9 +162,7 @@ def _plan(
     The first scan doesn't know how many are archived (search counts live records only), so it
     expects fewer than it gets.
     """
-    watermark, last_full_at, asked = object_log.past()
-    past = LastScan(watermark, last_full_at, frozenset(asked))
-    plan = plan_scan(context.scan, past, context.hubspot_now, names, definitions.live)
+    plan = plan_scan(context.scan, object_log.past(), context.hubspot_now, names, definitions.live)
     try:
         return _counted(context, crm_object, object_log, names, plan)
     except ContractError as exc:

@@ -25,6 +25,25 @@ class Chunk(NamedTuple):
     modified_us: Sequence[int | None]
 
 
+class AskedFor(NamedTuple):
+    """The properties that a scan asked for; its watermark, if it moved the object's."""
+
+    names: frozenset[str]
+    watermark: datetime | None
+
+
+class Past(NamedTuple):
+    """What an object's scans have read. None or empty: no scan succeeded.
+
+    ``last_full_at``: start of the last full scan. ``asked``: what the last scan that left no
+    property unread asked for, and then what each later scan did, even if it failed.
+    """
+
+    watermark: datetime | None
+    last_full_at: datetime | None
+    asked: Sequence[AskedFor]
+
+
 def number_array(numbers: Iterable[int | None]) -> str:
     """Format a PostgreSQL array: psycopg takes 20 times as long for ten thousand numbers."""
     return "{" + ",".join("NULL" if n is None else str(n) for n in numbers) + "}"
@@ -49,10 +68,10 @@ class ScanObjects:
     def _rows(self, statement: str, **options: Any) -> list[Any]:
         return self.warehouse.rows(statement, self._key, **options)
 
-    def past(self) -> tuple[datetime | None, datetime | None, list[str]]:
-        """Return (watermark, start of the last full scan, the properties that it asked for).
+    def past(self) -> Past:
+        """Return what the scans before this one have read.
 
-        Only scans that succeeded count, quality checks included.
+        Only scans that succeeded count, quality checks included; but all scans write rows.
         """
         of_successful_scans = """
             from {scan_objects} as object
@@ -61,12 +80,32 @@ class ScanObjects:
               and object.object = %(object)s
               and scan.state = 'succeeded'
             """
-        ((watermark,),) = self._rows(f"select max(object.watermark) {of_successful_scans}")
-        last_full = self._rows(
-            f"select scan.extraction_started_at, object.properties_asked {of_successful_scans}"
-            " and object.mode = 'full' order by scan.extraction_started_at desc limit 1"
+        ((watermark, last_full_at),) = self._rows(
+            "select max(object.watermark),"
+            " max(scan.extraction_started_at) filter (where object.mode = 'full')"
+            f" {of_successful_scans}"
         )
-        return (watermark, *last_full[0]) if last_full else (watermark, None, [])
+        asked = self._rows(
+            f"""
+            with complete as (
+                select scan.scan_id, coalesce(scan.first_extraction, 0) as first_extraction
+                {of_successful_scans}
+                  -- an incremental scan that was requested does not look for unread properties
+                  and (object.mode = 'full'
+                       or (object.mode = 'incremental' and scan.mode = 'auto'))
+                order by scan.last_extraction desc nulls last limit 1
+            )
+            select object.properties_asked,
+                   case when scan.state = 'succeeded' then object.watermark end
+            from complete, {{scan_objects}} as object join {{scans}} as scan using (scan_id)
+            where object.tenant_id = %(tenant_id)s and object.object = %(object)s
+              and object.mode <> 'skipped'
+              and (scan.scan_id = complete.scan_id
+                   or scan.last_extraction > complete.first_extraction)
+            order by scan.scan_id <> complete.scan_id, scan.last_extraction
+            """  # noqa: S608 - literals of this module
+        )
+        return Past(watermark, last_full_at, [AskedFor(frozenset(n), at) for n, at in asked])
 
     def last_known(self) -> tuple[int | None, int | None]:
         """Return how many live and archived records HubSpot had at the last successful scan.
@@ -178,8 +217,9 @@ GIVEN_UP_AFTER = "7 days"
 def delete_other_chunks(warehouse: Warehouse, scan: Scan) -> None:
     """Delete the chunks of the tenant's other scans: only the last successful scan's are needed.
 
-    A failed scan then has no checkpoint, and starts over if it is cleared. A scan that waits, or
-    may still be retried, keeps its chunks.
+    A failed scan then has no checkpoint, and starts over if it is cleared; its check alone can no
+    longer pass, because nothing says what it received. A scan that waits, that may still be
+    retried, or whose row another process is writing at this moment keeps its chunks.
     """
     warehouse.change(
         """
@@ -188,9 +228,11 @@ def delete_other_chunks(warehouse: Warehouse, scan: Scan) -> None:
             and scan_id <> %(scan_id)s and scan_id in (select scan_id from {scan_chunks})
             and (state in ('succeeded', 'failed')
                  or started_at < now() - %(given_up_after)s::interval)
+            for update skip locked
         ), broken_off as (
-            update {scans} set extraction_started_at = null
-            where scan_id in (select scan_id from others) and extraction_finished_at is null
+            update {scans} set extraction_started_at = null, extraction_finished_at = null
+            where scan_id in (select scan_id from others)
+            and (state <> 'succeeded' or extraction_finished_at is null)
         )
         delete from {scan_chunks} where scan_id in (select scan_id from others)
         """,

@@ -21,6 +21,9 @@ _FETCHED_AT_ONCE = 10_000
 #: How much is stored of what is wrong with a record: values can be long.
 DETAIL_CHARACTERS = 200
 
+#: Enough for chains of 2**64 merges.
+CHAIN_PASSES_MAX = 64
+
 LIVE, ARCHIVED, GONE = "live", "archived", "gone"
 
 
@@ -170,14 +173,16 @@ class RecordTable:
             gone=list(merges.keys()),
             survivors=list(merges.values()),
         )
-        while self.change(
-            "update {table} as row set {merged_into} = survivor.{merged_into}"
-            " from {table} as survivor"
-            " where {of_object} and {alike} and row.{merged_into} = survivor.{id}"
-            " and survivor.{merged_into} is not null"
-            " and survivor.{merged_into} is distinct from row.{id}"
-        ):
-            pass
+        # each pass halves all chains; only a circle, which would never end, needs more
+        for _ in range(CHAIN_PASSES_MAX):
+            if not self.change(
+                "update {table} as row set {merged_into} = survivor.{merged_into}"
+                " from {table} as survivor"
+                " where {of_object} and {alike} and row.{merged_into} = survivor.{id}"
+                " and survivor.{merged_into} is not null"
+                " and survivor.{merged_into} is distinct from row.{id}"
+            ):
+                break
         return marked
 
     def clear_marks(self, scan_id: str) -> int:

@@ -112,6 +112,11 @@ class ScanLog:
         warehouse = self.warehouse.as_attempt(self.scan.id, attempt)
         return replace(self, warehouse=warehouse, attempt=attempt)
 
+    def newest_attempt(self) -> "ScanLog":
+        """Continue the newest try, without fencing it."""
+        rows = self.warehouse.rows("select attempt from {scans} where scan_id = %s", [self.scan.id])
+        return replace(self, attempt=rows[0][0] if rows else None)
+
     def begun(self) -> dict[str, Any] | None:
         """Return the row if its extraction has begun and not finished, else None."""
         rows = self.warehouse.rows(
@@ -429,13 +434,37 @@ class Freshness:
     tenant_id: str
 
     def is_fresh(self, what: str, max_age_s: float) -> bool:
-        """Return whether it was read less than *max_age_s* ago."""
+        """Return whether it was read less than *max_age_s* ago.
+
+        A time in the future is no proof: PostgreSQL's clock was ahead, and has been corrected.
+        """
         rows = self.warehouse.rows(
             "select from {freshness} where _tenant_id = %s and what = %s"
-            " and read_at > now() - make_interval(secs => %s)",
+            " and read_at > now() - make_interval(secs => %s) and read_at <= now()",
             [self.tenant_id, what, max_age_s],
         )
         return bool(rows)
+
+    def is_known(self, what: str) -> bool:
+        """Return whether it was ever read completely, and not forgotten since."""
+        rows = self.warehouse.rows(
+            "select from {freshness} where _tenant_id = %s and what = %s", [self.tenant_id, what]
+        )
+        return bool(rows)
+
+    def forget(self, what: str) -> None:
+        """Record that it is no longer known completely."""
+        self.warehouse.change(
+            "delete from {freshness} where _tenant_id = %s and what = %s", [self.tenant_id, what]
+        )
+
+    def forget_others(self, prefix: str, but: Iterable[str]) -> None:
+        """Forget all that begins with *prefix*, except the names *but* after it."""
+        self.warehouse.change(
+            "delete from {freshness} where _tenant_id = %s and starts_with(what, %s)"
+            " and what <> all (%s)",
+            [self.tenant_id, prefix, [f"{prefix}{name}" for name in but]],
+        )
 
     def note(self, what: str) -> None:
         """Record that it has just been read, and stored, completely."""

@@ -9,7 +9,7 @@ from decimal import Decimal
 import pytest
 
 import include.pipeline.check_quality as module
-from include.errors import QualityError
+from include.errors import OutdatedAttemptError, QualityError
 from include.pipeline.check_quality import check_quality, status_of
 from include.pipeline.quality_rules import RULES, Rule, Severity
 from include.scan import Scan
@@ -112,6 +112,11 @@ BLOCKING = [
         "insert into scan_chunks values ($scan, 'contacts', 1, '{5}', '{50}', '{null}')",
         "received_records_are_held",
         id="lost record of another object",
+    ),
+    pytest.param(
+        "update scans set extraction_finished_at = null",
+        "extraction_has_ended",
+        id="a task that a person marked as successful",
     ),
     pytest.param(
         "update scan_objects set unexplained = 2", "portal_count_is_explained", id="difference"
@@ -224,7 +229,7 @@ def test_a_warning_is_written_down_and_the_scan_succeeds(
 #: Of these, the figure is all that is known.
 COUNTED_ONLY = {
     *("portal_count_is_explained", "most_records_are_still_there", "keys_not_null"),
-    "everything_wanted_was_read",
+    *("everything_wanted_was_read", "extraction_has_ended"),
 }
 #: What is said of the record, beside its id.
 DETAILS = {
@@ -294,6 +299,7 @@ def test_a_scan_without_deals_is_a_result_of_its_own(
 
     found = statuses(warehouse)
     assert found.pop("deals_present") == "warned"
+    assert found.pop("extraction_has_ended") == "passed"
     assert found.pop("received_records_are_held") == "passed"
     assert found.pop("portal_count_is_explained") == "passed"
     assert found.pop("most_records_are_still_there") == "passed"
@@ -408,3 +414,18 @@ def test_no_figure_is_never_a_pass() -> None:
 def test_rule_names_are_unique_and_every_rule_has_a_reason() -> None:
     assert len({rule.name for rule in RULES}) == len(RULES)
     assert all(rule.why for rule in RULES)
+
+
+@pytest.mark.usefixtures("execute")
+def test_a_check_of_an_extraction_that_began_anew_meanwhile_finishes_nothing(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def bind(*arguments: object) -> None:
+        ScanLog(warehouse, SCAN).next_attempt().set(state="extracting", extraction_finished_at=None)
+
+    monkeypatch.setattr(module, "bind", bind)
+
+    with pytest.raises(OutdatedAttemptError):
+        check_quality(SCAN)
+
+    assert query(warehouse, "select state from scans") == [{"state": "extracting"}]

@@ -458,3 +458,54 @@ def test_an_object_without_search_goes_on_where_its_list_was(
         (record.id, record.archived) for record in contracts.by_id.values()
     }
     assert len(held) == 910
+
+
+def test_an_object_that_a_retry_leaves_out_is_not_counted_as_read(
+    warehouse: Warehouse, serve: Serve
+) -> None:
+    portal = small_portal(serve, deals=10)
+    contacts = portal.add_object("contacts", count=300)
+    both, deals_only = {**BARE, "contacts": True}, BARE
+    run(scan("1", objects=both, search_lag_s=0))
+    for contact_id in contacts.live_ids():
+        contacts.update(contact_id, firstname="changed")
+    validate_token(scan("2", objects=both, search_lag_s=0))
+    with pytest.raises(Killed):
+        extract_deals(scan("2", objects=both, search_lag_s=0), 2, killed_at_object("contacts"))
+    extract(scan("2", objects=deals_only, search_lag_s=0))
+    check_quality(scan("2", objects=deals_only, search_lag_s=0))
+
+    run(scan("3", objects=both, search_lag_s=0))
+
+    held = query(
+        warehouse,
+        "select properties ->> 'firstname' as name, count(*) as n from records group by 1",
+    )
+    assert held == [{"name": "changed", "n": 300}]
+
+
+def test_a_deal_that_only_a_retry_received_has_its_associations_read_too(
+    warehouse: Warehouse, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(associations, "ALL_ASSOCIATIONS_MAX_RECORDS", 0)
+    monkeypatch.setattr(associations, "ASSOCIATIONS_BATCH_SIZE", 10)
+    portal = small_portal(serve, deals=60)
+    restored = portal.live_ids()[0]
+    portal.associations[restored] = {"companies": [(4711, 341, None)]}
+    portal.archive(restored)
+    objects = {**BARE, "deal_associations": ["companies"]}
+    settings: dict[str, Any] = {"search_lag_s": 0, "objects": objects}
+    run(scan("1", **settings))
+    for deal_id in portal.live_ids()[:30]:
+        portal.update(deal_id, amount="77")
+    what = scan("2", mode="incremental", **settings)
+    validate_token(what)
+    extract_until(associations, "replace_associations", 3, what)
+    portal.restore(restored)
+
+    extract(what)
+    check_quality(what)
+    run(scan("3", **settings))
+
+    held = query(warehouse, "select to_id from associations where from_id = %s", restored)
+    assert held == [{"to_id": 4711}]

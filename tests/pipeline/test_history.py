@@ -4,6 +4,8 @@ from typing import Any
 
 import pytest
 
+from include.pipeline import scan_object
+from include.pipeline.history import read_histories
 from include.warehouse.connection import Warehouse
 from tests.conftest import Serve
 from tests.hubspot_simulator import Portal, portals
@@ -138,3 +140,26 @@ def test_an_account_that_gives_no_history_is_not_asked_for_each_property(
     (warning,) = warnings(warehouse, "1")
     assert f"and {len(portal.definitions) - 20} more: it refuses the request." in warning
     assert portal.requests["batch_read"] <= 4
+
+
+def test_a_deal_archived_before_its_history_was_read_has_it_read_when_it_is_back(
+    warehouse: Warehouse, portal: Portal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(scan("1", search_lag_s=0, objects=ALL))
+    deal_id = portal.live_ids()[0]
+    portal.update(deal_id, amount="4711")
+
+    def archive_first(*arguments: Any) -> None:
+        portal.archive(deal_id)
+        read_histories(*arguments)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(scan_object, "read_histories", archive_first)
+        run(scan("2", search_lag_s=0, objects=ALL))
+    run(scan("3", search_lag_s=0, objects=ALL))
+    portal.restore(deal_id)
+
+    run(scan("4", search_lag_s=0, objects=ALL))
+
+    assert (deal_id, "amount", "4711") in held(warehouse)
+    assert held(warehouse) == truth(portal)

@@ -419,6 +419,29 @@ def test_associations_that_are_left_out_without_a_word_stay_as_they_are(
     assert any("did not return all associations" in text for text in warnings(warehouse, "2"))
 
 
+def test_a_deal_whose_associations_are_left_out_shortens_those_of_no_other(
+    warehouse: Warehouse, portal: Portal
+) -> None:
+    many, other = portal.live_ids()[:2]
+    # five pages and more: each answer has one page of each deal
+    portal.associations[many] = {"companies": [(n, 341, None) for n in range(1, 651)]}
+    portal.associations[other] = {"companies": [(7, 341, None)]}
+    objects = {**BARE, "deal_associations": ["companies"]}
+    run(scan("1", objects=objects))
+
+    def without_the_other(document: dict[str, Any]) -> None:
+        document["results"] = [r for r in document["results"] if r["from"]["id"] != str(other)]
+
+    answers(portal, "associations", without_the_other, count=None)
+
+    run(scan("2", objects=objects))
+
+    held = query(warehouse, "select from_id, count(*) as n from associations group by 1")
+    of_each = {row["from_id"]: row["n"] for row in held}
+    assert (of_each[many], of_each[other]) == (650, 1)
+    assert any("missing records: 1" in text for text in warnings(warehouse, "2"))
+
+
 def test_associations_that_are_left_out_once_are_asked_for_again(
     warehouse: Warehouse, portal: Portal
 ) -> None:

@@ -5,26 +5,27 @@ from typing import Any
 import pytest
 
 from include.hubspot.answers import PropertyDefinition
-from include.pipeline.plan import LastScan, Plan, cheaper_plan, plan_scan
+from include.pipeline.plan import Plan, cheaper_plan, plan_scan
 from include.scan import Window
+from include.warehouse.checkpoints import AskedFor, Past
 from tests.support.scans import scan
 
 #: A Tuesday.
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 YESTERDAY = NOW - timedelta(days=1)
-PAST = LastScan(watermark=YESTERDAY, last_full_at=YESTERDAY, properties=frozenset({"amount"}))
+ASKED = (AskedFor(frozenset({"amount"}), YESTERDAY),)
+PAST = Past(YESTERDAY, YESTERDAY, ASKED)
+NOTHING = Past(None, None, ())
 
 
-def plan(
-    past: LastScan = PAST, definitions: tuple[PropertyDefinition, ...] = (), **asked: Any
-) -> Plan:
+def plan(past: Past = PAST, definitions: tuple[PropertyDefinition, ...] = (), **asked: Any) -> Plan:
     names = ["amount", *(definition.name for definition in definitions)]
     return plan_scan(scan(**asked), past, NOW, names, definitions)
 
 
 def test_the_first_scan_is_full() -> None:
-    assert plan(LastScan()).mode == "full"
-    assert plan(LastScan(), mode="incremental").mode == "full"
+    assert plan(NOTHING).mode == "full"
+    assert plan(NOTHING, mode="incremental").mode == "full"
 
 
 def test_later_ones_read_what_was_modified_since_the_watermark() -> None:
@@ -35,11 +36,11 @@ def test_later_ones_read_what_was_modified_since_the_watermark() -> None:
 
 def test_the_next_watermark_is_the_search_lag_before_now() -> None:
     assert plan(search_lag_s=60).watermark == NOW - timedelta(seconds=60)
-    assert plan(LastScan(), search_lag_s=60).watermark == NOW - timedelta(seconds=60)
+    assert plan(NOTHING, search_lag_s=60).watermark == NOW - timedelta(seconds=60)
 
 
 def test_the_watermark_never_moves_backwards() -> None:
-    past = LastScan(watermark=NOW - timedelta(seconds=5), last_full_at=YESTERDAY)
+    past = Past(NOW - timedelta(seconds=5), YESTERDAY, ASKED)
 
     assert plan(past, search_lag_s=3_600).watermark == past.watermark
 
@@ -56,7 +57,7 @@ def test_a_full_scan_that_was_asked_for_needs_no_other_reason() -> None:
     ],
 )
 def test_a_full_scan_is_due_by_its_schedule(last_full_at: datetime, mode: str) -> None:
-    past = LastScan(NOW, last_full_at, frozenset({"amount"}))
+    past = Past(NOW, last_full_at, ASKED)
 
     assert plan(past, full_scan_schedule="0 0 * * 0").mode == mode
 
@@ -64,7 +65,7 @@ def test_a_full_scan_is_due_by_its_schedule(last_full_at: datetime, mode: str) -
 def test_the_full_scan_schedule_is_read_in_the_tenants_time_zone() -> None:
     # 23:30 on Monday in UTC is 00:30 on Tuesday in Berlin
     last_full_at = datetime(2026, 11, 23, 23, 30, tzinfo=UTC)
-    past = LastScan(NOW, last_full_at, frozenset({"amount"}))
+    past = Past(NOW, last_full_at, ASKED)
 
     assert plan(past, full_scan_schedule="0 0 * * 2").mode == "full"
     assert plan(past, full_scan_schedule="0 0 * * 2", timezone="Europe/Berlin").mode == (
@@ -73,13 +74,13 @@ def test_the_full_scan_schedule_is_read_in_the_tenants_time_zone() -> None:
 
 
 def test_without_a_full_scan_schedule_only_the_first_is_full() -> None:
-    past = LastScan(NOW, NOW - timedelta(days=400), frozenset({"amount"}))
+    past = Past(NOW, NOW - timedelta(days=400), ASKED)
 
     assert plan(past, full_scan_schedule=None).mode == "incremental"
 
 
 def test_an_incremental_scan_that_was_asked_for_ignores_the_full_schedule() -> None:
-    past = LastScan(NOW, NOW - timedelta(days=400), frozenset())
+    past = Past(NOW, NOW - timedelta(days=400), ())
 
     assert plan(past, mode="incremental").mode == "incremental"
 

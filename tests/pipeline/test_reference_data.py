@@ -589,6 +589,54 @@ def test_in_large_portals_incremental_scans_read_associations_of_changed_deals_o
     assert links(warehouse) == truth_of(portal)
 
 
+def test_in_large_portals_associations_that_a_tenant_adds_are_read_of_all_deals(
+    warehouse: Warehouse, portal: Portal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("include.pipeline.associations.ALL_ASSOCIATIONS_MAX_RECORDS", 100)
+    run(scan("1", search_lag_s=0, objects=BARE))
+    to_companies = {key: found for key, found in truth_of(portal).items() if key[1] == "companies"}
+
+    second = run(scan("2", search_lag_s=0, objects=COMPANIES))
+    asked = portal.requests["associations"]
+    run(scan("3", search_lag_s=0, objects=COMPANIES))
+
+    assert second["mode"] == "incremental"
+    assert links(warehouse) == to_companies
+    assert portal.requests["associations"] == asked
+
+
+def test_in_large_portals_associations_that_a_tenant_wants_again_are_read_of_all_deals(
+    warehouse: Warehouse, portal: Portal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("include.pipeline.associations.ALL_ASSOCIATIONS_MAX_RECORDS", 100)
+    run(scan("1", search_lag_s=0, objects=COMPANIES))
+    changed = portal.live_ids()[0]
+    portal.associations[changed] = {"companies": [(4711, 5, "Primary")]}
+    portal.update(changed, amount="1")
+    run(scan("2", search_lag_s=0, objects=BARE))
+
+    run(scan("3", search_lag_s=0, objects=COMPANIES))
+
+    assert links(warehouse)[changed, "companies"] == {(4711, 5, "Primary")}
+
+
+def test_in_large_portals_associations_that_were_refused_for_a_while_are_read_of_all_deals(
+    warehouse: Warehouse, portal: Portal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("include.pipeline.associations.ALL_ASSOCIATIONS_MAX_RECORDS", 100)
+    run(scan("1", search_lag_s=0, objects=COMPANIES))
+    changed = portal.live_ids()[0]
+    portal.associations[changed] = {"companies": [(4711, 5, "Primary")]}
+    portal.update(changed, amount="1")
+    portal.faults = [Fault("403", endpoint="associations", count=None)]
+    run(scan("2", search_lag_s=0, objects=COMPANIES))
+    portal.faults = []
+
+    run(scan("3", search_lag_s=0, objects=COMPANIES))
+
+    assert links(warehouse)[changed, "companies"] == {(4711, 5, "Primary")}
+
+
 def test_a_problem_with_associations_that_is_not_their_absence_is_no_empty_answer(
     warehouse: Warehouse, portal: Portal, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,4 +1,6 @@
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -50,3 +52,32 @@ def test_a_success_forgets_nothing_of_other_tenants(warehouse: Warehouse) -> Non
     delete_other_chunks(warehouse, scan("manual__2"))
 
     assert chunks(warehouse, other) == 1
+
+
+def test_a_failed_check_whose_chunks_are_forgotten_needs_another_extraction(
+    warehouse: Warehouse,
+) -> None:
+    now = datetime.now(UTC)
+    ended: dict[str, Any] = {"extraction_started_at": now, "extraction_finished_at": now}
+    failed = add_scan(warehouse, "acme", 1, state="failed", **ended)
+    succeeded = add_scan(warehouse, "acme", 3, state="succeeded", **ended)
+    add_chunk(warehouse, failed)
+    add_chunk(warehouse, succeeded)
+
+    delete_other_chunks(warehouse, scan("manual__2"))
+
+    assert query(
+        warehouse, "select scan_id from scans where extraction_finished_at is not null"
+    ) == [{"scan_id": succeeded}]
+
+
+def test_a_scan_that_goes_on_at_this_moment_keeps_its_chunks(warehouse: Warehouse) -> None:
+    other = add_scan(warehouse, "acme", 1, state="failed", extraction_started_at=datetime.now(UTC))
+    add_chunk(warehouse, other)
+
+    with ThreadPoolExecutor() as executor, warehouse.connect() as connection:
+        connection.run("update {scans} set state = 'extracting' where scan_id = %s", [other])
+        executor.submit(delete_other_chunks, warehouse, scan("manual__2")).result(timeout=20)
+
+    assert chunks(warehouse, other) == 1
+    assert ScanLog(warehouse, scan("manual__1")).begun() is not None

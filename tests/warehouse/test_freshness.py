@@ -33,3 +33,14 @@ def test_with_an_age_of_zero_nothing_is_fresh(warehouse: Warehouse) -> None:
     freshness.note("owners")
 
     assert not freshness.is_fresh("owners", 0)
+
+
+def test_what_was_read_by_a_clock_that_was_ahead_is_not_fresh(warehouse: Warehouse) -> None:
+    freshness = Freshness(warehouse, "acme")
+    freshness.note("owners")
+    with warehouse.connect() as connection:
+        connection.execute(
+            f"update {warehouse.schema}.freshness set read_at = read_at + interval '1 day'"
+        )
+
+    assert not freshness.is_fresh("owners", 3_600)

@@ -37,3 +37,9 @@ def test_a_chain_of_merges_stays_with_its_tenant_and_object(
     assert dict(
         our_table.query("select row.{id}, row.{merged_into} from {table} as row where {of_object}")
     ) == {1: 9, 2: 9, 9: None}
+
+
+def test_merges_in_a_circle_come_to_an_end(warehouse: Warehouse) -> None:
+    table = add(warehouse, "acme", "deals", 1, 2, 3)
+
+    assert table.mark_merged({1: 2, 2: 3, 3: 1}) == 3

@@ -71,6 +71,8 @@ class ChunkWriter:
         self._chunk_pages += 1
         self._read_ahead_pages += read_ahead
         self._progress.pages += 1
+        # A retry may receive records whose associations an earlier try has passed.
+        self._progress.position.associations.clear()
         self._context.repairs.add(page.repairs)
         if len(self._records) >= COLLECTED_AT_ONCE:
             self._collect()
