@@ -3,6 +3,7 @@
 The fields of a model that is a row of the warehouse are also the columns that are selected.
 """
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import Annotated, Literal
 
@@ -228,6 +229,10 @@ class TenantSchema(BaseModel):
     drift: Drift | None
 
 
+#: The highest fraction until the scan succeeds: associations and histories are read after records.
+ALL_READ = 0.99
+
+
 class Progress(BaseModel):
     """Counted at checkpoints. Unknown values are null."""
 
@@ -243,6 +248,47 @@ class Progress(BaseModel):
     requests_per_s: float | None = Field(description="Since the extraction began.")
     time_left_s: float | None
     updated_at: datetime | None
+
+    @classmethod
+    def of(cls, scan: "ScanRow", wanted: Collection[str] | None) -> "Progress":
+        """Return a scan's progress.
+
+        :param wanted: the tenant's objects; the total is unknown until each of them has been
+            counted. None: only the objects that were begun.
+        """
+        received = sum(part.records_received for part in scan.objects)
+        expected = scan.expected(wanted)
+        records_per_s = _rate(scan.received_lately, scan.took_s)
+        fraction, time_left_s = None, None
+        if expected is not None:
+            # the portal may have got more records since the count
+            expected = max(expected, received)
+        if scan.state == "succeeded":
+            fraction = 1.0
+        elif expected and received and scan.state != "checking":
+            fraction = min(ALL_READ, received / expected)
+            if scan.state == "extracting" and fraction < ALL_READ and records_per_s:
+                time_left_s = (expected - received) / records_per_s
+        return cls(
+            pages=scan.pages,
+            records_received=received,
+            expected=expected,
+            fraction=fraction,
+            records_per_s=records_per_s,
+            requests_per_s=_rate(
+                scan.requests, seconds_between(scan.extraction_started_at, scan.figures_at)
+            ),
+            time_left_s=time_left_s,
+            updated_at=scan.figures_at,
+        )
+
+
+def seconds_between(start: datetime | None, end: datetime | None) -> float | None:
+    return max(0.0, (end - start).total_seconds()) if start and end else None
+
+
+def _rate(count: int | None, took_s: float | None) -> float | None:
+    return count / took_s if count is not None and took_s else None
 
 
 class ScanObject(BaseModel):
@@ -323,6 +369,46 @@ class Phases(BaseModel):
     token: float | None
     read: float | None
     check: float | None
+
+    @classmethod
+    def of(cls, scan: "ScanRow", queued_at: datetime | None) -> "Phases":
+        read_until = scan.extraction_finished_at or scan.finished_at
+        return cls(
+            queued=seconds_between(queued_at, scan.started_at),
+            token=seconds_between(scan.started_at, scan.extraction_started_at or scan.finished_at),
+            read=seconds_between(scan.extraction_started_at, read_until),
+            check=seconds_between(scan.extraction_finished_at, scan.finished_at),
+        )
+
+
+class ScanRow(ScanBase):
+    """A scan in the warehouse. The defaults are those of a queued scan.
+
+    ``received_lately``, ``took_s``: records of the last few checkpoints and their duration.
+    """
+
+    warnings: list[str] = Field(default_factory=list)
+    misfits: dict[str, int] = Field(default_factory=dict)
+    error_type: str | None = None
+    window_start: datetime | None = None
+    window_end: datetime | None = None
+    pages: int = 0
+    error: str | None = None
+    remedy: str | None = None
+    extraction_started_at: datetime | None = None
+    extraction_finished_at: datetime | None = None
+    figures_at: datetime | None = None
+    received_lately: int | None = None
+    took_s: float | None = None
+    objects: list[ScanObject] = Field(default_factory=list)
+    quality: list[QualityResult] = Field(default_factory=list)
+
+    def expected(self, wanted: Collection[str] | None) -> int | None:
+        """Return the number of expected records, None unless it is known for each object."""
+        counts = [part.expected for part in self.objects if part.mode != "skipped"]
+        known = [count for count in counts if count is not None]
+        missing = set(wanted or ()) - {part.object for part in self.objects}
+        return sum(known) if counts and len(known) == len(counts) and not missing else None
 
 
 class ScanDetail(ScanBase):

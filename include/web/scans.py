@@ -10,10 +10,10 @@ from airflow.api_fastapi.auth.managers.models.base_user import BaseUser
 from fastapi import Path, Query, Request, Response
 from fastapi.concurrency import contextmanager_in_threadpool, run_in_threadpool
 from psycopg.rows import class_row, scalar_row
-from pydantic import AwareDatetime, Field, StringConstraints, TypeAdapter
+from pydantic import AwareDatetime, StringConstraints, TypeAdapter
 
 from include.errors import QualityError, ScanRequestError, runbook_url
-from include.scan import Scan as ScanRequest
+from include.scan import Scan
 from include.scan import scan_id as scan_id_of
 from include.tenants import Tenant
 from include.warehouse.connection import Warehouse
@@ -46,30 +46,6 @@ from include.web.page import airflow_root, headings
 from include.web.problems import Code, Problem, answers, signed_in_router
 from include.web.warehouse import CurrentWarehouse, WarehouseEmptyError, columns, fetch
 
-
-class Scan(models.ScanBase):
-    """A scan's row and its details. The defaults are those of a queued scan.
-
-    ``received_lately``, ``took_s``: records of the last few checkpoints and their duration.
-    """
-
-    warnings: list[str] = Field(default_factory=list)
-    misfits: dict[str, int] = Field(default_factory=dict)
-    error_type: str | None = None
-    window_start: datetime | None = None
-    window_end: datetime | None = None
-    pages: int = 0
-    error: str | None = None
-    remedy: str | None = None
-    extraction_started_at: datetime | None = None
-    extraction_finished_at: datetime | None = None
-    figures_at: datetime | None = None
-    received_lately: int | None = None
-    took_s: float | None = None
-    objects: list[models.ScanObject] = Field(default_factory=list)
-    quality: list[models.QualityResult] = Field(default_factory=list)
-
-
 #: The current rate is computed from so many checkpoints.
 _RECENT_CHECKPOINTS = 6
 #: A page begins after this scan; None: it is the first page.
@@ -98,7 +74,7 @@ SUMMARY = columns(
     error=_FIRST_SENTENCE,
 )
 _EVERYTHING = columns(
-    Scan,
+    models.ScanRow,
     "scan",
     **COMPUTED,
     received_lately="lately.received_lately",
@@ -260,9 +236,9 @@ def _queued_summaries(
     ]
 
 
-def queued_scan(run: ActiveRun, tenant_id: str) -> Scan:
+def queued_scan(run: ActiveRun, tenant_id: str) -> models.ScanRow:
     """Return the scan of a run that has not begun."""
-    return Scan(
+    return models.ScanRow(
         scan_id=run.scan_id,
         tenant=tenant_id,
         dag_id=run.dag_id,
@@ -306,8 +282,8 @@ def read_scan(
             **dict(scan),
             "tries": tries,
             "will_retry": scan.state == "failed" and run is not None,
-            "phases": phases_of(scan, queued_at),
-            "progress": progress_of(scan, wanted),
+            "phases": models.Phases.of(scan, queued_at),
+            "progress": models.Progress.of(scan, wanted),
             "quality": quality,
             "error": error,
             "links": links(request, scan_id, scan.dag_id, scan.run_id, runbook),
@@ -320,20 +296,9 @@ def heading_of(check: str) -> str:
     return check if check in headings("runbook") else QualityError.runbook_heading
 
 
-def phases_of(scan: Scan, queued_at: datetime | None) -> models.Phases:
-    def between(start: datetime | None, end: datetime | None) -> float | None:
-        return max(0.0, (end - start).total_seconds()) if start and end else None
-
-    read_until = scan.extraction_finished_at or scan.finished_at
-    return models.Phases(
-        queued=between(queued_at, scan.started_at),
-        token=between(scan.started_at, scan.extraction_started_at or scan.finished_at),
-        read=between(scan.extraction_started_at, read_until),
-        check=between(scan.extraction_finished_at, scan.finished_at),
-    )
-
-
-def found_scan(user: BaseUser, warehouse: Warehouse, scan_id: str) -> tuple[Scan, ActiveRun | None]:
+def found_scan(
+    user: BaseUser, warehouse: Warehouse, scan_id: str
+) -> tuple[models.ScanRow, ActiveRun | None]:
     """Return a scan that *user* may see, and its run if it is active. Raises Problem."""
     try:
         scan = find_scan(warehouse, scan_id)
@@ -353,7 +318,7 @@ def found_scan(user: BaseUser, warehouse: Warehouse, scan_id: str) -> tuple[Scan
     raise not_found("scan")
 
 
-def error_of(scan: Scan, airflow: str = "") -> models.ScanError | None:
+def error_of(scan: models.ScanRow, airflow: str = "") -> models.ScanError | None:
     """Return the parts of the columns `error` and `remedy`.
 
     :param airflow: the path that Airflow is served below.
@@ -419,7 +384,7 @@ def _startable(user: BaseUser, start: models.StartScan) -> Tenant:
     run: Any = SimpleNamespace(run_id="", run_type="manual", start_date=None)
     try:
         # the scan's first task would reject the same requests
-        ScanRequest.of_run(tenant, run, _conf(start))
+        Scan.of_run(tenant, run, _conf(start))
     except ScanRequestError as exc:
         raise Problem(Code.INVALID_REQUEST, exc.what, remedy=exc.remedy) from None
     dag = dags([tenant.dag_id]).get(tenant.dag_id)
@@ -509,7 +474,9 @@ async def retry_scan(
     return models.Retried(scan_id=scan_id)
 
 
-def _retryable(user: BaseUser, warehouse: Warehouse, scan_id: str) -> tuple[Scan, set[str]]:
+def _retryable(
+    user: BaseUser, warehouse: Warehouse, scan_id: str
+) -> tuple[models.ScanRow, set[str]]:
     """Return a failed scan and the tasks to clear. Raises Problem."""
     scan, run = found_scan(user, warehouse, scan_id)
     require(user, "PUT", scan.dag_id, "scan")
@@ -529,7 +496,7 @@ def _retryable(user: BaseUser, warehouse: Warehouse, scan_id: str) -> tuple[Scan
     return scan, {_first_unfinished_task(scan), *unsuccessful_tasks(scan.dag_id, scan.run_id)}
 
 
-def _first_unfinished_task(scan: Scan) -> str:
+def _first_unfinished_task(scan: models.ScanRow) -> str:
     """Return the first task that a failed scan still has to do, as far as its row shows."""
     if scan.extraction_finished_at:
         return "check_quality"
@@ -538,7 +505,7 @@ def _first_unfinished_task(scan: Scan) -> str:
 
 def _cancellable(
     user: BaseUser, warehouse: Warehouse, scan_id: str
-) -> tuple[Scan, ActiveRun | None]:
+) -> tuple[models.ScanRow, ActiveRun | None]:
     scan, run = found_scan(user, warehouse, scan_id)
     require(user, "PUT", scan.dag_id, "scan")
     # while its run is active, a scan has the state failed between two tries
@@ -583,56 +550,7 @@ def known_scans(warehouse: Warehouse, scan_ids: Sequence[str]) -> set[str]:
     )
 
 
-def find_scan(warehouse: Warehouse, scan_id: str) -> Scan | None:
+def find_scan(warehouse: Warehouse, scan_id: str) -> models.ScanRow | None:
     """Return a scan with its objects and quality results, None if it has no row."""
     values = {"scan_id": scan_id, "recent": _RECENT_CHECKPOINTS}
-    return next(iter(fetch(warehouse, class_row(Scan), _ONE, values)), None)
-
-
-#: The highest fraction until the scan succeeds: associations and histories are read after records.
-ALL_READ = 0.99
-
-
-def progress_of(scan: Scan, wanted: Collection[str] | None) -> models.Progress:
-    """Return a scan's progress.
-
-    :param wanted: the tenant's objects; the total is unknown until each of them has been counted.
-        None: only the objects that were begun.
-    """
-    received = sum(part.records_received for part in scan.objects)
-    expected = _expected(scan.objects, wanted)
-    records_per_s = _rate(scan.received_lately, scan.took_s)
-    counted_for_s, fraction, time_left_s = None, None, None
-    if scan.extraction_started_at and scan.figures_at:
-        counted_for_s = (scan.figures_at - scan.extraction_started_at).total_seconds()
-    if expected is not None:
-        # the portal may have got more records since the count
-        expected = max(expected, received)
-    if scan.state == "succeeded":
-        fraction = 1.0
-    elif expected and received and scan.state != "checking":
-        fraction = min(ALL_READ, received / expected)
-        if scan.state == "extracting" and fraction < ALL_READ and records_per_s:
-            time_left_s = (expected - received) / records_per_s
-    return models.Progress(
-        pages=scan.pages,
-        records_received=received,
-        expected=expected,
-        fraction=fraction,
-        records_per_s=records_per_s,
-        requests_per_s=_rate(scan.requests, counted_for_s),
-        time_left_s=time_left_s,
-        updated_at=scan.figures_at,
-    )
-
-
-def _expected(objects: Sequence[models.ScanObject], wanted: Collection[str] | None) -> int | None:
-    """Return the number of expected records, None unless it is known for each object."""
-    counts = [part.expected for part in objects if part.mode != "skipped"]
-    known = [count for count in counts if count is not None]
-    missing = set(wanted or ()) - {part.object for part in objects}
-    return sum(known) if counts and len(known) == len(counts) and not missing else None
-
-
-def _rate(count: int | None, took_s: float | None) -> float | None:
-    return count / took_s if count is not None and took_s and took_s > 0 else None
+    return next(iter(fetch(warehouse, class_row(models.ScanRow), _ONE, values)), None)
