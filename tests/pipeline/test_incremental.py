@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from include.errors import QualityError
+from include.errors import HubSpotUnavailableError, QualityError
 from include.hubspot.http import Transport
 from include.pipeline.check_quality import check_quality
 from include.pipeline.extract_deals import extract_deals
@@ -407,7 +407,13 @@ def test_changes_during_three_scans_are_there_after_the_next(
 ) -> None:
     with portal.mutating(changes_per_s=20, seed=5):
         for run_id in ("1", "2", "3"):
-            assert run(scan(run_id, search_lag_s=2, objects=BARE))["deals_loaded"] > 0
+            what = scan(run_id, search_lag_s=2, objects=BARE)
+            # On a busy machine, no two answers of a search may agree: then the task is retried.
+            try:
+                extracted = run(what)
+            except HubSpotUnavailableError:
+                extracted = run(what)
+            assert extracted["deals_loaded"] > 0
 
     fourth = run(scan("4", search_lag_s=2, objects=BARE))
 
