@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Self, TypeVar
 
+from psycopg import sql
 from psycopg.rows import class_row
 
 from include.errors import AlertNotDeliveredError
@@ -30,6 +31,12 @@ from include.warehouse.connection import Warehouse
 MAX_ATTEMPTS = 10
 #: After this time, another process may claim the alert. Longer than any delivery.
 LEASE_S = 120
+
+#: A condition on `alerts`: undelivered, not given up, not claimed by a process that may be sending.
+_CLAIMABLE = sql.SQL(
+    "tenant_id = %(tenant_id)s and sent_at is null and attempts < %(max_attempts)s"
+    " and (claimed_at is null or claimed_at < now() - make_interval(secs => %(lease_s)s))"
+)
 
 
 @dataclass(frozen=True)
@@ -49,6 +56,10 @@ class Outbox:
     warehouse: Warehouse
     tenant_id: str
 
+    @property
+    def _values(self) -> dict[str, Any]:
+        return {"tenant_id": self.tenant_id, "max_attempts": MAX_ATTEMPTS, "lease_s": LEASE_S}
+
     def hand_over(self, channels: Sequence[str]) -> None:
         """Copy undelivered alerts of channels that the tenant no longer has to those it has.
 
@@ -59,19 +70,12 @@ class Outbox:
             insert into {alerts} (incident_id, tenant_id, event, round, channel, message)
             select incident_id, tenant_id, event, round, label, message
             from {alerts}, unnest(%(channels)s::text[]) as label
-            where tenant_id = %(tenant_id)s and sent_at is null and attempts < %(max_attempts)s
-                and channel <> all (%(channels)s)
-                and (claimed_at is null
-                     or claimed_at < now() - make_interval(secs => %(lease_s)s))
+            where {claimable} and channel <> all (%(channels)s)
             order by alert_id
             on conflict do nothing
             """,
-            {
-                "tenant_id": self.tenant_id,
-                "channels": list(channels),
-                "max_attempts": MAX_ATTEMPTS,
-                "lease_s": LEASE_S,
-            },
+            {**self._values, "channels": list(channels)},
+            {"claimable": _CLAIMABLE},
         )
 
     def claim(self) -> list[Pending]:
@@ -80,17 +84,14 @@ class Outbox:
             """
             update {alerts} set claimed_at = now(), attempts = attempts + 1
             where alert_id in (
-                select alert_id from {alerts}
-                where tenant_id = %(tenant_id)s and sent_at is null
-                    and attempts < %(max_attempts)s
-                    and (claimed_at is null
-                         or claimed_at < now() - make_interval(secs => %(lease_s)s))
+                select alert_id from {alerts} where {claimable}
                 order by alert_id
                 for update skip locked
             )
             returning alert_id, channel, attempts, message
             """,
-            {"tenant_id": self.tenant_id, "max_attempts": MAX_ATTEMPTS, "lease_s": LEASE_S},
+            self._values,
+            {"claimable": _CLAIMABLE},
             row_factory=class_row(Pending),
         )
         return sorted(claimed, key=lambda alert: alert.alert_id)

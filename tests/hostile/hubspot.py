@@ -188,7 +188,7 @@ class Hostile:
             # histories are read again with their records, or by a scan that writes all rows again
             _, wrong, _ = self._scan("rewrite" if case.is_hubspots_word else "incremental")
             wrong = wrong or self._difference("after a good scan", case.is_hubspots_word)
-        if wrong is not None or self._difference("still"):
+        if wrong is not None or (difference and self._difference("still")):
             self._begin()
         return f"{what} and said so" if what == "succeeded" and said else what, wrong
 

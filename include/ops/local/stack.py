@@ -26,6 +26,7 @@ from include.ops.local.credentials import Credentials, write_private
 from include.ops.local.postgres import EmbeddedPostgres
 from include.ops.local.processes import PROJECT_ROOT, LocalError, Programs, Started, is_free
 from include.tenants import load_tenants
+from include.warehouse.connection import CONNECTION_VARIABLE
 
 #: Makes "HubSpot" a connection type: include/airflow_provider.
 PROVIDER_METADATA = PROJECT_ROOT / "include" / "airflow_provider" / "site"
@@ -144,7 +145,7 @@ class LocalStack(Started):
     @property
     def uses_embedded_warehouse(self) -> bool:
         """Whether *env* names no warehouse."""
-        return not any(self.env.get(name) for name in ("DATABASE_URL", "AIRFLOW_CONN_WAREHOUSE"))
+        return not any(self.env.get(name) for name in ("DATABASE_URL", CONNECTION_VARIABLE))
 
     @property
     def environment(self) -> dict[str, str]:
@@ -155,7 +156,7 @@ class LocalStack(Started):
         write_private(passwords, json.dumps({login.admin_user: login.admin_password}))
         given = dict(self.env)
         if self.uses_embedded_warehouse:
-            given["AIRFLOW_CONN_WAREHOUSE"] = self.postgres.dsn("warehouse")
+            given[CONNECTION_VARIABLE] = self.postgres.dsn("warehouse")
         # no proxy for requests between the components
         without_proxy = given.get("NO_PROXY") or given.get("no_proxy") or ""
         without_proxy = ",".join(filter(None, (without_proxy, "127.0.0.1", "localhost")))
