@@ -1,5 +1,6 @@
 """What is true of an account's deals, in the form in which `holdings` shows what is held."""
 
+import json
 from typing import Any
 
 from tests.hubspot_simulator import Portal
@@ -58,10 +59,12 @@ class Facts:
 def values_of(deals: Deals, but: str) -> Rows:
     """Return (id, archived, property, value); of each deal there is one without a property.
 
+    A value that is no string, which HubSpot should not send but which is kept, is shown as JSON.
+
     :param but: a property that is left out.
     """
     return {
-        (deal_id, str(archived), name, value)
+        (deal_id, str(archived), name, value if isinstance(value, str) else json.dumps(value))
         for deal_id, (archived, properties) in deals.items()
         for name, value in [("", ""), *properties.items()]
         if name != but or not name
