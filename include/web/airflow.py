@@ -28,9 +28,16 @@ TIMEOUT_S = 60
 #: Airflow's access control and audit log use these headers.
 _FORWARDED = ("authorization", "cookie", "user-agent", "x-forwarded-for")
 _REFUSALS = {
-    401: (Code.UNAUTHENTICATED, "Airflow no longer accepts this login."),
-    403: (Code.FORBIDDEN, "Airflow does not allow you to do this."),
-    404: (Code.NOT_FOUND, "Airflow does not know this DAG or run."),
+    401: Problem(
+        Code.UNAUTHENTICATED, "Airflow no longer accepts this login.", remedy="Sign in again."
+    ),
+    403: Problem(Code.FORBIDDEN, "Airflow does not allow you to do this."),
+    404: Problem(
+        Code.NOT_FOUND,
+        "Airflow does not know this DAG or run.",
+        remedy="If the run was deleted, start a new scan. If the tenant is new, wait until Airflow "
+        "has read the tenants file.",
+    ),
 }
 
 ACTIVE_STATES = ("queued", "running")
@@ -82,7 +89,7 @@ async def _send(request: Request, method: str, path: str, body: dict[str, Any]) 
     if not answer.is_error:
         return
     if refusal := _REFUSALS.get(answer.status_code):
-        raise Problem(*refusal)
+        raise refusal
     detail = _detail(answer)
     if answer.status_code in (400, 422):
         raise Problem(Code.INVALID_REQUEST, f"Airflow refused the request: {detail}")

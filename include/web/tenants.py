@@ -104,8 +104,9 @@ _STATUSES = f"""
 _AS_READ = {
     **COMPUTED,
     "mode": "coalesce(nullif(deals.mode, 'skipped'), scan.mode)",
-    "token_s": "extract(epoch from coalesce(scan.extraction_started_at, scan.finished_at)"
-    " - scan.started_at)::float8",
+    # If all tasks were cleared, the extraction may have begun before `started_at`.
+    "token_s": "greatest(0, extract(epoch from coalesce(scan.extraction_started_at,"
+    " scan.finished_at) - scan.started_at))::float8",
     "read_s": "extract(epoch from coalesce(scan.extraction_finished_at, scan.finished_at)"
     " - scan.extraction_started_at)::float8",
     "check_s": "extract(epoch from scan.finished_at - scan.extraction_finished_at)::float8",

@@ -346,6 +346,22 @@ def test_a_retry_of_a_scan_whose_run_a_person_has_ended_does_all_that_is_left(
     }
 
 
+def test_a_retry_of_a_scan_whose_run_was_deleted_says_what_to_do(site: Site) -> None:
+    scan_id, run = working(site)
+    query(
+        site.warehouse,
+        "update scans set state = 'failed', finished_at = now() where scan_id = %s"
+        " returning scan_id",
+        scan_id,
+    )
+    site.simple.airflow("DELETE", run).raise_for_status()
+
+    answer = site.simple.post(f"/scans/{scan_id}/retry")
+
+    assert code(answer) == (404, "not-found")
+    assert "If the run was deleted, start a new scan." in answer.json()["remedy"]
+
+
 def test_a_scan_that_has_not_failed_is_not_retried(simple: Server, acme_scan: str) -> None:
     assert code(simple.post(f"/scans/{acme_scan}/retry")) == (409, "scan-not-failed")
 

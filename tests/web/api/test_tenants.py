@@ -1,8 +1,11 @@
+from datetime import UTC, datetime, timedelta
+
 import pytest
 from psycopg.types.json import Jsonb
 
 from include.warehouse.tenant_views.views import publish_views
-from tests.support.status_rows import run_of
+from tests.support.scans import query
+from tests.support.status_rows import add_scan, run_of
 from tests.web.api.conftest import DEALS, Site
 from tests.web.api.servers import Server
 
@@ -22,6 +25,24 @@ def test_a_tenant_with_everything_that_is_known_of_it(simple: Server) -> None:
     assert 86_000 < tenant["freshness_s"] < 90_000
     assert [entry["state"] for entry in tenant["history"]] == ["succeeded", "failed"]
     assert tenant["history"][0]["deals_received"] == DEALS
+
+
+def test_a_scan_all_of_whose_tasks_were_cleared_has_no_negative_phase(site: Site) -> None:
+    cleared, began = datetime.now(UTC) - timedelta(minutes=5), timedelta(minutes=20)
+    scan = add_scan(
+        site.warehouse,
+        "globex",
+        98,
+        state="failed",
+        started_at=cleared,
+        extraction_started_at=cleared - began,
+    )
+
+    history = site.simple.get("/tenants/globex").json()["history"]
+    query(site.warehouse, "delete from scans where scan_id = %s returning scan_id", scan)
+
+    entry = next(entry for entry in history if entry["scan_id"] == scan)
+    assert (entry["token_s"], entry["read_s"]) == (0, began.total_seconds() + 30)
 
 
 def test_paused_and_next_run_come_from_airflow(simple: Server) -> None:
