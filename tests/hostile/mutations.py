@@ -42,15 +42,16 @@ class Mutation:
     """One change. ``kind``: field, page, body, status or header.
 
     ``is_data``: it changes a value that HubSpot alone knows. A scan stores what it was sent; only
-    reading the record again can show another value. ``omits``: an item of a list is missing, or has
-    the id of another one; only a list that HubSpot also counts can show that.
+    reading the record again can show another value. ``alters_list``: an item of a list is missing,
+    has the id of another one, or is none of the account's; only a list that HubSpot also counts can
+    show that.
     """
 
     name: str
     kind: str
     change: Callable[[Answer], Answer]
     is_data: bool = False
-    omits: bool = False
+    alters_list: bool = False
 
 
 def mutations_of(answer: Answer) -> Iterator[Mutation]:
@@ -65,9 +66,9 @@ def mutations_of(answer: Answer) -> Iterator[Mutation]:
         for what, other in _others(value) if is_read else [("as a list", _become([]))]:
             # that a record has no associations is HubSpot's word, too
             none = path[-1] == "to" and what == "empty"
-            omits = (path == ("results",) and what == "empty") or path == ("results", 0, "id")
+            alters_list = (path == ("results",) and what == "empty") or path == ("results", 0, "id")
             change = _edit(path, _put(other))
-            yield Mutation(f"{name} {what}", "field", change, is_data or none, omits)
+            yield Mutation(f"{name} {what}", "field", change, is_data or none, alters_list)
     yield from _pages(document)
     yield from _bodies()
     yield from _statuses()
@@ -167,13 +168,13 @@ def _pages(document: Any) -> Iterator[Mutation]:
     sent: list[list[Any]] = []
 
     def page(
-        name: str, change: Callable[[dict[str, Any]], None], *, omits: bool = False
+        name: str, change: Callable[[dict[str, Any]], object], *, alters_list: bool = False
     ) -> Mutation:
         def changed(whole: Any) -> Any:
             change(whole)
             return whole
 
-        return Mutation(name, "page", _on_document(changed), omits=omits)
+        return Mutation(name, "page", _on_document(changed), alters_list=alters_list)
 
     def repeat(whole: dict[str, Any]) -> None:
         sent.append(whole["results"])
@@ -188,15 +189,16 @@ def _pages(document: Any) -> Iterator[Mutation]:
         ("a page without its last record", slice(-1, None)),
         ("half a page", slice(0, max(1, len(document["results"]) // 2))),
     ):
-        yield page(name, lambda whole, part=part: _drop(whole, part), omits=True)
+        yield page(name, lambda whole, part=part: _drop(whole, part), alters_list=True)
     yield page("a page in reverse", lambda whole: whole["results"].reverse())
     yield page("the page before again", repeat)
-    yield page("the last page", lambda whole: whole.pop("paging", None), omits=True)
-    yield page("an empty page that leads on", _empty_that_leads_on, omits=True)
+    yield page("the last page", lambda whole: whole.pop("paging", None), alters_list=True)
+    yield page("an empty page that leads on", _empty_that_leads_on, alters_list=True)
     yield page("a cursor that leads to itself", lead_to(lambda: "7"))
     yield page("a cursor that leads nowhere", lead_to(lambda: "no such cursor"))
     yield page("ever new cursors", lead_to(lambda: str(next(counter))))
-    yield page("a foreign record", lambda whole: whole["results"].append({"id": "424242"}))
+    foreign = {"id": "424242"}
+    yield page("a foreign record", lambda w: w["results"].append(foreign), alters_list=True)
     if "total" in document:
         yield page("nothing found", lambda whole: whole.update(total=0, results=[]))
         yield page("the total of this page", lambda w: w.update(total=len(w["results"])))
