@@ -28,6 +28,7 @@ from include.errors import (
     OutdatedAttemptError,
     ScanCancelledError,
     ScanKilledError,
+    ScanRequestError,
     TaskTimeoutError,
     TenantBusyError,
     naming_tenant,
@@ -99,7 +100,10 @@ class ScanLog:
             raise ScanCancelledError(tenant_id=tenant.id)
 
     def next_attempt(self) -> "ScanLog":
-        """Begin a new try: writes of earlier ones are refused. Raises ScanCancelledError."""
+        """Begin a new try: writes of earlier ones are refused.
+
+        Raises ScanCancelledError, and ScanRequestError if the scan has no row.
+        """
         begun = self._write(
             "update {scans} set attempt = attempt + 1 where scan_id = %s and state <> 'cancelled'"
             " returning attempt",
@@ -113,9 +117,12 @@ class ScanLog:
         return replace(self, warehouse=warehouse, attempt=attempt)
 
     def newest_attempt(self) -> "ScanLog":
-        """Continue the newest try, without fencing it."""
-        rows = self.warehouse.rows("select attempt from {scans} where scan_id = %s", [self.scan.id])
-        return replace(self, attempt=rows[0][0] if rows else None)
+        """Continue the newest try, without fencing it. Raises ScanRequestError without a row."""
+        statement = "select attempt from {scans} where scan_id = %s"
+        rows = self.warehouse.rows(statement, [self.scan.id])
+        if not rows:
+            raise self._no_row()
+        return replace(self, attempt=rows[0][0])
 
     def begun(self) -> dict[str, Any] | None:
         """Return the row if its extraction has begun and not finished, else None."""
@@ -168,10 +175,21 @@ class ScanLog:
     def _refuse(self, connection: WarehouseConnection) -> None:
         """Raise the reason why the row could not be written."""
         statement = "select state from {scans} where scan_id = %s"
-        if connection.run(statement, [self.scan.id]).fetchone() == ("cancelled",):
+        row = connection.run(statement, [self.scan.id]).fetchone()
+        if row is None:
+            raise self._no_row()
+        if row == ("cancelled",):
             raise ScanCancelledError(tenant_id=self.scan.tenant.id)
         if self.attempt is not None:
             raise OutdatedAttemptError(tenant_id=self.scan.tenant.id)
+
+    def _no_row(self) -> ScanRequestError:
+        return ScanRequestError(
+            f"the warehouse has no row of scan {self.scan.id}: validate_token has not run, the row "
+            "was deleted, or the warehouse is another one.",
+            tenant_id=self.scan.tenant.id,
+            remedy="Clear all tasks of the run, or trigger a new one.",
+        )
 
     @contextmanager
     def step(self, state: str) -> Iterator[None]:

@@ -1,10 +1,12 @@
+from collections.abc import Callable
+
 import pytest
 from airflow.sdk.exceptions import AirflowTaskTimeout
 
-from include.errors import ContractError, TaskTimeoutError
+from include.errors import ContractError, ScanRequestError, TaskTimeoutError
 from include.warehouse.connection import Warehouse
 from include.warehouse.scans import ScanLog
-from tests.support.scans import scan, scan_row
+from tests.support.scans import attempt, query, scan, scan_row
 
 
 def test_airflows_time_out_is_an_error_that_says_what_to_do(warehouse: Warehouse) -> None:
@@ -30,3 +32,21 @@ def test_an_error_of_a_step_names_the_tenant_in_the_row_too(warehouse: Warehouse
         raise ContractError("404")
 
     assert scan_row(warehouse, log.scan)["error"].startswith("ContractError: tenant acme: 404")
+
+
+@pytest.mark.parametrize("begin", [ScanLog.next_attempt, ScanLog.newest_attempt])
+def test_a_later_task_of_a_scan_without_a_row_says_what_to_do(
+    warehouse: Warehouse, begin: Callable[[ScanLog], ScanLog]
+) -> None:
+    with pytest.raises(ScanRequestError, match="tenant acme: the warehouse has no row") as caught:
+        begin(ScanLog(warehouse, scan()))
+
+    assert caught.value.remedy == "Clear all tasks of the run, or trigger a new one."
+
+
+def test_a_try_whose_row_is_deleted_stops(warehouse: Warehouse) -> None:
+    log = attempt(warehouse, scan())
+    query(warehouse, "delete from scans where scan_id = %s returning scan_id", log.scan.id)
+
+    with pytest.raises(ScanRequestError, match="the row was deleted"):
+        log.set(pages=1)
