@@ -236,16 +236,22 @@ class Conversion:
 
 
 class ViewPlan:
-    """The views that a tenant should have; ``warnings`` name those that were left out."""
+    """The views that a tenant should have; ``warnings`` name those that were left out.
 
-    def __init__(self, connection: WarehouseConnection, tenant_id: str) -> None:
+    :param typed_columns: HubSpot property → typed column of `deals`.
+    """
+
+    def __init__(
+        self, connection: WarehouseConnection, tenant_id: str, typed_columns: Mapping[str, str]
+    ) -> None:
         self._connection = connection
         self._tenant_id = tenant_id
+        self._typed_columns_of_deals = typed_columns
         self._schema = tenant_schema(connection.schema, tenant_id)
         self.warnings: list[str] = []
         self._with_pipelines: set[str] = set()
 
-    def views(self, objects: Sequence[str], typed_columns: Mapping[str, str]) -> Iterator[View]:
+    def views(self, objects: Sequence[str]) -> Iterator[View]:
         known, skipped = object_views(objects)
         # every account has pipelines of deals, even if they could not be read yet
         listed = self._connection.run(_WITH_PIPELINES, [self._tenant_id]).fetchall()
@@ -261,23 +267,18 @@ class ViewPlan:
         for table in ("scans", "scan_objects", "quality_results", "quality_records"):
             yield self._of_table(table, table, {"tenant_id": self._tenant_id})
         for crm_object, names in known.items():
-            typed = typed_columns if crm_object == "deals" else {}
-            yield from self._of_records(crm_object, names, typed)
+            yield from self._of_records(crm_object, names)
             yield from self._of_object(crm_object, names)
 
-    def conversions(
-        self, objects: Sequence[str], typed_columns: Mapping[str, str]
-    ) -> Iterator[Conversion]:
+    def conversions(self, objects: Sequence[str]) -> Iterator[Conversion]:
         """Yield all conversions that may yield NULL for a value.
 
         A column that keeps an old type, because something depends on its view, has two.
         """
         known, _ = object_views(objects)
         for crm_object, names in known.items():
-            typed = typed_columns if crm_object == "deals" else {}
             present = self._present_types(names)
-            definitions = self._definitions(crm_object)
-            for column in property_columns(definitions, _meta_columns(crm_object), typed):
+            for column in self._property_columns_of(crm_object):
                 if not column.base_column:
                     functions = {column.conversion} | {
                         CONVERSIONS_TO[its_type]
@@ -317,20 +318,21 @@ class ViewPlan:
         )
         return View(name, shown, source, comments=comments)
 
-    def _of_records(
-        self, crm_object: str, names: ObjectViews, typed_columns: Mapping[str, str]
-    ) -> Iterator[View]:
-        kind = "deal" if crm_object == "deals" else "record"
+    def _barrier(self, name: str, crm_object: str) -> View:
+        """Return the view of an object's rows that the views with properties read."""
         only = {"_tenant_id": self._tenant_id}
-        only |= {} if kind == "deal" else {"object": crm_object}
+        if crm_object != "deals":
+            only["object"] = crm_object
+        return self._of_table(name, f"{kind_of(crm_object)}s", only)
+
+    def _of_records(self, crm_object: str, names: ObjectViews) -> Iterator[View]:
         meta = _meta_columns(crm_object)
-        definitions = self._definitions(crm_object)
         columns: dict[str, sql.Composable] = {column: sql.Identifier(column) for column in meta}
         texts: dict[str, sql.Composable] = {}
-        barrier = self._of_table(f"_{crm_object}", f"{kind}s", only)
+        barrier = self._barrier(f"_{crm_object}", crm_object)
         comments = {name: text for name, text in barrier.comments.items() if name in meta}
-        properties = property_columns(definitions, meta, typed_columns)
-        labels = self._labels(crm_object, typed_columns)
+        properties = self._property_columns_of(crm_object)
+        labels = self._labels(crm_object)
         taken = {*meta, *(column.name for column in properties)}
         for column in properties:
             columns[column.name] = self._value(column)
@@ -345,20 +347,19 @@ class ViewPlan:
                 comments[name] = f"Label of `{column.hubspot_property}`, from `{names.stages}`."
         yield barrier
         source = sql.SQL(UNPACKED).format(sql.Identifier(self._schema, barrier.name))
-        live = sql.SQL(_LIVE).format(sql.Identifier(f"merged_into_{kind}_id"))
+        live = sql.SQL(_LIVE).format(sql.Identifier(f"merged_into_{kind_of(crm_object)}_id"))
         yield View(names.live, columns, source + live, barrier.name, texts, comments)
         yield View(names.all, columns, source, barrier.name, texts, comments)
 
-    def _labels(
-        self, crm_object: str, typed_columns: Mapping[str, str]
-    ) -> dict[str, sql.Composable]:
+    def _labels(self, crm_object: str) -> dict[str, sql.Composable]:
         """Return the expressions of the labels of a record's pipeline and stage, by property."""
         if crm_object not in self._with_pipelines:
             return {}
         properties = _OF_DEALS if crm_object == "deals" else _OF_OTHERS
+        typed = self._typed_columns(crm_object)
         pipeline, stage = (
-            sql.Identifier("record", typed_columns[name])
-            if name in typed_columns
+            sql.Identifier("record", typed[name])
+            if name in typed
             else sql.SQL("({})").format(text_of(name))
             for name in properties
         )
@@ -370,6 +371,16 @@ class ViewPlan:
         }
         labels = (self._connection.composed(text, of) for text in (_PIPELINE_LABEL, _STAGE_LABEL))
         return dict(zip(properties, labels, strict=True))
+
+    def _typed_columns(self, crm_object: str) -> Mapping[str, str]:
+        return self._typed_columns_of_deals if crm_object == "deals" else {}
+
+    def _property_columns_of(self, crm_object: str) -> list[PropertyColumn]:
+        return property_columns(
+            self._definitions(crm_object),
+            _meta_columns(crm_object),
+            self._typed_columns(crm_object),
+        )
 
     def _definitions(self, crm_object: str) -> list[PropertyDefinition]:
         rows = self._connection.run(_DEFINITIONS, [self._tenant_id, crm_object]).fetchall()
@@ -388,9 +399,13 @@ class ViewPlan:
         return converted(self._connection.schema, text, column.conversion)
 
 
+def kind_of(crm_object: str) -> str:
+    """Return the kind of an object's rows, as in the names of tables and columns."""
+    return "deal" if crm_object == "deals" else "record"
+
+
 def _meta_columns(crm_object: str) -> list[str]:
-    kind = "deal" if crm_object == "deals" else "record"
-    return [column.format(kind=kind) for column in _META_COLUMNS]
+    return [column.format(kind=kind_of(crm_object)) for column in _META_COLUMNS]
 
 
 def text_of(hubspot_property: str) -> sql.Composed:

@@ -67,10 +67,11 @@ def publish_views(
     with warehouse.connect() as connection:
         lock(connection, f"views:{tenant_id}")
         connection.execute("select set_config('lock_timeout', %s, true)", [VIEW_LOCK_TIMEOUT])
-        plan = ViewPlan(connection, tenant_id)
-        views = list(plan.views(objects, typed_columns))
-        as_fivetran = FivetranPlan(connection, tenant_id, fivetran) if fivetran else None
-        tables = list(as_fivetran.tables(typed_columns)) if as_fivetran else []
+        plan = ViewPlan(connection, tenant_id, typed_columns)
+        views = list(plan.views(objects))
+        tables: list[View] = []
+        if fivetran:
+            tables = list(FivetranPlan(connection, tenant_id, typed_columns, fivetran).tables())
         own, theirs = (name(connection.schema, tenant_id) for name in SCHEMA_NAMES)
         return [
             *plan.warnings,
