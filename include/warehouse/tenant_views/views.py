@@ -34,8 +34,6 @@ from include.warehouse.tenant_views.roles import create_role, create_role_statem
 
 log = logging.getLogger(__name__)
 
-#: Increment it to rebuild every tenant's views.
-VERSION = 1
 #: How long to wait for an analyst's query before a view is left to the next scan. Meanwhile, new
 #: queries of the view queue behind us.
 VIEW_LOCK_TIMEOUT = "5s"
@@ -97,7 +95,7 @@ class _SchemaOfViews:
         if not views and stored is None:
             return []
         digests = {view.name: self._digest(view) for view in views}
-        signature = _hash(f"{VERSION} {self._role} {sorted(digests.items())}")
+        signature = _hash(f"{self._role} {sorted(digests.items())}")
         # as the login role: members of a group do not inherit the right to create roles
         self._connection.execute("reset role")
         refusals = self._create_role()
