@@ -14,6 +14,7 @@ from include.hubspot.crm_objects import STANDARD_OBJECTS, CrmObject, object_type
 from include.warehouse.connection import WarehouseConnection
 from include.warehouse.tenant_views.plan import (
     UNPACKED,
+    Column,
     PropertyColumn,
     PropertyDefinition,
     View,
@@ -21,7 +22,6 @@ from include.warehouse.tenant_views.plan import (
     fivetran_schema,
     kind_of,
     property_columns,
-    text_of,
 )
 
 PREFIX = "property_"
@@ -441,13 +441,12 @@ class FivetranPlan(ViewPlan):
         """Return a view of a statement, with the column `_fivetran_synced`."""
         selected = self._connection.composed(statement, {**self._parts, **parts})
         cursor = self._connection.execute(sql.SQL("{} limit 0").format(selected))
-        columns: dict[str, sql.Composable] = {
+        expressions: dict[str, sql.Composable] = {
             **{column.name: sql.Identifier(column.name) for column in cursor.description or ()},
             "_fivetran_synced": self._parts["synced"],
         }
         source = sql.SQL("from ({}) as fivetran").format(selected)
-        comments = {column: _COMMENTS[column] for column in columns if column in _COMMENTS}
-        return View(name, columns, source, comments=comments)
+        return View(name, _commented(expressions), source)
 
     def _pairs(
         self, name: str, types: Sequence[str], other: str, view: str | None = None
@@ -485,20 +484,16 @@ class FivetranPlan(ViewPlan):
             "deleted": sql.SQL(_DELETED).format(merged_into=merged_into),
             "type": self._type_of(object_type),
         }
-        columns: dict[str, sql.Composable] = {
-            column: self._connection.composed(expression, parts)
-            for column, expression in _RECORDS.get(object_type, _ENGAGEMENT_RECORDS).items()
-        }
-        comments = {column: _COMMENTS[column] for column in columns if column in _COMMENTS}
-        texts: dict[str, sql.Composable] = {}
-        for column in self._property_columns(crm_object):
-            columns[column.name] = self._value(column)
-            texts[column.name] = text_of(column.hubspot_property)
-            if column.comment:
-                comments[column.name] = column.comment
+        columns = _commented(
+            {
+                column: self._connection.composed(expression, parts)
+                for column, expression in _RECORDS.get(object_type, _ENGAGEMENT_RECORDS).items()
+            }
+        )
+        columns |= {known.name: self._column(known) for known in self._property_columns(crm_object)}
         source = sql.SQL(UNPACKED).format(sql.Identifier(self._schema, barrier.name))
         yield barrier
-        yield View(view, columns, source, barrier.name, texts, comments, PREFIX)
+        yield View(view, columns, source, barrier.name, PREFIX)
 
     def _type_of(self, object_type: str) -> sql.Composable:
         if object_type == "emails":
@@ -523,6 +518,10 @@ class FivetranPlan(ViewPlan):
             )
             for column in columns
         ]
+
+
+def _commented(expressions: Mapping[str, sql.Composable]) -> dict[str, Column]:
+    return {name: Column(value, _COMMENTS.get(name)) for name, value in expressions.items()}
 
 
 def _singular(crm_object: CrmObject) -> str:

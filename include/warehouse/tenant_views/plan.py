@@ -6,7 +6,7 @@ docs/database-schema.md#views-of-a-tenant
 import hashlib
 import itertools
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import astuple, dataclass, field
+from dataclasses import astuple, dataclass
 
 from psycopg import sql
 
@@ -204,20 +204,26 @@ def _with_hash(name: str, attempt: int = 0) -> str:
 
 
 @dataclass(frozen=True)
-class View:
-    """A view to build. ``columns``: name → expression over ``source``.
+class Column:
+    """A column of a view. ``hubspot_property``: the one that it shows, if it shows one."""
 
-    ``reads``: the view that is its barrier; None: it is a barrier itself. ``texts``: for columns
-    that show a property, the expression of its text. ``comments``: of columns. ``prefix``: of the
-    names of columns that show a property.
+    expression: sql.Composable
+    comment: str | None = None
+    hubspot_property: str | None = None
+
+
+@dataclass(frozen=True)
+class View:
+    """A view to build. ``columns``, by name, select from ``source``.
+
+    ``reads``: the view that is its barrier; None: it is a barrier itself. ``prefix``: of the names
+    of columns that show a property.
     """
 
     name: str
-    columns: Mapping[str, sql.Composable]
+    columns: Mapping[str, Column]
     source: sql.Composable
     reads: str | None = None
-    texts: Mapping[str, sql.Composable] = field(default_factory=dict)
-    comments: Mapping[str, str] = field(default_factory=dict)
     prefix: str = ""
 
     @property
@@ -309,14 +315,17 @@ class ViewPlan:
 
     def _of_table(self, name: str, table: str, only: Mapping[str, str]) -> View:
         """Return a view of the rows with the values of *only*, without these columns."""
-        columns = dict(self._connection.execute(_COLUMNS, [self._connection.schema, table]))
-        shown = {column: sql.Identifier(column) for column in columns if column not in only}
-        comments = {name: text for name, text in columns.items() if text and name in shown}
+        of_table = self._connection.execute(_COLUMNS, [self._connection.schema, table])
+        columns = {
+            column: Column(sql.Identifier(column), comment)
+            for column, comment in of_table
+            if column not in only
+        }
         conditions = [sql.SQL("{} = {}").format(sql.Identifier(k), v) for k, v in only.items()]
         source = sql.SQL("from {} where {}").format(
             sql.Identifier(self._connection.schema, table), sql.SQL(" and ").join(conditions)
         )
-        return View(name, shown, source, comments=comments)
+        return View(name, columns, source)
 
     def _barrier(self, name: str, crm_object: str) -> View:
         """Return the view of an object's rows that the views with properties read."""
@@ -326,30 +335,24 @@ class ViewPlan:
         return self._of_table(name, f"{kind_of(crm_object)}s", only)
 
     def _of_records(self, crm_object: str, names: ObjectViews) -> Iterator[View]:
-        meta = _meta_columns(crm_object)
-        columns: dict[str, sql.Composable] = {column: sql.Identifier(column) for column in meta}
-        texts: dict[str, sql.Composable] = {}
         barrier = self._barrier(f"_{crm_object}", crm_object)
-        comments = {name: text for name, text in barrier.comments.items() if name in meta}
+        columns = {name: barrier.columns[name] for name in _meta_columns(crm_object)}
         properties = self._property_columns_of(crm_object)
         labels = self._labels(crm_object)
-        taken = {*meta, *(column.name for column in properties)}
-        for column in properties:
-            columns[column.name] = self._value(column)
-            texts[column.name] = text_of(column.hubspot_property)
-            if column.comment:
-                comments[column.name] = column.comment
-            if label := labels.get(column.hubspot_property):
-                name = f"{column.hubspot_property}_label"
+        taken = {*columns, *(known.name for known in properties)}
+        for known in properties:
+            columns[known.name] = self._column(known)
+            if label := labels.get(known.hubspot_property):
+                name = f"{known.hubspot_property}_label"
                 # a property with this name keeps it
                 name = _with_hash(name) if name in taken else name
-                columns[name] = label
-                comments[name] = f"Label of `{column.hubspot_property}`, from `{names.stages}`."
+                comment = f"Label of `{known.hubspot_property}`, from `{names.stages}`."
+                columns[name] = Column(label, comment)
         yield barrier
         source = sql.SQL(UNPACKED).format(sql.Identifier(self._schema, barrier.name))
         live = sql.SQL(_LIVE).format(sql.Identifier(f"merged_into_{kind_of(crm_object)}_id"))
-        yield View(names.live, columns, source + live, barrier.name, texts, comments)
-        yield View(names.all, columns, source, barrier.name, texts, comments)
+        yield View(names.live, columns, source + live, barrier.name)
+        yield View(names.all, columns, source, barrier.name)
 
     def _labels(self, crm_object: str) -> dict[str, sql.Composable]:
         """Return the expressions of the labels of a record's pipeline and stage, by property."""
@@ -392,11 +395,15 @@ class ViewPlan:
             )
         return [PropertyDefinition(*row) for row in rows]
 
-    def _value(self, column: PropertyColumn) -> sql.Composable:
-        if column.base_column:
-            return sql.Identifier(column.base_column)
-        text = text_of(column.hubspot_property)
-        return converted(self._connection.schema, text, column.conversion)
+    def _column(self, known: PropertyColumn) -> Column:
+        expression: sql.Composable
+        if known.base_column:
+            expression = sql.Identifier(known.base_column)
+        else:
+            expression = converted(
+                self._connection.schema, known.hubspot_property, known.conversion
+            )
+        return Column(expression, known.comment, known.hubspot_property)
 
 
 def kind_of(crm_object: str) -> str:
@@ -412,8 +419,9 @@ def text_of(hubspot_property: str) -> sql.Composed:
     return sql.SQL("unpacked ->> {}").format(hubspot_property)
 
 
-def converted(dataset: str, text: sql.Composable, conversion: str | None) -> sql.Composed:
-    """Return the expression of a column that shows a text, converted if *conversion* is given."""
+def converted(dataset: str, hubspot_property: str, conversion: str | None) -> sql.Composed:
+    """Return a property's value, as text if no *conversion* is given."""
+    text = text_of(hubspot_property)
     if conversion:
         return sql.SQL("{}({})").format(sql.Identifier(dataset, conversion), text)
     return sql.SQL("nullif({}, '')").format(text)

@@ -24,11 +24,11 @@ from include.warehouse.tenant_views.plan import (
     CONVERSIONS_TO,
     MAX_COLUMNS,
     SCHEMA_NAMES,
+    Column,
     View,
     ViewPlan,
     converted,
     tenant_role,
-    text_of,
 )
 from include.warehouse.tenant_views.roles import create_role, create_role_statement, loader_role
 
@@ -183,10 +183,12 @@ class _SchemaOfViews:
             return self._stays(view.name, [f"{it} depends on it" for it in dependents])
         columns = dict(view.columns)
         for name in changed:
+            column = columns.get(name, Column(sql.NULL))
             # the column of a property that is no longer defined usually has its name
-            text = view.texts.get(name, text_of(name.removeprefix(view.prefix)))
+            of_property = column.hubspot_property or name.removeprefix(view.prefix)
             conversion = CONVERSIONS_TO[present.columns[name]]
-            columns[name] = converted(self._connection.schema, text, conversion)
+            expression = converted(self._connection.schema, of_property, conversion)
+            columns[name] = replace(column, expression=expression)
         ordered = dict.fromkeys([*present.columns, *columns])
         shown = {name: columns[name] for name in list(ordered)[:MAX_COLUMNS]}
         built = replace(view, columns=shown)
@@ -272,10 +274,10 @@ class _SchemaOfViews:
             view.source,
         )
 
-    def _expressions(self, columns: Mapping[str, sql.Composable]) -> sql.Composed:
+    def _expressions(self, columns: Mapping[str, Column]) -> sql.Composed:
         return sql.SQL(", ").join(
-            sql.SQL("{} as {}").format(expression, sql.Identifier(name))
-            for name, expression in columns.items()
+            sql.SQL("{} as {}").format(column.expression, sql.Identifier(name))
+            for name, column in columns.items()
         )
 
     def _comments(self, view: View, mark: str) -> Iterator[sql.Composed]:
@@ -286,10 +288,10 @@ class _SchemaOfViews:
         yield sql.SQL("comment on view {} is {}").format(self._named(view.name), mark)
         comments = [
             sql.SQL("comment on column {} is {}").format(
-                sql.Identifier(self._schema, view.name, column), text
+                sql.Identifier(self._schema, view.name, name), column.comment
             )
-            for column, text in view.comments.items()
-            if column in view.columns
+            for name, column in view.columns.items()
+            if column.comment
         ]
         # one round trip for all: a view has up to 1,600 columns
         if comments:
@@ -303,7 +305,8 @@ class _SchemaOfViews:
 
     def _digest(self, view: View) -> str:
         create = self._create(view).as_string(self._connection)
-        return _hash(f"{create} {sorted(view.comments.items())}")
+        comments = sorted((name, c.comment) for name, c in view.columns.items() if c.comment)
+        return _hash(f"{create} {comments}")
 
     def _is_ours(self, relation: _Relation) -> bool:
         return (relation.comment or "").startswith(self._mark)
