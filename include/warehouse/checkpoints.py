@@ -179,14 +179,6 @@ class ScanObjects:
                 _UPDATE, {**self._key, **adapted(figures)}, {"assignments": assignments(figures)}
             )
 
-    def count_received(self) -> int:
-        """Count the distinct records that the scan received."""
-        rows = self._rows(
-            "select count(distinct id) from {scan_chunks}, unnest(ids) as id"
-            " where scan_id = %(scan_id)s and object = %(object)s"
-        )
-        return int(rows[0][0])
-
 
 _UPDATE = (
     "update {scan_objects} set {assignments} where scan_id = %(scan_id)s and object = %(object)s"

@@ -28,8 +28,9 @@ LIVE, ARCHIVED, GONE = "live", "archived", "gone"
 
 
 class Counts(NamedTuple):
-    """Rows of the records that a scan received: all, the archived ones, and those it wrote."""
+    """The records that a scan received; their rows: all, the archived ones, and those it wrote."""
 
+    received: int
     held: int
     archived: int
     written: int
@@ -136,13 +137,13 @@ class RecordTable:
         )
         return dict(rows)
 
-    def counts(self, scan_id: str, since: datetime) -> "Counts":
-        """Count the rows that a scan received; its extraction began at *since*."""
+    def counts(self, scan_id: str, since: datetime) -> Counts:
+        """Count the records that a scan received; its extraction began at *since*."""
         (row,) = self.query(
             "with seen as materialized {seen}"
-            " select count(*), count(*) filter (where row.archived), count(*) filter"
-            " (where row._scan_id = %(scan_id)s and row._extracted_at >= %(since)s)"
-            " from seen join {table} as row on {of_object} and row.{id} = seen.id",
+            " select count(*), count(row.{id}), count(*) filter (where row.archived), count(*)"
+            " filter (where row._scan_id = %(scan_id)s and row._extracted_at >= %(since)s)"
+            " from seen left join {table} as row on {of_object} and row.{id} = seen.id",
             scan_id=scan_id,
             since=since,
         )
