@@ -80,7 +80,7 @@ def _cause_of_checks(failed_checks: Iterable[str]) -> str:
     return ": ".join(filter(None, [QualityError.__name__, checks]))
 
 
-def killed(tenant_id: str, task_id: str | None, reason: str) -> ScanKilledError:
+def killed(task_id: str | None, reason: str) -> ScanKilledError:
     """Return the error of a scan whose task ended without an exception."""
     task = f"Task {task_id}" if task_id else "A task"
     why = _REASONS.get(
@@ -90,37 +90,33 @@ def killed(tenant_id: str, task_id: str | None, reason: str) -> ScanKilledError:
     )
     return ScanKilledError(
         f"{why}.",
-        tenant_id=tenant_id,
         remedy="Look at the end of its log and at the worker's memory, then clear the task. It"
         " continues from the last checkpoint.",
     )
 
 
-def unknown(tenant_id: str, task_id: str | None) -> ScanKilledError:
+def unknown(task_id: str | None) -> ScanKilledError:
     """Return the error of a failed run whose scan has no row."""
     return ScanKilledError(
         f"{f'Task {task_id}' if task_id else 'A task'} failed before the scan began.",
-        tenant_id=tenant_id,
         remedy="Read the end of the task's log.",
     )
 
 
-def unrecorded(tenant_id: str, task_id: str | None) -> ScanKilledError:
+def unrecorded(task_id: str | None) -> ScanKilledError:
     """Return the error of a scan whose task failed while PostgreSQL could not record why."""
     return ScanKilledError(
         f"{f'Task {task_id}' if task_id else 'A task'} failed while PostgreSQL could not be used,"
         " so the reason was not recorded.",
-        tenant_id=tenant_id,
         remedy="Read the end of the task's log, then clear the task.",
     )
 
 
-def late(tenant_id: str, deadline_s: int | None) -> DeadlineMissedError:
+def late(deadline_s: int | None) -> DeadlineMissedError:
     """Return the error of a scan that missed its deadline."""
     within = f" within {deadline_s} s" if deadline_s else " by its deadline"
     return DeadlineMissedError(
         f"The scan did not finish{within} (deadline_s). It continues.",
-        tenant_id=tenant_id,
         remedy="Look at its progress: it may be waiting for HubSpot, for a worker, or for another"
         " run.",
     )

@@ -229,7 +229,7 @@ class AlertDispatcher:
         if self.run.is_going_on():
             return
         if not self._record_and_deliver(self._record_failed_run) and not self.run.was_alerted():
-            self._send_unrecorded(event_from_exception(unknown(self.tenant.id, self.run.task_id)))
+            self._send_unrecorded(event_from_exception(unknown(self.run.task_id)))
 
     def scan_succeeded(self) -> None:
         """Close incidents, send the all-clear, and record the scan's warnings."""
@@ -259,7 +259,7 @@ class AlertDispatcher:
 
         Between two tries, its row has the state failed although no alert was sent.
         """
-        event = event_from_exception(late(self.tenant.id, self.tenant.deadline_s))
+        event = event_from_exception(late(self.tenant.deadline_s))
 
         def record(incidents: Incidents, row: ScanRow | None) -> None:
             was_alerted = incidents.has_failure_of(self.run.scan_id)
@@ -270,15 +270,16 @@ class AlertDispatcher:
             self._send_unrecorded(event)
 
     def _record_failed_run(self, incidents: Incidents, row: ScanRow | None) -> None:
-        scan_id, tenant_id, task_id = self.run.scan_id, self.tenant.id, self.run.task_id
-        error = killed(tenant_id, task_id, self.run.reason)
+        scan_id, task_id = self.run.scan_id, self.run.task_id
+        error = killed(task_id, self.run.reason)
         if row is None:
             # If an incident lists the scan, the task's callback has sent an alert with the reason.
             if not incidents.has_failure_of(scan_id):
-                self._record(incidents, row, event_from_exception(unknown(tenant_id, task_id)))
+                self._record(incidents, row, event_from_exception(unknown(task_id)))
         elif not row.is_over:
             was_alerted = self.run.was_alerted()
-            error = unrecorded(tenant_id, task_id) if was_alerted else error
+            error = unrecorded(task_id) if was_alerted else error
+            error.tenant_id = self.tenant.id
             # False: another callback has ended the scan and sends the alert.
             ended = end_scan(incidents.connection, scan_id, error, ended_at=self.run.ended_at)
             if ended and not was_alerted:
