@@ -53,14 +53,11 @@ def event_from_exception(error: BaseException, failed_checks: Iterable[str] = ()
     if not isinstance(error, HubSpotDealsError):
         return _foreign(name)
     kind: AlertKind = "failure"
-    cause = name
-    if isinstance(error, QualityError):
-        kind, cause = "quality", _cause_of_checks(failed_checks)
-    elif isinstance(error, ComeBackLaterError):
+    if isinstance(error, ComeBackLaterError):
         kind = "quota"
     elif isinstance(error, DeadlineMissedError):
         kind = "deadline"
-    return AlertEvent(kind, name, cause, error.what, error.remedy, error.runbook_heading)
+    return _ours(kind, name, error.what, error.remedy, error.runbook_heading, failed_checks)
 
 
 def event_from_row(text: str, remedy: str = "", failed_checks: Iterable[str] = ()) -> AlertEvent:
@@ -68,16 +65,18 @@ def event_from_row(text: str, remedy: str = "", failed_checks: Iterable[str] = (
     found = RecordedError.of_columns(text, remedy)
     if not found.is_ours:
         return _foreign(found.type)
-    quality = found.type == QualityError.__name__
-    cause = _cause_of_checks(failed_checks) if quality else found.type
     heading = found.heading or HubSpotDealsError.runbook_heading
-    kind: AlertKind = "quality" if quality else "failure"
-    return AlertEvent(kind, found.type, cause, found.what, remedy, heading)
+    return _ours("failure", found.type, found.what, remedy, heading, failed_checks)
 
 
-def _cause_of_checks(failed_checks: Iterable[str]) -> str:
-    checks = ", ".join(sorted(failed_checks))
-    return ": ".join(filter(None, [QualityError.__name__, checks]))
+def _ours(
+    kind: AlertKind, name: str, why: str, remedy: str, heading: str, failed_checks: Iterable[str]
+) -> AlertEvent:
+    cause = name
+    if name == QualityError.__name__:
+        kind = "quality"
+        cause = ": ".join(filter(None, [name, ", ".join(sorted(failed_checks))]))
+    return AlertEvent(kind, name, cause, why, remedy, heading)
 
 
 def killed(task_id: str | None, reason: str) -> ScanKilledError:
