@@ -38,14 +38,18 @@ CONVERSIONS_TO: dict[str, str | None] = {
     "text": None,
 }
 
-#: Views that exist once per tenant, and the names of views that start with `deal_`.
-FIXED_VIEWS = frozenset(
-    {
-        *("deals", "deals_all", "deal_properties", "deal_associations", "deal_property_history"),
-        *("account", "deal_pipelines", "deal_stages", "owners", "users", "teams", "roles"),
-        *("scans", "scan_objects", "quality_results", "quality_records"),
-    }
-)
+#: The views that belong to no object: their tables, and the column of the tenant.
+_TABLES = {
+    "account": ("accounts", "_tenant_id"),
+    "owners": ("owners", "_tenant_id"),
+    "users": ("users", "_tenant_id"),
+    "teams": ("teams", "_tenant_id"),
+    "roles": ("roles", "_tenant_id"),
+    "scans": ("scans", "tenant_id"),
+    "scan_objects": ("scan_objects", "tenant_id"),
+    "quality_results": ("quality_results", "tenant_id"),
+    "quality_records": ("quality_records", "tenant_id"),
+}
 
 
 @dataclass(frozen=True)
@@ -123,7 +127,7 @@ def object_views(objects: Iterable[str]) -> tuple[dict[str, ObjectViews], list[s
     """Return the views of each object, and the objects left out because their names are taken."""
     views: dict[str, ObjectViews] = {}
     skipped = []
-    taken = set(FIXED_VIEWS)
+    taken = {*_TABLES, *ObjectViews.of("deals").names()}
     for crm_object in objects:
         wanted = ObjectViews.of(crm_object)
         if crm_object in views or (crm_object != "deals" and wanted.names() & taken):
@@ -267,11 +271,8 @@ class ViewPlan:
             "names. Give it another name in the tenants file."
             for name in skipped
         ]
-        yield self._of_table("account", "accounts", {"_tenant_id": self._tenant_id})
-        for table in ("owners", "users", "teams", "roles"):
-            yield self._of_table(table, table, {"_tenant_id": self._tenant_id})
-        for table in ("scans", "scan_objects", "quality_results", "quality_records"):
-            yield self._of_table(table, table, {"tenant_id": self._tenant_id})
+        for name, (table, tenant_column) in _TABLES.items():
+            yield self._of_table(name, table, {tenant_column: self._tenant_id})
         for crm_object, names in known.items():
             yield from self._of_records(crm_object, names)
             yield from self._of_object(crm_object, names)
