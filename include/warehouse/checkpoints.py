@@ -65,8 +65,8 @@ class ScanObjects:
             "object": self.object_name,
         }
 
-    def _rows(self, statement: str, **options: Any) -> list[Any]:
-        return self.warehouse.rows(statement, self._key, **options)
+    def _rows(self, statement: str) -> list[Any]:
+        return self.warehouse.rows(statement, self._key)
 
     def past(self) -> Past:
         """Return what the scans before this one have read.

@@ -92,7 +92,6 @@ _ALWAYS = {
         where _tenant_id = {tenant} and object = 'deals'
         order by stage_id, listed desc, last_seen_at desc, pipeline_id
     """,
-    "deal_property_history": _HISTORY,
     # A survivor lists its merges, even those before the first scan; only our own column has the
     # last survivor of several merges.
     "merged_deal": """
@@ -224,6 +223,7 @@ _ALWAYS = {
 
 #: An object's views other than its records, by HubSpot's type. {object}: our name of the object.
 _OF_OBJECT = {
+    "deals": {"deal_property_history": _HISTORY},
     "companies": {"company_property_history": _HISTORY},
     "contacts": {"contact_property_history": _HISTORY},
     "tickets": {
@@ -398,21 +398,17 @@ class FivetranPlan(ViewPlan):
             )
             for known in reversed(objects)
         }
-        self._parts: dict[str, sql.Composable] = {"tenant": sql.Literal(tenant_id)}
+        named = {known.name: _singular(known) for known in self._objects.values()}
+        self._parts: dict[str, sql.Composable] = {
+            "tenant": sql.Literal(tenant_id),
+            "objects": _values(named),
+        }
         self._parts["synced"] = connection.composed(_SYNCED, self._parts)
         self._parts["portal_id"] = connection.composed(_PORTAL_ID, self._parts)
 
     def tables(self) -> Iterator[View]:
-        named = {known.name: _singular(known) for known in self._objects.values()}
         for name, statement in _ALWAYS.items():
-            # parts that a statement does not name are ignored
-            yield self._of(
-                name,
-                statement,
-                objects=_values(named),
-                id=sql.Identifier("deal_id"),
-                object=sql.Literal("deals"),
-            )
+            yield self._of(name, statement)
         for crm_object in self._objects.values():
             if crm_object.object_type in _SINGULAR:
                 yield from self._with_records(crm_object)
