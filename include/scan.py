@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
-from include.errors import ScanRequestError
+from include.errors import ScanRequestError, naming_tenant
 from include.tenants import Tenant
 
 SCAN_ID_NAMESPACE = uuid.UUID("5b3f0f60-6d2e-5f0a-9a44-7c2b6f0e9d11")
@@ -62,30 +62,30 @@ class Scan:
         A backfill's window is its data interval. A manual run's data interval is ignored, because
         it comes from the schedule and not from the user.
         """
-        mode = str(params.get("mode") or "auto")
-        window = _window(tenant, params, now or datetime.now(UTC))
-        if mode not in MODES:
-            raise _refused(tenant, f"mode is {mode!r}", f"Choose one of {', '.join(MODES)}.")
-        if window and mode == "full":
-            raise _refused(
-                tenant,
-                "window_start is given, but a full scan has no window",
-                "Leave the window empty, or choose another mode.",
-            )
-        rewrite_rows = params.get("rewrite_rows") or False
-        if not isinstance(rewrite_rows, bool):
-            raise _refused(tenant, "rewrite_rows is not a boolean", "Set it to true or false.")
-        if rewrite_rows and (window or mode == "incremental"):
-            raise _refused(
-                tenant,
-                "rewrite_rows needs a full scan, but "
-                + ("a window is given" if window else "mode is 'incremental'"),
-                "Choose mode auto or full and leave the window empty, or leave rewrite_rows out.",
-            )
-        mode = "full" if rewrite_rows else mode
-        run_type = getattr(run.run_type, "value", run.run_type)
-        if window is None and mode != "full" and run_type == "backfill":
-            window = _data_interval(tenant, run)
+        with naming_tenant(tenant.id):
+            mode = str(params.get("mode") or "auto")
+            window = _window(params, now or datetime.now(UTC))
+            if mode not in MODES:
+                raise _refused(f"mode is {mode!r}", f"Choose one of {', '.join(MODES)}.")
+            if window and mode == "full":
+                raise _refused(
+                    "window_start is given, but a full scan has no window",
+                    "Leave the window empty, or choose another mode.",
+                )
+            rewrite_rows = params.get("rewrite_rows") or False
+            if not isinstance(rewrite_rows, bool):
+                raise _refused("rewrite_rows is not a boolean", "Set it to true or false.")
+            if rewrite_rows and (window or mode == "incremental"):
+                given = "a window is given" if window else "mode is 'incremental'"
+                raise _refused(
+                    f"rewrite_rows needs a full scan, but {given}",
+                    "Choose mode auto or full and leave the window empty, or leave rewrite_rows "
+                    "out.",
+                )
+            mode = "full" if rewrite_rows else mode
+            run_type = getattr(run.run_type, "value", run.run_type)
+            if window is None and mode != "full" and run_type == "backfill":
+                window = _data_interval(run)
         return cls(tenant, run.run_id, mode, window, rewrite_rows, run.start_date)
 
 
@@ -94,49 +94,46 @@ def scan_id(dag_id: str, run_id: str) -> str:
     return str(uuid.uuid5(SCAN_ID_NAMESPACE, f"{dag_id}/{run_id}"))
 
 
-def _data_interval(tenant: Tenant, run: DagRun) -> Window:
+def _data_interval(run: DagRun) -> Window:
     start, end = run.data_interval_start, run.data_interval_end
     if start is None or end is None or start >= end:
         raise _refused(
-            tenant,
             f"the backfill's data interval is empty ({start} to {end})",
             "Give the tenant a schedule, from which Airflow derives a backfill's data intervals.",
         )
     return Window(start.astimezone(UTC), end.astimezone(UTC))
 
 
-def _window(tenant: Tenant, params: Mapping[str, Any], now: datetime) -> Window | None:
-    start = _moment(tenant, "window_start", params.get("window_start"))
-    end = _moment(tenant, "window_end", params.get("window_end"))
+def _window(params: Mapping[str, Any], now: datetime) -> Window | None:
+    start = _moment("window_start", params.get("window_start"))
+    end = _moment("window_end", params.get("window_end"))
     if start is None and end is None:
         return None
     if start is None:
         raise _refused(
-            tenant, "window_end is given without window_start", "Give both, or window_start alone."
+            "window_end is given without window_start", "Give both, or window_start alone."
         )
     if start >= now:
         raise _refused(
-            tenant, f"window_start {start.isoformat()} is in the future", "Choose an earlier one."
+            f"window_start {start.isoformat()} is in the future", "Choose an earlier one."
         )
     # Nothing has been modified in the future, so a window that ends there ends now.
     end = min(end, now) if end else now
     if start >= end:
         raise _refused(
-            tenant,
             f"window_start {start.isoformat()} is not before window_end {end.isoformat()}",
             "Swap them, or correct one.",
         )
     return Window(start, end)
 
 
-def _moment(tenant: Tenant, name: str, text: object) -> datetime | None:
+def _moment(name: str, text: object) -> datetime | None:
     if text in (None, ""):
         return None
     try:
         moment = datetime.fromisoformat(str(text))
     except ValueError:
         raise _refused(
-            tenant,
             f"{name} is {str(text)[:60]!r}, which is not a date and time",
             "Write it as 2026-01-31T00:00:00Z.",
         ) from None
@@ -145,7 +142,5 @@ def _moment(tenant: Tenant, name: str, text: object) -> datetime | None:
     return moment.astimezone(UTC)
 
 
-def _refused(tenant: Tenant, what: str, remedy: str) -> ScanRequestError:
-    return ScanRequestError(
-        f"{what}. Nothing was read.", tenant_id=tenant.id, remedy=f"{remedy} Then trigger again."
-    )
+def _refused(what: str, remedy: str) -> ScanRequestError:
+    return ScanRequestError(f"{what}. Nothing was read.", remedy=f"{remedy} Then trigger again.")

@@ -53,14 +53,11 @@ def event_from_exception(error: BaseException, failed_checks: Iterable[str] = ()
     if not isinstance(error, HubSpotDealsError):
         return _foreign(name)
     kind: AlertKind = "failure"
-    cause = name
-    if isinstance(error, QualityError):
-        kind, cause = "quality", _cause_of_checks(failed_checks)
-    elif isinstance(error, ComeBackLaterError):
+    if isinstance(error, ComeBackLaterError):
         kind = "quota"
     elif isinstance(error, DeadlineMissedError):
         kind = "deadline"
-    return AlertEvent(kind, name, cause, error.what, error.remedy, error.runbook_heading)
+    return _ours(kind, name, error.what, error.remedy, error.runbook_heading, failed_checks)
 
 
 def event_from_row(text: str, remedy: str = "", failed_checks: Iterable[str] = ()) -> AlertEvent:
@@ -68,19 +65,21 @@ def event_from_row(text: str, remedy: str = "", failed_checks: Iterable[str] = (
     found = RecordedError.of_columns(text, remedy)
     if not found.is_ours:
         return _foreign(found.type)
-    quality = found.type == QualityError.__name__
-    cause = _cause_of_checks(failed_checks) if quality else found.type
     heading = found.heading or HubSpotDealsError.runbook_heading
-    kind: AlertKind = "quality" if quality else "failure"
-    return AlertEvent(kind, found.type, cause, found.what, remedy, heading)
+    return _ours("failure", found.type, found.what, remedy, heading, failed_checks)
 
 
-def _cause_of_checks(failed_checks: Iterable[str]) -> str:
-    checks = ", ".join(sorted(failed_checks))
-    return ": ".join(filter(None, [QualityError.__name__, checks]))
+def _ours(
+    kind: AlertKind, name: str, why: str, remedy: str, heading: str, failed_checks: Iterable[str]
+) -> AlertEvent:
+    cause = name
+    if name == QualityError.__name__:
+        kind = "quality"
+        cause = ": ".join(filter(None, [name, ", ".join(sorted(failed_checks))]))
+    return AlertEvent(kind, name, cause, why, remedy, heading)
 
 
-def killed(tenant_id: str, task_id: str | None, reason: str) -> ScanKilledError:
+def killed(task_id: str | None, reason: str) -> ScanKilledError:
     """Return the error of a scan whose task ended without an exception."""
     task = f"Task {task_id}" if task_id else "A task"
     why = _REASONS.get(
@@ -90,37 +89,33 @@ def killed(tenant_id: str, task_id: str | None, reason: str) -> ScanKilledError:
     )
     return ScanKilledError(
         f"{why}.",
-        tenant_id=tenant_id,
         remedy="Look at the end of its log and at the worker's memory, then clear the task. It"
         " continues from the last checkpoint.",
     )
 
 
-def unknown(tenant_id: str, task_id: str | None) -> ScanKilledError:
+def unknown(task_id: str | None) -> ScanKilledError:
     """Return the error of a failed run whose scan has no row."""
     return ScanKilledError(
         f"{f'Task {task_id}' if task_id else 'A task'} failed before the scan began.",
-        tenant_id=tenant_id,
         remedy="Read the end of the task's log.",
     )
 
 
-def unrecorded(tenant_id: str, task_id: str | None) -> ScanKilledError:
+def unrecorded(task_id: str | None) -> ScanKilledError:
     """Return the error of a scan whose task failed while PostgreSQL could not record why."""
     return ScanKilledError(
         f"{f'Task {task_id}' if task_id else 'A task'} failed while PostgreSQL could not be used,"
         " so the reason was not recorded.",
-        tenant_id=tenant_id,
         remedy="Read the end of the task's log, then clear the task.",
     )
 
 
-def late(tenant_id: str, deadline_s: int | None) -> DeadlineMissedError:
+def late(deadline_s: int | None) -> DeadlineMissedError:
     """Return the error of a scan that missed its deadline."""
     within = f" within {deadline_s} s" if deadline_s else " by its deadline"
     return DeadlineMissedError(
         f"The scan did not finish{within} (deadline_s). It continues.",
-        tenant_id=tenant_id,
         remedy="Look at its progress: it may be waiting for HubSpot, for a worker, or for another"
         " run.",
     )

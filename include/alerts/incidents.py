@@ -49,7 +49,7 @@ _COLUMNS = sql.SQL("incident_id, kind, error_type, opened_at, last_seen_at, runs
 
 @dataclass(frozen=True)
 class Incident:
-    """A row of `incidents`. ``due``: an alert is due."""
+    """A row of `incidents`."""
 
     incident_id: int
     kind: str
@@ -58,7 +58,6 @@ class Incident:
     last_seen_at: datetime
     runs: int
     rounds: int
-    due: bool
 
 
 @dataclass(frozen=True)
@@ -90,9 +89,7 @@ class Incidents:
                 scan_ids = case when %(scan_id)s = any (known.scan_ids) then known.scan_ids
                     else (known.scan_ids || %(scan_id)s)[greatest(1, cardinality(known.scan_ids)
                           + 2 - %(kept)s):] end
-            returning {columns},
-                (alerted_at is null
-                 or alerted_at <= now() - make_interval(secs => %(repeat_after_s)s)) as due
+            returning {columns}
             """,
             kind=event.kind,
             error_type=event.error_type,
@@ -100,15 +97,19 @@ class Incidents:
             said=event.why,
             scan_id=scan_id,
             kept=SCANS_KEPT,
-            repeat_after_s=self.settings.repeat_after_s,
         )
-        if incident.due and event.kind in self.settings.on and self.settings.channels:
-            (incident,) = self._rows(
+        if event.kind in self.settings.on and self.settings.channels:
+            due = self._rows(
                 "update {incidents} set rounds = rounds + 1, alerted_at = now()"
-                " where incident_id = %(incident_id)s returning {columns}, false as due",
+                " where incident_id = %(incident_id)s and (alerted_at is null"
+                " or alerted_at <= now() - make_interval(secs => %(repeat_after_s)s))"
+                " returning {columns}",
                 incident_id=incident.incident_id,
+                repeat_after_s=self.settings.repeat_after_s,
             )
-            self._enqueue(incident, message(incident))
+            if due:
+                (incident,) = due
+                self._enqueue(incident, message(incident))
         return incident
 
     def recover(
@@ -144,7 +145,7 @@ class Incidents:
         """
         return bool(
             self._rows(
-                "select {columns}, false as due from {incidents} where tenant_id = %(tenant_id)s"
+                "select {columns} from {incidents} where tenant_id = %(tenant_id)s"
                 " and %(scan_id)s = any (scan_ids) and kind in ('failure', 'quality')"
                 " and cause = coalesce(%(cause)s, cause)",
                 scan_id=scan_id,
@@ -157,30 +158,28 @@ class Incidents:
             "update {incidents} set closed_at = now(), closed_by_scan_id = %(scan_id)s"  # noqa: S608 - our own text
             " where tenant_id = %(tenant_id)s and closed_at is null and "
             + condition
-            + " returning {columns}, false as due",
+            + " returning {columns}",
             **values,
         )
         return sorted(closed, key=lambda incident: incident.opened_at)
 
     def _enqueue(self, incident: Incident, message: Message) -> None:
-        with self.connection.cursor() as cursor:
-            cursor.executemany(
-                self.connection.composed(
-                    "insert into {alerts} (incident_id, tenant_id, event, round, channel, message)"
-                    " values (%s, %s, %s, %s, %s, %s) on conflict do nothing"
-                ),
-                [
-                    (
-                        incident.incident_id,
-                        self.tenant_id,
-                        message.event,
-                        message.round,
-                        channel.label,
-                        Jsonb(message.as_json()),
-                    )
-                    for channel in self.settings.channels
-                ],
-            )
+        self.connection.run(
+            """
+            insert into {alerts} (incident_id, tenant_id, event, round, channel, message)
+            select %(incident_id)s, %(tenant_id)s, %(event)s, %(round)s, label, %(message)s
+            from unnest(%(channels)s::text[]) as label
+            on conflict do nothing
+            """,
+            {
+                "incident_id": incident.incident_id,
+                "tenant_id": self.tenant_id,
+                "event": message.event,
+                "round": message.round,
+                "message": Jsonb(message.as_json()),
+                "channels": [channel.label for channel in self.settings.channels],
+            },
+        )
 
     def _rows(self, statement: str, **values: Any) -> list[Incident]:
         return self.connection.run(
@@ -230,7 +229,7 @@ class AlertDispatcher:
         if self.run.is_going_on():
             return
         if not self._record_and_deliver(self._record_failed_run) and not self.run.was_alerted():
-            self._send_unrecorded(event_from_exception(unknown(self.tenant.id, self.run.task_id)))
+            self._send_unrecorded(event_from_exception(unknown(self.run.task_id)))
 
     def scan_succeeded(self) -> None:
         """Close incidents, send the all-clear, and record the scan's warnings."""
@@ -260,7 +259,7 @@ class AlertDispatcher:
 
         Between two tries, its row has the state failed although no alert was sent.
         """
-        event = event_from_exception(late(self.tenant.id, self.tenant.deadline_s))
+        event = event_from_exception(late(self.tenant.deadline_s))
 
         def record(incidents: Incidents, row: ScanRow | None) -> None:
             was_alerted = incidents.has_failure_of(self.run.scan_id)
@@ -271,15 +270,16 @@ class AlertDispatcher:
             self._send_unrecorded(event)
 
     def _record_failed_run(self, incidents: Incidents, row: ScanRow | None) -> None:
-        scan_id, tenant_id, task_id = self.run.scan_id, self.tenant.id, self.run.task_id
-        error = killed(tenant_id, task_id, self.run.reason)
+        scan_id, task_id = self.run.scan_id, self.run.task_id
+        error = killed(task_id, self.run.reason)
         if row is None:
             # If an incident lists the scan, the task's callback has sent an alert with the reason.
             if not incidents.has_failure_of(scan_id):
-                self._record(incidents, row, event_from_exception(unknown(tenant_id, task_id)))
+                self._record(incidents, row, event_from_exception(unknown(task_id)))
         elif not row.is_over:
             was_alerted = self.run.was_alerted()
-            error = unrecorded(tenant_id, task_id) if was_alerted else error
+            error = unrecorded(task_id) if was_alerted else error
+            error.tenant_id = self.tenant.id
             # False: another callback has ended the scan and sends the alert.
             ended = end_scan(incidents.connection, scan_id, error, ended_at=self.run.ended_at)
             if ended and not was_alerted:

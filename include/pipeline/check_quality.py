@@ -197,9 +197,8 @@ def _count_misfits(connection: WarehouseConnection, scan: Scan) -> None:
     asked = {(crm_object, name) for crm_object, names, _ in rows for name in names}
     retyped = {(crm_object, name) for crm_object, _, names in rows for name in names or ()}
     objects = [crm_object.name for crm_object in scan.tenant.crm_objects]
-    conversions = set(
-        ViewPlan(connection, scan.tenant.id).conversions(objects, COLUMNS_BY_PROPERTY)
-    )
+    plan = ViewPlan(connection, scan.tenant.id, COLUMNS_BY_PROPERTY)
+    conversions = set(plan.conversions(objects))
     for properties, only_received in ((retyped, False), (asked - retyped, True)):
         of_these = {c for c in conversions if (c.crm_object, c.hubspot_property) in properties}
         find_misfits(connection, scan.tenant.id, of_these, only_received=only_received)

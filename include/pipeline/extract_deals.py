@@ -314,7 +314,7 @@ def _extracted(context: ScanContext, deals: ObjectScanned, names: list[str]) -> 
         "window_start": start.isoformat() if start else None,
         "window_end": end.isoformat() if end else None,
         "pages": deals.pages,
-        "deals_extracted": deals.received,
+        "deals_extracted": deals.counts.received,
         "deals_loaded": deals.counts.held,
         "deals_live": deals.live,
         "deals_archived": deals.counts.archived,

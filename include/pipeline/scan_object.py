@@ -37,11 +37,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ObjectScanned:
-    """The result. ``counts``: of the received records' rows. ``live``: of all rows, or None."""
+    """The result. ``counts``: of the received records. ``live``: rows of all records, or None."""
 
     plan: Plan
     pages: int
-    received: int
     counts: Counts
     live: int | None
 
@@ -125,15 +124,16 @@ def scan_object(
         read_histories(context, crm_object, table, definitions.names)
     writer.checkpoint()
     counts = table.counts(context.scan.id, context.started_at)
-    received = object_log.count_received()
     object_log.set(
-        records_received=received, records_archived=counts.archived, rows_written=counts.written
+        records_received=counts.received,
+        records_archived=counts.archived,
+        rows_written=counts.written,
     )
     tags = {"tenant": context.tenant.id, "mode": context.scan.mode, "object": crm_object.name}
     count("records_written", counts.written, **tags)
     # counting reads every row of the tenant, which a window of a few records is not worth
     live = table.count_live(None) if plan.mode != "window" else None
-    return ObjectScanned(plan, progress.pages, received, counts, live)
+    return ObjectScanned(plan, progress.pages, counts, live)
 
 
 def _decide(

@@ -65,8 +65,8 @@ class ScanObjects:
             "object": self.object_name,
         }
 
-    def _rows(self, statement: str, **options: Any) -> list[Any]:
-        return self.warehouse.rows(statement, self._key, **options)
+    def _rows(self, statement: str) -> list[Any]:
+        return self.warehouse.rows(statement, self._key)
 
     def past(self) -> Past:
         """Return what the scans before this one have read.
@@ -178,14 +178,6 @@ class ScanObjects:
             connection.run(
                 _UPDATE, {**self._key, **adapted(figures)}, {"assignments": assignments(figures)}
             )
-
-    def count_received(self) -> int:
-        """Count the distinct records that the scan received."""
-        rows = self._rows(
-            "select count(distinct id) from {scan_chunks}, unnest(ids) as id"
-            " where scan_id = %(scan_id)s and object = %(object)s"
-        )
-        return int(rows[0][0])
 
 
 _UPDATE = (

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import fields
 
-from psycopg import sql
 from psycopg.rows import dict_row
 
 from include.errors import WarehouseUnavailableError
@@ -32,11 +31,6 @@ class SharedLimits:
 
     def __init__(self, warehouse: Warehouse) -> None:
         self._warehouse = warehouse
-        table = sql.Identifier(warehouse.schema, "rate_limits")
-        self._read, self._add, self._write = (
-            sql.SQL(statement).format(table=table).as_string()
-            for statement in (_READ, _ADD, _WRITE)
-        )
 
     def reserve(self, wanted: Reservation) -> list[float]:
         try:
@@ -47,18 +41,17 @@ class SharedLimits:
 
     def _reserve(self, wanted: Reservation) -> list[float]:
         with self._warehouse.connect(autocommit=True) as connection:
-            cursor = connection.cursor(row_factory=dict_row)
             while True:
-                row = cursor.execute(self._read, [wanted.key]).fetchone()
+                row = connection.run(_READ, [wanted.key], row_factory=dict_row).fetchone()
                 if row is None:
-                    cursor.execute(self._add, {"key": wanted.key, "forgotten": FORGOTTEN_AFTER})
+                    connection.run(_ADD, {"key": wanted.key, "forgotten": FORGOTTEN_AFTER})
                     continue
                 now, revision = row.pop("now"), row.pop("revision")
                 state, slots = decide(State(**row), now, wanted)
                 # Write only if no other process did meanwhile, instead of locking the row: a
                 # process that is stopped between the two statements blocks no other.
                 values = {**vars(state), "key": wanted.key, "revision": revision}
-                if cursor.execute(self._write, values).rowcount:
+                if connection.run(_WRITE, values).rowcount:
                     return [slot - now for slot in slots]
 
 
@@ -73,21 +66,21 @@ def _columns(column: str, moment: str) -> str:
 _READ = f"""
     select extract(epoch from clock_timestamp())::double precision as now, revision,
            {_columns("{0}", "extract(epoch from {0})::double precision as {0}")}
-    from {{table}} where limiter = %s
+    from {{rate_limits}} where limiter = %s
 """  # noqa: S608 - the names of State's fields
 #: `set_config` applies to this statement's transaction: no request waits for the disk. A crash of
 #: the server loses the last half second, which is shorter than its restart.
 _WRITE = f"""
-    update {{table}}
+    update {{rate_limits}}
     set revision = revision + 1, {_columns("{0} = %({0})s", "{0} = to_timestamp(%({0})s)")}
     where limiter = %(key)s and revision = %(revision)s
       and set_config('synchronous_commit', 'off', true) = 'off'
 """  # noqa: S608 - the same
 _ADD = """
     with forgotten as (
-        delete from {table} where updated_at < now() - %(forgotten)s::interval
+        delete from {rate_limits} where updated_at < now() - %(forgotten)s::interval
     )
-    insert into {table} (limiter) values (%(key)s) on conflict do nothing
+    insert into {rate_limits} (limiter) values (%(key)s) on conflict do nothing
 """
 
 

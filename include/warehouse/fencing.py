@@ -128,18 +128,17 @@ class TenantLease:
             thread.join()
 
     def _renew_until(self, ended: threading.Event) -> None:
-        while not ended.wait(RENEWED_EVERY_S):
+        is_ours = True
+        while is_ours and not ended.wait(RENEWED_EVERY_S):
             try:
-                if not self.renew():
-                    break
+                is_ours = self.renew()
             except OutdatedAttemptError:
-                break
+                is_ours = False
             except HubSpotDealsError as exc:
                 log.warning("could not renew the tenant's lease; trying again: %s", exc)
-        else:
-            return
-        # The triggers refuse all further writes of this try.
-        log.warning("tenant %s: another try has taken the lease", self.tenant_id)
+        if not is_ours:
+            # The triggers refuse all further writes of this try.
+            log.warning("tenant %s: another try has taken the lease", self.tenant_id)
 
     @contextmanager
     def staging_slot(self, sleep: Callable[[float], object] = time.sleep) -> Iterator[int]:

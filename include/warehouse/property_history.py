@@ -13,13 +13,13 @@ Unread = tuple[int, int]
 
 
 def unread_histories(table: RecordTable, properties: str, size: int) -> Iterator[list[Unread]]:
-    """Yield the live records whose content changed since the history of *properties* was read.
+    """Return the live records whose content changed since the history of *properties* was read.
 
     In lists of *size*, by ascending id.
 
     :param properties: identifies the requested properties, as in `history_reads.properties`.
     """
-    batches = table.number_batches(
+    return table.number_batches(
         """
         select row.{id}, row._content_hash from {table} as row
         where {of_object} and {live} and not exists (
@@ -35,8 +35,6 @@ def unread_histories(table: RecordTable, properties: str, size: int) -> Iterator
         nested_loops=False,
         properties=properties,
     )
-    for batch in batches:
-        yield [(record_id, content_hash) for record_id, content_hash in batch]
 
 
 def forget_history_reads(table: RecordTable) -> None:

@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 from psycopg import sql
 
 from include.warehouse.checkpoints import Chunk, number_array
-from include.warehouse.connection import Warehouse, WarehouseConnection
-from include.warehouse.tenant_views.plan import Conversion
+from include.warehouse.connection import Parts, Warehouse, WarehouseConnection
+from include.warehouse.tenant_views.plan import Conversion, kind_of
 
 _FETCHED_AT_ONCE = 10_000
 #: How much is stored of what is wrong with a record: values can be long.
@@ -28,11 +28,38 @@ LIVE, ARCHIVED, GONE = "live", "archived", "gone"
 
 
 class Counts(NamedTuple):
-    """Rows of the records that a scan received: all, the archived ones, and those it wrote."""
+    """The records that a scan received; their rows: all, the archived ones, and those it wrote."""
 
+    received: int
     held: int
     archived: int
     written: int
+
+
+def _parts_of(schema: str, object_name: str) -> Parts:
+    """Return the parts of statements about one object's table, `row`, by name in braces."""
+    kind = kind_of(object_name)
+    of_object, alike = "row._tenant_id = %(tenant_id)s", "survivor._tenant_id = row._tenant_id"
+    if kind == "record":
+        of_object += " and row.object = %(object)s"
+        alike += " and survivor.object = row.object"
+    merged_into = sql.Identifier(f"merged_into_{kind}_id")
+    return {
+        "table": sql.Identifier(schema, f"{kind}s"),
+        "id": sql.Identifier(f"{kind}_id"),
+        "merged_into": merged_into,
+        "of_object": sql.SQL(of_object),
+        "alike": sql.SQL(alike),
+        "live": sql.SQL("not row.archived and row.vanished_at is null and row.{} is null").format(
+            merged_into
+        ),
+        # Not correlated with a row: a scan can receive a million ids, and the planner has no
+        # statistics of them while the table is filled for the first time.
+        "seen": sql.SQL(
+            "(select distinct seen.id from {} as chunk, unnest(chunk.ids) as seen (id)"
+            " where chunk.scan_id = %(scan_id)s and chunk.object = %(object)s)"
+        ).format(sql.Identifier(schema, "scan_chunks")),
+    }
 
 
 class RecordTable:
@@ -42,29 +69,7 @@ class RecordTable:
         self._warehouse = warehouse
         self._parameters = {"tenant_id": tenant_id, "object": object_name}
         self.object_name = object_name
-        kind = "deal" if object_name == "deals" else "record"
-        of_object, alike = "row._tenant_id = %(tenant_id)s", "survivor._tenant_id = row._tenant_id"
-        if kind == "record":
-            of_object += " and row.object = %(object)s"
-            alike += " and survivor.object = row.object"
-        merged_into = sql.Identifier(f"merged_into_{kind}_id")
-        #: The parts, by name in braces, of statements about this table.
-        self.parts: dict[str, sql.Composable] = {
-            "table": sql.Identifier(warehouse.schema, f"{kind}s"),
-            "id": sql.Identifier(f"{kind}_id"),
-            "merged_into": merged_into,
-            "of_object": sql.SQL(of_object),
-            "alike": sql.SQL(alike),
-            "live": sql.SQL(
-                "not row.archived and row.vanished_at is null and row.{} is null"
-            ).format(merged_into),
-            # Not correlated with a row: a scan can receive a million ids, and the planner has no
-            # statistics of them while the table is filled for the first time.
-            "seen": sql.SQL(
-                "(select distinct seen.id from {} as chunk, unnest(chunk.ids) as seen (id)"
-                " where chunk.scan_id = %(scan_id)s and chunk.object = %(object)s)"
-            ).format(sql.Identifier(warehouse.schema, "scan_chunks")),
-        }
+        self._parts = _parts_of(warehouse.schema, object_name)
 
     def count_live(self, created_before: datetime | None) -> int:
         """Count live rows, including all without a creation time."""
@@ -136,13 +141,13 @@ class RecordTable:
         )
         return dict(rows)
 
-    def counts(self, scan_id: str, since: datetime) -> "Counts":
-        """Count the rows that a scan received; its extraction began at *since*."""
+    def counts(self, scan_id: str, since: datetime) -> Counts:
+        """Count the records that a scan received; its extraction began at *since*."""
         (row,) = self.query(
             "with seen as materialized {seen}"
-            " select count(*), count(*) filter (where row.archived), count(*) filter"
-            " (where row._scan_id = %(scan_id)s and row._extracted_at >= %(since)s)"
-            " from seen join {table} as row on {of_object} and row.{id} = seen.id",
+            " select count(*), count(row.{id}), count(*) filter (where row.archived), count(*)"
+            " filter (where row._scan_id = %(scan_id)s and row._extracted_at >= %(since)s)"
+            " from seen left join {table} as row on {of_object} and row.{id} = seen.id",
             scan_id=scan_id,
             since=since,
         )
@@ -203,18 +208,18 @@ class RecordTable:
         return [row[0] for row in self.query(statement, **parameters)]
 
     def query(self, statement: str, **parameters: Any) -> list[tuple[Any, ...]]:
-        """Run a statement that is composed of `parts`, and return its rows."""
+        """Run a statement that is composed of `_parts`, and return its rows."""
         parameters = {**self._parameters, **parameters}
-        return self._warehouse.rows(statement, parameters, self.parts)
+        return self._warehouse.rows(statement, parameters, self._parts)
 
     def change(self, statement: str, **parameters: Any) -> int:
-        """Run a statement that is composed of `parts`, and return how many rows it changed."""
+        """Run a statement that is composed of `_parts`, and return how many rows it changed."""
         parameters = {**self._parameters, **parameters}
-        return self._warehouse.change(statement, parameters, self.parts)
+        return self._warehouse.change(statement, parameters, self._parts)
 
     def number_batches(
         self, statement: str, size: int, *, nested_loops: bool = True, **parameters: Any
-    ) -> Iterator[list[tuple[int, ...]]]:
+    ) -> Iterator[list[tuple[Any, ...]]]:
         """Run a statement that yields 64-bit numbers, once, and yield its rows in lists of *size*.
 
         Later changes are not seen. The rows are kept in memory, 8 bytes a number: the caller asks
@@ -228,7 +233,7 @@ class RecordTable:
             if not nested_loops:
                 connection.execute("set local enable_nestloop = off")
             cursor.execute(
-                connection.composed(statement, self.parts), {**self._parameters, **parameters}
+                connection.composed(statement, self._parts), {**self._parameters, **parameters}
             )
             while rows := cursor.fetchmany(_FETCHED_AT_ONCE):
                 columns = len(rows[0])
@@ -284,7 +289,6 @@ def find_misfits(
     """
     for crm_object in {conversion.crm_object for conversion in conversions}:
         of_object = [c for c in conversions if c.crm_object == crm_object]
-        kind = "deal" if crm_object == "deals" else "record"
         connection.run(
             _MISFITS,
             {
@@ -296,11 +300,7 @@ def find_misfits(
                 "properties": [c.hubspot_property for c in of_object],
                 "functions": [c.function for c in of_object],
             },
-            {
-                "table": sql.Identifier(connection.schema, f"{kind}s"),
-                "id": sql.Identifier(f"{kind}_id"),
-                "of_object": sql.SQL("true" if kind == "deal" else "object = %(object)s"),
-            },
+            _parts_of(connection.schema, crm_object),
         )
 
 
@@ -318,9 +318,9 @@ _MISFITS = """
     insert into misfits (object, record_id, column_name, value)
     select %(object)s, record_id, typed.column_name, left(value, %(characters)s)
     from (
-        select {id} as record_id, properties || '{{}}' as properties from {table}
-        where _tenant_id = %(tenant_id)s and {of_object}
-          and (%(all)s or {id} in (select record_id from received where object = %(object)s))
+        select row.{id} as record_id, row.properties || '{{}}' as properties from {table} as row
+        where {of_object}
+          and (%(all)s or row.{id} in (select record_id from received where object = %(object)s))
         offset 0
     ) as record,
     unnest(%(columns)s::text[], %(properties)s::text[], %(functions)s::text[])

@@ -43,8 +43,8 @@ def test_the_text_of_another_librarys_error_is_never_sent() -> None:
         pytest.param(DailyLimitError("x.", resume_at=LATER), "quota", id="quota of the day"),
         pytest.param(PortalMigratingError("x.", resume_at=LATER), "quota", id="moving account"),
         pytest.param(ScopeMissingError(["a"]), "failure", id="scope"),
-        pytest.param(killed("acme", "extract_deals", ""), "failure", id="killed"),
-        pytest.param(late("acme", 60), "deadline", id="late"),
+        pytest.param(killed("extract_deals", ""), "failure", id="killed"),
+        pytest.param(late(60), "deadline", id="late"),
     ],
 )
 def test_the_kind_is_decided_by_the_error(error: Exception, kind: str) -> None:
@@ -88,7 +88,7 @@ def test_another_librarys_error_is_read_back_too() -> None:
 def test_why_a_scan_ended_without_a_word_is_stated_as_far_as_airflow_knows(
     reason: str, said: str
 ) -> None:
-    assert said in killed("acme", "extract_deals", reason).what
+    assert said in killed("extract_deals", reason).what
 
 
 def test_the_same_warnings_are_the_same_cause() -> None:

@@ -14,13 +14,14 @@ from include.hubspot.crm_objects import STANDARD_OBJECTS, CrmObject, object_type
 from include.warehouse.connection import WarehouseConnection
 from include.warehouse.tenant_views.plan import (
     UNPACKED,
+    Column,
     PropertyColumn,
     PropertyDefinition,
     View,
     ViewPlan,
     fivetran_schema,
+    kind_of,
     property_columns,
-    text_of,
 )
 
 PREFIX = "property_"
@@ -91,7 +92,6 @@ _ALWAYS = {
         where _tenant_id = {tenant} and object = 'deals'
         order by stage_id, listed desc, last_seen_at desc, pipeline_id
     """,
-    "deal_property_history": _HISTORY,
     # A survivor lists its merges, even those before the first scan; only our own column has the
     # last survivor of several merges.
     "merged_deal": """
@@ -223,6 +223,7 @@ _ALWAYS = {
 
 #: An object's views other than its records, by HubSpot's type. {object}: our name of the object.
 _OF_OBJECT = {
+    "deals": {"deal_property_history": _HISTORY},
     "companies": {"company_property_history": _HISTORY},
     "contacts": {"contact_property_history": _HISTORY},
     "tickets": {
@@ -284,34 +285,24 @@ _PAIRS = """
 """
 
 _DELETED = "archived or vanished_at is not null or {merged_into} is not null"
-_OF_COMPANIES = """
-    select record_id as id, {deleted} as is_deleted, {deleted} as _fivetran_deleted,
-           {synced} as _fivetran_synced, properties
-    from {barrier}
-"""
-#: The columns of records other than properties, by HubSpot's type. {barrier}: a view of the
-#: tenant's rows; {typed}: its columns that hold a property.
+_STATE = {"_fivetran_deleted": "{deleted}", "_fivetran_synced": "{synced}"}
+_OF_COMPANIES = {"id": "record_id", "is_deleted": "{deleted}", **_STATE}
+#: The columns of records other than properties, by HubSpot's type: name → expression.
 _RECORDS = {
-    "deals": """
-        select deal_id, pipeline_id as deal_pipeline_id, stage_id as deal_pipeline_stage_id,
-               {as_bigint}(owner_id) as owner_id, {portal_id} as portal_id,
-               {deleted} as is_deleted, {deleted} as _fivetran_deleted,
-               {synced} as _fivetran_synced, {typed} properties
-        from {barrier}
-    """,
+    "deals": {
+        "deal_id": "deal_id",
+        "deal_pipeline_id": "pipeline_id",
+        "deal_pipeline_stage_id": "stage_id",
+        "owner_id": "{as_bigint}(owner_id)",
+        "portal_id": "{portal_id}",
+        "is_deleted": "{deleted}",
+        **_STATE,
+    },
     "companies": _OF_COMPANIES,
-    "contacts": """
-        select record_id as id, {deleted} as _fivetran_deleted, {synced} as _fivetran_synced,
-               properties
-        from {barrier}
-    """,
+    "contacts": {"id": "record_id", **_STATE},
     "tickets": _OF_COMPANIES,
 }
-_ENGAGEMENT_RECORDS = """
-    select record_id as engagement_id, {type} as type, {deleted} as _fivetran_deleted,
-           {synced} as _fivetran_synced, properties
-    from {barrier}
-"""
+_ENGAGEMENT_RECORDS = {"engagement_id": "record_id", "type": "{type}", **_STATE}
 
 #: HubSpot's types that have tables in Fivetran → Fivetran's name of one record.
 _SINGULAR = {
@@ -392,9 +383,13 @@ class FivetranPlan(ViewPlan):
     """The views of Fivetran's tables that a tenant should have: those of the objects it loads."""
 
     def __init__(
-        self, connection: WarehouseConnection, tenant_id: str, objects: Sequence[CrmObject]
+        self,
+        connection: WarehouseConnection,
+        tenant_id: str,
+        typed_columns: Mapping[str, str],
+        objects: Sequence[CrmObject],
     ) -> None:
-        super().__init__(connection, tenant_id)
+        super().__init__(connection, tenant_id, typed_columns)
         self._schema = fivetran_schema(connection.schema, tenant_id)
         #: By HubSpot's type. If two entries are of one type, the first counts.
         self._objects = {
@@ -403,24 +398,20 @@ class FivetranPlan(ViewPlan):
             )
             for known in reversed(objects)
         }
-        self._parts: dict[str, sql.Composable] = {"tenant": sql.Literal(tenant_id)}
+        named = {known.name: _singular(known) for known in self._objects.values()}
+        self._parts: dict[str, sql.Composable] = {
+            "tenant": sql.Literal(tenant_id),
+            "objects": _values(named),
+        }
         self._parts["synced"] = connection.composed(_SYNCED, self._parts)
         self._parts["portal_id"] = connection.composed(_PORTAL_ID, self._parts)
 
-    def tables(self, typed_columns: Mapping[str, str]) -> Iterator[View]:
-        named = {known.name: _singular(known) for known in self._objects.values()}
+    def tables(self) -> Iterator[View]:
         for name, statement in _ALWAYS.items():
-            # parts that a statement does not name are ignored
-            yield self._of(
-                name,
-                statement,
-                objects=_values(named),
-                id=sql.Identifier("deal_id"),
-                object=sql.Literal("deals"),
-            )
+            yield self._of(name, statement)
         for crm_object in self._objects.values():
             if crm_object.object_type in _SINGULAR:
-                yield from self._with_records(crm_object, typed_columns)
+                yield from self._with_records(crm_object)
         for other in ("companies", "contacts"):
             name = _SINGULAR[other]
             if self._associates(["deals"], other):
@@ -436,10 +427,8 @@ class FivetranPlan(ViewPlan):
         if "tickets" in self._objects:
             yield from self._pairs("engagement", engagements, "tickets", "ticket_engagement")
 
-    def _with_records(
-        self, crm_object: CrmObject, typed_columns: Mapping[str, str]
-    ) -> Iterator[View]:
-        yield from self._records(crm_object, typed_columns)
+    def _with_records(self, crm_object: CrmObject) -> Iterator[View]:
+        yield from self._records(crm_object)
         its_id = sql.Identifier(f"{_SINGULAR[crm_object.object_type]}_id")
         for name, statement in _OF_OBJECT.get(crm_object.object_type, {}).items():
             yield self._of(name, statement, id=its_id, object=sql.Literal(crm_object.name))
@@ -447,17 +436,13 @@ class FivetranPlan(ViewPlan):
     def _of(self, name: str, statement: str, **parts: sql.Composable) -> View:
         """Return a view of a statement, with the column `_fivetran_synced`."""
         selected = self._connection.composed(statement, {**self._parts, **parts})
-        columns: dict[str, sql.Composable] = {
-            **{column: sql.Identifier(column) for column in self._columns(selected)},
+        cursor = self._connection.execute(sql.SQL("{} limit 0").format(selected))
+        expressions: dict[str, sql.Composable] = {
+            **{column.name: sql.Identifier(column.name) for column in cursor.description or ()},
             "_fivetran_synced": self._parts["synced"],
         }
         source = sql.SQL("from ({}) as fivetran").format(selected)
-        comments = {column: _COMMENTS[column] for column in columns if column in _COMMENTS}
-        return View(name, columns, source, comments=comments)
-
-    def _columns(self, selected: sql.Composed) -> list[str]:
-        cursor = self._connection.execute(sql.SQL("{} limit 0").format(selected))
-        return [column.name for column in cursor.description or ()]
+        return View(name, _commented(expressions), source)
 
     def _pairs(
         self, name: str, types: Sequence[str], other: str, view: str | None = None
@@ -483,67 +468,45 @@ class FivetranPlan(ViewPlan):
         aliases = set(_aliases(other))
         return any(aliases & set(self._objects[name].associations) for name in types)
 
-    def _records(self, crm_object: CrmObject, typed_columns: Mapping[str, str]) -> Iterator[View]:
+    def _records(self, crm_object: CrmObject) -> Iterator[View]:
         """Yield the view of an object's records, and its barrier, as `plan` does."""
-        name = _SINGULAR[crm_object.object_type]
-        kind, only = "record", {"_tenant_id": self._tenant_id, "object": crm_object.name}
-        statement, typed = _RECORDS.get(crm_object.object_type, _ENGAGEMENT_RECORDS), {}
-        if crm_object.object_type == "deals":
-            kind, only, typed = "deal", {"_tenant_id": self._tenant_id}, dict(typed_columns)
-        view = f"engagement_{name}" if crm_object.object_type in _ENGAGEMENTS else name
-        barrier = self._of_table(f"_{view}", f"{kind}s", only)
-        deleted = sql.SQL(_DELETED).format(merged_into=sql.Identifier(f"merged_into_{kind}_id"))
-        columns = self._property_columns(crm_object, typed)
+        object_type = crm_object.object_type
+        name = _SINGULAR[object_type]
+        view = f"engagement_{name}" if object_type in _ENGAGEMENTS else name
+        barrier = self._barrier(f"_{view}", crm_object.name)
+        merged_into = sql.Identifier(f"merged_into_{kind_of(crm_object.name)}_id")
         parts = {
             **self._parts,
-            "deleted": deleted,
-            "type": self._type_of(crm_object.object_type),
-            "typed": sql.SQL("").join(
-                sql.SQL("{} as {}, ").format(
-                    sql.Identifier(typed[column.hubspot_property]), sql.Identifier(column.name)
-                )
-                for column in columns
-                if column.base_column
-            ),
+            "deleted": sql.SQL(_DELETED).format(merged_into=merged_into),
+            "type": self._type_of(object_type),
         }
-        # the barrier does not exist yet, but the table has the same columns
-        of_table = {"barrier": sql.Identifier(self._connection.schema, f"{kind}s")}
-        of_barrier = {"barrier": sql.Identifier(self._schema, barrier.name)}
-        hidden = {"properties", *(column.name for column in columns)}
-        shown: dict[str, sql.Composable] = {
-            column: sql.Identifier(column)
-            for column in self._columns(self._connection.composed(statement, parts | of_table))
-            if column not in hidden
-        }
-        selected = self._connection.composed(statement, parts | of_barrier)
-        comments = {column: _COMMENTS[column] for column in shown if column in _COMMENTS}
-        for column in columns:
-            shown[column.name] = self._value(column)
-            if column.comment:
-                comments[column.name] = column.comment
-        texts = {column.name: text_of(column.hubspot_property) for column in columns}
-        source = sql.SQL(UNPACKED).format(sql.SQL("({})").format(selected))
+        columns = _commented(
+            {
+                column: self._connection.composed(expression, parts)
+                for column, expression in _RECORDS.get(object_type, _ENGAGEMENT_RECORDS).items()
+            }
+        )
+        columns |= {known.name: self._column(known) for known in self._property_columns(crm_object)}
+        source = sql.SQL(UNPACKED).format(sql.Identifier(self._schema, barrier.name))
         yield barrier
-        yield View(view, shown, source, barrier.name, texts, comments, PREFIX)
+        yield View(view, columns, source, barrier.name, PREFIX)
 
     def _type_of(self, object_type: str) -> sql.Composable:
-        name = _SINGULAR[object_type]
         if object_type == "emails":
             return sql.SQL("coalesce(nullif(properties ->> 'hs_email_direction', ''), 'EMAIL')")
-        return sql.Literal(name.upper())
+        return sql.Literal(_SINGULAR[object_type].upper())
 
-    def _property_columns(
-        self, crm_object: CrmObject, typed_columns: Mapping[str, str]
-    ) -> list[PropertyColumn]:
+    def _property_columns(self, crm_object: CrmObject) -> list[PropertyColumn]:
         fixed = _FIXED.get(crm_object.object_type, {})
         known = {known.name: known for known in self._definitions(crm_object.name)}
         # before all others, so that they are among the first MAX_PROPERTIES
         ordered = {name: PropertyDefinition(name, None, None) for name in fixed} | known
-        columns = property_columns(list(ordered.values()), (), typed_columns, PREFIX)
+        columns = property_columns(
+            list(ordered.values()), (), self._typed_columns(crm_object.name), PREFIX
+        )
         return [
             replace(
                 column,
-                base_column=column.name if column.base_column else None,
                 conversion=fixed.get(
                     column.hubspot_property,
                     column.conversion if column.conversion != "as_list" else None,
@@ -551,6 +514,10 @@ class FivetranPlan(ViewPlan):
             )
             for column in columns
         ]
+
+
+def _commented(expressions: Mapping[str, sql.Composable]) -> dict[str, Column]:
+    return {name: Column(value, _COMMENTS.get(name)) for name, value in expressions.items()}
 
 
 def _singular(crm_object: CrmObject) -> str:

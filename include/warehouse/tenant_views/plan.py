@@ -6,7 +6,7 @@ docs/database-schema.md#views-of-a-tenant
 import hashlib
 import itertools
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import astuple, dataclass, field
+from dataclasses import astuple, dataclass
 
 from psycopg import sql
 
@@ -38,14 +38,18 @@ CONVERSIONS_TO: dict[str, str | None] = {
     "text": None,
 }
 
-#: Views that exist once per tenant, and the names of views that start with `deal_`.
-FIXED_VIEWS = frozenset(
-    {
-        *("deals", "deals_all", "deal_properties", "deal_associations", "deal_property_history"),
-        *("account", "deal_pipelines", "deal_stages", "owners", "users", "teams", "roles"),
-        *("scans", "scan_objects", "quality_results", "quality_records"),
-    }
-)
+#: The views that belong to no object: their tables, and the column of the tenant.
+_TABLES = {
+    "account": ("accounts", "_tenant_id"),
+    "owners": ("owners", "_tenant_id"),
+    "users": ("users", "_tenant_id"),
+    "teams": ("teams", "_tenant_id"),
+    "roles": ("roles", "_tenant_id"),
+    "scans": ("scans", "tenant_id"),
+    "scan_objects": ("scan_objects", "tenant_id"),
+    "quality_results": ("quality_results", "tenant_id"),
+    "quality_records": ("quality_records", "tenant_id"),
+}
 
 
 @dataclass(frozen=True)
@@ -123,7 +127,7 @@ def object_views(objects: Iterable[str]) -> tuple[dict[str, ObjectViews], list[s
     """Return the views of each object, and the objects left out because their names are taken."""
     views: dict[str, ObjectViews] = {}
     skipped = []
-    taken = set(FIXED_VIEWS)
+    taken = {*_TABLES, *ObjectViews.of("deals").names()}
     for crm_object in objects:
         wanted = ObjectViews.of(crm_object)
         if crm_object in views or (crm_object != "deals" and wanted.names() & taken):
@@ -204,20 +208,26 @@ def _with_hash(name: str, attempt: int = 0) -> str:
 
 
 @dataclass(frozen=True)
-class View:
-    """A view to build. ``columns``: name → expression over ``source``.
+class Column:
+    """A column of a view. ``hubspot_property``: the one that it shows, if it shows one."""
 
-    ``reads``: the view that is its barrier; None: it is a barrier itself. ``texts``: for columns
-    that show a property, the expression of its text. ``comments``: of columns. ``prefix``: of the
-    names of columns that show a property.
+    expression: sql.Composable
+    comment: str | None = None
+    hubspot_property: str | None = None
+
+
+@dataclass(frozen=True)
+class View:
+    """A view to build. ``columns``, by name, select from ``source``.
+
+    ``reads``: the view that is its barrier; None: it is a barrier itself. ``prefix``: of the names
+    of columns that show a property.
     """
 
     name: str
-    columns: Mapping[str, sql.Composable]
+    columns: Mapping[str, Column]
     source: sql.Composable
     reads: str | None = None
-    texts: Mapping[str, sql.Composable] = field(default_factory=dict)
-    comments: Mapping[str, str] = field(default_factory=dict)
     prefix: str = ""
 
     @property
@@ -236,16 +246,22 @@ class Conversion:
 
 
 class ViewPlan:
-    """The views that a tenant should have; ``warnings`` name those that were left out."""
+    """The views that a tenant should have; ``warnings`` name those that were left out.
 
-    def __init__(self, connection: WarehouseConnection, tenant_id: str) -> None:
+    :param typed_columns: HubSpot property → typed column of `deals`.
+    """
+
+    def __init__(
+        self, connection: WarehouseConnection, tenant_id: str, typed_columns: Mapping[str, str]
+    ) -> None:
         self._connection = connection
         self._tenant_id = tenant_id
+        self._typed_columns_of_deals = typed_columns
         self._schema = tenant_schema(connection.schema, tenant_id)
         self.warnings: list[str] = []
         self._with_pipelines: set[str] = set()
 
-    def views(self, objects: Sequence[str], typed_columns: Mapping[str, str]) -> Iterator[View]:
+    def views(self, objects: Sequence[str]) -> Iterator[View]:
         known, skipped = object_views(objects)
         # every account has pipelines of deals, even if they could not be read yet
         listed = self._connection.run(_WITH_PIPELINES, [self._tenant_id]).fetchall()
@@ -255,29 +271,21 @@ class ViewPlan:
             "names. Give it another name in the tenants file."
             for name in skipped
         ]
-        yield self._of_table("account", "accounts", {"_tenant_id": self._tenant_id})
-        for table in ("owners", "users", "teams", "roles"):
-            yield self._of_table(table, table, {"_tenant_id": self._tenant_id})
-        for table in ("scans", "scan_objects", "quality_results", "quality_records"):
-            yield self._of_table(table, table, {"tenant_id": self._tenant_id})
+        for name, (table, tenant_column) in _TABLES.items():
+            yield self._of_table(name, table, {tenant_column: self._tenant_id})
         for crm_object, names in known.items():
-            typed = typed_columns if crm_object == "deals" else {}
-            yield from self._of_records(crm_object, names, typed)
+            yield from self._of_records(crm_object, names)
             yield from self._of_object(crm_object, names)
 
-    def conversions(
-        self, objects: Sequence[str], typed_columns: Mapping[str, str]
-    ) -> Iterator[Conversion]:
+    def conversions(self, objects: Sequence[str]) -> Iterator[Conversion]:
         """Yield all conversions that may yield NULL for a value.
 
         A column that keeps an old type, because something depends on its view, has two.
         """
         known, _ = object_views(objects)
         for crm_object, names in known.items():
-            typed = typed_columns if crm_object == "deals" else {}
             present = self._present_types(names)
-            definitions = self._definitions(crm_object)
-            for column in property_columns(definitions, _meta_columns(crm_object), typed):
+            for column in self._property_columns_of(crm_object):
                 if not column.base_column:
                     functions = {column.conversion} | {
                         CONVERSIONS_TO[its_type]
@@ -308,57 +316,54 @@ class ViewPlan:
 
     def _of_table(self, name: str, table: str, only: Mapping[str, str]) -> View:
         """Return a view of the rows with the values of *only*, without these columns."""
-        columns = dict(self._connection.execute(_COLUMNS, [self._connection.schema, table]))
-        shown = {column: sql.Identifier(column) for column in columns if column not in only}
-        comments = {name: text for name, text in columns.items() if text and name in shown}
+        of_table = self._connection.execute(_COLUMNS, [self._connection.schema, table])
+        columns = {
+            column: Column(sql.Identifier(column), comment)
+            for column, comment in of_table
+            if column not in only
+        }
         conditions = [sql.SQL("{} = {}").format(sql.Identifier(k), v) for k, v in only.items()]
         source = sql.SQL("from {} where {}").format(
             sql.Identifier(self._connection.schema, table), sql.SQL(" and ").join(conditions)
         )
-        return View(name, shown, source, comments=comments)
+        return View(name, columns, source)
 
-    def _of_records(
-        self, crm_object: str, names: ObjectViews, typed_columns: Mapping[str, str]
-    ) -> Iterator[View]:
-        kind = "deal" if crm_object == "deals" else "record"
+    def _barrier(self, name: str, crm_object: str) -> View:
+        """Return the view of an object's rows that the views with properties read."""
         only = {"_tenant_id": self._tenant_id}
-        only |= {} if kind == "deal" else {"object": crm_object}
-        meta = _meta_columns(crm_object)
-        definitions = self._definitions(crm_object)
-        columns: dict[str, sql.Composable] = {column: sql.Identifier(column) for column in meta}
-        texts: dict[str, sql.Composable] = {}
-        barrier = self._of_table(f"_{crm_object}", f"{kind}s", only)
-        comments = {name: text for name, text in barrier.comments.items() if name in meta}
-        properties = property_columns(definitions, meta, typed_columns)
-        labels = self._labels(crm_object, typed_columns)
-        taken = {*meta, *(column.name for column in properties)}
-        for column in properties:
-            columns[column.name] = self._value(column)
-            texts[column.name] = text_of(column.hubspot_property)
-            if column.comment:
-                comments[column.name] = column.comment
-            if label := labels.get(column.hubspot_property):
-                name = f"{column.hubspot_property}_label"
+        if crm_object != "deals":
+            only["object"] = crm_object
+        return self._of_table(name, f"{kind_of(crm_object)}s", only)
+
+    def _of_records(self, crm_object: str, names: ObjectViews) -> Iterator[View]:
+        barrier = self._barrier(f"_{crm_object}", crm_object)
+        columns = {name: barrier.columns[name] for name in _meta_columns(crm_object)}
+        properties = self._property_columns_of(crm_object)
+        labels = self._labels(crm_object)
+        taken = {*columns, *(known.name for known in properties)}
+        for known in properties:
+            columns[known.name] = self._column(known)
+            if label := labels.get(known.hubspot_property):
+                name = f"{known.hubspot_property}_label"
                 # a property with this name keeps it
                 name = _with_hash(name) if name in taken else name
-                columns[name] = label
-                comments[name] = f"Label of `{column.hubspot_property}`, from `{names.stages}`."
+                comment = f"Label of `{known.hubspot_property}`, from `{names.stages}`."
+                columns[name] = Column(label, comment)
         yield barrier
         source = sql.SQL(UNPACKED).format(sql.Identifier(self._schema, barrier.name))
-        live = sql.SQL(_LIVE).format(sql.Identifier(f"merged_into_{kind}_id"))
-        yield View(names.live, columns, source + live, barrier.name, texts, comments)
-        yield View(names.all, columns, source, barrier.name, texts, comments)
+        live = sql.SQL(_LIVE).format(sql.Identifier(f"merged_into_{kind_of(crm_object)}_id"))
+        yield View(names.live, columns, source + live, barrier.name)
+        yield View(names.all, columns, source, barrier.name)
 
-    def _labels(
-        self, crm_object: str, typed_columns: Mapping[str, str]
-    ) -> dict[str, sql.Composable]:
+    def _labels(self, crm_object: str) -> dict[str, sql.Composable]:
         """Return the expressions of the labels of a record's pipeline and stage, by property."""
         if crm_object not in self._with_pipelines:
             return {}
         properties = _OF_DEALS if crm_object == "deals" else _OF_OTHERS
+        typed = self._typed_columns(crm_object)
         pipeline, stage = (
-            sql.Identifier("record", typed_columns[name])
-            if name in typed_columns
+            sql.Identifier("record", typed[name])
+            if name in typed
             else sql.SQL("({})").format(text_of(name))
             for name in properties
         )
@@ -371,6 +376,16 @@ class ViewPlan:
         labels = (self._connection.composed(text, of) for text in (_PIPELINE_LABEL, _STAGE_LABEL))
         return dict(zip(properties, labels, strict=True))
 
+    def _typed_columns(self, crm_object: str) -> Mapping[str, str]:
+        return self._typed_columns_of_deals if crm_object == "deals" else {}
+
+    def _property_columns_of(self, crm_object: str) -> list[PropertyColumn]:
+        return property_columns(
+            self._definitions(crm_object),
+            _meta_columns(crm_object),
+            self._typed_columns(crm_object),
+        )
+
     def _definitions(self, crm_object: str) -> list[PropertyDefinition]:
         rows = self._connection.run(_DEFINITIONS, [self._tenant_id, crm_object]).fetchall()
         if len(rows) > MAX_PROPERTIES:
@@ -381,24 +396,33 @@ class ViewPlan:
             )
         return [PropertyDefinition(*row) for row in rows]
 
-    def _value(self, column: PropertyColumn) -> sql.Composable:
-        if column.base_column:
-            return sql.Identifier(column.base_column)
-        text = text_of(column.hubspot_property)
-        return converted(self._connection.schema, text, column.conversion)
+    def _column(self, known: PropertyColumn) -> Column:
+        expression: sql.Composable
+        if known.base_column:
+            expression = sql.Identifier(known.base_column)
+        else:
+            expression = converted(
+                self._connection.schema, known.hubspot_property, known.conversion
+            )
+        return Column(expression, known.comment, known.hubspot_property)
+
+
+def kind_of(crm_object: str) -> str:
+    """Return the kind of an object's rows, as in the names of tables and columns."""
+    return "deal" if crm_object == "deals" else "record"
 
 
 def _meta_columns(crm_object: str) -> list[str]:
-    kind = "deal" if crm_object == "deals" else "record"
-    return [column.format(kind=kind) for column in _META_COLUMNS]
+    return [column.format(kind=kind_of(crm_object)) for column in _META_COLUMNS]
 
 
 def text_of(hubspot_property: str) -> sql.Composed:
     return sql.SQL("unpacked ->> {}").format(hubspot_property)
 
 
-def converted(dataset: str, text: sql.Composable, conversion: str | None) -> sql.Composed:
-    """Return the expression of a column that shows a text, converted if *conversion* is given."""
+def converted(dataset: str, hubspot_property: str, conversion: str | None) -> sql.Composed:
+    """Return a property's value, as text if no *conversion* is given."""
+    text = text_of(hubspot_property)
     if conversion:
         return sql.SQL("{}({})").format(sql.Identifier(dataset, conversion), text)
     return sql.SQL("nullif({}, '')").format(text)

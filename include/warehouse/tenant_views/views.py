@@ -24,18 +24,16 @@ from include.warehouse.tenant_views.plan import (
     CONVERSIONS_TO,
     MAX_COLUMNS,
     SCHEMA_NAMES,
+    Column,
     View,
     ViewPlan,
     converted,
     tenant_role,
-    text_of,
 )
 from include.warehouse.tenant_views.roles import create_role, create_role_statement, loader_role
 
 log = logging.getLogger(__name__)
 
-#: Increment it to rebuild every tenant's views.
-VERSION = 1
 #: How long to wait for an analyst's query before a view is left to the next scan. Meanwhile, new
 #: queries of the view queue behind us.
 VIEW_LOCK_TIMEOUT = "5s"
@@ -67,10 +65,11 @@ def publish_views(
     with warehouse.connect() as connection:
         lock(connection, f"views:{tenant_id}")
         connection.execute("select set_config('lock_timeout', %s, true)", [VIEW_LOCK_TIMEOUT])
-        plan = ViewPlan(connection, tenant_id)
-        views = list(plan.views(objects, typed_columns))
-        as_fivetran = FivetranPlan(connection, tenant_id, fivetran) if fivetran else None
-        tables = list(as_fivetran.tables(typed_columns)) if as_fivetran else []
+        plan = ViewPlan(connection, tenant_id, typed_columns)
+        views = list(plan.views(objects))
+        tables: list[View] = []
+        if fivetran:
+            tables = list(FivetranPlan(connection, tenant_id, typed_columns, fivetran).tables())
         own, theirs = (name(connection.schema, tenant_id) for name in SCHEMA_NAMES)
         return [
             *plan.warnings,
@@ -96,7 +95,7 @@ class _SchemaOfViews:
         if not views and stored is None:
             return []
         digests = {view.name: self._digest(view) for view in views}
-        signature = _hash(f"{VERSION} {self._role} {sorted(digests.items())}")
+        signature = _hash(f"{self._role} {sorted(digests.items())}")
         # as the login role: members of a group do not inherit the right to create roles
         self._connection.execute("reset role")
         refusals = self._create_role()
@@ -106,7 +105,7 @@ class _SchemaOfViews:
         if refusal := self._create_schema():
             return [refusal, *refusals]
         if stored != signature or digests.keys() - present.keys():
-            blocked = list(self._rebuild(views, digests, present))
+            blocked = self._rebuild(views, digests, present)
             # without a signature, the next scan tries again
             recorded = "" if blocked else signature
             self._connection.run(_RECORD, [self._tenant_id, self._schema, self._role, recorded])
@@ -132,66 +131,64 @@ class _SchemaOfViews:
 
     def _rebuild(
         self, views: list[View], digests: Mapping[str, str], present: Mapping[str, _Relation]
-    ) -> Iterator[str]:
-        left: set[str] = set()
+    ) -> list[str]:
+        """Build and remove views; return a warning for each one that is not as it should be."""
+        warnings: dict[str, str] = {}
         for view in views:
             relation = present.get(view.name)
             mark = f"{self._mark}{digests[view.name]}"
             # new views can't be built over a barrier that is still the old one
-            if view.reads not in left and (relation is None or relation.comment != mark):
-                warnings: list[str] = []
+            if view.reads not in warnings and (relation is None or relation.comment != mark):
                 with self._unless_held_up(view.name, warnings):
-                    warnings += self._build(view, mark, relation)
-                left |= {view.name} if warnings else set()
-                yield from warnings
+                    if warning := self._build(view, mark, relation):
+                        warnings[view.name] = warning
+        kept: dict[str, str] = {}
         unwanted = [n for n in present if n not in digests and self._is_ours(present[n])]
-        yield from self._remove(unwanted)
-
-    def _remove(self, names: Sequence[str]) -> Iterator[str]:
-        kept: list[str] = []
-        for name in sorted(names, key=_is_inner):
+        for name in sorted(unwanted, key=_is_inner):
             # a barrier stays, without a warning of its own, if a view over it had to stay
             if not (_is_inner(name) and kept):
                 with self._unless_held_up(name, kept):
                     self._execute_all(self._drop(name))
-        yield from kept
+        return [*warnings.values(), *kept.values()]
 
-    def _build(self, view: View, mark: str, present: _Relation | None) -> Iterator[str]:
+    def _build(self, view: View, mark: str, present: _Relation | None) -> str | None:
+        """Build a view; return a warning if it can't become exactly this one."""
         if present and not self._is_ours(present):
-            yield (
+            return (
                 f"{self._schema}.{view.name} is not a view that this pipeline built, so it was not "
                 "changed. Rename it, then the next scan builds the view."
             )
-            return
         changed = self._changed_columns(view, present) if present else []
         if not present or not changed:
             # dependent views and grants survive if columns are only added at the end
             self._execute_all(
                 self._create(view, present.columns if present else ()), *self._comments(view, mark)
             )
-        elif dependents := self._dependents(view.name):
-            yield from self._build_beside_old_types(view, present, changed, dependents)
-        else:
-            self._execute_all(
-                self._drop(view.name),
-                self._create(view),
-                *self._given_to(view),
-                *self._comments(view, mark),
-            )
+            return None
+        if dependents := self._dependents(view.name):
+            return self._build_beside_old_types(view, present, changed, dependents)
+        self._execute_all(
+            self._drop(view.name),
+            self._create(view),
+            *self._given_to(view),
+            *self._comments(view, mark),
+        )
+        return None
 
     def _build_beside_old_types(
         self, view: View, present: _Relation, changed: Sequence[str], dependents: list[str]
-    ) -> Iterator[str]:
+    ) -> str:
         """Build a view that others depend on: PostgreSQL allows no change of existing columns."""
         if view.is_barrier or not all(present.columns[name] in CONVERSIONS_TO for name in changed):
-            yield self._stays(view.name, [f"{it} depends on it" for it in dependents])
-            return
+            return self._stays(view.name, [f"{it} depends on it" for it in dependents])
         columns = dict(view.columns)
         for name in changed:
+            column = columns.get(name, Column(sql.NULL))
             # the column of a property that is no longer defined usually has its name
-            text = view.texts.get(name, text_of(name.removeprefix(view.prefix)))
+            of_property = column.hubspot_property or name.removeprefix(view.prefix)
             conversion = CONVERSIONS_TO[present.columns[name]]
-            columns[name] = converted(self._connection.schema, text, conversion)
+            expression = converted(self._connection.schema, of_property, conversion)
+            columns[name] = replace(column, expression=expression)
         ordered = dict.fromkeys([*present.columns, *columns])
         shown = {name: columns[name] for name in list(ordered)[:MAX_COLUMNS]}
         built = replace(view, columns=shown)
@@ -201,7 +198,7 @@ class _SchemaOfViews:
             self._execute_all(create, *self._comments(built, mark))
         kept = [f"{name} ({present.columns[name]})" for name in changed]
         missing = len(ordered) - len(shown)
-        yield (
+        return (
             f"The view {self._schema}.{view.name} keeps these columns as they were, although "
             f"their properties changed: {_some(kept)}. This depends on the view: "
             f"{_some(dependents)}. All other columns are up to date"
@@ -246,15 +243,15 @@ class _SchemaOfViews:
                 self._connection.execute(statement)
 
     @contextmanager
-    def _unless_held_up(self, name: str, warnings: list[str]) -> Iterator[None]:
-        """Append a warning if the block can't change a view that others use or depend on."""
+    def _unless_held_up(self, name: str, warnings: dict[str, str]) -> Iterator[None]:
+        """Add a warning if the block can't change a view that others use or depend on."""
         try:
             yield
         except psycopg.errors.DependentObjectsStillExist as exc:
             # of an outdated view, or created since we looked for dependents
-            warnings.append(self._stays(name, (exc.diag.message_detail or "").splitlines()))
+            warnings[name] = self._stays(name, (exc.diag.message_detail or "").splitlines())
         except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected):
-            warnings.append(
+            warnings[name] = (
                 f"The view {self._schema}.{name} stays as it was: queries used it for more than "
                 f"{VIEW_LOCK_TIMEOUT}. The next scan tries again."
             )
@@ -277,10 +274,10 @@ class _SchemaOfViews:
             view.source,
         )
 
-    def _expressions(self, columns: Mapping[str, sql.Composable]) -> sql.Composed:
+    def _expressions(self, columns: Mapping[str, Column]) -> sql.Composed:
         return sql.SQL(", ").join(
-            sql.SQL("{} as {}").format(expression, sql.Identifier(name))
-            for name, expression in columns.items()
+            sql.SQL("{} as {}").format(column.expression, sql.Identifier(name))
+            for name, column in columns.items()
         )
 
     def _comments(self, view: View, mark: str) -> Iterator[sql.Composed]:
@@ -291,10 +288,10 @@ class _SchemaOfViews:
         yield sql.SQL("comment on view {} is {}").format(self._named(view.name), mark)
         comments = [
             sql.SQL("comment on column {} is {}").format(
-                sql.Identifier(self._schema, view.name, column), text
+                sql.Identifier(self._schema, view.name, name), column.comment
             )
-            for column, text in view.comments.items()
-            if column in view.columns
+            for name, column in view.columns.items()
+            if column.comment
         ]
         # one round trip for all: a view has up to 1,600 columns
         if comments:
@@ -308,7 +305,8 @@ class _SchemaOfViews:
 
     def _digest(self, view: View) -> str:
         create = self._create(view).as_string(self._connection)
-        return _hash(f"{create} {sorted(view.comments.items())}")
+        comments = sorted((name, c.comment) for name, c in view.columns.items() if c.comment)
+        return _hash(f"{create} {comments}")
 
     def _is_ours(self, relation: _Relation) -> bool:
         return (relation.comment or "").startswith(self._mark)
