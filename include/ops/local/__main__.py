@@ -20,6 +20,7 @@ from include.ops.local.postgres import EmbeddedPostgres, libpq_environment
 from include.ops.local.processes import PROJECT_ROOT, LocalError, Programs
 from include.ops.local.report import Report
 from include.ops.local.stack import LocalStack
+from include.tenants import ENVIRONMENT_TENANT_ID
 from include.warehouse.connection import Warehouse, open_warehouse
 
 if TYPE_CHECKING:
@@ -186,10 +187,14 @@ def clean() -> None:
 
 @app.command()
 def seed_test_deals(
-    tenant: Annotated[str | None, typer.Option(help="use this tenant's connection")] = None,
+    tenant: Annotated[str, typer.Option(help="use this tenant's connection")] = (
+        ENVIRONMENT_TENANT_ID
+    ),
     yes: Annotated[bool, typer.Option(help="don't ask for confirmation")] = False,
 ) -> None:
     """Create five deals in a HubSpot test account."""
+    os.environ.update(starting.run_environment(os.environ), AIRFLOW_HOME=str(STATE_DIR / "airflow"))
+    # imports Airflow, which reads the environment
     from include.ops.local import seed
 
     def agreed(account: "Account") -> bool:
@@ -204,8 +209,7 @@ def seed_test_deals(
         except EOFError:
             return False
 
-    client = seed.client_of(starting.run_environment(os.environ), tenant)
-    seed.seed_test_deals(client, agreed)
+    seed.seed_test_deals(tenant, agreed)
 
 
 if __name__ == "__main__":
