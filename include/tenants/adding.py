@@ -236,10 +236,8 @@ def _with_entry(path: Path, before: bytes, entry: Mapping[str, Any]) -> bytes:
         place = end.line + (end.column > 0)
         while not lines[place - 1].strip() or lines[place - 1].lstrip().startswith("#"):
             place -= 1
-    elif key and tenants.tag.endswith(":null") and not tenants.value:
-        column, place = 2, key.end_mark.line + 1
-    elif key and isinstance(tenants, yaml.SequenceNode) and not tenants.value:
-        # `tenants: []`
+    elif key and not tenants.value:
+        # `tenants:` or `tenants: []`
         start, end = tenants.start_mark, tenants.end_mark
         opening = lines[start.line][: start.column].rstrip()
         lines[start.line : end.line + 1] = [opening + lines[end.line][end.column :]]
