@@ -44,7 +44,7 @@ from include.web.airflow import (
 from include.web.cursor import Cursor, InvalidCursorError, Limit, page_of, position_of
 from include.web.page import airflow_root, headings
 from include.web.problems import Code, Problem, answers, signed_in_router
-from include.web.warehouse import CurrentWarehouse, WarehouseEmptyError, columns, fetch
+from include.web.warehouse import CurrentWarehouse, WarehouseEmptyError, columns, fetch, reading
 
 #: The current rate is computed from so many checkpoints.
 _RECENT_CHECKPOINTS = 6
@@ -159,26 +159,28 @@ def read_scans(
 ) -> models.ScanList:
     visible = visible_dag_ids(user)
     known = tenants_by_id().get(tenant or "")
-    if tenant is not None and not (known and known.dag_id in visible):
-        _require_scans_of(warehouse, visible, tenant, user)
+    if (
+        tenant is not None
+        and not (known and known.dag_id in visible)
+        # one that was removed from the tenants file
+        and not list_scans(warehouse, visible, tenant_id=tenant, limit=1).scans
+    ):
+        known_tenant(tenant, user)
     queued = _queued_scans(warehouse, visible, tenant, state, limit, cursor)
     if queued is not None:
         if queued.next_cursor or state == "queued":
             return queued
         cursor = None  # the scans that have a row follow
     before = queued.scans if queued else []
-    try:
-        mark_orphaned_scans_failed(warehouse, visible)
-        page = list_scans(
-            warehouse,
-            visible,
-            tenant_id=tenant,
-            state=state,
-            limit=limit - len(before),
-            cursor=cursor,
-        )
-    except WarehouseEmptyError:
-        page = models.ScanList(scans=[], next_cursor=None)
+    mark_orphaned_scans_failed(warehouse, visible)
+    page = list_scans(
+        warehouse,
+        visible,
+        tenant_id=tenant,
+        state=state,
+        limit=limit - len(before),
+        cursor=cursor,
+    )
     return models.ScanList(scans=[*before, *page.scans], next_cursor=page.next_cursor)
 
 
@@ -209,26 +211,13 @@ def _queued_scans(
     return models.ScanList(scans=shown, next_cursor=following)
 
 
-def _require_scans_of(warehouse: Warehouse, visible: set[str], tenant: str, user: BaseUser) -> None:
-    """Raise a problem unless a tenant that was removed from the tenants file has scans."""
-    try:
-        if list_scans(warehouse, visible, tenant_id=tenant, limit=1).scans:
-            return
-    except WarehouseEmptyError:
-        pass
-    known_tenant(tenant, user)
-
-
 def _queued_summaries(
     warehouse: Warehouse, visible: set[str], tenant: str | None
 ) -> list[models.ScanSummary]:
     """Return the runs whose scans have no row yet, newest first."""
     tenant_of = {t.dag_id: t.id for t in tenants_by_id().values() if tenant in (None, t.id)}
     runs = active_runs(visible & tenant_of.keys())
-    try:
-        known = known_scans(warehouse, [run.scan_id for run in runs])
-    except WarehouseEmptyError:
-        known = set()
+    known = known_scans(warehouse, [run.scan_id for run in runs])
     scans = [queued_scan(run, tenant_of[run.dag_id]) for run in runs if run.scan_id not in known]
     return [
         models.ScanSummary.model_validate({**dict(scan), "warnings": 0, "error": None})
@@ -300,17 +289,14 @@ def found_scan(
     user: BaseUser, warehouse: Warehouse, scan_id: str
 ) -> tuple[models.ScanRow, ActiveRun | None]:
     """Return a scan that *user* may see, and its run if it is active. Raises Problem."""
-    try:
-        scan = find_scan(warehouse, scan_id)
-        if scan is not None:
-            require(user, "GET", scan.dag_id, "scan")
-            if scan.state not in FINAL_STATES:
-                mark_orphaned_scans_failed(warehouse, [scan.dag_id])
-                scan = find_scan(warehouse, scan_id) or scan
-            runs = active_runs([scan.dag_id])
-            return scan, next((run for run in runs if run.scan_id == scan_id), None)
-    except WarehouseEmptyError:
-        pass
+    scan = find_scan(warehouse, scan_id)
+    if scan is not None:
+        require(user, "GET", scan.dag_id, "scan")
+        if scan.state not in FINAL_STATES:
+            mark_orphaned_scans_failed(warehouse, [scan.dag_id])
+            scan = find_scan(warehouse, scan_id) or scan
+        runs = active_runs([scan.dag_id])
+        return scan, next((run for run in runs if run.scan_id == scan_id), None)
     tenant_of = {tenant.dag_id: tenant.id for tenant in tenants_by_id().values()}
     for run in active_runs(visible_dag_ids(user) & tenant_of.keys()):
         if run.scan_id == scan_id:
@@ -453,7 +439,8 @@ async def cancel_scan(
 def record_cancelled(warehouse: Warehouse, run: CancelledRun) -> None:
     """Write the scan's row, unless no scan has created the tables yet."""
     try:
-        known_scans(warehouse, [run.scan_id])
+        with reading(warehouse) as connection:
+            connection.run("select from {scans} limit 0")
     except WarehouseEmptyError:
         return
     cancel(warehouse, run)

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 from fastapi import Path as PathParameter
 from fastapi import Query
-from psycopg.rows import RowFactory, class_row, dict_row
+from psycopg.rows import class_row, dict_row
 from pydantic import TypeAdapter
 
 from include.tenants import Tenant
@@ -22,7 +22,7 @@ from include.web.airflow import ActiveRun, Dag, active_runs, dags, mark_orphaned
 from include.web.cursor import Cursor, InvalidCursorError, Limit, page_of, position_of
 from include.web.problems import Code, answers, signed_in_router
 from include.web.scans import COMPUTED, OF_DEALS, SUMMARY
-from include.web.warehouse import CurrentWarehouse, T, WarehouseEmptyError, columns, fetch
+from include.web.warehouse import CurrentWarehouse, columns, fetch
 
 HISTORY = 60
 
@@ -210,11 +210,8 @@ def tenant_views(warehouse: Warehouse, tenants: Sequence[Tenant]) -> list[models
     known = dags(dag_ids)
     # the first of each DAG, which is running or will run next
     running = {run.dag_id: run for run in reversed(active_runs(dag_ids))}
-    try:
-        mark_orphaned_scans_failed(warehouse, dag_ids)
-        statuses = tenant_statuses(warehouse, [tenant.id for tenant in tenants])
-    except WarehouseEmptyError:
-        statuses = {}
+    mark_orphaned_scans_failed(warehouse, dag_ids)
+    statuses = tenant_statuses(warehouse, [tenant.id for tenant in tenants])
     now = datetime.now(UTC)
     return [
         tenant_view(
@@ -276,7 +273,7 @@ def tenant_statuses(
 def tenant_history(warehouse: Warehouse, tenant_id: str) -> list[models.HistoryEntry]:
     """Return the tenant's last scans, newest last."""
     values = {"tenant_id": tenant_id, "limit": HISTORY}
-    return _rows(warehouse, class_row(models.HistoryEntry), _HISTORY, values)[::-1]
+    return fetch(warehouse, class_row(models.HistoryEntry), _HISTORY, values)[::-1]
 
 
 #: Stages with live deals. One that HubSpot does not list is shown by its id.
@@ -331,7 +328,7 @@ _DRIFT = """
 )
 def read_stages(user: User, warehouse: CurrentWarehouse, tenant_id: TenantId) -> models.StageList:
     values = {"tenant_id": known_tenant(tenant_id, user).id}
-    return models.StageList(stages=_rows(warehouse, class_row(models.Stage), _STAGES, values))
+    return models.StageList(stages=fetch(warehouse, class_row(models.Stage), _STAGES, values))
 
 
 @router.get(
@@ -350,12 +347,12 @@ def read_schema(
         "schema": schema,
         "views": [names.live for names in views.values()],
     }
-    columns = _rows(warehouse, class_row(models.ViewColumn), _COLUMNS, values)
+    columns = fetch(warehouse, class_row(models.ViewColumn), _COLUMNS, values)
     watermarks = {
         row.object: row.watermark
-        for row in _rows(warehouse, class_row(models.Watermark), _WATERMARKS, values)
+        for row in fetch(warehouse, class_row(models.Watermark), _WATERMARKS, values)
     }
-    drift = _rows(warehouse, class_row(models.Drift), _DRIFT, values)
+    drift = fetch(warehouse, class_row(models.Drift), _DRIFT, values)
     return models.TenantSchema(
         schema_name=schema,
         objects=[
@@ -369,11 +366,3 @@ def read_schema(
         ],
         drift=drift[0] if drift else None,
     )
-
-
-def _rows(warehouse: Warehouse, row: RowFactory[T], statement: str, values: Any) -> list[T]:
-    """Return the rows of a statement, none before the first scan has created the tables."""
-    try:
-        return fetch(warehouse, row, statement, values)
-    except WarehouseEmptyError:
-        return []
