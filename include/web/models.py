@@ -204,14 +204,11 @@ class ViewColumn(BaseModel):
     comment: str | None = Field(description="HubSpot's label and description of the property.")
 
 
-class Watermark(BaseModel):
-    object: str
-    watermark: datetime | None
-
-
-class ObjectSchema(Watermark):
+class ObjectSchema(BaseModel):
     """``watermark``: the next scan reads records modified since then; null: all records."""
 
+    object: str
+    watermark: datetime | None
     view: str
     columns: list[ViewColumn] = Field(description="Columns of the view of live records.")
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 from fastapi import Path as PathParameter
 from fastapi import Query
-from psycopg.rows import class_row, dict_row
+from psycopg.rows import class_row, dict_row, tuple_row
 from pydantic import TypeAdapter
 
 from include.tenants import Tenant
@@ -348,10 +348,7 @@ def read_schema(
         "views": [names.live for names in views.values()],
     }
     columns = fetch(warehouse, class_row(models.ViewColumn), _COLUMNS, values)
-    watermarks = {
-        row.object: row.watermark
-        for row in fetch(warehouse, class_row(models.Watermark), _WATERMARKS, values)
-    }
+    watermarks: dict[str, datetime | None] = dict(fetch(warehouse, tuple_row, _WATERMARKS, values))
     drift = fetch(warehouse, class_row(models.Drift), _DRIFT, values)
     return models.TenantSchema(
         schema_name=schema,
