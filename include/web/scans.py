@@ -41,7 +41,7 @@ from include.web.airflow import (
     trigger_run,
     unsuccessful_tasks,
 )
-from include.web.cursor import Cursor, InvalidCursorError, Limit, page_of, position_of
+from include.web.cursor import Cursor, Limit, page_of, position_of
 from include.web.page import airflow_root, headings
 from include.web.problems import Code, Problem, answers, signed_in_router
 from include.web.warehouse import CurrentWarehouse, WarehouseEmptyError, columns, fetch, reading
@@ -166,62 +166,30 @@ def read_scans(
         and not list_scans(warehouse, visible, tenant_id=tenant, limit=1).scans
     ):
         known_tenant(tenant, user)
-    queued = _queued_scans(warehouse, visible, tenant, state, limit, cursor)
-    if queued is not None:
-        if queued.next_cursor or state == "queued":
-            return queued
-        cursor = None  # the scans that have a row follow
-    before = queued.scans if queued else []
+    queued = _queued_scans(warehouse, visible, tenant) if state in (None, "queued") else []
     mark_orphaned_scans_failed(warehouse, visible)
-    page = list_scans(
+    return list_scans(
         warehouse,
         visible,
         tenant_id=tenant,
         state=state,
-        limit=limit - len(before),
+        limit=limit,
         cursor=cursor,
+        queued=queued,
     )
-    return models.ScanList(scans=[*before, *page.scans], next_cursor=page.next_cursor)
 
 
 def _queued_scans(
-    warehouse: Warehouse,
-    visible: set[str],
-    tenant: str | None,
-    state: str | None,
-    limit: int,
-    cursor: str | None,
-) -> models.ScanList | None:
-    """Return a page of queued scans, newest first; None if *cursor* is after them.
-
-    Raises InvalidCursorError.
-    """
-    if state not in (None, "queued"):
-        return None
-    what = f"queued scans tenant={tenant} state={state}"
-    try:
-        after = position_of(what, cursor, _POSITION, None)
-    except InvalidCursorError:
-        if state == "queued":
-            raise
-        return None
-    scans = _queued_summaries(warehouse, visible, tenant)
-    rest = [scan for scan in scans if after is None or (scan.started_at, scan.scan_id) < after]
-    shown, following = page_of(what, rest, limit, lambda scan: (scan.started_at, scan.scan_id))
-    return models.ScanList(scans=shown, next_cursor=following)
-
-
-def _queued_summaries(
     warehouse: Warehouse, visible: set[str], tenant: str | None
 ) -> list[models.ScanSummary]:
-    """Return the runs whose scans have no row yet, newest first."""
+    """Return the runs whose scans have no row yet."""
     tenant_of = {t.dag_id: t.id for t in tenants_by_id().values() if tenant in (None, t.id)}
     runs = active_runs(visible & tenant_of.keys())
     known = known_scans(warehouse, [run.scan_id for run in runs])
     scans = [queued_scan(run, tenant_of[run.dag_id]) for run in runs if run.scan_id not in known]
     return [
         models.ScanSummary.model_validate({**dict(scan), "warnings": 0, "error": None})
-        for scan in sorted(scans, key=lambda scan: (scan.started_at, scan.scan_id), reverse=True)
+        for scan in scans
     ]
 
 
@@ -509,13 +477,17 @@ def list_scans(
     state: str | None = None,
     limit: int = 50,
     cursor: str | None = None,
+    queued: Collection[models.ScanSummary] = (),
 ) -> models.ScanList:
     """Return scans of these DAGs, newest first, and the cursor of the next page.
 
-    With *limit* 0, that is the first page. Raises InvalidCursorError.
+    Raises InvalidCursorError.
+
+    :param queued: scans without a row, which are listed with the others.
     """
     what = f"scans tenant={tenant_id} state={state}"
-    started_at, scan_id = position_of(what, cursor, _POSITION, None) or (None, None)
+    after = position_of(what, cursor, _POSITION, None)
+    started_at, scan_id = after or (None, None)
     values = {
         "dag_ids": list(dag_ids),
         "tenant_id": tenant_id,
@@ -525,8 +497,14 @@ def list_scans(
         "limit": limit + 1,
     }
     rows = fetch(warehouse, class_row(models.ScanSummary), _LIST, values)
-    scans, following = page_of(what, rows, limit, lambda scan: (scan.started_at, scan.scan_id))
-    return models.ScanList(scans=scans, next_cursor=following)
+    rest = [scan for scan in queued if after is None or _position(scan) < after]
+    scans = sorted([*rest, *rows], key=_position, reverse=True)
+    shown, following = page_of(what, scans, limit, _position)
+    return models.ScanList(scans=shown, next_cursor=following)
+
+
+def _position(scan: models.ScanSummary) -> tuple[datetime, str]:
+    return scan.started_at, scan.scan_id
 
 
 def known_scans(warehouse: Warehouse, scan_ids: Sequence[str]) -> set[str]:
