@@ -110,16 +110,13 @@ def read_deals(
         Literal["json", "ndjson"] | None, Query(description="Overrides the header Accept.")
     ] = None,
 ) -> Response:
-    scan, _ = found_scan(user, warehouse, scan_id)
+    found_scan(user, warehouse, scan_id)
     if format == "ndjson" or (format is None and NDJSON in request.headers.get("accept", "")):
         lines = map(_encoder.encode_lines, deals_stream(streamed, scan_id))
         # before the response begins, a failure still becomes a problem; a later one breaks it off
         first = next(lines, b"")
         return StreamingResponse(chain([first], lines), media_type=NDJSON)
-    if scan.state == "queued":  # the tables may not exist yet
-        page = DealPage([], None)
-    else:
-        page = deals_page(warehouse, scan_id, limit, cursor)
+    page = deals_page(warehouse, scan_id, limit, cursor)
     return Response(_encoder.encode(page._asdict()), media_type="application/json")
 
 
