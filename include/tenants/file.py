@@ -105,10 +105,10 @@ def load_tenants(
     return Tenants(tuple(tenants.values()), tuple(problems), source.pools)
 
 
-def validated(entry: Mapping[str, Any], environ: Mapping[str, str] = os.environ) -> Tenant:
+def validated(entry: Mapping[str, Any]) -> Tenant:
     """Return the tenant of *entry* with the file's defaults. Raises TenantsFileError."""
-    source = _source(environ, _Wanted(only=entry["id"]))
-    return _tenant(_Entry(tenants_path(environ), f"tenant {entry['id']!r}", dict(entry)), source)
+    source = _source(os.environ, _Wanted(only=entry["id"]))
+    return _tenant(_Entry(tenants_path(), f"tenant {entry['id']!r}", dict(entry)), source)
 
 
 @dataclass(frozen=True)
