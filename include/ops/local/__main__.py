@@ -15,6 +15,7 @@ import typer
 from include.errors import HubSpotDealsError
 from include.ops.local import demo as starting
 from include.ops.local import launcher
+from include.ops.local.checks import Problems
 from include.ops.local.demo_servers import mails_in, print_mails
 from include.ops.local.postgres import EmbeddedPostgres, libpq_environment
 from include.ops.local.processes import PROJECT_ROOT, LocalError, Programs
@@ -148,7 +149,7 @@ def psql(sql: Annotated[str, typer.Argument(help="a statement; without: a prompt
         raise NOTHING_RUNS
     launch = launcher.Launch.of(STATE_DIR)
     is_run = launch is not None and launch.command == "run"
-    settings = starting.run_environment(os.environ) if is_run else {}
+    settings = _settings() if is_run else {}
     stack = LocalStack(STATE_DIR, launch.port if launch else 0, settings)
     if stack.postgres.pid is None:
         raise LocalError("The local PostgreSQL is not running.", "See: make status")
@@ -157,6 +158,14 @@ def psql(sql: Annotated[str, typer.Argument(help="a statement; without: a prompt
     environment = {**os.environ, **settings}
     environment |= libpq_environment(_warehouse_of(stack).parameters)
     os.execve(stack.postgres.psql, command, environment)  # noqa: S606 - no shell wanted
+
+
+def _settings() -> dict[str, str]:
+    """Return the environment with the settings of `.env`. Raises LocalError."""
+    problems = Problems()
+    settings = starting.run_environment(os.environ, problems)
+    problems.require_none()
+    return settings
 
 
 def _warehouse_of(stack: LocalStack) -> Warehouse:
@@ -193,7 +202,7 @@ def seed_test_deals(
     yes: Annotated[bool, typer.Option(help="don't ask for confirmation")] = False,
 ) -> None:
     """Create five deals in a HubSpot test account."""
-    os.environ.update(starting.run_environment(os.environ), AIRFLOW_HOME=str(STATE_DIR / "airflow"))
+    os.environ.update(_settings(), AIRFLOW_HOME=str(STATE_DIR / "airflow"))
     # imports Airflow, which reads the environment
     from include.ops.local import seed
 
