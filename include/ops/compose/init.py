@@ -122,9 +122,6 @@ def _set_up_database(connection: psycopg.Connection, login: Login) -> None:
     )
     # by default, all roles may connect to a database and create temporary tables
     connection.execute(sql.SQL("revoke all on database {} from public").format(name))
-    connection.execute(
-        sql.SQL("grant connect on database {} to {}").format(name, sql.Identifier(login.user))
-    )
 
 
 ADMIN = "admin"
