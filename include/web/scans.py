@@ -56,6 +56,11 @@ _POSITION = TypeAdapter[tuple[AwareDatetime, str] | None](
 COMPUTED = {
     "tenant": "scan.tenant_id",
     "seconds": "extract(epoch from scan.finished_at - scan.started_at)::float8",
+    "token_s": "extract(epoch from coalesce(scan.extraction_started_at, scan.finished_at)"
+    " - scan.started_at)::float8",
+    "read_s": "extract(epoch from coalesce(scan.extraction_finished_at, scan.finished_at)"
+    " - scan.extraction_started_at)::float8",
+    "check_s": "extract(epoch from scan.finished_at - scan.extraction_finished_at)::float8",
     "deals_received": "coalesce(deals.records_received, 0)",
     "deals_written": "coalesce(deals.rows_written, 0)",
     "error_type": "substring(scan.error from '^[A-Za-z_][A-Za-z0-9_]*')",
@@ -239,7 +244,12 @@ def read_scan(
             **dict(scan),
             "tries": tries,
             "will_retry": scan.state == "failed" and run is not None,
-            "phases": models.Phases.of(scan, queued_at),
+            "phases": models.Phases(
+                queued=models.seconds_between(queued_at, scan.started_at),
+                token=scan.token_s,
+                read=scan.read_s,
+                check=scan.check_s,
+            ),
             "progress": models.Progress.of(scan, wanted),
             "quality": quality,
             "error": error,

@@ -104,11 +104,6 @@ _STATUSES = f"""
 _AS_READ = {
     **COMPUTED,
     "mode": "coalesce(nullif(deals.mode, 'skipped'), scan.mode)",
-    "token_s": "extract(epoch from coalesce(scan.extraction_started_at, scan.finished_at)"
-    " - scan.started_at)::float8",
-    "read_s": "extract(epoch from coalesce(scan.extraction_finished_at, scan.finished_at)"
-    " - scan.extraction_started_at)::float8",
-    "check_s": "extract(epoch from scan.finished_at - scan.extraction_finished_at)::float8",
     "deals_live": "deals.warehouse_live",
     "quota_used": "(scan.quota_limit - scan.quota_remaining)::float8 / nullif(scan.quota_limit, 0)",
 }
