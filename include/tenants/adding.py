@@ -33,7 +33,6 @@ def add_tenant(
     base_url: str | None = None,
     save_connection: bool = False,
     force: bool = False,
-    environ: Mapping[str, str] = os.environ,
 ) -> None:
     """Prompt for the token, look up its account, write the entry, and print each step.
 
@@ -41,7 +40,7 @@ def add_tenant(
 
     :param settings: `key=value`, the value as YAML.
     """
-    tenants = load_tenants(environ)
+    tenants = load_tenants()
     entry = {"id": tenant_id, **_settings(settings)}
     if not re.fullmatch(TENANT_ID_PATTERN, tenant_id):
         raise TenantCommandError(f"the id {tenant_id!r} must match {TENANT_ID_PATTERN}.")
@@ -49,7 +48,7 @@ def add_tenant(
         raise TenantCommandError(
             f"tenant {tenant_id!r} already exists.", remedy="Edit its entry instead."
         )
-    tenant = validated(entry, environ)
+    tenant = validated(entry)
     conn_id = tenant.connection_id
     hook = HubSpotHook(conn_id, tenant_id)
     token = None
@@ -79,7 +78,7 @@ def add_tenant(
     elif token:
         print(f"Now put the token into the Airflow connection {conn_id}.")
     try:
-        path = add_entry(tenants_path(environ), {**entry, "portal_id": portal_id})
+        path = add_entry(tenants_path(), {**entry, "portal_id": portal_id})
     except OSError as exc:
         raise TenantCommandError(
             f"{exc.filename}: {exc.strerror}. No tenant was added.",
@@ -236,10 +235,8 @@ def _with_entry(path: Path, before: bytes, entry: Mapping[str, Any]) -> bytes:
         place = end.line + (end.column > 0)
         while not lines[place - 1].strip() or lines[place - 1].lstrip().startswith("#"):
             place -= 1
-    elif key and tenants.tag.endswith(":null") and not tenants.value:
-        column, place = 2, key.end_mark.line + 1
-    elif key and isinstance(tenants, yaml.SequenceNode) and not tenants.value:
-        # `tenants: []`
+    elif key and not tenants.value:
+        # `tenants:` or `tenants: []`
         start, end = tenants.start_mark, tenants.end_mark
         opening = lines[start.line][: start.column].rstrip()
         lines[start.line : end.line + 1] = [opening + lines[end.line][end.column :]]

@@ -24,7 +24,7 @@ from include.tenants.model import (
     SmtpChannel,
     Tenant,
     WebhookChannel,
-    as_objects,
+    merged,
     near_miss,
 )
 from include.tenants.shards import ALL, Shard
@@ -105,23 +105,10 @@ def load_tenants(
     return Tenants(tuple(tenants.values()), tuple(problems), source.pools)
 
 
-def validated(entry: Mapping[str, Any], environ: Mapping[str, str] = os.environ) -> Tenant:
+def validated(entry: Mapping[str, Any]) -> Tenant:
     """Return the tenant of *entry* with the file's defaults. Raises TenantsFileError."""
-    source = _source(environ, _Wanted(only=entry["id"]))
-    return _tenant(_Entry(tenants_path(environ), f"tenant {entry['id']!r}", dict(entry)), source)
-
-
-def merged(defaults: Mapping[str, Any], entry: Mapping[str, Any]) -> dict[str, Any]:
-    """Return *entry* with missing keys from *defaults*, also in nested mappings."""
-    result = dict(defaults)
-    for key, value in entry.items():
-        below = result.get(key)
-        if key == "objects":
-            below, value = as_objects(below), as_objects(value)
-        if isinstance(below, dict) and isinstance(value, dict):
-            value = merged(below, value)
-        result[key] = value
-    return result
+    source = _source(os.environ, _Wanted(only=entry["id"]))
+    return _tenant(_Entry(tenants_path(), f"tenant {entry['id']!r}", dict(entry)), source)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import difflib
 import hashlib
 import re
 import zoneinfo
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import lru_cache
 from typing import Annotated, Any, Final, Literal, Self
@@ -165,14 +165,18 @@ class Objects(_Model):
     @validates_whole(mode="before")
     @classmethod
     def _empty_entries_are_objects(cls, entries: Any) -> Any:
-        # `contacts:` and `contacts: true` are valid
         entries = as_objects(entries)
         if not isinstance(entries, dict):
             return entries
-        if entries.get("preset") == "sales":
-            entries = _refined(SALES_OBJECTS, entries)
-        return {
+        # `contacts:` and `contacts: true` are valid
+        entries = {
             name: {} if name not in cls.model_fields and entry in (None, True) else entry
+            for name, entry in entries.items()
+        }
+        if entries.get("preset") == "sales":
+            entries = merged(SALES_OBJECTS, entries)
+        return {
+            name: entry
             for name, entry in entries.items()
             if entry is not False or name in cls.model_fields
         }
@@ -210,14 +214,17 @@ def as_objects(value: Any) -> Any:
     return {"preset": value} if isinstance(value, str) else value
 
 
-def _refined(preset: dict[str, Any], entries: dict[str, Any]) -> dict[str, Any]:
-    """Return a preset with the keys of *entries* and of each object in it overridden."""
-    refined = {**preset, **entries}
-    for name in preset.keys() & entries.keys():
-        if isinstance(preset[name], dict) and entries[name] is not False:
-            given = {} if entries[name] in (None, True) else entries[name]
-            refined[name] = {**preset[name], **given} if isinstance(given, dict) else given
-    return refined
+def merged(defaults: Mapping[str, Any], entry: Mapping[str, Any]) -> dict[str, Any]:
+    """Return *entry* with missing keys from *defaults*, also in nested mappings."""
+    result = dict(defaults)
+    for key, value in entry.items():
+        below = result.get(key)
+        if key == "objects":
+            below, value = as_objects(below), as_objects(value)
+        if isinstance(below, dict) and isinstance(value, dict):
+            value = merged(below, value)
+        result[key] = value
+    return result
 
 
 AlertKind = Literal["failure", "quality", "warning", "deadline", "quota", "recovery"]

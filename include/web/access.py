@@ -9,9 +9,10 @@ import os
 import re
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 from airflow.api_fastapi.app import get_auth_manager
@@ -95,39 +96,47 @@ CHECK_EVERY_S = 5.0
 #: Name, modification time, size and inode of each file. Editing or replacing it changes them.
 _Stamp = frozenset[tuple[str, int, int, int]]
 
-
-class _Read(NamedTuple):
-    """``checked_at``: when the files were last checked for changes; monotonic, in seconds."""
-
-    path: Path | None
-    stamp: _Stamp | None
-    tenants: dict[str, Tenant]
-    checked_at: float
-
-
-_last = _Read(None, None, {}, 0.0)
 _lock = threading.Lock()
 
 
 def tenants_by_id(clock: Callable[[], float] = time.monotonic) -> dict[str, Tenant]:
     """Return the enabled tenants, sorted by id. Raises TenantsFileError.
 
-    A changed tenants file is read again at once, a changed directory after `CHECK_EVERY_S`.
+    A changed tenants file is read again at once, a changed directory within `CHECK_EVERY_S`.
     """
-    global _last
     path = tenants_path()
     with _lock:
-        known, now = path == _last.path and _last.stamp is not None, clock()
-        if known and path.is_dir() and now - _last.checked_at < CHECK_EVERY_S:
-            return _last.tenants
-        stamp = _stamp(path)
-        if known and stamp == _last.stamp:
-            tenants = _last.tenants
-        else:
-            enabled = sorted(load_tenants().enabled, key=lambda tenant: tenant.id)
-            tenants = {tenant.id: tenant for tenant in enabled}
-        _last = _Read(path, stamp, tenants, now)
-        return tenants
+        is_folder = path.is_dir()
+        stamp = _stamp_of_folder(path, clock() // CHECK_EVERY_S) if is_folder else _stamp([path])
+        return _tenants(path, stamp)
+
+
+@lru_cache(maxsize=1)
+def _tenants(path: Path, stamp: _Stamp) -> dict[str, Tenant]:
+    """Read the tenants of *path*, once for each *stamp*."""
+    enabled = sorted(load_tenants().enabled, key=lambda tenant: tenant.id)
+    return {tenant.id: tenant for tenant in enabled}
+
+
+@lru_cache(maxsize=1)
+def _stamp_of_folder(path: Path, period: float) -> _Stamp:
+    """Return the stamp of the files in *path*, computed once in a *period*."""
+    try:
+        return _stamp(os.scandir(path))
+    except OSError:  # load_tenants raises it again, with a message
+        return frozenset()
+
+
+def _stamp(files: Iterable[Path | os.DirEntry[str]]) -> _Stamp:
+    return frozenset(map(_stamp_of_file, files))
+
+
+def _stamp_of_file(file: Path | os.DirEntry[str]) -> tuple[str, int, int, int]:
+    try:
+        stat = file.stat()
+    except OSError:  # a broken link; of other reasons, load_tenants raises it again
+        return file.name, 0, 0, 0
+    return file.name, stat.st_mtime_ns, stat.st_size, stat.st_ino
 
 
 def known_tenant(tenant_id: str, user: BaseUser) -> Tenant:
@@ -160,19 +169,3 @@ def _require_no_entry(tenant_id: str) -> None:
             f"Tenant {tenant_id} is disabled in the tenants file.",
             remedy=f"Enable it there. Its scans are in GET /scans?tenant={tenant_id}.",
         )
-
-
-def _stamp(path: Path) -> _Stamp | None:
-    try:
-        files = list(os.scandir(path)) if path.is_dir() else [path]
-        return frozenset(map(_stamp_of_file, files))
-    except OSError:  # load_tenants raises it again, with a message
-        return None
-
-
-def _stamp_of_file(file: Path | os.DirEntry[str]) -> tuple[str, int, int, int]:
-    try:
-        stat = file.stat()
-    except FileNotFoundError:  # a broken link
-        return file.name, 0, 0, 0
-    return file.name, stat.st_mtime_ns, stat.st_size, stat.st_ino

@@ -22,7 +22,7 @@ from include.scan import MODES, scan_id
 from include.warehouse.connection import Warehouse
 from include.warehouse.scans import EndedRun, end_scans_of_ended_runs, open_scans
 from include.web.problems import Code, Problem
-from include.web.warehouse import reading
+from include.web.warehouse import WarehouseEmptyError, reading
 
 TIMEOUT_S = 60
 #: Airflow's access control and audit log use these headers.
@@ -208,7 +208,10 @@ def ended_runs(runs: Collection[tuple[str, str]]) -> dict[tuple[str, str], Ended
 
 
 def mark_orphaned_scans_failed(warehouse: Warehouse, dag_ids: Collection[str]) -> None:
-    """Mark open scans of these DAGs as failed if their runs have ended. Raises like `reading`."""
-    with reading(warehouse) as connection:
-        scans = open_scans(connection, dag_ids)
+    """Mark open scans of these DAGs as failed if their runs have ended. Raises like `fetch`."""
+    try:
+        with reading(warehouse) as connection:
+            scans = open_scans(connection, dag_ids)
+    except WarehouseEmptyError:
+        return
     end_scans_of_ended_runs(warehouse, scans, ended_runs)

@@ -47,13 +47,12 @@ def page_of(
 ) -> tuple[list[T], str | None]:
     """Return the first *limit* of *rows*, and the cursor of the next page if there are more.
 
-    :param position: of a row. Without a row, as with *limit* 0, the cursor is that of the first
-        page.
+    :param position: of a row.
     """
     shown = list(rows[:limit])
     if len(rows) <= limit:
         return shown, None
-    return shown, cursor_of(what, position(shown[-1]) if shown else None)
+    return shown, cursor_of(what, position(shown[-1]))
 
 
 def position_of(what: str, cursor: str | None, shape: TypeAdapter[T], first: T) -> T:

@@ -32,7 +32,7 @@ from include.web.warehouse import (
 #: Rows per fetch from PostgreSQL.
 BATCH = 500
 MAX_ID = 2**63
-#: A page begins above this id.
+#: A page begins above this id of a deal, or number of a checked record.
 _POSITION = TypeAdapter(tuple[Annotated[int, Field(strict=True, ge=0, lt=MAX_ID)]])
 
 #: Fields of `models.Deal`. ``properties`` is PostgreSQL's JSON text, which is not parsed.
@@ -61,7 +61,6 @@ NDJSON = "application/x-ndjson"
 CSV = "text/csv"
 #: Spreadsheets execute a text with this beginning as a formula.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
-_NUMBER = TypeAdapter(tuple[Annotated[int, Field(strict=True, ge=0, lt=2**31)]])
 _CHECKED = """
     select found.number, found.object, found.record_id, found.detail,
            coalesce(deal.url, record.url) as url
@@ -110,16 +109,13 @@ def read_deals(
         Literal["json", "ndjson"] | None, Query(description="Overrides the header Accept.")
     ] = None,
 ) -> Response:
-    scan, _ = found_scan(user, warehouse, scan_id)
+    found_scan(user, warehouse, scan_id)
     if format == "ndjson" or (format is None and NDJSON in request.headers.get("accept", "")):
         lines = map(_encoder.encode_lines, deals_stream(streamed, scan_id))
         # before the response begins, a failure still becomes a problem; a later one breaks it off
         first = next(lines, b"")
         return StreamingResponse(chain([first], lines), media_type=NDJSON)
-    if scan.state == "queued":  # the tables may not exist yet
-        page = DealPage([], None)
-    else:
-        page = deals_page(warehouse, scan_id, limit, cursor)
+    page = deals_page(warehouse, scan_id, limit, cursor)
     return Response(_encoder.encode(page._asdict()), media_type="application/json")
 
 
@@ -180,7 +176,7 @@ def read_checked_records(
     if check not in {result.check for result in scan.quality}:
         raise not_found("check")
     what = f"checks {scan_id} {check}"
-    (above,) = position_of(what, cursor, _NUMBER, (0,))
+    (above,) = position_of(what, cursor, _POSITION, (0,))
     values = {
         "scan_id": scan_id,
         "check": check,

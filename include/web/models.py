@@ -204,14 +204,11 @@ class ViewColumn(BaseModel):
     comment: str | None = Field(description="HubSpot's label and description of the property.")
 
 
-class Watermark(BaseModel):
-    object: str
-    watermark: datetime | None
-
-
-class ObjectSchema(Watermark):
+class ObjectSchema(BaseModel):
     """``watermark``: the next scan reads records modified since then; null: all records."""
 
+    object: str
+    watermark: datetime | None
     view: str
     columns: list[ViewColumn] = Field(description="Columns of the view of live records.")
 
@@ -370,21 +367,12 @@ class Phases(BaseModel):
     read: float | None
     check: float | None
 
-    @classmethod
-    def of(cls, scan: "ScanRow", queued_at: datetime | None) -> "Phases":
-        read_until = scan.extraction_finished_at or scan.finished_at
-        return cls(
-            queued=seconds_between(queued_at, scan.started_at),
-            token=seconds_between(scan.started_at, scan.extraction_started_at or scan.finished_at),
-            read=seconds_between(scan.extraction_started_at, read_until),
-            check=seconds_between(scan.extraction_finished_at, scan.finished_at),
-        )
-
 
 class ScanRow(ScanBase):
     """A scan in the warehouse. The defaults are those of a queued scan.
 
     ``received_lately``, ``took_s``: records of the last few checkpoints and their duration.
+    ``token_s``, ``read_s``, ``check_s``: as in `Phases`.
     """
 
     warnings: list[str] = Field(default_factory=list)
@@ -400,6 +388,9 @@ class ScanRow(ScanBase):
     figures_at: datetime | None = None
     received_lately: int | None = None
     took_s: float | None = None
+    token_s: float | None = None
+    read_s: float | None = None
+    check_s: float | None = None
     objects: list[ScanObject] = Field(default_factory=list)
     quality: list[QualityResult] = Field(default_factory=list)
 

@@ -41,10 +41,10 @@ from include.web.airflow import (
     trigger_run,
     unsuccessful_tasks,
 )
-from include.web.cursor import Cursor, InvalidCursorError, Limit, page_of, position_of
+from include.web.cursor import Cursor, Limit, page_of, position_of
 from include.web.page import airflow_root, headings
 from include.web.problems import Code, Problem, answers, signed_in_router
-from include.web.warehouse import CurrentWarehouse, WarehouseEmptyError, columns, fetch
+from include.web.warehouse import CurrentWarehouse, WarehouseEmptyError, columns, fetch, reading
 
 #: The current rate is computed from so many checkpoints.
 _RECENT_CHECKPOINTS = 6
@@ -56,6 +56,12 @@ _POSITION = TypeAdapter[tuple[AwareDatetime, str] | None](
 COMPUTED = {
     "tenant": "scan.tenant_id",
     "seconds": "extract(epoch from scan.finished_at - scan.started_at)::float8",
+    # If all tasks were cleared, the extraction may have begun before `started_at`.
+    "token_s": "greatest(0, extract(epoch from coalesce(scan.extraction_started_at,"
+    " scan.finished_at) - scan.started_at))::float8",
+    "read_s": "extract(epoch from coalesce(scan.extraction_finished_at, scan.finished_at)"
+    " - scan.extraction_started_at)::float8",
+    "check_s": "extract(epoch from scan.finished_at - scan.extraction_finished_at)::float8",
     "deals_received": "coalesce(deals.records_received, 0)",
     "deals_written": "coalesce(deals.rows_written, 0)",
     "error_type": "substring(scan.error from '^[A-Za-z_][A-Za-z0-9_]*')",
@@ -159,80 +165,37 @@ def read_scans(
 ) -> models.ScanList:
     visible = visible_dag_ids(user)
     known = tenants_by_id().get(tenant or "")
-    if tenant is not None and not (known and known.dag_id in visible):
-        _require_scans_of(warehouse, visible, tenant, user)
-    queued = _queued_scans(warehouse, visible, tenant, state, limit, cursor)
-    if queued is not None:
-        if queued.next_cursor or state == "queued":
-            return queued
-        cursor = None  # the scans that have a row follow
-    before = queued.scans if queued else []
-    try:
-        mark_orphaned_scans_failed(warehouse, visible)
-        page = list_scans(
-            warehouse,
-            visible,
-            tenant_id=tenant,
-            state=state,
-            limit=limit - len(before),
-            cursor=cursor,
-        )
-    except WarehouseEmptyError:
-        page = models.ScanList(scans=[], next_cursor=None)
-    return models.ScanList(scans=[*before, *page.scans], next_cursor=page.next_cursor)
+    if (
+        tenant is not None
+        and not (known and known.dag_id in visible)
+        # one that was removed from the tenants file
+        and not list_scans(warehouse, visible, tenant_id=tenant, limit=1).scans
+    ):
+        known_tenant(tenant, user)
+    queued = _queued_scans(warehouse, visible, tenant) if state in (None, "queued") else []
+    mark_orphaned_scans_failed(warehouse, visible)
+    return list_scans(
+        warehouse,
+        visible,
+        tenant_id=tenant,
+        state=state,
+        limit=limit,
+        cursor=cursor,
+        queued=queued,
+    )
 
 
 def _queued_scans(
-    warehouse: Warehouse,
-    visible: set[str],
-    tenant: str | None,
-    state: str | None,
-    limit: int,
-    cursor: str | None,
-) -> models.ScanList | None:
-    """Return a page of queued scans, newest first; None if *cursor* is after them.
-
-    Raises InvalidCursorError.
-    """
-    if state not in (None, "queued"):
-        return None
-    what = f"queued scans tenant={tenant} state={state}"
-    try:
-        after = position_of(what, cursor, _POSITION, None)
-    except InvalidCursorError:
-        if state == "queued":
-            raise
-        return None
-    scans = _queued_summaries(warehouse, visible, tenant)
-    rest = [scan for scan in scans if after is None or (scan.started_at, scan.scan_id) < after]
-    shown, following = page_of(what, rest, limit, lambda scan: (scan.started_at, scan.scan_id))
-    return models.ScanList(scans=shown, next_cursor=following)
-
-
-def _require_scans_of(warehouse: Warehouse, visible: set[str], tenant: str, user: BaseUser) -> None:
-    """Raise a problem unless a tenant that was removed from the tenants file has scans."""
-    try:
-        if list_scans(warehouse, visible, tenant_id=tenant, limit=1).scans:
-            return
-    except WarehouseEmptyError:
-        pass
-    known_tenant(tenant, user)
-
-
-def _queued_summaries(
     warehouse: Warehouse, visible: set[str], tenant: str | None
 ) -> list[models.ScanSummary]:
-    """Return the runs whose scans have no row yet, newest first."""
+    """Return the runs whose scans have no row yet."""
     tenant_of = {t.dag_id: t.id for t in tenants_by_id().values() if tenant in (None, t.id)}
     runs = active_runs(visible & tenant_of.keys())
-    try:
-        known = known_scans(warehouse, [run.scan_id for run in runs])
-    except WarehouseEmptyError:
-        known = set()
+    known = known_scans(warehouse, [run.scan_id for run in runs])
     scans = [queued_scan(run, tenant_of[run.dag_id]) for run in runs if run.scan_id not in known]
     return [
         models.ScanSummary.model_validate({**dict(scan), "warnings": 0, "error": None})
-        for scan in sorted(scans, key=lambda scan: (scan.started_at, scan.scan_id), reverse=True)
+        for scan in scans
     ]
 
 
@@ -282,7 +245,12 @@ def read_scan(
             **dict(scan),
             "tries": tries,
             "will_retry": scan.state == "failed" and run is not None,
-            "phases": models.Phases.of(scan, queued_at),
+            "phases": models.Phases(
+                queued=models.seconds_between(queued_at, scan.started_at),
+                token=scan.token_s,
+                read=scan.read_s,
+                check=scan.check_s,
+            ),
             "progress": models.Progress.of(scan, wanted),
             "quality": quality,
             "error": error,
@@ -300,17 +268,14 @@ def found_scan(
     user: BaseUser, warehouse: Warehouse, scan_id: str
 ) -> tuple[models.ScanRow, ActiveRun | None]:
     """Return a scan that *user* may see, and its run if it is active. Raises Problem."""
-    try:
-        scan = find_scan(warehouse, scan_id)
-        if scan is not None:
-            require(user, "GET", scan.dag_id, "scan")
-            if scan.state not in FINAL_STATES:
-                mark_orphaned_scans_failed(warehouse, [scan.dag_id])
-                scan = find_scan(warehouse, scan_id) or scan
-            runs = active_runs([scan.dag_id])
-            return scan, next((run for run in runs if run.scan_id == scan_id), None)
-    except WarehouseEmptyError:
-        pass
+    scan = find_scan(warehouse, scan_id)
+    if scan is not None:
+        require(user, "GET", scan.dag_id, "scan")
+        if scan.state not in FINAL_STATES:
+            mark_orphaned_scans_failed(warehouse, [scan.dag_id])
+            scan = find_scan(warehouse, scan_id) or scan
+        runs = active_runs([scan.dag_id])
+        return scan, next((run for run in runs if run.scan_id == scan_id), None)
     tenant_of = {tenant.dag_id: tenant.id for tenant in tenants_by_id().values()}
     for run in active_runs(visible_dag_ids(user) & tenant_of.keys()):
         if run.scan_id == scan_id:
@@ -453,7 +418,8 @@ async def cancel_scan(
 def record_cancelled(warehouse: Warehouse, run: CancelledRun) -> None:
     """Write the scan's row, unless no scan has created the tables yet."""
     try:
-        known_scans(warehouse, [run.scan_id])
+        with reading(warehouse) as connection:
+            connection.run("select from {scans} limit 0")
     except WarehouseEmptyError:
         return
     cancel(warehouse, run)
@@ -522,13 +488,17 @@ def list_scans(
     state: str | None = None,
     limit: int = 50,
     cursor: str | None = None,
+    queued: Collection[models.ScanSummary] = (),
 ) -> models.ScanList:
     """Return scans of these DAGs, newest first, and the cursor of the next page.
 
-    With *limit* 0, that is the first page. Raises InvalidCursorError.
+    Raises InvalidCursorError.
+
+    :param queued: scans without a row, which are listed with the others.
     """
     what = f"scans tenant={tenant_id} state={state}"
-    started_at, scan_id = position_of(what, cursor, _POSITION, None) or (None, None)
+    after = position_of(what, cursor, _POSITION, None)
+    started_at, scan_id = after or (None, None)
     values = {
         "dag_ids": list(dag_ids),
         "tenant_id": tenant_id,
@@ -538,8 +508,14 @@ def list_scans(
         "limit": limit + 1,
     }
     rows = fetch(warehouse, class_row(models.ScanSummary), _LIST, values)
-    scans, following = page_of(what, rows, limit, lambda scan: (scan.started_at, scan.scan_id))
-    return models.ScanList(scans=scans, next_cursor=following)
+    rest = [scan for scan in queued if after is None or _position(scan) < after]
+    scans = sorted([*rest, *rows], key=_position, reverse=True)
+    shown, following = page_of(what, scans, limit, _position)
+    return models.ScanList(scans=shown, next_cursor=following)
+
+
+def _position(scan: models.ScanSummary) -> tuple[datetime, str]:
+    return scan.started_at, scan.scan_id
 
 
 def known_scans(warehouse: Warehouse, scan_ids: Sequence[str]) -> set[str]:

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 from fastapi import Path as PathParameter
 from fastapi import Query
-from psycopg.rows import RowFactory, class_row, dict_row
+from psycopg.rows import class_row, dict_row, tuple_row
 from pydantic import TypeAdapter
 
 from include.tenants import Tenant
@@ -22,7 +22,7 @@ from include.web.airflow import ActiveRun, Dag, active_runs, dags, mark_orphaned
 from include.web.cursor import Cursor, InvalidCursorError, Limit, page_of, position_of
 from include.web.problems import Code, answers, signed_in_router
 from include.web.scans import COMPUTED, OF_DEALS, SUMMARY
-from include.web.warehouse import CurrentWarehouse, T, WarehouseEmptyError, columns, fetch
+from include.web.warehouse import CurrentWarehouse, columns, fetch
 
 HISTORY = 60
 
@@ -104,12 +104,6 @@ _STATUSES = f"""
 _AS_READ = {
     **COMPUTED,
     "mode": "coalesce(nullif(deals.mode, 'skipped'), scan.mode)",
-    # If all tasks were cleared, the extraction may have begun before `started_at`.
-    "token_s": "greatest(0, extract(epoch from coalesce(scan.extraction_started_at,"
-    " scan.finished_at) - scan.started_at))::float8",
-    "read_s": "extract(epoch from coalesce(scan.extraction_finished_at, scan.finished_at)"
-    " - scan.extraction_started_at)::float8",
-    "check_s": "extract(epoch from scan.finished_at - scan.extraction_finished_at)::float8",
     "deals_live": "deals.warehouse_live",
     "quota_used": "(scan.quota_limit - scan.quota_remaining)::float8 / nullif(scan.quota_limit, 0)",
 }
@@ -211,11 +205,8 @@ def tenant_views(warehouse: Warehouse, tenants: Sequence[Tenant]) -> list[models
     known = dags(dag_ids)
     # the first of each DAG, which is running or will run next
     running = {run.dag_id: run for run in reversed(active_runs(dag_ids))}
-    try:
-        mark_orphaned_scans_failed(warehouse, dag_ids)
-        statuses = tenant_statuses(warehouse, [tenant.id for tenant in tenants])
-    except WarehouseEmptyError:
-        statuses = {}
+    mark_orphaned_scans_failed(warehouse, dag_ids)
+    statuses = tenant_statuses(warehouse, [tenant.id for tenant in tenants])
     now = datetime.now(UTC)
     return [
         tenant_view(
@@ -277,7 +268,7 @@ def tenant_statuses(
 def tenant_history(warehouse: Warehouse, tenant_id: str) -> list[models.HistoryEntry]:
     """Return the tenant's last scans, newest last."""
     values = {"tenant_id": tenant_id, "limit": HISTORY}
-    return _rows(warehouse, class_row(models.HistoryEntry), _HISTORY, values)[::-1]
+    return fetch(warehouse, class_row(models.HistoryEntry), _HISTORY, values)[::-1]
 
 
 #: Stages with live deals. One that HubSpot does not list is shown by its id.
@@ -332,7 +323,7 @@ _DRIFT = """
 )
 def read_stages(user: User, warehouse: CurrentWarehouse, tenant_id: TenantId) -> models.StageList:
     values = {"tenant_id": known_tenant(tenant_id, user).id}
-    return models.StageList(stages=_rows(warehouse, class_row(models.Stage), _STAGES, values))
+    return models.StageList(stages=fetch(warehouse, class_row(models.Stage), _STAGES, values))
 
 
 @router.get(
@@ -351,12 +342,9 @@ def read_schema(
         "schema": schema,
         "views": [names.live for names in views.values()],
     }
-    columns = _rows(warehouse, class_row(models.ViewColumn), _COLUMNS, values)
-    watermarks = {
-        row.object: row.watermark
-        for row in _rows(warehouse, class_row(models.Watermark), _WATERMARKS, values)
-    }
-    drift = _rows(warehouse, class_row(models.Drift), _DRIFT, values)
+    columns = fetch(warehouse, class_row(models.ViewColumn), _COLUMNS, values)
+    watermarks: dict[str, datetime | None] = dict(fetch(warehouse, tuple_row, _WATERMARKS, values))
+    drift = fetch(warehouse, class_row(models.Drift), _DRIFT, values)
     return models.TenantSchema(
         schema_name=schema,
         objects=[
@@ -370,11 +358,3 @@ def read_schema(
         ],
         drift=drift[0] if drift else None,
     )
-
-
-def _rows(warehouse: Warehouse, row: RowFactory[T], statement: str, values: Any) -> list[T]:
-    """Return the rows of a statement, none before the first scan has created the tables."""
-    try:
-        return fetch(warehouse, row, statement, values)
-    except WarehouseEmptyError:
-        return []

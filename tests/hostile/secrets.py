@@ -424,11 +424,11 @@ def _in_environment(world: World, secret: str, url: str) -> None:
 
 
 def _seed(world: World, secret: str, url: str) -> None:
-    from include.ops.local.seed import client_of, seed_test_deals
+    from include.ops.local.seed import seed_test_deals
 
-    connection = {"host": url, "password": secret}
-    environ = {"AIRFLOW_CONN_HUBSPOT_ACME": json.dumps(connection)}
-    seed_test_deals(client_of(environ, TENANT), lambda _: True)
+    connection = {"conn_type": "hubspot", "host": url, "password": secret}
+    os.environ["AIRFLOW_CONN_HUBSPOT_ACME"] = json.dumps(connection)
+    seed_test_deals(TENANT, lambda _: True)
 
 
 def _tenants_add(world: World, secret: str, url: str) -> None:

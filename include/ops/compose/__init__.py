@@ -1,1 +1,1 @@
-"""Commands of docker-compose.yaml's containers besides Airflow: secrets, init, health, demo."""
+"""Commands of docker-compose.yaml's containers besides Airflow: secrets, init, health."""

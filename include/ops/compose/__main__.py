@@ -1,4 +1,4 @@
-"""`python -m include.ops.compose secrets|init|healthy|demo`: what docker-compose.yaml calls.
+"""`python -m include.ops.compose secrets|init|healthy`: what docker-compose.yaml calls.
 
 The health checks import little, because Airflow's own CLI takes seconds of CPU a call to start. The
 API server and the scheduler answer over HTTP themselves. The others leave a heartbeat in Airflow's
@@ -88,12 +88,11 @@ def _lines(command: str, rest: Sequence[str]) -> Iterable[str]:
         if problem := problem_of(component):
             raise DeployError(f"{component}: {problem}", "See its logs.")
         return [f"{component} is healthy"]
-    from include.ops.compose import init
+    if command == "init":
+        from include.ops.compose.init import initialize
 
-    commands = {"init": init.initialize, "demo": init.scan_demo_tenants}
-    if command not in commands:
-        raise DeployError(f"There is no command {command!r}.", "secrets, init, healthy, demo")
-    return commands[command]()
+        return initialize()
+    raise DeployError(f"There is no command {command!r}.", "secrets, init, healthy")
 
 
 if __name__ == "__main__":

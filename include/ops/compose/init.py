@@ -1,6 +1,6 @@
-"""The one-shots `init` (databases, roles, tables, Airflow's own objects) and `demo` (three scans).
+"""The one-shot `init`: databases, roles, tables, Airflow's own objects.
 
-`init` runs at each `docker compose up` before Airflow's other services, and can be repeated: to
+It runs at each `docker compose up` before Airflow's other services, and can be repeated: to
 upgrade, use a new image and run `up`.
 """
 
@@ -8,20 +8,16 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import psycopg
-import requests
 from psycopg import sql
 
 from include.ops.compose.secrets import DeployError, Login, SecretFiles, variable
-from include.ops.local.airflow_api import FINAL_RUN_STATES, AirflowApi
 from include.ops.local.demo_servers import DEMO_TOKENS, connection_to
 from include.tenants import load_tenants
-from include.tenants.model import DAG_ID_PREFIX
 from include.warehouse.connection import warehouse_schema
 
 SUPERUSER = "postgres"
@@ -126,9 +122,6 @@ def _set_up_database(connection: psycopg.Connection, login: Login) -> None:
     )
     # by default, all roles may connect to a database and create temporary tables
     connection.execute(sql.SQL("revoke all on database {} from public").format(name))
-    connection.execute(
-        sql.SQL("grant connect on database {} to {}").format(name, sql.Identifier(login.user))
-    )
 
 
 ADMIN = "admin"
@@ -203,41 +196,3 @@ def _run(environ: Mapping[str, str], *arguments: str) -> None:
             f"`python {' '.join(arguments)}` failed; the reason is above.",
             "Correct it, then run `docker compose up -d` again.",
         )
-
-
-TIMEOUT_S = 300
-POLL_S = 1.0
-
-
-def scan_demo_tenants(environ: Mapping[str, str] = os.environ) -> Iterator[str]:
-    """Start a scan of each tenant that has none; yield the results. Raises DeployError."""
-    password = SecretFiles(environ).read("admin_password")
-    api = AirflowApi(variable(environ, "AIRFLOW_API_URL"), ADMIN, password)
-    deadline = time.monotonic() + TIMEOUT_S
-    runs = {}
-
-    def wait(problem: str) -> None:
-        if time.monotonic() > deadline:
-            raise DeployError(
-                f"{problem} after {TIMEOUT_S} s.", "See `docker compose logs`, then `up` again."
-            )
-        time.sleep(POLL_S)
-
-    for tenant_id in DEMO_TOKENS:
-        dag_id = f"{DAG_ID_PREFIX}{tenant_id}"
-        while not _is_parsed(api, dag_id):
-            wait(f"the DAG {dag_id} does not appear")
-        run = api.newest_run(dag_id)
-        api.unpause(dag_id)
-        runs[dag_id] = run["dag_run_id"] if run else api.trigger(dag_id)
-    for dag_id, run_id in runs.items():
-        while (state := api.run(dag_id, run_id)["state"]) not in FINAL_RUN_STATES:
-            wait(f"{dag_id} is still {state}")
-        yield f"{dag_id}: {state}"
-
-
-def _is_parsed(api: AirflowApi, dag_id: str) -> bool:
-    try:
-        return api.dag(dag_id) is not None
-    except requests.RequestException:  # it is still starting
-        return False

@@ -15,11 +15,13 @@ import typer
 from include.errors import HubSpotDealsError
 from include.ops.local import demo as starting
 from include.ops.local import launcher
+from include.ops.local.checks import Problems
 from include.ops.local.demo_servers import mails_in, print_mails
 from include.ops.local.postgres import EmbeddedPostgres, libpq_environment
 from include.ops.local.processes import PROJECT_ROOT, LocalError, Programs
 from include.ops.local.report import Report
 from include.ops.local.stack import LocalStack
+from include.tenants import ENVIRONMENT_TENANT_ID
 from include.warehouse.connection import Warehouse, open_warehouse
 
 if TYPE_CHECKING:
@@ -147,7 +149,7 @@ def psql(sql: Annotated[str, typer.Argument(help="a statement; without: a prompt
         raise NOTHING_RUNS
     launch = launcher.Launch.of(STATE_DIR)
     is_run = launch is not None and launch.command == "run"
-    settings = starting.run_environment(os.environ) if is_run else {}
+    settings = _settings() if is_run else {}
     stack = LocalStack(STATE_DIR, launch.port if launch else 0, settings)
     if stack.postgres.pid is None:
         raise LocalError("The local PostgreSQL is not running.", "See: make status")
@@ -156,6 +158,14 @@ def psql(sql: Annotated[str, typer.Argument(help="a statement; without: a prompt
     environment = {**os.environ, **settings}
     environment |= libpq_environment(_warehouse_of(stack).parameters)
     os.execve(stack.postgres.psql, command, environment)  # noqa: S606 - no shell wanted
+
+
+def _settings() -> dict[str, str]:
+    """Return the environment with the settings of `.env`. Raises LocalError."""
+    problems = Problems()
+    settings = starting.run_environment(os.environ, problems)
+    problems.require_none()
+    return settings
 
 
 def _warehouse_of(stack: LocalStack) -> Warehouse:
@@ -186,10 +196,14 @@ def clean() -> None:
 
 @app.command()
 def seed_test_deals(
-    tenant: Annotated[str | None, typer.Option(help="use this tenant's connection")] = None,
+    tenant: Annotated[str, typer.Option(help="use this tenant's connection")] = (
+        ENVIRONMENT_TENANT_ID
+    ),
     yes: Annotated[bool, typer.Option(help="don't ask for confirmation")] = False,
 ) -> None:
     """Create five deals in a HubSpot test account."""
+    os.environ.update(_settings(), AIRFLOW_HOME=str(STATE_DIR / "airflow"))
+    # imports Airflow, which reads the environment
     from include.ops.local import seed
 
     def agreed(account: "Account") -> bool:
@@ -204,8 +218,7 @@ def seed_test_deals(
         except EOFError:
             return False
 
-    client = seed.client_of(starting.run_environment(os.environ), tenant)
-    seed.seed_test_deals(client, agreed)
+    seed.seed_test_deals(tenant, agreed)
 
 
 if __name__ == "__main__":

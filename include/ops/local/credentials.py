@@ -12,7 +12,7 @@ from cryptography.fernet import Fernet
 from dotenv.parser import parse_stream
 
 from include.files import write_file
-from include.ops.local.processes import LocalError
+from include.ops.local.checks import Problems
 
 DEFAULT_PORT = 5200
 #: Settings that could lead the demo to a real HubSpot account or database.
@@ -21,36 +21,27 @@ _USERS_SETTINGS = re.compile(
 )
 
 
-class DotenvError(LocalError):
-    """Lines of `.env` can't be read. ``settings`` are those of the other lines."""
-
-    def __init__(self, what: str, remedy: str, settings: Mapping[str, str]) -> None:
-        super().__init__(what, remedy)
-        self.settings = settings
-
-
-def read_dotenv(path: Path) -> Mapping[str, str]:
+def read_dotenv(path: Path, problems: Problems) -> dict[str, str]:
     """Return the variables of *path*, none if there is no such file.
 
     KEY=VALUE lines, `#` comments, quotes, an optional `export`. `$` has no special meaning, because
     passwords contain it. A variable without a value counts as not set.
 
-    Raises DotenvError, which has the numbers of all lines that can't be read, but not their text.
+    Adds the numbers of all lines that can't be read to *problems*, but not their text.
     """
     if not path.exists():
         return {}
     try:
         found = list(parse_stream(io.StringIO(path.read_text("utf-8-sig"))))
     except UnicodeDecodeError:
-        raise DotenvError(f"{path} is not UTF-8.", "Save it as UTF-8.", {}) from None
-    settings = {binding.key: binding.value for binding in found if binding.key and binding.value}
+        problems.append(f"{path} is not UTF-8. Save it as UTF-8.")
+        return {}
     if wrong := [str(b.original.line) for b in found if b.error or (b.key and b.value is None)]:
-        raise DotenvError(
-            f"{path}: no setting can be read from line {', '.join(wrong)}.",
-            "Write each as NAME=value, close its quotes, and begin a comment with #.",
-            settings,
+        problems.append(
+            f"{path}: no setting can be read from line {', '.join(wrong)}. "
+            "Write each as NAME=value, close its quotes, and begin a comment with #."
         )
-    return settings
+    return {binding.key: binding.value for binding in found if binding.key and binding.value}
 
 
 def without_user_settings(environ: Mapping[str, str]) -> dict[str, str]:
@@ -58,13 +49,14 @@ def without_user_settings(environ: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in environ.items() if not _USERS_SETTINGS.fullmatch(name)}
 
 
-def airflow_port(environ: Mapping[str, str]) -> int:
-    """Return AIRFLOW_PORT or its default. Raises LocalError."""
+def airflow_port(environ: Mapping[str, str], problems: Problems) -> int:
+    """Return AIRFLOW_PORT, or its default if it is not set or a problem."""
     value = environ.get("AIRFLOW_PORT") or str(DEFAULT_PORT)
     if not value.isdecimal() or not 0 < int(value) < 2**16:
-        raise LocalError(
-            f"AIRFLOW_PORT is {value!r}.", f"It must be a port number such as {DEFAULT_PORT}."
+        problems.append(
+            f"AIRFLOW_PORT is {value!r}. It must be a port number such as {DEFAULT_PORT}."
         )
+        return DEFAULT_PORT
     return int(value)
 
 

@@ -9,13 +9,7 @@ from typing import Literal
 import psycopg
 
 from include.ops.local.checks import Problems, answers, require_room
-from include.ops.local.credentials import (
-    DEFAULT_PORT,
-    DotenvError,
-    airflow_port,
-    read_dotenv,
-    without_user_settings,
-)
+from include.ops.local.credentials import airflow_port, read_dotenv, without_user_settings
 from include.ops.local.demo_servers import (
     CONNECTION,
     DEMO_TENANTS_FILE,
@@ -59,7 +53,7 @@ def demo(
     problems = Problems()
     settings = run_environment(environ, problems)
     env = {**without_user_settings(environ), TENANTS_FILE: str(DEMO_TENANTS_FILE)}
-    stack = LocalStack(state_dir, _port(settings, problems), env)
+    stack = LocalStack(state_dir, airflow_port(settings, problems), env)
     launch = Launch("demo", stack.airflow_port)
     tenants = load_tenants(env).enabled
 
@@ -100,7 +94,7 @@ def run(
     """
     problems = Problems()
     env = run_environment(environ, problems)
-    stack = LocalStack(state_dir, _port(env, problems), env)
+    stack = LocalStack(state_dir, airflow_port(env, problems), env)
     launch = Launch("run", stack.airflow_port)
     if (holder := launcher_pid(state_dir)) and stack.postgres.pid is None:
         raise LocalError(f"Process {holder} is starting the stack.", "Wait, or run: make down")
@@ -119,12 +113,6 @@ def run(
         stack.start(report.step)
         replace(launch, ready=True).write(state_dir)
         scan_and_show(stack, ready, report, afterwards)
-
-
-def _port(settings: Mapping[str, str], problems: Problems) -> int:
-    with problems.noted():
-        return airflow_port(settings)
-    return DEFAULT_PORT
 
 
 def _check_machine(stack: LocalStack, problems: Problems) -> None:
@@ -167,18 +155,12 @@ def _check_tenants(
     return ready
 
 
-def run_environment(environ: Mapping[str, str], problems: Problems | None = None) -> dict[str, str]:
+def run_environment(environ: Mapping[str, str], problems: Problems) -> dict[str, str]:
     """Return *environ* and the settings of `.env`; an exported variable overrides the file.
 
-    Lines that can't be read are added to *problems*; without it, raises DotenvError.
+    Lines that can't be read are added to *problems*.
     """
-    try:
-        of_file = read_dotenv(PROJECT_ROOT / ".env")
-    except DotenvError as error:
-        if problems is None:
-            raise
-        problems.append(str(error))
-        of_file = error.settings
+    of_file = read_dotenv(PROJECT_ROOT / ".env", problems)
     env = {**of_file, **{name: value for name, value in environ.items() if value}}
     if path := env.get(TENANTS_FILE):
         env[TENANTS_FILE] = str(PROJECT_ROOT / path)

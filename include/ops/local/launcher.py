@@ -1,4 +1,7 @@
-"""The launcher of a stack: its lock, what it runs, and how it stops all of it when it ends."""
+"""The launcher of a stack: what it runs, and how it stops all of it when it ends.
+
+It holds the lock of `launch.json`, which names it.
+"""
 
 import contextlib
 import fcntl
@@ -13,7 +16,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
 
-from include.files import write_file
 from include.ops.local.postgres import EmbeddedPostgres
 from include.ops.local.processes import LocalError, Programs
 from include.ops.local.report import Report
@@ -53,14 +55,15 @@ class Launch:
         return None
 
     def write(self, state_dir: Path) -> None:
-        write_file(state_dir / "launch.json", json.dumps(asdict(self)).encode())
+        # in place: a new file would have another lock
+        (state_dir / "launch.json").write_text(json.dumps(asdict(self)))
 
 
 @contextlib.contextmanager
-def launcher_lock(state_dir: Path) -> Iterator[None]:
+def launcher_lock(state_dir: Path, launch: Launch) -> Iterator[None]:
     """Hold the lock of *state_dir*. The system releases it however this process ends."""
     state_dir.mkdir(parents=True, exist_ok=True)
-    with (state_dir / "launcher.lock").open("a+") as file:
+    with (state_dir / "launch.json").open("a") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -68,23 +71,19 @@ def launcher_lock(state_dir: Path) -> Iterator[None]:
                 f"Process {launcher_pid(state_dir)} is already running the local stack.",
                 "Stop it with Ctrl-C there, or with: make down",
             ) from None
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
+        launch.write(state_dir)
         yield
 
 
 def launcher_pid(state_dir: Path) -> int | None:
     """Return the process that holds the lock of *state_dir*, None if none does."""
-    path = state_dir / "launcher.lock"
-    if not path.exists():
-        return None
-    with path.open("r+") as file:
+    with contextlib.suppress(FileNotFoundError), (state_dir / "launch.json").open() as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
-            return int(file.read() or "0")
-        return None
+            launch = Launch.of(state_dir)
+            return launch.pid if launch else None
+    return None
 
 
 def what_runs(state_dir: Path) -> Launch | None:
@@ -120,29 +119,24 @@ def orderly_end(
     with ExitStack() as held:
         for number in SIGNALS:
             signal.signal(number, _raise_stopped)
-        other = launcher_pid(state_dir)
-        if other is None:
-            held.enter_context(launcher_lock(state_dir))
-        ours = other is None and not is_running(state_dir)
-        if ours:
-            launch.write(state_dir)
+        replaces = launcher_pid(state_dir) is not None or is_running(state_dir)
+        if not replaces:
+            held.enter_context(launcher_lock(state_dir, launch))
         ended_well = False
         try:
             checked = check()
-            launch.write(state_dir)
-            if not ours:
+            if replaces:
                 with report.step("stopped the earlier stack"):
                     end_launcher(state_dir)
                     stop_everything(state_dir)
-                if other is not None:
-                    held.enter_context(launcher_lock(state_dir))
-                ours = True
+                held.enter_context(launcher_lock(state_dir, launch))
+                replaces = False
             # After a power failure, the records name programs that are not running.
             Programs(state_dir).forget()
             yield checked
             ended_well = True
         finally:
-            if ours and not (ended_well and detach):
+            if not replaces and not (ended_well and detach):
                 for number in SIGNALS:
                     # A second Ctrl-C would leave some processes running.
                     signal.signal(number, signal.SIG_IGN)

@@ -4,11 +4,8 @@ The only command of this project that writes to HubSpot. It recognises its deals
 description in the list of live deals, because search lags behind.
 """
 
-import json
-import threading
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future
-from typing import Any, Final
+from collections.abc import Callable, Iterator
+from typing import Final
 
 import msgspec
 
@@ -16,9 +13,9 @@ from include.errors import HubSpotUnavailableError, ScopeMissingError
 from include.hubspot import endpoints
 from include.hubspot.answers import Account, Page, Pipeline, decode_page
 from include.hubspot.client import HubSpotClient
-from include.ops.local.checks import ANSWER_WITHIN_S, REQUEST_TIMEOUT_S
+from include.hubspot.hook import HubSpotHook
+from include.ops.local.checks import REQUEST_TIMEOUT_S
 from include.ops.local.processes import LocalError
-from include.secret_text import flaw_of, keep_out_of_messages, pasted
 
 MARK: Final = "Made by `make seed-test-deals` to try the pipeline on; delete it when you like."
 #: Name, stage, amount, close date: as in the demo's tenant acme.
@@ -30,10 +27,6 @@ TEST_DEALS: Final = (
     ("Enterprise agreement", "contractsent", "100000", "2027-03-31"),
 )
 TEST_ACCOUNT_TYPES: Final = frozenset({"DEVELOPER_TEST", "SANDBOX", "APP_DEVELOPER"})
-WHERE_TOKENS_ARE_KEPT: Final = (
-    "Write HUBSPOT_ACCESS_TOKEN=<token> into .env, or name a tenant whose connection is in .env: "
-    "make seed-test-deals TENANT=acme"
-)
 MAY_NOT_WRITE: Final = (
     f"The token lacks the scope {endpoints.DEALS_WRITE_SCOPE}: nothing was created."
 )
@@ -43,15 +36,20 @@ ADD_THE_SCOPE: Final = (
 )
 
 
-def seed_test_deals(client: HubSpotClient, agreed: Callable[[Account], bool]) -> list[str]:
+def seed_test_deals(tenant_id: str, agreed: Callable[[Account], bool]) -> list[str]:
     """Create the missing ones of the five deals; return the ids of the created ones.
 
     Raises LocalError, before anything is written, if the token lacks the scope or the user does not
-    agree.
+    agree, and the errors of `HubSpotHook`.
 
+    :param tenant_id: whose connection is used.
     :param agreed: asks the user before writing to an account that is not a test account.
     """
-    account = _account(client)
+    # no retries, which could create a deal twice
+    client = HubSpotHook(f"hubspot_{tenant_id}").get_conn(
+        retry_timeout_s=0, timeout_s=REQUEST_TIMEOUT_S
+    )
+    account = client.account()
     info = client.token_info()
     if info is not None and endpoints.DEALS_WRITE_SCOPE not in info.scopes:
         raise LocalError(MAY_NOT_WRITE, ADD_THE_SCOPE)
@@ -70,67 +68,6 @@ def seed_test_deals(client: HubSpotClient, agreed: Callable[[Account], bool]) ->
         print(f"  + {name}: created, {deal_id}")
     print(f"HubSpot account {account.portal_id}: {len(created)} test deals created.")
     return list(created.values())
-
-
-def _account(client: HubSpotClient) -> Account:
-    """Return the account. Raises LocalError if it takes too long: name lookups have no time-out."""
-    answer: Future[Account] = Future()
-
-    def ask() -> None:
-        try:
-            answer.set_result(client.account())
-        except Exception as exc:  # noqa: BLE001 - raised by result()
-            answer.set_exception(exc)
-
-    threading.Thread(target=ask, daemon=True).start()
-    try:
-        return answer.result(ANSWER_WITHIN_S)
-    except TimeoutError:
-        raise LocalError(
-            f"{client.transport.base_url} did not answer within {ANSWER_WITHIN_S:.0f} s; nothing "
-            "was created.",
-            "Check the network, then try again.",
-        ) from None
-
-
-def client_of(environ: Mapping[str, str], tenant_id: str | None) -> HubSpotClient:
-    """Return a client with the token of *environ*. Raises LocalError if there is none.
-
-    It does not retry requests, because a retry could create a deal twice.
-    """
-    base_url, token = environ.get("HUBSPOT_API_BASE_URL"), environ.get("HUBSPOT_ACCESS_TOKEN")
-    version = None
-    if tenant_id:
-        connection, extra = _connection(environ, tenant_id)
-        base_url, token = connection.get("host"), connection.get("password")
-        version = extra.get("api_version")
-    token = pasted(str(token or ""))
-    if not token:
-        raise LocalError("There is no HubSpot token.", WHERE_TOKENS_ARE_KEPT)
-    keep_out_of_messages(token)
-    if flaw := flaw_of(token):
-        raise LocalError(f"The HubSpot token is invalid: {flaw}.", WHERE_TOKENS_ARE_KEPT)
-    return HubSpotClient(
-        base_url or endpoints.DEFAULT_BASE_URL,
-        token,
-        tenant_id=tenant_id,
-        api_version=version or endpoints.DEFAULT_API_VERSION,
-        retry_timeout_s=0,
-        timeout_s=REQUEST_TIMEOUT_S,
-    )
-
-
-def _connection(
-    environ: Mapping[str, str], tenant_id: str
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return a connection's fields and its extras, which may be an object or its JSON text."""
-    name = f"AIRFLOW_CONN_HUBSPOT_{tenant_id.upper()}"
-    try:
-        connection = json.loads(environ.get(name) or "{}")
-        extra = connection.get("extra") or {}
-        return connection, json.loads(extra) if isinstance(extra, str) else extra
-    except (ValueError, AttributeError):
-        raise LocalError(f"{name} is not a JSON object.", WHERE_TOKENS_ARE_KEPT) from None
 
 
 def _present(client: HubSpotClient) -> Iterator[tuple[str, str]]:

@@ -27,7 +27,7 @@ from tests.ops.compose.compose import (
 DEV_FILE = ROOT / "docker-compose.dev.yaml"
 ENV_FILES = sorted((ROOT / "include" / "ops" / "compose" / "profiles").glob("*.env"))
 SCHEMA = Path(__file__).parent / "schema" / "compose-spec.json"
-ONE_SHOTS = {"secrets", "init", "demo"}
+ONE_SHOTS = {"secrets", "init"}
 PORTS = {"demo": 5200, "dev": 5200, "staging": 5201, "production": 5202}
 _PINNED = re.compile(r"[\w./-]+:(local|\d+\.\d+[\w.-]*)(@sha256:[0-9a-f]{64})?")
 
@@ -134,7 +134,7 @@ class TestEveryService:
 
     def test_has_no_secret_in_its_environment(self, service: Service) -> None:
         secret = re.compile(r"password|secret_key|fernet|jwt|conn$|broker|_url$", re.IGNORECASE)
-        harmless = ("_FILE", "_CMD", "EXECUTION_API_SERVER_URL", "BASE_URL", "AIRFLOW_API_URL")
+        harmless = ("_FILE", "_CMD", "EXECUTION_API_SERVER_URL", "BASE_URL")
         harmless += ("DEMO_HUBSPOT_URL", "TRANSPORT_OPTIONS__VISIBILITY_TIMEOUT")
 
         named = {
@@ -150,16 +150,12 @@ class TestEveryService:
         needed = {"secrets": set(), "postgres": {"secrets"}, "redis": {"secrets"}}
         needed |= {"init": {"postgres", "redis"}, "simulator": set()}
 
-        assert needed.get(service.name, {"init"}) <= {
-            *service.definition.get("depends_on", {}),
-            *({"init"} if service.name == "demo" else ()),
-        }
+        assert needed.get(service.name, {"init"}) <= {*service.definition.get("depends_on", {})}
 
     def test_keeps_secrets_from_whom_they_do_not_concern(self, service: Service) -> None:
         allowed = {
             "secrets": {"secrets", "owner-secrets", "broker-secrets"},
             "init": {"secrets", "owner-secrets", "broker-secrets"},
-            "demo": {"secrets", "owner-secrets"},
             "postgres": {"owner-secrets"},
             "redis": {"broker-secrets"},
             "simulator": set(),
@@ -206,7 +202,7 @@ def test_only_the_demo_has_a_simulated_hubspot() -> None:
     assert {
         profile
         for profile in PROFILES
-        if services({"COMPOSE_PROFILES": profile}).keys() & {"simulator", "demo"}
+        if services({"COMPOSE_PROFILES": profile}).keys() & {"simulator"}
     } == {"demo"}
 
 

@@ -160,7 +160,7 @@ def test_test_deals_can_not_be_made_offline(make: Make) -> None:
         dotenv="HUBSPOT_ACCESS_TOKEN=pat-na1-mine\nHUBSPOT_API_BASE_URL=http://127.0.0.1:1\n",
     )
 
-    assert said.startswith("http://127.0.0.1:1 can't be reached")
+    assert said.startswith("tenant default: http://127.0.0.1:1 can't be reached")
     assert "Check the connection's host and the network." in said
 
 

@@ -2,14 +2,23 @@ from pathlib import Path
 
 import pytest
 
+from include.ops.local.checks import Problems
 from include.ops.local.credentials import airflow_port, read_dotenv, without_user_settings
 from include.ops.local.processes import LocalError
+
+
+@pytest.fixture
+def problems() -> Problems:
+    return Problems()
 
 
 def dotenv(tmp_path: Path, text: str) -> dict[str, str]:
     path = tmp_path / ".env"
     path.write_text(text)
-    return read_dotenv(path)
+    problems = Problems()
+    settings = read_dotenv(path, problems)
+    problems.require_none()
+    return settings
 
 
 @pytest.mark.parametrize(
@@ -46,25 +55,27 @@ def test_a_line_that_is_no_setting_is_refused_without_showing_it(tmp_path: Path,
     assert "pasted" not in str(caught.value)
 
 
-def test_a_file_in_another_encoding_is_refused(tmp_path: Path) -> None:
+def test_a_file_in_another_encoding_is_refused(tmp_path: Path, problems: Problems) -> None:
     (tmp_path / ".env").write_bytes("A=ü\n".encode("latin-1"))
 
-    with pytest.raises(LocalError, match="not UTF-8"):
-        read_dotenv(tmp_path / ".env")
+    assert read_dotenv(tmp_path / ".env", problems) == {}
+    assert "not UTF-8" in problems[0]
 
 
-def test_no_file_means_no_variables(tmp_path: Path) -> None:
-    assert read_dotenv(tmp_path / ".env") == {}
+def test_no_file_means_no_variables(tmp_path: Path, problems: Problems) -> None:
+    assert read_dotenv(tmp_path / ".env", problems) == {}
+    assert problems == []
 
 
 def test_the_example_file_is_read_without_complaint_and_sets_no_account(
-    project_root: Path,
+    project_root: Path, problems: Problems
 ) -> None:
-    values = read_dotenv(project_root / ".env.example")
+    values = read_dotenv(project_root / ".env.example", problems)
 
     assert "HUBSPOT_ACCESS_TOKEN" not in values
     assert "DATABASE_URL" not in values
-    assert airflow_port(values) == 5200
+    assert airflow_port(values, problems) == 5200
+    assert problems == []
 
 
 def test_the_demo_sees_no_account_database_or_airflow_of_the_user() -> None:
@@ -82,10 +93,11 @@ def test_the_demo_sees_no_account_database_or_airflow_of_the_user() -> None:
 
 
 @pytest.mark.parametrize("value", ["http", "0", "65536", "-1", "5200.0"])
-def test_a_port_that_is_none_is_refused(value: str) -> None:
-    with pytest.raises(LocalError, match="AIRFLOW_PORT"):
-        airflow_port({"AIRFLOW_PORT": value})
+def test_a_port_that_is_none_is_refused(value: str, problems: Problems) -> None:
+    assert airflow_port({"AIRFLOW_PORT": value}, problems) == 5200
+    assert "AIRFLOW_PORT" in problems[0]
 
 
-def test_the_port_has_a_default() -> None:
-    assert airflow_port({}) == airflow_port({"AIRFLOW_PORT": ""}) == 5200
+def test_the_port_has_a_default(problems: Problems) -> None:
+    assert airflow_port({}, problems) == airflow_port({"AIRFLOW_PORT": ""}, problems) == 5200
+    assert problems == []

@@ -8,6 +8,7 @@ import pytest
 
 from include.errors import TenantsFileError
 from include.ops.local import demo
+from include.ops.local.checks import Problems
 from include.ops.local.demo import chosen, run_environment, with_token
 from include.ops.local.demo import run as run_accounts
 from include.ops.local.postgres import EmbeddedPostgres
@@ -29,11 +30,13 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_an_exported_variable_wins_over_the_file(project: Path) -> None:
     (project / ".env").write_text("A=file\nB=file\n")
 
-    assert run_environment({"A": "exported", "B": ""}) == {"A": "exported", "B": "file"}
+    env = run_environment({"A": "exported", "B": ""}, Problems())
+
+    assert env == {"A": "exported", "B": "file"}
 
 
 def test_a_relative_tenants_file_starts_at_the_project(project: Path) -> None:
-    env = run_environment({"HUBSPOT_DEALS_TENANTS_FILE": "include/tenants.yaml"})
+    env = run_environment({"HUBSPOT_DEALS_TENANTS_FILE": "include/tenants.yaml"}, Problems())
 
     assert env["HUBSPOT_DEALS_TENANTS_FILE"] == str(project / "include" / "tenants.yaml")
 

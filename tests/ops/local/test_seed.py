@@ -1,34 +1,27 @@
-import json
-
 import pytest
 
-from include.errors import HubSpotUnavailableError
-from include.hubspot.answers import Account
+from include.errors import HubSpotUnavailableError, TokenMissingError
 from include.ops.local.processes import LocalError
-from include.ops.local.seed import TEST_DEALS, client_of, seed_test_deals
+from include.ops.local.seed import TEST_DEALS, seed_test_deals
+from tests.conftest import connect
 from tests.hubspot_simulator import Fault, HubSpotSimulator, Portal, portals
 from tests.hubspot_simulator.portals import FIVE_DEALS
 from tests.hubspot_simulator.tokens import ALL_SCOPES, DEALS_WRITE
 
-TOKEN = "pat-na1-generated"
-
 
 @pytest.fixture
-def portal() -> Portal:
-    """A developer test account with 150 deals, and a token that may write."""
+def portal(empty_simulator: HubSpotSimulator, monkeypatch: pytest.MonkeyPatch) -> Portal:
+    """The developer test account of acme with 150 deals, and a token that may write."""
     portal = portals.generated(deals=150)
     portal.account_type = "DEVELOPER_TEST"
     portal.tokens[0].scopes = (*ALL_SCOPES, DEALS_WRITE)
+    empty_simulator.add(portal)
+    connect(monkeypatch, "acme", empty_simulator, portal.tokens[0].text)
     return portal
 
 
-def seed(portal: Portal, *, agrees: bool = False) -> list[str]:
-    def agreed(account: Account) -> bool:
-        return agrees
-
-    with HubSpotSimulator([portal]) as simulator:
-        env = {"HUBSPOT_ACCESS_TOKEN": TOKEN, "HUBSPOT_API_BASE_URL": simulator.base_url}
-        return seed_test_deals(client_of(env, None), agreed)
+def seed(*, agrees: bool = False) -> list[str]:
+    return seed_test_deals("acme", lambda account: agrees)
 
 
 def test_the_five_deals_are_those_of_the_demo() -> None:
@@ -38,7 +31,7 @@ def test_the_five_deals_are_those_of_the_demo() -> None:
 def test_five_deals_are_created_and_their_ids_printed(
     portal: Portal, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    created = seed(portal)
+    created = seed()
 
     deals = [portal.deals[int(deal_id)].properties for deal_id in created]
     assert [(d["dealname"], d["dealstage"], d["amount"]) for d in deals] == list(FIVE_DEALS)
@@ -47,16 +40,16 @@ def test_five_deals_are_created_and_their_ids_printed(
 
 
 def test_a_second_run_creates_nothing_more(portal: Portal) -> None:
-    seed(portal)
+    seed()
 
-    assert seed(portal) == []
+    assert seed() == []
     assert len(portal.live_ids()) == 155
 
 
 def test_only_what_is_missing_is_created(portal: Portal) -> None:
-    portal.archive(int(seed(portal)[2]))
+    portal.archive(int(seed()[2]))
 
-    (created,) = seed(portal)
+    (created,) = seed()
 
     assert portal.deals[int(created)].properties["dealname"] == "Regional licence"
 
@@ -64,14 +57,14 @@ def test_only_what_is_missing_is_created(portal: Portal) -> None:
 def test_another_deal_of_the_same_name_is_not_taken_for_one(portal: Portal) -> None:
     portal.create(dealname="Team rollout")
 
-    assert len(seed(portal)) == 5
+    assert len(seed()) == 5
 
 
 def test_a_token_that_may_not_write_is_refused_before_anything_is_written(portal: Portal) -> None:
     portal.tokens[0].scopes = ALL_SCOPES
 
     with pytest.raises(LocalError, match=r"lacks the scope crm\.objects\.deals\.write"):
-        seed(portal)
+        seed()
 
     assert portal.requests["batch_create"] == 0
 
@@ -80,48 +73,40 @@ def test_a_kind_of_token_without_known_scopes_is_refused_by_hubspot(portal: Port
     portal.tokens[0].scopes, portal.tokens[0].kind = ALL_SCOPES, "oauth"
 
     with pytest.raises(LocalError, match=r"lacks the scope crm\.objects\.deals\.write"):
-        seed(portal)
+        seed()
 
 
 def test_an_ordinary_account_is_asked_about(portal: Portal) -> None:
     portal.account_type = "STANDARD"
 
     with pytest.raises(LocalError, match="Nothing was created"):
-        seed(portal, agrees=False)
-    assert len(seed(portal, agrees=True)) == 5
+        seed(agrees=False)
+    assert len(seed(agrees=True)) == 5
 
 
 def test_a_request_to_create_is_never_sent_twice(portal: Portal) -> None:
     portal.add_fault(Fault("503", endpoint="batch_create"))
 
     with pytest.raises(HubSpotUnavailableError):
-        seed(portal)
+        seed()
 
     assert portal.statistics.faults["503"] == 1
     assert len(portal.live_ids()) == 150
-    assert len(seed(portal)) == 5
+    assert len(seed()) == 5
 
 
 def test_an_account_without_the_usual_stages_gets_its_first_one(portal: Portal) -> None:
     (pipeline,) = portal.pipelines
     pipeline["stages"] = [s for s in pipeline["stages"] if s["id"] == "decisionmakerboughtin"]
 
-    created = seed(portal)
+    created = seed()
 
     stages = {portal.deals[int(deal_id)].properties["dealstage"] for deal_id in created}
     assert stages == {"decisionmakerboughtin"}
 
 
-def test_without_a_token_it_says_where_to_put_one() -> None:
-    with pytest.raises(LocalError, match="HUBSPOT_ACCESS_TOKEN"):
-        client_of({}, None)
+def test_without_a_token_it_says_where_to_put_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HUBSPOT_ACCESS_TOKEN", raising=False)
 
-
-def test_the_token_of_a_tenants_connection_is_used() -> None:
-    env = {
-        "AIRFLOW_CONN_HUBSPOT_ACME": json.dumps(
-            {"conn_type": "hubspot", "host": "http://127.0.0.1:1", "password": "pat-x"}
-        )
-    }
-
-    assert client_of(env, "acme").transport.base_url == "http://127.0.0.1:1"
+    with pytest.raises(TokenMissingError, match="HUBSPOT_ACCESS_TOKEN"):
+        seed_test_deals("default", lambda account: True)
