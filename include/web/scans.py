@@ -52,16 +52,28 @@ _RECENT_CHECKPOINTS = 6
 _POSITION = TypeAdapter[tuple[AwareDatetime, str] | None](
     tuple[AwareDatetime, Annotated[str, StringConstraints(pattern=models.SCAN_ID_PATTERN)]] | None
 )
+
+
+def _seconds(start: str, end: str) -> str:
+    """Return SQL for a duration; null if one of the times is.
+
+    The times are of several machines, and if all tasks are cleared, `started_at` is set again: the
+    end can be before the start.
+    """
+    return f"case when {end} < {start} then 0 else extract(epoch from {end} - {start})::float8 end"
+
+
 #: Fields of scans that are not columns of `scans`.
 COMPUTED = {
     "tenant": "scan.tenant_id",
-    "seconds": "extract(epoch from scan.finished_at - scan.started_at)::float8",
-    # If all tasks were cleared, the extraction may have begun before `started_at`.
-    "token_s": "greatest(0, extract(epoch from coalesce(scan.extraction_started_at,"
-    " scan.finished_at) - scan.started_at))::float8",
-    "read_s": "extract(epoch from coalesce(scan.extraction_finished_at, scan.finished_at)"
-    " - scan.extraction_started_at)::float8",
-    "check_s": "extract(epoch from scan.finished_at - scan.extraction_finished_at)::float8",
+    "seconds": _seconds("scan.started_at", "scan.finished_at"),
+    "token_s": _seconds(
+        "scan.started_at", "coalesce(scan.extraction_started_at, scan.finished_at)"
+    ),
+    "read_s": _seconds(
+        "scan.extraction_started_at", "coalesce(scan.extraction_finished_at, scan.finished_at)"
+    ),
+    "check_s": _seconds("scan.extraction_finished_at", "scan.finished_at"),
     "deals_received": "coalesce(deals.records_received, 0)",
     "deals_written": "coalesce(deals.rows_written, 0)",
     "error_type": "substring(scan.error from '^[A-Za-z_][A-Za-z0-9_]*')",

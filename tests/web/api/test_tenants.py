@@ -39,10 +39,12 @@ def test_a_scan_all_of_whose_tasks_were_cleared_has_no_negative_phase(site: Site
     )
 
     history = site.simple.get("/tenants/globex").json()["history"]
+    phases = site.simple.get(f"/scans/{scan}").json()["phases"]
     query(site.warehouse, "delete from scans where scan_id = %s returning scan_id", scan)
 
     entry = next(entry for entry in history if entry["scan_id"] == scan)
     assert (entry["token_s"], entry["read_s"]) == (0, began.total_seconds() + 30)
+    assert (phases["token"], phases["check"]) == (0, None)
 
 
 def test_paused_and_next_run_come_from_airflow(simple: Server) -> None:
