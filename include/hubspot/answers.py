@@ -8,8 +8,6 @@ absence loses nothing; a missing list of results must not be mistaken for an emp
 sends null or a number where it documents text, `_read_leniently` reads it.
 """
 
-import math
-import threading
 import types
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import (
@@ -459,25 +457,21 @@ UNCOUNTED_RECORDS = 20_000
 
 
 class CursorGuard:
-    """Stops the reading of a list whose cursors never reach the end. Thread-safe.
+    """Stops the reading of a list whose cursors never reach the end.
 
     :param path: of the list, for the message.
-    :param announced: how many records were counted before.
     :param count: counts the records; None if HubSpot can't. Changes during the read don't explain
-        more than twice as many plus UNCOUNTED_RECORDS. It is called only if more than that of the
-        *announced* ones were read, because all readers wait for it.
+        more than twice as many plus UNCOUNTED_RECORDS. It is called only if more than
+        UNCOUNTED_RECORDS were read.
     """
 
-    def __init__(
-        self, path: str, count: Callable[[], int] | None = None, *, announced: int = 0
-    ) -> None:
+    def __init__(self, path: str, count: Callable[[], int] | None = None) -> None:
         self._path = path
         self._count = count
-        self._lock = threading.Lock()
         self._followed: set[str] = set()
         self._seen: set[Hashable] = set()
         self._empty = self._repeated = self._records = 0
-        self._allowed: float = 2 * announced + UNCOUNTED_RECORDS if count else math.inf
+        self._allowed = UNCOUNTED_RECORDS
 
     def next(self, after: str | None, ids: Sequence[str]) -> str | None:
         """Note a page of *ids*, and return its next cursor *after*; None: the end of the list.
@@ -487,31 +481,29 @@ class CursorGuard:
         """
         if after is None:
             return None
-        with self._lock:
-            if after in self._followed:
-                raise self._refuse("leads back to a page that was read before")
-            self._followed.add(after)
-            page = hash(tuple(ids))
-            self._repeated += bool(ids) and page in self._seen
-            self._seen.add(page)
-            if self._repeated > REPEATED_PAGES_MAX:
-                raise self._refuse("repeats the same pages")
+        if after in self._followed:
+            raise self._refuse("leads back to a page that was read before")
+        self._followed.add(after)
+        page = hash(tuple(ids))
+        self._repeated += bool(ids) and page in self._seen
+        self._seen.add(page)
+        if self._repeated > REPEATED_PAGES_MAX:
+            raise self._refuse("repeats the same pages")
         self.note(len(ids))
         return after
 
     def note(self, records: int) -> None:
         """Count the records of a page. Readers of id ranges, which make cursors, use only this."""
-        with self._lock:
-            self._empty = 0 if records else self._empty + 1
-            if self._empty > EMPTY_PAGES_MAX:
-                raise self._refuse(f"continues after {EMPTY_PAGES_MAX} empty pages")
-            self._records += records
-            if self._count is not None and self._records > self._allowed:
-                self._allowed = 2 * self._count() + UNCOUNTED_RECORDS
-                if self._records > self._allowed:
-                    raise self._refuse(
-                        f"has returned {self._records} records, more than HubSpot counts"
-                    )
+        self._empty = 0 if records else self._empty + 1
+        if self._empty > EMPTY_PAGES_MAX:
+            raise self._refuse(f"continues after {EMPTY_PAGES_MAX} empty pages")
+        self._records += records
+        if self._count is not None and self._records > self._allowed:
+            self._allowed = 2 * self._count() + UNCOUNTED_RECORDS
+            if self._records > self._allowed:
+                raise self._refuse(
+                    f"has returned {self._records} records, more than HubSpot counts"
+                )
 
     def _refuse(self, what: str) -> ContractError:
         remedy = "Report it; the next scan reads the list again."

@@ -54,7 +54,7 @@ class RecordReader:
         """
         position = self._progress.position
         if plan.window_start is None:
-            self._list(position.live, archived=False, announced=plan.expected or 0)
+            self._list(position.live, archived=False)
         else:
             # a resumed plan has no count: then the remaining records are counted
             self._read_modified(position.live, plan.window_start, plan.window_end, plan.modified)
@@ -109,7 +109,7 @@ class RecordReader:
             self._writer.flush()
             self._follow_up(archived_only=archived_only, again=True)
 
-    def _list(self, position: ListPosition, *, archived: bool, announced: int = 0) -> None:
+    def _list(self, position: ListPosition, *, archived: bool) -> None:
         reader = ListReader(
             self._context.client,
             self._object.object_type,
@@ -117,7 +117,6 @@ class RecordReader:
             position,
             self._writer.read_ahead,
             archived=archived,
-            announced=announced,
             searchable=self._object.searchable,
         )
         with reader as pages:
