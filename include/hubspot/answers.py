@@ -313,27 +313,33 @@ class Listed(_Paged, Generic[_Item]):
     results: list[_Item]
 
 
-_Repaired = TypeVar("_Repaired", Page, HistoryPage)
 _Shape = TypeVar("_Shape")
 
 
-def decode_page(body: bytes) -> Page:
-    """Decode a page of records, repairing values that PostgreSQL or JSON does not allow.
-
-    Raises ValueError (msgspec.DecodeError is one) if it is not a page of records.
-    """
-    return _decode(body, _decode_page)
-
-
-def decode_history(body: bytes) -> HistoryPage:
-    """Decode a batch of histories, like `decode_page`."""
-    return _decode(body, _decode_history)
-
-
 def decoder_of(shape: type[_Shape]) -> Callable[[bytes], _Shape]:
-    """Return a decoder of a type that repairs the JSON if necessary, without counting repairs."""
-    decode = _reader_of(shape)
-    return lambda body: decode(repair(body)[0] if needs_repair(body) else body)
+    """Return a decoder of a type, which repairs what PostgreSQL or JSON does not allow.
+
+    It counts this in a page's `repairs`, and raises ValueError (msgspec.DecodeError is one) for
+    anything but this type.
+    """
+    read = _reader_of(shape)
+
+    def decode(body: bytes) -> _Shape:
+        if not needs_repair(body):
+            try:
+                return read(body)
+            except msgspec.ValidationError:
+                raise
+            except msgspec.DecodeError:
+                # NaN, Infinity or a bare control character: Python's parser accepts them.
+                pass
+        repaired, repairs = repair(body)
+        found = read(repaired)
+        if isinstance(found, Page | HistoryPage):
+            found.repairs = repairs
+        return found
+
+    return decode
 
 
 def decode_definitions(body: bytes) -> list[PropertyDefinition]:
@@ -346,21 +352,6 @@ def decode_definition(document: msgspec.Raw | bytes) -> PropertyDefinition:
     definition = _decode_definition(bytes(document))
     definition.document = msgspec.Raw(document)
     return definition
-
-
-def _decode(body: bytes, decode: Callable[[bytes], _Repaired]) -> _Repaired:
-    if not needs_repair(body):
-        try:
-            return decode(body)
-        except msgspec.ValidationError:
-            raise
-        except msgspec.DecodeError:
-            # NaN, Infinity or a bare control character: Python's parser accepts them.
-            pass
-    repaired, repairs = repair(body)
-    page = decode(repaired)
-    page.repairs = repairs
-    return page
 
 
 def _reader_of(shape: type[_Shape]) -> Callable[[bytes], _Shape]:
@@ -443,8 +434,8 @@ def _is_null(document: msgspec.Raw | bytes) -> bool:
     return bytes(document).strip() == b"null"
 
 
-_decode_page = _reader_of(Page)
-_decode_history = _reader_of(HistoryPage)
+decode_page = decoder_of(Page)
+decode_history = decoder_of(HistoryPage)
 _decode_definitions = decoder_of(Listed[msgspec.Raw])
 _decode_definition = _reader_of(PropertyDefinition)
 
