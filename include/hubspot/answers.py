@@ -173,6 +173,15 @@ class SearchPage(msgspec.Struct):
     total: Annotated[int, msgspec.Meta(ge=0, le=MAX_RECORDS)]
     results: list[Found]
 
+    @property
+    def ids(self) -> list[str]:
+        return [found.id for found in self.results]
+
+    @property
+    def left(self) -> int:
+        """How many records are on later pages."""
+        return self.total - len(self.results)
+
 
 class AssociationType(msgspec.Struct, rename="camel"):
     category: str

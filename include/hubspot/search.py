@@ -50,8 +50,8 @@ def count(client: HubSpotClient, object_type: str, filters: list[Filter]) -> int
 
 def highest_id(client: HubSpotClient, object_type: str) -> int:
     """Return the highest id of the live records in search; 0 if there are none."""
-    found = client.search(object_type, [], limit=1, descending=True).results
-    return int(found[0].id) if found and found[0].id.isdecimal() else 0
+    found = client.search(object_type, [], limit=1, descending=True).ids
+    return int(found[0]) if found and found[0].isdecimal() else 0
 
 
 def ids_matching(
@@ -94,32 +94,20 @@ def ids_matching(
         above, announced = int(page.ids[-1]), page.left
 
 
-class _Page:
-    """The *ids* of a search's page, and how many records are *left* above them."""
-
-    def __init__(self, found: SearchPage) -> None:
-        self.ids = [record.id for record in found.results]
-        self.total = max(found.total, len(self.ids))
-        self.left = self.total - len(self.ids)
-
-    @property
-    def is_short(self) -> bool:
-        return len(self.ids) < min(self.total, SEARCH_PAGE_SIZE)
-
-
 def _whole_page(
     client: HubSpotClient, object_type: str, filters: list[Filter], above: int, announced: int
-) -> _Page:
+) -> SearchPage:
     """Return the first page of the records above an id, of which *announced* were counted."""
 
-    def ask() -> _Page:
-        page = _Page(client.search(object_type, _above(filters, above), limit=SEARCH_PAGE_SIZE))
+    def ask() -> SearchPage:
+        page = client.search(object_type, _above(filters, above), limit=SEARCH_PAGE_SIZE)
+        page.total = max(page.total, len(page.results))
         _require_ascending(page.ids, above)
         return page
 
     page = ask()
     for attempt in range(1, TRIES):
-        if page.total >= announced and not page.is_short:
+        if page.total >= announced and len(page.ids) >= min(page.total, SEARCH_PAGE_SIZE):
             return page
         pause_s = backoff_s(attempt)
         log.warning(
@@ -143,7 +131,7 @@ def _whole_page(
     )
 
 
-def _agree(first: _Page, second: _Page) -> bool:
+def _agree(first: SearchPage, second: SearchPage) -> bool:
     """Return whether a second answer confirms that there are no more records than in the first."""
     if (second.total and not second.ids) or second.total > first.total:
         return False
