@@ -212,6 +212,7 @@ class AssociationPage(msgspec.Struct):
 
     results: list[AssociationResult]
     errors: list[BatchProblem] = []
+    repairs: Repairs = msgspec.field(default_factory=Repairs)
 
 
 class Account(msgspec.Struct, rename="camel"):
@@ -344,7 +345,7 @@ def decoder_of(shape: type[_Shape]) -> Callable[[bytes], _Shape]:
                 pass
         repaired, repairs = repair(body)
         found = read(repaired)
-        if isinstance(found, Page | HistoryPage):
+        if isinstance(found, Page | HistoryPage | AssociationPage):
             found.repairs = repairs
         return found
 
