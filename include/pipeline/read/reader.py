@@ -1,7 +1,6 @@
 """Read one object from HubSpot: all records, modified ones, or single ones by id."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
 
 from include.hubspot import search
@@ -15,16 +14,7 @@ from include.pipeline.plan import Plan
 from include.pipeline.read.concurrency import map_concurrently
 from include.pipeline.read.list_reader import ListReader
 from include.pipeline.read.ranges import ListPosition
-from include.warehouse.records import RecordTable
-
-
-@dataclass
-class LookedUp:
-    """The state in HubSpot of records that were read by id."""
-
-    live: set[int] = field(default_factory=set)
-    archived: set[int] = field(default_factory=set)
-    gone: set[int] = field(default_factory=set)
+from include.warehouse.records import ARCHIVED, GONE, LIVE, RecordTable
 
 
 class RecordReader:
@@ -70,25 +60,25 @@ class RecordReader:
         self._writer.flush()
         self._follow_up(archived_only=True)
 
-    def look_up(self, ids: Iterable[int]) -> LookedUp:
-        """Read single records as they are now, live or archived, and load those that exist."""
-        found = LookedUp()
+    def look_up(self, ids: Iterable[int]) -> dict[int, str]:
+        """Read single records, load those that exist, and mark the rows of the others.
+
+        Returns the state of each: live, archived or gone.
+        """
+        states: dict[int, str] = {}
         asked = batches(ids, READ_BATCH_SIZE)
         for batch, live, archived in map_concurrently(self._context.client, self._look_up, asked):
-            for page in (live, archived):
+            states |= dict.fromkeys(batch, GONE)
+            for page, state in ((archived, ARCHIVED), (live, LIVE)):
                 if page is not None:
                     self._writer.add(page)
-            found.live |= _ids(live) & set(batch)
-            found.archived |= _ids(archived) & (set(batch) - found.live)
-            found.gone |= set(batch) - found.live - found.archived
+                    states |= dict.fromkeys(_ids(page).intersection(batch), state)
         self._writer.flush()
         # A record that is back unchanged is not written again, so its mark is cleared here.
         self._table.clear_marks(self._context.scan.id)
-        return found
-
-    def mark_gone(self, ids: Iterable[int]) -> None:
-        """Mark rows whose records HubSpot no longer knows."""
-        self._progress.vanished += self._table.mark_vanished(sorted(ids), self._context.started_at)
+        gone = sorted(record_id for record_id, state in states.items() if state == GONE)
+        self._progress.vanished += self._table.mark_vanished(gone, self._context.started_at)
+        return states
 
     def _follow_up(self, *, archived_only: bool, again: bool = False) -> None:
         """Read by id the records that were expected but not received.
@@ -98,11 +88,11 @@ class RecordReader:
         """
         scan_id = self._context.scan.id
         self._table.clear_marks(scan_id)
-        found = self.look_up(self._table.unseen_ids(scan_id, archived_only=archived_only))
+        unseen = self._table.unseen_ids(scan_id, archived_only=archived_only)
+        states = list(self.look_up(unseen).values())
         if archived_only:
-            self._progress.restored += len(found.live)
-        self.mark_gone(found.gone)
-        if found.archived and not again:
+            self._progress.restored += states.count(LIVE)
+        if ARCHIVED in states and not again:
             # The list of archived records lacked these, so it may lack others that are not stored
             # yet: read it again. (It need not, if these were archived since.)
             self._list(ListPosition(), archived=True)
@@ -163,7 +153,5 @@ class RecordReader:
         )
 
 
-def _ids(page: Page | None) -> set[int]:
-    if page is None:
-        return set()
+def _ids(page: Page) -> set[int]:
     return {int(record.id) for record in page.results if record.id.isdigit()}
