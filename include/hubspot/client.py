@@ -104,8 +104,7 @@ class HubSpotClient:
         self._token = token if isinstance(token, Token) else Token(token)
         self._token.accept = self._require_same_portal
         self._portal_id: int | None = None
-        self._limits = limits or LocalLimits()
-        limiter = partial(RateLimiter, self._limits, sleep=sleep)
+        limiter = partial(RateLimiter, limits or LocalLimits(), sleep=sleep)
         self.transport = Transport(
             base_url,
             self._token,
@@ -405,15 +404,9 @@ class HubSpotClient:
 
     def _require_same_portal(self, token: str) -> None:
         """Refuse a new token of another account, which would mix the rows of two accounts."""
-        asking = HubSpotClient(
-            self.transport.base_url,
-            # An OAuth app's next token counts for the same limit.
-            Token(token, limited_as=self._token.limited_as if self._token.oauth else None),
-            tenant_id=self.tenant_id,
-            api_version=self.api_version,
-            limits=self._limits,
-        )
-        found = asking.account().portal_id
+        path = endpoints.account_path(self.api_version)
+        account = self.transport.call("GET", path, decoder_of(Account), token=token)
+        found = account.portal_id
         if self._portal_id not in (None, found):
             raise PortalMismatchError(
                 f"the token was replaced by one of HubSpot account {found} while a scan of account "

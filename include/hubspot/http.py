@@ -73,24 +73,17 @@ class Token:
     `include.hubspot.oauth.OAuthToken` is the other kind.
 
     :param read_again: reads the token again from where it is stored; None: that is unknown.
-    :param limited_as: identifies the rate limit of an OAuth app's token; None: the token does.
     """
 
-    def __init__(
-        self,
-        text: str,
-        read_again: Callable[[], str] | None = None,
-        *,
-        limited_as: str | None = None,
-    ) -> None:
+    #: Whether it belongs to an OAuth app.
+    oauth = False
+
+    def __init__(self, text: str, read_again: Callable[[], str] | None = None) -> None:
         self._text = text
-        self._limited_as = limited_as
         self._read_again = read_again
         self._lock = threading.Lock()
         #: Called with a new token before it is used; raises to refuse it.
         self.accept: Callable[[str], object] = lambda text: None
-        #: Whether it belongs to an OAuth app.
-        self.oauth = limited_as is not None
 
     @property
     def text(self) -> str:
@@ -100,7 +93,7 @@ class Token:
     @property
     def limited_as(self) -> str:
         """Identifies the rate limit of requests with this token; a secret too."""
-        return self._limited_as or self._text
+        return self._text
 
     def replaced(self, refused: str) -> bool:
         """Replace *refused*, which HubSpot answered with 401; return whether there is another.
@@ -349,16 +342,18 @@ class Transport(Http):
         json: object = None,
         *,
         also: RateLimiter | None = None,
+        token: str | None = None,
     ) -> _T:
         """Send a request, retry it if that may help, and return the decoded answer.
 
         :param also: a further limit that this request is subject to.
+        :param token: sent in place of the account's current one.
         """
 
         def try_once() -> _T:
-            token = self._token.text
-            answer = self._paced(method, path, token, json, also)
-            if answer.status == 401 and self._token.replaced(token):
+            sent = token or self._token.text
+            answer = self._paced(method, path, sent, json, also)
+            if answer.status == 401 and token is None and self._token.replaced(sent):
                 log.info("tenant %s: the token was replaced; continuing with it", self.tenant_id)
                 answer = self._paced(method, path, self._token.text, json, also)
             if answer.status not in (200, 201, 207):
