@@ -91,7 +91,7 @@ class IdRange:
     ``after``: HubSpot's cursor of the next page, if it sent one. ``records_per_id``: the density of
     the ids read so far. ``halvings``: the next split is at this many halvings of the range above
     its position; it doubles if the part above a split was empty. ``split_from``: the range that
-    this one was split from, until its first page has been read; ``waits_for``: the reverse.
+    this one was split from, until its first page has been read.
     """
 
     position: int
@@ -100,7 +100,6 @@ class IdRange:
     records_per_id: float = 1.0
     halvings: int = 1
     split_from: "IdRange | None" = None
-    waits_for: "IdRange | None" = None
     _records: int = 0
     _first: int | None = None
 
@@ -141,7 +140,8 @@ class IdRanges:
         if self._waiting:
             taken = self._waiting.pop(0)
         else:
-            largest = max(filter(_is_known, self._requested), key=self._records_left, default=None)
+            known = filter(self._is_known, self._requested)
+            largest = max(known, key=self._records_left, default=None)
             if largest is None or self._records_left(largest) < SPLIT_MIN_RECORDS:
                 return None
             middle = largest.position + max(1, self._width(largest) >> largest.halvings)
@@ -152,7 +152,7 @@ class IdRanges:
                 halvings=largest.halvings,
                 split_from=largest,
             )
-            largest.end, largest.waits_for = middle, taken
+            largest.end = middle
         self._requested.append(taken)
         return taken
 
@@ -178,7 +178,6 @@ class IdRanges:
         if of.split_from is not None:
             halvings = of.halvings * 2 if empty else max(1, of.halvings // 2)
             of.halvings = of.split_from.halvings = halvings
-            of.split_from.waits_for = None
             of.split_from = None
 
     def _width(self, of: IdRange) -> int:
@@ -187,7 +186,6 @@ class IdRanges:
     def _records_left(self, of: IdRange) -> float:
         return self._width(of) * of.records_per_id
 
-
-def _is_known(of: IdRange) -> bool:
-    """Return whether the first pages of the range, and of its last split, have been read."""
-    return of.split_from is None and of.waits_for is None
+    def _is_known(self, of: IdRange) -> bool:
+        """Return whether the first pages of the range, and of its last split, have been read."""
+        return of.split_from is None and all(each.split_from is not of for each in self._requested)
