@@ -322,27 +322,24 @@ class HubSpotClient:
         self, page: Page, object_type: str, properties: Sequence[str], *, archived: bool
     ) -> None:
         """Fill in `archived`, and read records again that came without properties."""
-        bare: dict[str, int] = {}
-        for index, record in enumerate(page.results):
+        bare = dict.fromkeys(record.id for record in page.results if record.is_bare)
+        if bare:
+            again, _ = self._batch(
+                self._batch_path(object_type, archived=archived),
+                _inputs(bare),
+                decode_page,
+                lambda page: {record.id for record in page.results},
+                properties=list(properties),
+            )
+            page.repairs.add(again.repairs)
+            whole = {record.id: record for record in again.results if not record.is_bare}
+            page.results = [
+                whole.get(record.id, record) if record.is_bare else record
+                for record in page.results
+            ]
+        for record in page.results:
             if record.archived is None:
                 record.archived = archived
-            if record.is_bare:
-                bare[record.id] = index
-        if not bare:
-            return
-        again, _ = self._batch(
-            self._batch_path(object_type, archived=archived),
-            _inputs(bare),
-            decode_page,
-            lambda page: {record.id for record in page.results},
-            properties=list(properties),
-        )
-        for record in again.results:
-            if record.id in bare and not record.is_bare:
-                record.archived = archived if record.archived is None else record.archived
-                page.results[bare[record.id]] = record
-        page.repairs.add(again.repairs)
-        for record in page.results:
             if record.is_bare:
                 record.empty()
 
