@@ -327,11 +327,8 @@ def _extracted(context: ScanContext, deals: ObjectScanned, names: list[str]) -> 
 
 def report_lineage(hook: HubSpotHook, warehouse: Warehouse, tenant_id: str, portal_id: int) -> None:
     """Report the account's deals as input, and the table and the tenant's view as outputs."""
-    from airflow.sdk import plugins_manager
     from airflow.sdk.lineage import get_hook_lineage_collector
 
-    if not plugins_manager.get_hook_lineage_readers_plugins():
-        return
     collector = get_hook_lineage_collector()
     collector.add_input_asset(hook, uri=f"hubspot://{portal_id}/deals")
     server = {
