@@ -13,7 +13,7 @@ from itertools import pairwise
 from typing import Any
 
 from include.errors import ContractError, HubSpotUnavailableError
-from include.hubspot.answers import SearchPage
+from include.hubspot.answers import CursorGuard, SearchPage
 from include.hubspot.client import HubSpotClient
 from include.hubspot.endpoints import SEARCH_PAGE_SIZE
 from include.hubspot.retry import backoff_s
@@ -26,8 +26,6 @@ Filter = dict[str, Any]
 _EARLIEST_MS = 1_000
 #: Tries of a query whose answers have fewer records than announced.
 TRIES = 5
-#: Records that may appear during a search.
-RECORDS_MAY_APPEAR = 20_000
 
 
 def modified_between(prop: str, start: datetime, end: datetime | None) -> list[Filter]:
@@ -71,26 +69,21 @@ def ids_matching(
 
     :param announced: the count of an earlier search; None: count first.
 
-    Raises ContractError if HubSpot does not answer in ascending order, or returns more than twice
-    as many records as it counts, and HubSpotUnavailableError if it keeps returning fewer than it
+    Raises ContractError if HubSpot does not answer in ascending order, or returns far more records
+    than it counts (`CursorGuard`), and HubSpotUnavailableError if it keeps returning fewer than it
     announces.
     """
     if announced is None:
         announced = count(client, object_type, _above(filters, above))
-    most = 2 * announced + RECORDS_MAY_APPEAR
+    counted = announced
+    guard = CursorGuard(f"of {object_type} in search", lambda: counted)
     while True:
         page = _whole_page(client, object_type, filters, above, announced)
         if page.ids:
             yield page.ids
         if not page.left:
             return
-        most -= len(page.ids)
-        if most < 0:
-            raise ContractError(
-                f"HubSpot's search of {object_type} finds more than twice as many records as it "
-                "counts.",
-                remedy="Report it; the next scan searches again.",
-            )
+        guard.note(len(page.ids))
         above, announced = int(page.ids[-1]), page.left
 
 
