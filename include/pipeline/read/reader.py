@@ -48,17 +48,12 @@ class RecordReader:
         else:
             # a resumed plan has no count: then the remaining records are counted
             self._read_modified(position.live, plan.window_start, plan.window_end, plan.modified)
-        # After the live ones, so that records archived in between are seen.
-        self._list(position.archived, archived=True)
-        self._writer.flush()
-        self._follow_up(archived_only=plan.mode != "full")
+        self._list_archived(position.archived, archived_only=plan.mode != "full")
 
     def catch_up(self, since: datetime) -> None:
         """Read what changed while the scan ran."""
         self._read_modified(ListPosition(), since, None)
-        self._list(ListPosition(), archived=True)
-        self._writer.flush()
-        self._follow_up(archived_only=True)
+        self._list_archived(ListPosition(), archived_only=True)
 
     def look_up(self, ids: Iterable[int]) -> dict[int, str]:
         """Read single records, load those that exist, and mark the rows of the others.
@@ -80,12 +75,19 @@ class RecordReader:
         self._progress.vanished += self._table.mark_vanished(gone, self._context.started_at)
         return states
 
-    def _follow_up(self, *, archived_only: bool, again: bool = False) -> None:
-        """Read by id the records that were expected but not received.
+    def _list_archived(
+        self, position: ListPosition, *, archived_only: bool, again: bool = False
+    ) -> None:
+        """Read the archived records, and by id those that were expected but not received.
 
-        They were restored, purged or merged away, or moved from one list to the other during the
-        scan. An incremental scan expects only the archived ones, whose whole list it reads.
+        These were restored, purged or merged away, or moved from one list to the other during the
+        scan. Called after the live ones, so that records archived in between are seen.
+
+        :param archived_only: an incremental scan expects only the archived ones, whose whole list
+            it reads.
         """
+        self._list(position, archived=True)
+        self._writer.flush()
         scan_id = self._context.scan.id
         self._table.clear_marks(scan_id)
         unseen = self._table.unseen_ids(scan_id, archived_only=archived_only)
@@ -95,9 +97,7 @@ class RecordReader:
         if ARCHIVED in states and not again:
             # The list of archived records lacked these, so it may lack others that are not stored
             # yet: read it again. (It need not, if these were archived since.)
-            self._list(ListPosition(), archived=True)
-            self._writer.flush()
-            self._follow_up(archived_only=archived_only, again=True)
+            self._list_archived(ListPosition(), archived_only=archived_only, again=True)
 
     def _list(self, position: ListPosition, *, archived: bool) -> None:
         reader = ListReader(
