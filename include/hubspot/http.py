@@ -155,10 +155,7 @@ def prepared(
     headers = dict(_HEADERS)
     if token:
         headers["Authorization"] = f"Bearer {token}"
-    body: bytes | None = None
-    if json is not None:
-        body, headers["Content-Type"] = msgspec.json.encode(json), "application/json"
-    return requests.Request(method, url, headers=headers, data=form or body).prepare()
+    return requests.Request(method, url, headers=headers, data=form, json=json).prepare()
 
 
 def is_untrusted(exc: Exception) -> bool:
