@@ -13,7 +13,6 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import (
     Annotated,
     Any,
-    ClassVar,
     Generic,
     NamedTuple,
     TypeVar,
@@ -81,9 +80,6 @@ class BatchProblem(msgspec.Struct, rename="camel"):
 
     ``context`` names them: {"ids": […]} of records, {"fromObjectId": […]} of associations.
     """
-
-    #: A value of another type is read as a problem without a category.
-    any_shape: ClassVar[bool] = True
 
     category: str = ""
     message: str = ""
@@ -435,8 +431,9 @@ def _read_struct(document: msgspec.Raw | bytes, wanted: type[msgspec.Struct]) ->
                 values[field.name] = _read_leniently(value, field.type)
         return wanted(**values)
     except msgspec.ValidationError:
-        if getattr(wanted, "any_shape", False):
-            return wanted()
+        if wanted is BatchProblem:
+            # whatever it is, it is a problem, without a category
+            return BatchProblem()
         raise
 
 
