@@ -4,26 +4,19 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from include.errors import ScanRequestError, naming_tenant
 from include.tenants import Tenant
+
+if TYPE_CHECKING:
+    from airflow.sdk.types import DagRunProtocol
 
 SCAN_ID_NAMESPACE = uuid.UUID("5b3f0f60-6d2e-5f0a-9a44-7c2b6f0e9d11")
 #: Path of a scan's page in Airflow's UI, without the scan's id.
 SCAN_PAGE = "/plugin/hubspot-scans/hubspot-deals/ui?scan="
 #: auto: full if a full scan is due, otherwise incremental.
 MODES = ("auto", "incremental", "full")
-
-
-class DagRun(Protocol):
-    """Fields of Airflow's DAG run. Runs without a logical date have no data interval."""
-
-    run_id: str
-    run_type: Any
-    data_interval_start: datetime | None
-    data_interval_end: datetime | None
-    start_date: datetime | None
 
 
 @dataclass(frozen=True)
@@ -55,9 +48,16 @@ class Scan:
 
     @classmethod
     def of_run(
-        cls, tenant: Tenant, run: DagRun, params: Mapping[str, Any], now: datetime | None = None
+        cls,
+        tenant: Tenant,
+        run: "DagRunProtocol",
+        params: Mapping[str, Any],
+        now: datetime | None = None,
     ) -> "Scan":
-        """Read a run's params. Raises ScanRequestError.
+        """Read a run's params, whose types and values Airflow has validated.
+
+        Raises ScanRequestError for a combination that makes no sense, and for a time that can't be
+        read.
 
         A backfill's window is its data interval. A manual run's data interval is ignored, because
         it comes from the schedule and not from the user.
@@ -65,16 +65,12 @@ class Scan:
         with naming_tenant(tenant.id):
             mode = str(params.get("mode") or "auto")
             window = _window(params, now or datetime.now(UTC))
-            if mode not in MODES:
-                raise _refused(f"mode is {mode!r}", f"Choose one of {', '.join(MODES)}.")
             if window and mode == "full":
                 raise _refused(
                     "window_start is given, but a full scan has no window",
                     "Leave the window empty, or choose another mode.",
                 )
-            rewrite_rows = params.get("rewrite_rows") or False
-            if not isinstance(rewrite_rows, bool):
-                raise _refused("rewrite_rows is not a boolean", "Set it to true or false.")
+            rewrite_rows = bool(params.get("rewrite_rows"))
             if rewrite_rows and (window or mode == "incremental"):
                 given = "a window is given" if window else "mode is 'incremental'"
                 raise _refused(
@@ -83,8 +79,7 @@ class Scan:
                     "out.",
                 )
             mode = "full" if rewrite_rows else mode
-            run_type = getattr(run.run_type, "value", run.run_type)
-            if window is None and mode != "full" and run_type == "backfill":
+            if window is None and mode != "full" and run.run_type == "backfill":
                 window = _data_interval(run)
         return cls(tenant, run.run_id, mode, window, rewrite_rows, run.start_date)
 
@@ -94,7 +89,8 @@ def scan_id(dag_id: str, run_id: str) -> str:
     return str(uuid.uuid5(SCAN_ID_NAMESPACE, f"{dag_id}/{run_id}"))
 
 
-def _data_interval(run: DagRun) -> Window:
+def _data_interval(run: "DagRunProtocol") -> Window:
+    # a run without a logical date has none
     start, end = run.data_interval_start, run.data_interval_end
     if start is None or end is None or start >= end:
         raise _refused(

@@ -80,8 +80,6 @@ def test_an_end_left_out_or_ahead_is_now() -> None:
         pytest.param(
             {"rewrite_rows": True, "window_start": "2026-01-01"}, "a window is given", id="window"
         ),
-        pytest.param({"rewrite_rows": "false"}, "rewrite_rows is not a boolean", id="text"),
-        pytest.param({"mode": "fast"}, "mode is 'fast'", id="unknown mode"),
     ],
 )
 def test_a_request_that_makes_no_sense_says_what_is_wrong(

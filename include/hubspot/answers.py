@@ -8,14 +8,11 @@ absence loses nothing; a missing list of results must not be mistaken for an emp
 sends null or a number where it documents text, `_read_leniently` reads it.
 """
 
-import math
-import threading
 import types
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import (
     Annotated,
     Any,
-    ClassVar,
     Generic,
     NamedTuple,
     TypeVar,
@@ -83,9 +80,6 @@ class BatchProblem(msgspec.Struct, rename="camel"):
 
     ``context`` names them: {"ids": […]} of records, {"fromObjectId": […]} of associations.
     """
-
-    #: A value of another type is read as a problem without a category.
-    any_shape: ClassVar[bool] = True
 
     category: str = ""
     message: str = ""
@@ -175,6 +169,15 @@ class SearchPage(msgspec.Struct):
     total: Annotated[int, msgspec.Meta(ge=0, le=MAX_RECORDS)]
     results: list[Found]
 
+    @property
+    def ids(self) -> list[str]:
+        return [found.id for found in self.results]
+
+    @property
+    def left(self) -> int:
+        """How many records are on later pages."""
+        return self.total - len(self.results)
+
 
 class AssociationType(msgspec.Struct, rename="camel"):
     category: str
@@ -205,6 +208,7 @@ class AssociationPage(msgspec.Struct):
 
     results: list[AssociationResult]
     errors: list[BatchProblem] = []
+    repairs: Repairs = msgspec.field(default_factory=Repairs)
 
 
 class Account(msgspec.Struct, rename="camel"):
@@ -315,27 +319,33 @@ class Listed(_Paged, Generic[_Item]):
     results: list[_Item]
 
 
-_Repaired = TypeVar("_Repaired", Page, HistoryPage)
 _Shape = TypeVar("_Shape")
 
 
-def decode_page(body: bytes) -> Page:
-    """Decode a page of records, repairing values that PostgreSQL or JSON does not allow.
-
-    Raises ValueError (msgspec.DecodeError is one) if it is not a page of records.
-    """
-    return _decode(body, _decode_page)
-
-
-def decode_history(body: bytes) -> HistoryPage:
-    """Decode a batch of histories, like `decode_page`."""
-    return _decode(body, _decode_history)
-
-
 def decoder_of(shape: type[_Shape]) -> Callable[[bytes], _Shape]:
-    """Return a decoder of a type that repairs the JSON if necessary, without counting repairs."""
-    decode = _reader_of(shape)
-    return lambda body: decode(repair(body)[0] if needs_repair(body) else body)
+    """Return a decoder of a type, which repairs what PostgreSQL or JSON does not allow.
+
+    It counts this in a page's `repairs`, and raises ValueError (msgspec.DecodeError is one) for
+    anything but this type.
+    """
+    read = _reader_of(shape)
+
+    def decode(body: bytes) -> _Shape:
+        if not needs_repair(body):
+            try:
+                return read(body)
+            except msgspec.ValidationError:
+                raise
+            except msgspec.DecodeError:
+                # NaN, Infinity or a bare control character: Python's parser accepts them.
+                pass
+        repaired, repairs = repair(body)
+        found = read(repaired)
+        if isinstance(found, Page | HistoryPage | AssociationPage):
+            found.repairs = repairs
+        return found
+
+    return decode
 
 
 def decode_definitions(body: bytes) -> list[PropertyDefinition]:
@@ -348,21 +358,6 @@ def decode_definition(document: msgspec.Raw | bytes) -> PropertyDefinition:
     definition = _decode_definition(bytes(document))
     definition.document = msgspec.Raw(document)
     return definition
-
-
-def _decode(body: bytes, decode: Callable[[bytes], _Repaired]) -> _Repaired:
-    if not needs_repair(body):
-        try:
-            return decode(body)
-        except msgspec.ValidationError:
-            raise
-        except msgspec.DecodeError:
-            # NaN, Infinity or a bare control character: Python's parser accepts them.
-            pass
-    repaired, repairs = repair(body)
-    page = decode(repaired)
-    page.repairs = repairs
-    return page
 
 
 def _reader_of(shape: type[_Shape]) -> Callable[[bytes], _Shape]:
@@ -436,8 +431,9 @@ def _read_struct(document: msgspec.Raw | bytes, wanted: type[msgspec.Struct]) ->
                 values[field.name] = _read_leniently(value, field.type)
         return wanted(**values)
     except msgspec.ValidationError:
-        if getattr(wanted, "any_shape", False):
-            return wanted()
+        if wanted is BatchProblem:
+            # whatever it is, it is a problem, without a category
+            return BatchProblem()
         raise
 
 
@@ -445,8 +441,8 @@ def _is_null(document: msgspec.Raw | bytes) -> bool:
     return bytes(document).strip() == b"null"
 
 
-_decode_page = _reader_of(Page)
-_decode_history = _reader_of(HistoryPage)
+decode_page = decoder_of(Page)
+decode_history = decoder_of(HistoryPage)
 _decode_definitions = decoder_of(Listed[msgspec.Raw])
 _decode_definition = _reader_of(PropertyDefinition)
 
@@ -459,25 +455,21 @@ UNCOUNTED_RECORDS = 20_000
 
 
 class CursorGuard:
-    """Stops the reading of a list whose cursors never reach the end. Thread-safe.
+    """Stops the reading of a list whose cursors never reach the end.
 
     :param path: of the list, for the message.
-    :param announced: how many records were counted before.
     :param count: counts the records; None if HubSpot can't. Changes during the read don't explain
-        more than twice as many plus UNCOUNTED_RECORDS. It is called only if more than that of the
-        *announced* ones were read, because all readers wait for it.
+        more than twice as many plus UNCOUNTED_RECORDS. It is called only if more than
+        UNCOUNTED_RECORDS were read.
     """
 
-    def __init__(
-        self, path: str, count: Callable[[], int] | None = None, *, announced: int = 0
-    ) -> None:
+    def __init__(self, path: str, count: Callable[[], int] | None = None) -> None:
         self._path = path
         self._count = count
-        self._lock = threading.Lock()
         self._followed: set[str] = set()
         self._seen: set[Hashable] = set()
         self._empty = self._repeated = self._records = 0
-        self._allowed: float = 2 * announced + UNCOUNTED_RECORDS if count else math.inf
+        self._allowed = UNCOUNTED_RECORDS
 
     def next(self, after: str | None, ids: Sequence[str]) -> str | None:
         """Note a page of *ids*, and return its next cursor *after*; None: the end of the list.
@@ -487,31 +479,29 @@ class CursorGuard:
         """
         if after is None:
             return None
-        with self._lock:
-            if after in self._followed:
-                raise self._refuse("leads back to a page that was read before")
-            self._followed.add(after)
-            page = hash(tuple(ids))
-            self._repeated += bool(ids) and page in self._seen
-            self._seen.add(page)
-            if self._repeated > REPEATED_PAGES_MAX:
-                raise self._refuse("repeats the same pages")
+        if after in self._followed:
+            raise self._refuse("leads back to a page that was read before")
+        self._followed.add(after)
+        page = hash(tuple(ids))
+        self._repeated += bool(ids) and page in self._seen
+        self._seen.add(page)
+        if self._repeated > REPEATED_PAGES_MAX:
+            raise self._refuse("repeats the same pages")
         self.note(len(ids))
         return after
 
     def note(self, records: int) -> None:
         """Count the records of a page. Readers of id ranges, which make cursors, use only this."""
-        with self._lock:
-            self._empty = 0 if records else self._empty + 1
-            if self._empty > EMPTY_PAGES_MAX:
-                raise self._refuse(f"continues after {EMPTY_PAGES_MAX} empty pages")
-            self._records += records
-            if self._count is not None and self._records > self._allowed:
-                self._allowed = 2 * self._count() + UNCOUNTED_RECORDS
-                if self._records > self._allowed:
-                    raise self._refuse(
-                        f"has returned {self._records} records, more than HubSpot counts"
-                    )
+        self._empty = 0 if records else self._empty + 1
+        if self._empty > EMPTY_PAGES_MAX:
+            raise self._refuse(f"continues after {EMPTY_PAGES_MAX} empty pages")
+        self._records += records
+        if self._count is not None and self._records > self._allowed:
+            self._allowed = 2 * self._count() + UNCOUNTED_RECORDS
+            if self._records > self._allowed:
+                raise self._refuse(
+                    f"has returned {self._records} records, more than HubSpot counts"
+                )
 
     def _refuse(self, what: str) -> ContractError:
         remedy = "Report it; the next scan reads the list again."

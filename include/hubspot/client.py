@@ -3,11 +3,11 @@
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import cached_property, partial
 from itertools import islice
 from typing import Any, TypeVar
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import msgspec
 
@@ -60,7 +60,7 @@ from include.hubspot.retry import backoff_s
 log = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
-_BatchPage = TypeVar("_BatchPage", Page, HistoryPage)
+_BatchPage = TypeVar("_BatchPage", Page, HistoryPage, AssociationPage)
 
 #: Tries of a batch whose answers leave out records without a reason.
 BATCH_TRIES = 4
@@ -104,8 +104,7 @@ class HubSpotClient:
         self._token = token if isinstance(token, Token) else Token(token)
         self._token.accept = self._require_same_portal
         self._portal_id: int | None = None
-        self._limits = limits or LocalLimits()
-        limiter = partial(RateLimiter, self._limits, sleep=sleep)
+        limiter = partial(RateLimiter, limits or LocalLimits(), sleep=sleep)
         self.transport = Transport(
             base_url,
             self._token,
@@ -242,12 +241,11 @@ class HubSpotClient:
         of its survivor. Raises HubSpotUnavailableError if the answers lack other ids.
         """
         page, missing = self._batch(
-            object_type,
-            ids,
+            self._batch_path(object_type, archived=archived),
+            _inputs(ids),
             decode_page,
             lambda page: _found_by(ids, page),
             properties=list(properties),
-            archived=archived,
         )
         if missing:
             reasons = [
@@ -272,8 +270,8 @@ class HubSpotClient:
         as not found.
         """
         page, unanswered = self._batch(
-            object_type,
-            ids,
+            self._batch_path(object_type),
+            _inputs(ids),
             decode_history,
             _histories_in,
             properties=["hs_object_id"],
@@ -286,27 +284,33 @@ class HubSpotClient:
 
     def _batch(
         self,
-        object_type: str,
-        ids: Sequence[str],
+        path: str,
+        inputs: Sequence[dict[str, str]],
         decode: Callable[[bytes], _BatchPage],
         answered: Callable[[_BatchPage], set[str]],
-        *,
-        archived: bool = False,
         **asked: list[str],
     ) -> tuple[_BatchPage, list[str]]:
         """Read a batch, and missing records again; return the page and the ids still missing."""
-        path = f"{self._records_path(object_type)}/batch/read?archived={str(archived).lower()}"
 
-        def ask(some: Sequence[str]) -> _BatchPage:
-            body = {"inputs": [{"id": record_id} for record_id in some], **asked}
+        def ask(ids: Collection[str]) -> _BatchPage:
+            body = {"inputs": [entry for entry in inputs if entry["id"] in ids], **asked}
             return self.transport.call("POST", path, decode, json=body)
 
-        page = ask(ids)
-        missing = unexplained(ids, answered(page), page.errors)
+        page = ask({entry["id"] for entry in inputs})
+        missing = unexplained((entry["id"] for entry in inputs), answered(page), page.errors)
         for attempt in range(1, BATCH_TRIES):
             if not missing:
                 break
-            self._pause_before_retry(path, len(missing), attempt)
+            pause_s = backoff_s(attempt)
+            log.warning(
+                "tenant %s: the answer to POST %s lacks %d records; requesting them again in "
+                "%.1f s",
+                self.tenant_id,
+                path.partition("?")[0],
+                len(missing),
+                pause_s,
+            )
+            self.transport.sleep(pause_s)
             again = ask(missing)
             page.results += again.results
             page.errors = again.errors
@@ -314,43 +318,28 @@ class HubSpotClient:
             missing = unexplained(missing, answered(page), again.errors)
         return page, missing
 
-    def _pause_before_retry(self, path: str, missing: int, attempt: int) -> None:
-        pause_s = backoff_s(attempt)
-        log.warning(
-            "tenant %s: the answer to POST %s lacks %d records; requesting them again in %.1f s",
-            self.tenant_id,
-            path.partition("?")[0],
-            missing,
-            pause_s,
-        )
-        self.transport.sleep(pause_s)
-
     def _complete(
         self, page: Page, object_type: str, properties: Sequence[str], *, archived: bool
     ) -> None:
         """Fill in `archived`, and read records again that came without properties."""
-        bare: dict[str, int] = {}
-        for index, record in enumerate(page.results):
+        bare = dict.fromkeys(record.id for record in page.results if record.is_bare)
+        if bare:
+            again, _ = self._batch(
+                self._batch_path(object_type, archived=archived),
+                _inputs(bare),
+                decode_page,
+                lambda page: {record.id for record in page.results},
+                properties=list(properties),
+            )
+            page.repairs.add(again.repairs)
+            whole = {record.id: record for record in again.results if not record.is_bare}
+            page.results = [
+                whole.get(record.id, record) if record.is_bare else record
+                for record in page.results
+            ]
+        for record in page.results:
             if record.archived is None:
                 record.archived = archived
-            if record.is_bare:
-                bare[record.id] = index
-        if not bare:
-            return
-        again, _ = self._batch(
-            object_type,
-            list(bare),
-            decode_page,
-            lambda page: {record.id for record in page.results},
-            properties=list(properties),
-            archived=archived,
-        )
-        for record in again.results:
-            if record.id in bare and not record.is_bare:
-                record.archived = archived if record.archived is None else record.archived
-                page.results[bare[record.id]] = record
-        page.repairs.add(again.repairs)
-        for record in page.results:
             if record.is_bare:
                 record.empty()
 
@@ -390,25 +379,18 @@ class HubSpotClient:
         guard = CursorGuard(path)
         results: list[AssociationResult] = []
         unanswered: set[str] = set()
-        inputs: list[dict[str, str]] = [{"id": record_id} for record_id in ids]
-        attempt = 0
+        inputs = _inputs(ids)
         while inputs:
-            page = self.transport.call(
-                "POST", path, decoder_of(AssociationPage), json={"inputs": inputs}
+            page, missing = self._batch(
+                path,
+                inputs,
+                decoder_of(AssociationPage),
+                lambda page: {str(result.source.id) for result in page.results},
             )
             results += page.results
-            answered = {str(result.source.id) for result in page.results}
-            missing = set(unexplained((asked["id"] for asked in inputs), answered, page.errors))
-            if missing:
-                attempt += 1
-                if attempt < BATCH_TRIES:
-                    self._pause_before_retry(path, len(missing), attempt)
-                else:
-                    # the others may have more pages
-                    unanswered |= missing
-                    missing, attempt = set(), 0
-            # next: records that were left out, at the same cursor, and records with another page
-            inputs = [asked for asked in inputs if asked["id"] in missing]
+            unanswered.update(missing)
+            # next: records with another page
+            inputs = []
             for result in page.results:
                 source, cursor = str(result.source.id), result.after
                 if cursor is not None:
@@ -419,15 +401,9 @@ class HubSpotClient:
 
     def _require_same_portal(self, token: str) -> None:
         """Refuse a new token of another account, which would mix the rows of two accounts."""
-        asking = HubSpotClient(
-            self.transport.base_url,
-            # An OAuth app's next token counts for the same limit.
-            Token(token, limited_as=self._token.limited_as if self._token.oauth else None),
-            tenant_id=self.tenant_id,
-            api_version=self.api_version,
-            limits=self._limits,
-        )
-        found = asking.account().portal_id
+        path = endpoints.account_path(self.api_version)
+        account = self.transport.call("GET", path, decoder_of(Account), token=token)
+        found = account.portal_id
         if self._portal_id not in (None, found):
             raise PortalMismatchError(
                 f"the token was replaced by one of HubSpot account {found} while a scan of account "
@@ -438,8 +414,15 @@ class HubSpotClient:
     def _records_path(self, object_type: str) -> str:
         return endpoints.records_path(self.api_version, object_type)
 
+    def _batch_path(self, object_type: str, *, archived: bool = False) -> str:
+        return f"{self._records_path(object_type)}/batch/read?archived={str(archived).lower()}"
+
     def _get(self, path: str, shape: type[_T]) -> _T:
         return self.transport.call("GET", path, decoder_of(shape))
+
+
+def _inputs(ids: Iterable[str]) -> list[dict[str, str]]:
+    return [{"id": record_id} for record_id in ids]
 
 
 class _Merged(msgspec.Struct):
@@ -474,6 +457,4 @@ def requests_a_page(properties: Sequence[str]) -> int:
 
 
 def _query(parameters: dict[str, str]) -> str:
-    if not parameters:
-        return ""
-    return "?" + "&".join(f"{name}={quote(value, safe='')}" for name, value in parameters.items())
+    return "?" + urlencode(parameters, quote_via=quote) if parameters else ""

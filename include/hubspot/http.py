@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import partial
-from http.cookiejar import DefaultCookiePolicy
 from typing import TypeVar
 from urllib.parse import unquote, urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -74,24 +73,17 @@ class Token:
     `include.hubspot.oauth.OAuthToken` is the other kind.
 
     :param read_again: reads the token again from where it is stored; None: that is unknown.
-    :param limited_as: identifies the rate limit of an OAuth app's token; None: the token does.
     """
 
-    def __init__(
-        self,
-        text: str,
-        read_again: Callable[[], str] | None = None,
-        *,
-        limited_as: str | None = None,
-    ) -> None:
+    #: Whether it belongs to an OAuth app.
+    oauth = False
+
+    def __init__(self, text: str, read_again: Callable[[], str] | None = None) -> None:
         self._text = text
-        self._limited_as = limited_as
         self._read_again = read_again
         self._lock = threading.Lock()
         #: Called with a new token before it is used; raises to refuse it.
         self.accept: Callable[[str], object] = lambda text: None
-        #: Whether it belongs to an OAuth app.
-        self.oauth = limited_as is not None
 
     @property
     def text(self) -> str:
@@ -101,7 +93,7 @@ class Token:
     @property
     def limited_as(self) -> str:
         """Identifies the rate limit of requests with this token; a secret too."""
-        return self._limited_as or self._text
+        return self._text
 
     def replaced(self, refused: str) -> bool:
         """Replace *refused*, which HubSpot answered with 401; return whether there is another.
@@ -122,25 +114,6 @@ class Token:
             self.accept(text)
             self._text = text
             return True
-
-
-def new_session(base_url: str) -> requests.Session:
-    """Return a session for any number of threads, with the environment's proxies and CA files.
-
-    Raises ConfigError for a proxy whose password can't be sent.
-    """
-    session = requests.Session()
-    # Read from the environment once: with `trust_env`, each request would read it.
-    session.proxies = get_environ_proxies(base_url, no_proxy=None)
-    for proxy in session.proxies.values():
-        _keep_secret(proxy)
-    session.verify = (
-        os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
-    )
-    session.trust_env = False
-    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-    session.mount(base_url, HTTPAdapter(pool_maxsize=CONNECTIONS))
-    return session
 
 
 def _keep_secret(proxy: str) -> None:
@@ -182,10 +155,7 @@ def prepared(
     headers = dict(_HEADERS)
     if token:
         headers["Authorization"] = f"Bearer {token}"
-    body: bytes | None = None
-    if json is not None:
-        body, headers["Content-Type"] = msgspec.json.encode(json), "application/json"
-    return requests.Request(method, url, headers=headers, data=form or body).prepare()
+    return requests.Request(method, url, headers=headers, data=form, json=json).prepare()
 
 
 def is_untrusted(exc: Exception) -> bool:
@@ -206,6 +176,8 @@ class Http:
     """Sends requests to one host, by any number of threads. All failures are `RetryableError`s.
 
     :param timeout_s: to connect, and between two packets of an answer.
+
+    Raises ConfigError for a proxy whose password can't be sent.
     """
 
     def __init__(
@@ -214,7 +186,14 @@ class Http:
         self.base_url = base_url.rstrip("/")
         self.tenant_id = tenant_id
         self._timeout_s = timeout_s
-        self._session = new_session(self.base_url)
+        self._adapter = HTTPAdapter(pool_maxsize=CONNECTIONS)
+        # Read from the environment once, not for each request.
+        self.proxies = get_environ_proxies(self.base_url, no_proxy=None)
+        for proxy in self.proxies.values():
+            _keep_secret(proxy)
+        self.verify = (
+            os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
+        )
 
     def send(
         self,
@@ -231,13 +210,13 @@ class Http:
         name = f"{method} {path.partition('?')[0]}"
         try:
             request = prepared(method, url, token, json=json, form=form)
-            # Not through the session: it would keep cookies, and follow redirects, which would send
+            # Not through a session: it would keep cookies, and follow redirects, which would send
             # the token to another host. HubSpot's API has neither.
-            response = self._session.get_adapter(url).send(
+            response = self._adapter.send(
                 request,
                 timeout=self._timeout_s,
-                proxies=self._session.proxies,
-                verify=self._session.verify or True,
+                proxies=self.proxies,
+                verify=self.verify,
                 stream=True,
             )
             return Answer(response.status_code, response.headers, _body_of(response), name)
@@ -360,16 +339,18 @@ class Transport(Http):
         json: object = None,
         *,
         also: RateLimiter | None = None,
+        token: str | None = None,
     ) -> _T:
         """Send a request, retry it if that may help, and return the decoded answer.
 
         :param also: a further limit that this request is subject to.
+        :param token: sent in place of the account's current one.
         """
 
         def try_once() -> _T:
-            token = self._token.text
-            answer = self._paced(method, path, token, json, also)
-            if answer.status == 401 and self._token.replaced(token):
+            sent = token or self._token.text
+            answer = self._paced(method, path, sent, json, also)
+            if answer.status == 401 and token is None and self._token.replaced(sent):
                 log.info("tenant %s: the token was replaced; continuing with it", self.tenant_id)
                 answer = self._paced(method, path, self._token.text, json, also)
             if answer.status not in (200, 201, 207):

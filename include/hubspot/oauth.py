@@ -214,6 +214,8 @@ class OAuthToken(Token):
     :param retry_timeout_s: how long a failing refresh is retried if no valid token is left.
     """
 
+    oauth = True
+
     def __init__(
         self,
         app: OAuthApp,
@@ -228,7 +230,6 @@ class OAuthToken(Token):
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         super().__init__("")
-        self.oauth = True
         self._app, self._http, self._version, self._store = app, http, api_version, store
         self._app_again, self._on_secret = app_again, on_secret
         self._retry_timeout_s, self._clock, self._sleep = retry_timeout_s, clock, sleep

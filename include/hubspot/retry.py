@@ -196,16 +196,12 @@ def http_date(text: str) -> datetime | None:
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
 
 
-def next_midnight(
-    zone: ZoneInfo | None,
-    now: datetime | None = None,
-    uniform: Callable[[float, float], float] = random.uniform,
-) -> datetime:
+def next_midnight(zone: ZoneInfo | None) -> datetime:
     """Return a time shortly after the daily quota is reset, in UTC; unknown zone: in an hour."""
-    now = now or datetime.now(UTC)
+    now = datetime.now(UTC)
     if zone is None:
         return now + timedelta(seconds=COME_BACK_S)
-    return midnight_after(now, zone) + timedelta(seconds=uniform(*MIDNIGHT_JITTER_S))
+    return midnight_after(now, zone) + timedelta(seconds=random.uniform(*MIDNIGHT_JITTER_S))
 
 
 def midnight_after(now: datetime, zone: ZoneInfo) -> datetime:

@@ -13,7 +13,7 @@ from itertools import pairwise
 from typing import Any
 
 from include.errors import ContractError, HubSpotUnavailableError
-from include.hubspot.answers import SearchPage
+from include.hubspot.answers import CursorGuard, SearchPage
 from include.hubspot.client import HubSpotClient
 from include.hubspot.endpoints import SEARCH_PAGE_SIZE
 from include.hubspot.retry import backoff_s
@@ -26,8 +26,6 @@ Filter = dict[str, Any]
 _EARLIEST_MS = 1_000
 #: Tries of a query whose answers have fewer records than announced.
 TRIES = 5
-#: Records that may appear during a search.
-RECORDS_MAY_APPEAR = 20_000
 
 
 def modified_between(prop: str, start: datetime, end: datetime | None) -> list[Filter]:
@@ -50,8 +48,8 @@ def count(client: HubSpotClient, object_type: str, filters: list[Filter]) -> int
 
 def highest_id(client: HubSpotClient, object_type: str) -> int:
     """Return the highest id of the live records in search; 0 if there are none."""
-    found = client.search(object_type, [], limit=1, descending=True).results
-    return int(found[0].id) if found and found[0].id.isdecimal() else 0
+    found = client.search(object_type, [], limit=1, descending=True).ids
+    return int(found[0]) if found and found[0].isdecimal() else 0
 
 
 def ids_matching(
@@ -71,55 +69,38 @@ def ids_matching(
 
     :param announced: the count of an earlier search; None: count first.
 
-    Raises ContractError if HubSpot does not answer in ascending order, or returns more than twice
-    as many records as it counts, and HubSpotUnavailableError if it keeps returning fewer than it
+    Raises ContractError if HubSpot does not answer in ascending order, or returns far more records
+    than it counts (`CursorGuard`), and HubSpotUnavailableError if it keeps returning fewer than it
     announces.
     """
     if announced is None:
         announced = count(client, object_type, _above(filters, above))
-    most = 2 * announced + RECORDS_MAY_APPEAR
+    counted = announced
+    guard = CursorGuard(f"of {object_type} in search", lambda: counted)
     while True:
         page = _whole_page(client, object_type, filters, above, announced)
         if page.ids:
             yield page.ids
         if not page.left:
             return
-        most -= len(page.ids)
-        if most < 0:
-            raise ContractError(
-                f"HubSpot's search of {object_type} finds more than twice as many records as it "
-                "counts.",
-                remedy="Report it; the next scan searches again.",
-            )
+        guard.note(len(page.ids))
         above, announced = int(page.ids[-1]), page.left
-
-
-class _Page:
-    """The *ids* of a search's page, and how many records are *left* above them."""
-
-    def __init__(self, found: SearchPage) -> None:
-        self.ids = [record.id for record in found.results]
-        self.total = max(found.total, len(self.ids))
-        self.left = self.total - len(self.ids)
-
-    @property
-    def is_short(self) -> bool:
-        return len(self.ids) < min(self.total, SEARCH_PAGE_SIZE)
 
 
 def _whole_page(
     client: HubSpotClient, object_type: str, filters: list[Filter], above: int, announced: int
-) -> _Page:
+) -> SearchPage:
     """Return the first page of the records above an id, of which *announced* were counted."""
 
-    def ask() -> _Page:
-        page = _Page(client.search(object_type, _above(filters, above), limit=SEARCH_PAGE_SIZE))
+    def ask() -> SearchPage:
+        page = client.search(object_type, _above(filters, above), limit=SEARCH_PAGE_SIZE)
+        page.total = max(page.total, len(page.results))
         _require_ascending(page.ids, above)
         return page
 
     page = ask()
     for attempt in range(1, TRIES):
-        if page.total >= announced and not page.is_short:
+        if page.total >= announced and len(page.ids) >= min(page.total, SEARCH_PAGE_SIZE):
             return page
         pause_s = backoff_s(attempt)
         log.warning(
@@ -143,7 +124,7 @@ def _whole_page(
     )
 
 
-def _agree(first: _Page, second: _Page) -> bool:
+def _agree(first: SearchPage, second: SearchPage) -> bool:
     """Return whether a second answer confirms that there are no more records than in the first."""
     if (second.total and not second.ids) or second.total > first.total:
         return False

@@ -106,11 +106,12 @@ class ScanContext:
         max_age_s = 0 if self.scan.mode == "full" else self.tenant.refresh_after_s
         return self.freshness.is_fresh(what, min(max_age_s, at_most_s))
 
-    def warn(self, sentence: str) -> None:
-        """Log a warning, and store it with the scan, which continues."""
-        log.warning("tenant %s: %s", self.tenant.id, sentence)
-        if sentence not in self.warnings:
-            self.warnings.append(sentence)
+    def warn(self, *sentences: str) -> None:
+        """Log warnings, and store them with the scan, which continues."""
+        for sentence in sentences:
+            log.warning("tenant %s: %s", self.tenant.id, sentence)
+            if sentence not in self.warnings:
+                self.warnings.append(sentence)
 
     @contextmanager
     def optional(self, what: str, scope: str = "a scope") -> Iterator[None]:

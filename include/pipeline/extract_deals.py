@@ -145,14 +145,14 @@ def _extract(
         if tenant.objects.deal_pipelines:
             add_unlisted_stages(warehouse, scan)
         # Objects that could not be read keep their views: their rows are still there.
-        for warning in publish_views(
+        warnings = publish_views(
             warehouse,
             tenant.id,
             [crm_object.name for crm_object in tenant.crm_objects],
             COLUMNS_BY_PROPERTY,
             fivetran=tenant.crm_objects if tenant.fivetran_views else (),
-        ):
-            context.warn(warning)
+        )
+        context.warn(*warnings)
         scan_log.set(**context.columns(), extraction_finished_at=context.clock())
     report_lineage(hook, warehouse, tenant.id, portal_id)
     return _extracted(context, scanned, names)
@@ -235,8 +235,7 @@ def _read_reference_data(context: ScanContext, deals: CrmObject) -> None:
                 for archived in (False, True)
                 for owner in context.client.owners(archived=archived)
             ]
-            for warning in save_owners(context.warehouse, context.scan, owners):
-                context.warn(warning)
+            context.warn(*save_owners(context.warehouse, context.scan, owners))
             context.freshness.note("owners")
     for what, scopes in SETTINGS_SCOPES.items():
         if wanted.users and not context.is_fresh(what):
@@ -266,8 +265,7 @@ def _read_users(context: ScanContext, what: str, scopes: Collection[str]) -> Non
         )
         return
     else:
-        for warning in save_users(context.warehouse, context.scan, what, listed):
-            context.warn(warning)
+        context.warn(*save_users(context.warehouse, context.scan, what, listed))
     context.freshness.note(what)
 
 
@@ -286,8 +284,7 @@ def _read_pipelines(context: ScanContext, crm_object: CrmObject) -> None:
                 raise
             pipelines = []
         if pipelines:
-            for warning in save_pipelines(context.warehouse, context.scan, name, pipelines):
-                context.warn(warning)
+            context.warn(*save_pipelines(context.warehouse, context.scan, name, pipelines))
         elif name == "deals":
             context.warn(
                 "HubSpot lists no pipelines of deals, although every account has one. The stored "
@@ -330,11 +327,8 @@ def _extracted(context: ScanContext, deals: ObjectScanned, names: list[str]) -> 
 
 def report_lineage(hook: HubSpotHook, warehouse: Warehouse, tenant_id: str, portal_id: int) -> None:
     """Report the account's deals as input, and the table and the tenant's view as outputs."""
-    from airflow.sdk import plugins_manager
     from airflow.sdk.lineage import get_hook_lineage_collector
 
-    if not plugins_manager.get_hook_lineage_readers_plugins():
-        return
     collector = get_hook_lineage_collector()
     collector.add_input_asset(hook, uri=f"hubspot://{portal_id}/deals")
     server = {

@@ -5,7 +5,7 @@ docs/how-scans-work.md#which-scan-reads-what
 
 import zoneinfo
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
@@ -51,21 +51,16 @@ class Plan:
 
     def columns(self) -> dict[str, Any]:
         """Return the columns of `scan_objects` that hold the plan."""
-        columns = asdict(self)
-        del columns["modified"]
-        return columns
+        return {name: getattr(self, name) for name in _COLUMNS}
 
     @classmethod
     def of_row(cls, row: Mapping[str, Any]) -> "Plan":
         """Return the plan of an earlier try, from a row of `scan_objects`."""
-        return cls(
-            row["mode"],
-            row["reason"],
-            row["window_start"],
-            row["window_end"],
-            row["watermark"],
-            expected=row["expected"],
-        )
+        return cls(**{name: row[name] for name in _COLUMNS})
+
+
+#: A resumed scan counts again what was modified.
+_COLUMNS = [field.name for field in fields(Plan) if field.name != "modified"]
 
 
 def plan_scan(

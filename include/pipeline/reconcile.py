@@ -10,7 +10,7 @@ from include.hubspot import search
 from include.hubspot.crm_objects import CrmObject
 from include.pipeline.context import ScanContext
 from include.pipeline.read.reader import RecordReader
-from include.warehouse.records import ARCHIVED, GONE, LIVE, RecordTable
+from include.warehouse.records import GONE, RecordTable
 
 log = logging.getLogger(__name__)
 
@@ -67,13 +67,9 @@ def reconcile(
             f"{crm_object.name}: HubSpot counts {portal} live records, but lists exactly the "
             f"{held} in the warehouse."
         )
-    found = reader.look_up(doubtful)
-    reader.mark_gone(found.gone)
+    stated = reader.look_up(doubtful)
     rows = table.states(doubtful)
-    stated = dict.fromkeys(found.live, LIVE) | dict.fromkeys(found.archived, ARCHIVED)
-    unexplained = sum(
-        rows.get(record_id, GONE) != stated.get(record_id, GONE) for record_id in doubtful
-    )
+    unexplained = sum(rows.get(record_id, GONE) != state for record_id, state in stated.items())
     held = table.count_live(before)
     if doubtful and not unexplained and portal < held:
         portal = search.count(client, object_type, filters)

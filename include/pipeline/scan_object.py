@@ -142,34 +142,19 @@ def _decide(
     """Return the portal's definitions, the properties to ask for, and the plan."""
     definitions = known_definitions(context, crm_object)
     names = property_names(crm_object, definitions)
-    plan = _plan(context, crm_object, object_log, names, definitions)
+    plan = plan_scan(context.scan, object_log.past(), context.hubspot_now, names, definitions.live)
+    try:
+        plan = _counted(context, crm_object, object_log, names, plan)
+    except ContractError as exc:
+        # deals are always searchable, so for them this is an error
+        if exc.status not in (400, 404) or crm_object.name == "deals":
+            raise
+        plan = Plan("full", NOT_SEARCHABLE, watermark=plan.watermark)
     if plan.mode == "full" and definitions.stored:
         # full scans are rare, so each one asks for the properties that the portal has now
         definitions = read_definitions(context, crm_object)
         names = property_names(crm_object, definitions)
     return definitions, names, plan
-
-
-def _plan(
-    context: ScanContext,
-    crm_object: CrmObject,
-    object_log: ScanObjects,
-    names: Sequence[str],
-    definitions: Definitions,
-) -> Plan:
-    """Decide how to read the object; ``expected`` of the plan is live plus archived records.
-
-    The first scan doesn't know how many are archived (search counts live records only), so it
-    expects fewer than it gets.
-    """
-    plan = plan_scan(context.scan, object_log.past(), context.hubspot_now, names, definitions.live)
-    try:
-        return _counted(context, crm_object, object_log, names, plan)
-    except ContractError as exc:
-        # deals are always searchable, so for them this is an error
-        if exc.status not in (400, 404) or crm_object.name == "deals":
-            raise
-        return Plan("full", NOT_SEARCHABLE, watermark=plan.watermark)
 
 
 def _counted(
@@ -179,7 +164,11 @@ def _counted(
     names: Sequence[str],
     plan: Plan,
 ) -> Plan:
-    """Count by search what *plan* will read, and return a full plan if that is cheaper."""
+    """Count by search what *plan* will read, and return a full plan if that is cheaper.
+
+    ``expected`` of the plan is live plus archived records. The first scan doesn't know how many are
+    archived (search counts live records only), so it expects fewer than it gets.
+    """
     client, object_type = context.client, crm_object.object_type
     live, archived = object_log.last_known()
     if plan.mode == "full":

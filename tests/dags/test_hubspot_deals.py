@@ -230,6 +230,19 @@ def test_the_form_refuses_a_window_that_is_no_date_and_time(
         param.resolve(window_start)
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("mode", "fast"), ("mode", None), ("rewrite_rows", "false"), ("rewrite_rows", 1)],
+)
+def test_airflow_refuses_a_mode_or_a_switch_that_there_is_not(
+    parse: Any, name: str, value: object
+) -> None:
+    param = parse(THREE_TENANTS).dags["hubspot_deals__acme"].params.get_param(name)
+
+    with pytest.raises(ParamValidationError):
+        param.resolve(value)
+
+
 @pytest.mark.parametrize("window_start", ["2026-01-31T10:00:00Z", "2026-01-31T10:00:00+01:00"])
 def test_the_form_takes_a_date_and_time_with_a_zone(parse: Any, window_start: str) -> None:
     param = parse(THREE_TENANTS).dags["hubspot_deals__acme"].params.get_param("window_start")

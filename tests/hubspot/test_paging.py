@@ -75,11 +75,3 @@ def test_a_list_that_is_longer_than_expected_goes_on_if_hubspot_counts_as_many()
 
     for number in range(pages):
         assert followed.next(str(number), page(number)) == str(number)
-
-
-def test_a_list_as_long_as_announced_is_read_without_another_count() -> None:
-    pages = UNCOUNTED_RECORDS // 100 * 5
-    followed = CursorGuard("/deals", lambda: pytest.fail("asked"), announced=100 * pages)
-
-    for number in range(pages):
-        assert followed.next(str(number), page(number)) == str(number)

@@ -2,6 +2,8 @@
 
 import json
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
@@ -122,3 +124,14 @@ def test_an_answer_out_of_order_is_refused_since_records_would_be_lost(
 
     with pytest.raises(ContractError, match="ascending order"):
         found(client, START, None)
+
+
+def test_a_search_that_finds_more_and_more_records_is_refused() -> None:
+    def find(object_type: str, filters: list[search.Filter], limit: int) -> SearchPage:
+        above = int(filters[-1]["value"]) if filters else 0
+        return SearchPage(10_000, [Found(str(above + n)) for n in range(1, limit + 1)])
+
+    endless = cast("HubSpotClient", SimpleNamespace(search=find))
+
+    with pytest.raises(ContractError, match="more than HubSpot counts"):
+        list(search.ids_matching(endless, "deals", []))

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cache
+from functools import cache, cached_property
 from itertools import accumulate
 from operator import attrgetter
 from typing import Any
@@ -63,30 +63,27 @@ class Shape:
 
     table: str
     key: tuple[str, ...]
-    schema: pa.Schema
     typed_columns: tuple[TypedColumn, ...] = ()
 
     @property
     def id_column(self) -> str:
         return self.key[-1]
 
-
-def _shape(table: str, key: tuple[str, ...], typed_columns: tuple[TypedColumn, ...]) -> Shape:
-    keys = [pa.field(name, TEXT, nullable=False) for name in key[:-1]]
-    schema = pa.schema(
-        [
-            *keys,
-            pa.field(key[-1], pa.int64(), nullable=False),
-            *(pa.field(column.name, _TYPES[column.kind]) for column in typed_columns),
-            *_COMMON,
-        ]
-    )
-    return Shape(table, key, schema, typed_columns)
+    @cached_property
+    def schema(self) -> pa.Schema:
+        return pa.schema(
+            [
+                *(pa.field(name, TEXT, nullable=False) for name in self.key[:-1]),
+                pa.field(self.id_column, pa.int64(), nullable=False),
+                *(pa.field(column.name, _TYPES[column.kind]) for column in self.typed_columns),
+                *_COMMON,
+            ]
+        )
 
 
-DEALS = _shape("deals", ("_tenant_id", "deal_id"), TYPED_COLUMNS)
+DEALS = Shape("deals", ("_tenant_id", "deal_id"), TYPED_COLUMNS)
 #: All other objects: only the tenant's views have typed columns of them.
-RECORDS = _shape("records", ("_tenant_id", "object", "record_id"), ())
+RECORDS = Shape("records", ("_tenant_id", "object", "record_id"))
 
 
 def shape_of(object_name: str) -> Shape:

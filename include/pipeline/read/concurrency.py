@@ -50,11 +50,15 @@ class PageBudget:
         self._pages = self._free = pages
         self._changed = threading.Condition()
 
-    def acquire(self, given_up: Callable[[], bool]) -> bool:
-        """Wait until one more page may be read; return False if *given_up* comes first."""
+    def acquire(self, given_up: Callable[[], bool], *, wait: bool = True) -> bool:
+        """Return whether one more page may be read; with *wait*, once it may.
+
+        False: not yet, or *given_up* came first.
+        """
         with self._changed:
-            self._changed.wait_for(lambda: self._free > 0 or given_up())
-            if given_up():
+            if wait:
+                self._changed.wait_for(lambda: self._free > 0 or given_up())
+            if self._free <= 0 or given_up():
                 return False
             self._free -= 1
             return True

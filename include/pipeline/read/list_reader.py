@@ -1,19 +1,19 @@
-"""Read a list with several readers at once, if its cursors are record ids.
+"""Read a list with several requests at once, if its cursors are record ids.
 
-HubSpot documents `after` as opaque. In practice it is a record id, so readers can start anywhere.
-A probe and every page verify this. After a contradiction, a single reader reads the list again from
-the start. docs/how-scans-work.md#reading-in-parallel
+HubSpot documents `after` as opaque. In practice it is a record id, so reading can start anywhere.
+A probe and every page verify this. After a contradiction, the list is read again from the start,
+page after page. docs/how-scans-work.md#reading-in-parallel
 """
 
 import itertools
 import logging
 import queue
 import threading
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from functools import partial
 
-from include.errors import ContractError, HubSpotDealsError
+from include.errors import ContractError
 from include.hubspot import search
 from include.hubspot.answers import CursorGuard, ListedPage, Page
 from include.hubspot.client import HubSpotClient
@@ -22,18 +22,10 @@ from include.pipeline.read.ranges import IdRange, IdRanges, Interval, ListPositi
 
 log = logging.getLogger(__name__)
 
-#: Pages that the first reader reads before it probes the cursors.
+#: Pages that are read before the cursors are probed.
 LEAD_PAGES = 3
 #: The probe requests this many ids at the end of a known page again.
 PROBE_IDS = 10
-
-
-class ListRead(NamedTuple):
-    """A page, and how far the list has been read with it: a range of ids, or a cursor."""
-
-    page: Page | None
-    covers: Interval | None
-    after: str | None
 
 
 class _CursorsAreOpaque(Exception):
@@ -43,12 +35,13 @@ class _CursorsAreOpaque(Exception):
 class ListReader:
     """Reads the rest of one list; a context manager that yields pages, in no particular order.
 
-    :param position: the part still to be read; updated with every page that is yielded.
-    :param announced: how many live records were counted before.
-    :param read_ahead: acquired before each page; released when pages are stored.
-    :param searchable: False if HubSpot's search refuses this object: then a single reader reads it.
+    One thread decides what to read, and threads of a pool send the requests. All end with the
+    `with` block.
 
-    Readers are threads, which end with the `with` block.
+    :param position: the part still to be read; updated with every page that is yielded.
+    :param read_ahead: acquired before each page; released when pages are stored.
+    :param searchable: False if HubSpot's search refuses this object: then one page is requested
+        after the other.
     """
 
     def __init__(
@@ -60,25 +53,21 @@ class ListReader:
         read_ahead: PageBudget,
         *,
         archived: bool,
-        announced: int = 0,
         searchable: bool = True,
     ) -> None:
-        self._announced = announced
-        self._searchable = searchable
         self._client = client
         self._object_type = object_type
         self._properties = properties
         self._archived = archived
+        self._searchable = searchable
         self._position = position
         self._read_ahead = read_ahead
         self._stopped = threading.Event()
-        self._lock = threading.Lock()
-        self._ranges: IdRanges | None = None
-        self._results: queue.SimpleQueue[ListRead | Future[None]] = queue.SimpleQueue()
-        self._executor = ThreadPoolExecutor(MAX_READERS, thread_name_prefix="hubspot")
-        self._running = 0
-        self._may_split = searchable
-        self._restarted = False
+        #: Pages with the change of the position that each makes, and at last the thread's end.
+        self._results: queue.SimpleQueue[tuple[Callable[[], None], Page | None] | Future[None]] = (
+            queue.SimpleQueue()
+        )
+        self._threads = ThreadPoolExecutor(1 + MAX_READERS, thread_name_prefix="hubspot")
         self._guard = self._new_guard()
 
     def __enter__(self) -> Iterator[Page]:
@@ -87,7 +76,7 @@ class ListReader:
     def __exit__(self, *raised: object) -> None:
         self._stopped.set()
         self._read_ahead.wake()
-        self._executor.shutdown(wait=True)
+        self._threads.shutdown(wait=True)
 
     @property
     def waits(self) -> bool:
@@ -95,182 +84,136 @@ class ListReader:
         return self._results.empty()
 
     def _pages(self) -> Iterator[Page]:
-        while not self._position.done:
+        if self._position.done:
+            return
+        self._threads.submit(self._read).add_done_callback(self._results.put)
+        while not isinstance(result := self._results.get(), Future):
+            move_on, page = result
+            move_on()
+            if page is not None:
+                yield page
+        result.result()
+
+    # In the thread that decides what to read
+
+    def _read(self) -> None:
+        try:
+            if self._position.by_id:
+                self._read_by_id(self._position.remaining)
+            else:
+                self._read_in_order(self._position.after, by_id_if_possible=self._searchable)
+        except _CursorsAreOpaque as exc:
+            log.warning(
+                "tenant %s: %s: reading the list again from the start with a single reader: %s",
+                self._client.tenant_id,
+                self._object_type,
+                exc,
+            )
+            self._guard = self._new_guard()
+            self._results.put((self._position.restart, None))
             try:
-                yield from self._read_rest()
-            except _CursorsAreOpaque as exc:
-                if self._restarted:
-                    raise ContractError(
-                        f"HubSpot's list of {self._object_type} was read twice, and failed both "
-                        f"times: {exc}.",
-                        tenant_id=self._client.tenant_id,
-                        remedy="Report it; the next scan reads the list again.",
-                    ) from exc
-                log.warning(
-                    "tenant %s: %s: reading the list again from the start with a single reader: %s",
-                    self._client.tenant_id,
-                    self._object_type,
-                    exc,
-                )
-                self._discard_results()
-                self._position.restart()
-                self._restarted = True
-                self._guard = self._new_guard()
+                self._read_in_order(None, by_id_if_possible=False)
+            except _CursorsAreOpaque as again:
+                raise ContractError(
+                    f"HubSpot's list of {self._object_type} was read twice, and failed both "
+                    f"times: {again}.",
+                    tenant_id=self._client.tenant_id,
+                    remedy="Report it; the next scan reads the list again.",
+                ) from again
 
-    def _read_rest(self) -> Iterator[Page]:
-        if self._position.by_id:
-            self._ranges = IdRanges(self._position.remaining, self._above_all())
-        self._start_readers(1)
-        while self._running:
-            result = self._results.get()
-            if isinstance(result, Future):
-                self._running -= 1
-                result.result()
-            else:
-                if result.covers is not None:
-                    self._position.cover(*result.covers)
-                elif result.after is not None:
-                    self._position.after = result.after
-                if result.page is not None:
-                    yield result.page
-            if self._ranges is not None:
-                self._start_readers(readers_wanted(self._client))
-
-    def _discard_results(self) -> None:
-        self._stopped.set()
-        self._read_ahead.wake()
-        while self._running:
-            result = self._results.get()
-            if isinstance(result, Future):
-                self._running -= 1
-            elif result.page is not None:
-                self._read_ahead.release()
-        self._ranges = None
-        self._may_split = False
-        self._stopped.clear()
-
-    # In the readers' threads
-
-    def _start_readers(self, wanted: int) -> None:
-        while self._running < wanted:
-            if self._ranges is None:
-                future = self._executor.submit(self._lead)
-            else:
-                with self._lock:
-                    taken = self._ranges.take()
-                if taken is None:
-                    return
-                future = self._executor.submit(self._read_ranges, taken, _cursor(taken))
-            self._running += 1
-            future.add_done_callback(self._results.put)
-
-    def _lead(self) -> None:
-        """Read page after page; if the cursors turn out to be ids, let other readers start."""
-        after, last = self._position.after, -1
+    def _read_in_order(self, after: str | None, *, by_id_if_possible: bool) -> None:
+        """Read page after page; if the cursors turn out to be ids, read the rest by id."""
+        last = -1
         for number in itertools.count(1):
-            listed = self._ask(after)
+            listed = self._page(after)
             if listed is None:
                 return
             ids = _ids(listed)
             after = self._guard.next(listed.after, listed.ids)
             if after is None:
-                self._results.put(ListRead(listed.page, (0, None), None))
+                self._results.put((partial(self._position.cover, 0, None), listed.page))
                 return
-            self._results.put(ListRead(listed.page, None, after))
-            self._may_split = self._may_split and _ascend(ids, last)
-            if number >= LEAD_PAGES and self._may_split and (probe := self._probe(ids)):
-                self._read_ranges(*self._open_ranges(ids, probe))
-                return
+            self._results.put((partial(self._position.follow, after), listed.page))
+            by_id_if_possible = by_id_if_possible and _ascend(ids, last)
+            if number >= LEAD_PAGES and by_id_if_possible and len(ids) > 1:
+                if self._cursors_are_ids(ids[-PROBE_IDS:]):
+                    start = ids[-1] + 1
+                    self._results.put((partial(self._position.cover, 0, start), None))
+                    self._read_by_id([(start, None)])
+                    return
+                by_id_if_possible = False
             last = ids[-1] if ids else last
 
-    def _probe(self, known: list[int]) -> ListedPage | None:
-        """Request the page after an id in the middle of *known*; None: cursors are not ids."""
-        tail = known[-PROBE_IDS:]
-        if len(tail) < 2:
-            return None
+    def _cursors_are_ids(self, tail: list[int]) -> bool:
+        """Request the page after the first of *tail*, the last ids of a known page."""
         try:
-            probe = self._ask(str(tail[0]), probe=True)
-        except ContractError as exc:
-            if exc.status not in (400, 404):
-                raise
+            probe = self._page(str(tail[0]))
+        except _CursorsAreOpaque:
+            probe = None
         else:
-            if probe is None or _follows(_ids(probe), tail):
-                return probe
+            if probe is None:
+                return False
+            # most of it is new, and is requested again with the rest
             self._read_ahead.release()
+        if probe is not None and _follows(_ids(probe), tail):
+            return True
         log.info(
             "tenant %s: %s: cursors are not record ids; using a single reader",
             self._client.tenant_id,
             self._object_type,
         )
-        self._may_split = False
-        return None
+        return False
 
-    def _open_ranges(
-        self, known: list[int], probe: ListedPage
-    ) -> tuple[IdRange | None, str | None]:
-        """Split the list after *known* into ranges; return this reader's range and its cursor."""
-        start = known[-1] + 1
-        ranges = IdRanges([(start, None)], self._above_all())
-        first = ranges.take()
-        assert first is not None  # noqa: S101 - the one that was just put in
-        self._results.put(ListRead(None, (0, start), None))
-        new = [record_id for record_id in _ids(probe) if record_id >= start]
-        if new or probe.after is None:
-            ended = self._deliver(ranges, first, probe._replace(ids=list(map(str, new))))
-            part, after = None if ended else first, probe.after
-        else:
-            self._read_ahead.release()
-            part, after = first, _cursor(first)
-        self._ranges = ranges
-        return part, after
-
-    def _read_ranges(self, part: IdRange | None, after: str | None) -> None:
-        """Read a range to its end, then another, as long as there is one."""
-        ranges = self._ranges
-        assert ranges is not None  # noqa: S101 - parts come from there
-        while part is not None:
-            while (listed := self._ask(after)) is not None:
-                if self._deliver(ranges, part, listed):
-                    break
-                after = listed.after
-            if self._stopped.is_set():
-                return
-            with self._lock:
-                part = ranges.take()
-            after = _cursor(part) if part else None
-
-    def _deliver(self, ranges: IdRanges, part: IdRange, listed: ListedPage) -> bool:
-        """Verify and queue a page of a range; return whether it was the last one."""
-        ids = _ids(listed)
+    def _read_by_id(self, remaining: list[Interval]) -> None:
+        """Read ranges of ids, with as many requests at once as the rate limit allows."""
+        ranges = IdRanges(remaining, search.highest_id(self._client, self._object_type) + 1)
+        requested: dict[Future[ListedPage], IdRange] = {}
+        # only one at first, because its page shows how densely the ids lie
+        wanted = 1
         try:
-            position = _verified(listed, ids, part.position)
-            self._guard.note(len(ids))
-        except (_CursorsAreOpaque, ContractError):
-            self._read_ahead.release()
-            raise
-        with self._lock:
-            covers = ranges.advance(part, ids, position)
-            ended = position is None or covers[1] == part.end
-        self._results.put(ListRead(_within(listed.page, *covers), covers, None))
-        return ended
+            while ranges and not self._stopped.is_set():
+                while len(requested) < wanted and self._read_ahead.acquire(
+                    self._stopped.is_set, wait=not requested
+                ):
+                    part = ranges.take()
+                    if part is None:
+                        self._read_ahead.release()
+                        break
+                    requested[self._threads.submit(self._request, part.cursor)] = part
+                for future in wait(requested, return_when=FIRST_COMPLETED).done:
+                    self._deliver(ranges, requested[future], future.result())
+                    del requested[future]
+                wanted = readers_wanted(self._client)
+        finally:
+            # after an error: these pages are not delivered
+            wait(requested)
+            self._read_ahead.release(len(requested))
 
-    def _ask(self, after: str | None, *, probe: bool = False) -> ListedPage | None:
-        """Read one page; None if readers were stopped.
+    def _deliver(self, ranges: IdRanges, part: IdRange, listed: ListedPage) -> None:
+        """Verify and queue a page of a range."""
+        ids = _ids(listed)
+        position = _verified(listed, ids, part.position)
+        self._guard.note(len(ids))
+        covers = ranges.advance(part, ids, position, listed.after)
+        self._results.put((partial(self._position.cover, *covers), _within(listed.page, *covers)))
 
-        :param probe: HubSpot may refuse *after*. Otherwise, a refusal shows that cursors are no
-            ids.
-        """
+    def _page(self, after: str | None) -> ListedPage | None:
+        """Request a page when it may be read; None if the reading was stopped."""
         if not self._read_ahead.acquire(self._stopped.is_set):
             return None
+        try:
+            return self._request(after)
+        except Exception:
+            self._read_ahead.release()
+            raise
+
+    def _request(self, after: str | None) -> ListedPage:
         try:
             return self._client.record_page(
                 self._object_type, self._properties, after, archived=self._archived
             )
-        except HubSpotDealsError as exc:
-            # no page to store: another reader may read one
-            self._read_ahead.release()
-            is_refused = isinstance(exc, ContractError) and exc.status == 400
-            if is_refused and after is not None and not probe:
+        except ContractError as exc:
+            if exc.status in (400, 404) and after is not None:
                 raise _CursorsAreOpaque(str(exc)) from exc
             raise
 
@@ -281,16 +224,7 @@ class ListReader:
         return CursorGuard(
             f"of {kind}{self._object_type}",
             (lambda: search.count(self._client, self._object_type, [])) if is_counted else None,
-            announced=self._announced,
         )
-
-    def _above_all(self) -> int:
-        return search.highest_id(self._client, self._object_type) + 1
-
-
-def _cursor(part: IdRange) -> str | None:
-    """Return the cursor of a range's first page; None: the start of the list."""
-    return str(part.position - 1) if part.position else None
 
 
 def _ids(listed: ListedPage) -> list[int]:

@@ -53,6 +53,10 @@ class ListPosition:
                 kept.append((max(low, end), high))
         self.remaining, self.after = kept, None
 
+    def follow(self, after: str) -> None:
+        """Continue at the cursor *after*."""
+        self.after = after
+
     def restart(self) -> None:
         """Start over, because the covered ranges may be incomplete."""
         self.remaining, self.after = _everything(), None
@@ -82,22 +86,27 @@ SPLIT_MIN_RECORDS = 200
 
 @dataclass(eq=False)
 class IdRange:
-    """One reader's range. It has been read below ``position``, and ends at ``end`` (None: open).
+    """A range that is read page by page, below ``position`` so far. ``end``: None is open.
 
-    ``records_per_id``: the density of the ids read so far. ``halvings``: the next split is at this
-    many halvings of the range above its position; it doubles if the part above a split was empty.
-    ``split_from``: the range that this one was split from, until its first page has been read;
-    ``waits_for``: the reverse.
+    ``after``: HubSpot's cursor of the next page, if it sent one. ``records_per_id``: the density of
+    the ids read so far. ``halvings``: the next split is at this many halvings of the range above
+    its position; it doubles if the part above a split was empty. ``split_from``: the range that
+    this one was split from, until its first page has been read.
     """
 
     position: int
     end: int | None
+    after: str | None = None
     records_per_id: float = 1.0
     halvings: int = 1
     split_from: "IdRange | None" = None
-    waits_for: "IdRange | None" = None
     _records: int = 0
     _first: int | None = None
+
+    @property
+    def cursor(self) -> str | None:
+        """The cursor of the next page; None: the start of the list."""
+        return self.after or (str(self.position - 1) if self.position else None)
 
     def note(self, ids: list[int], position: int) -> None:
         """Note that a page of ascending *ids*, and everything below *position*, has been read."""
@@ -110,46 +119,58 @@ class IdRange:
 
 
 class IdRanges:
-    """The ranges that are still to be read: waiting ones, and those that a reader reads.
+    """The ranges that are still to be read: those of which a page is requested, and the others.
 
     :param above_all: an id above all known ones; only used to estimate and to split.
     """
 
     def __init__(self, remaining: Iterable[Interval], above_all: int) -> None:
         self._waiting = [IdRange(low, high) for low, high in remaining]
-        self._active: list[IdRange] = []
+        self._requested: list[IdRange] = []
         self._above_all = above_all
 
+    def __bool__(self) -> bool:
+        return bool(self._waiting or self._requested)
+
     def take(self) -> IdRange | None:
-        """Return a range for an idle reader: a waiting one, or the upper part of the largest.
+        """Return a range to request the next page of: a waiting one, or part of the largest.
 
         None: no range is large enough to be split.
         """
         if self._waiting:
             taken = self._waiting.pop(0)
         else:
-            largest = max(filter(_is_known, self._active), key=self._records_left, default=None)
+            known = filter(self._is_known, self._requested)
+            largest = max(known, key=self._records_left, default=None)
             if largest is None or self._records_left(largest) < SPLIT_MIN_RECORDS:
                 return None
             middle = largest.position + max(1, self._width(largest) >> largest.halvings)
             taken = IdRange(
-                middle, largest.end, largest.records_per_id, largest.halvings, split_from=largest
+                middle,
+                largest.end,
+                records_per_id=largest.records_per_id,
+                halvings=largest.halvings,
+                split_from=largest,
             )
-            largest.end, largest.waits_for = middle, taken
-        self._active.append(taken)
+            largest.end = middle
+        self._requested.append(taken)
         return taken
 
-    def advance(self, of: IdRange, ids: list[int], position: int | None) -> Interval:
+    def advance(
+        self, of: IdRange, ids: list[int], position: int | None, after: str | None = None
+    ) -> Interval:
         """Note a page of *ids*; all below *position* has been read (None: to the list's end).
 
         Returns the part of the range that the page covers: it may have been split meanwhile.
         """
         start, end = of.position, of.end
+        self._requested.remove(of)
         self._learn_from_split(of, empty=not ids or (end is not None and ids[0] >= end))
         if position is None or (end is not None and position >= end):
-            self._active.remove(of)
             return start, end
         of.note(ids, position)
+        of.after = after
+        self._waiting.append(of)
         return start, position
 
     def _learn_from_split(self, of: IdRange, *, empty: bool) -> None:
@@ -157,7 +178,6 @@ class IdRanges:
         if of.split_from is not None:
             halvings = of.halvings * 2 if empty else max(1, of.halvings // 2)
             of.halvings = of.split_from.halvings = halvings
-            of.split_from.waits_for = None
             of.split_from = None
 
     def _width(self, of: IdRange) -> int:
@@ -166,7 +186,6 @@ class IdRanges:
     def _records_left(self, of: IdRange) -> float:
         return self._width(of) * of.records_per_id
 
-
-def _is_known(of: IdRange) -> bool:
-    """Return whether the first pages of the range, and of its last split, have been read."""
-    return of.split_from is None and of.waits_for is None
+    def _is_known(self, of: IdRange) -> bool:
+        """Return whether the first pages of the range, and of its last split, have been read."""
+        return of.split_from is None and all(each.split_from is not of for each in self._requested)

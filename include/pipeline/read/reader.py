@@ -1,7 +1,6 @@
 """Read one object from HubSpot: all records, modified ones, or single ones by id."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
 
 from include.hubspot import search
@@ -15,16 +14,7 @@ from include.pipeline.plan import Plan
 from include.pipeline.read.concurrency import map_concurrently
 from include.pipeline.read.list_reader import ListReader
 from include.pipeline.read.ranges import ListPosition
-from include.warehouse.records import RecordTable
-
-
-@dataclass
-class LookedUp:
-    """The state in HubSpot of records that were read by id."""
-
-    live: set[int] = field(default_factory=set)
-    archived: set[int] = field(default_factory=set)
-    gone: set[int] = field(default_factory=set)
+from include.warehouse.records import ARCHIVED, GONE, LIVE, RecordTable
 
 
 class RecordReader:
@@ -54,62 +44,62 @@ class RecordReader:
         """
         position = self._progress.position
         if plan.window_start is None:
-            self._list(position.live, archived=False, announced=plan.expected or 0)
+            self._list(position.live, archived=False)
         else:
             # a resumed plan has no count: then the remaining records are counted
             self._read_modified(position.live, plan.window_start, plan.window_end, plan.modified)
-        # After the live ones, so that records archived in between are seen.
-        self._list(position.archived, archived=True)
-        self._writer.flush()
-        self._follow_up(archived_only=plan.mode != "full")
+        self._list_archived(position.archived, archived_only=plan.mode != "full")
 
     def catch_up(self, since: datetime) -> None:
         """Read what changed while the scan ran."""
         self._read_modified(ListPosition(), since, None)
-        self._list(ListPosition(), archived=True)
-        self._writer.flush()
-        self._follow_up(archived_only=True)
+        self._list_archived(ListPosition(), archived_only=True)
 
-    def look_up(self, ids: Iterable[int]) -> LookedUp:
-        """Read single records as they are now, live or archived, and load those that exist."""
-        found = LookedUp()
+    def look_up(self, ids: Iterable[int]) -> dict[int, str]:
+        """Read single records, load those that exist, and mark the rows of the others.
+
+        Returns the state of each: live, archived or gone.
+        """
+        states: dict[int, str] = {}
         asked = batches(ids, READ_BATCH_SIZE)
         for batch, live, archived in map_concurrently(self._context.client, self._look_up, asked):
-            for page in (live, archived):
+            states |= dict.fromkeys(batch, GONE)
+            for page, state in ((archived, ARCHIVED), (live, LIVE)):
                 if page is not None:
                     self._writer.add(page)
-            found.live |= _ids(live) & set(batch)
-            found.archived |= _ids(archived) & (set(batch) - found.live)
-            found.gone |= set(batch) - found.live - found.archived
+                    states |= dict.fromkeys(_ids(page).intersection(batch), state)
         self._writer.flush()
         # A record that is back unchanged is not written again, so its mark is cleared here.
         self._table.clear_marks(self._context.scan.id)
-        return found
+        gone = sorted(record_id for record_id, state in states.items() if state == GONE)
+        self._progress.vanished += self._table.mark_vanished(gone, self._context.started_at)
+        return states
 
-    def mark_gone(self, ids: Iterable[int]) -> None:
-        """Mark rows whose records HubSpot no longer knows."""
-        self._progress.vanished += self._table.mark_vanished(sorted(ids), self._context.started_at)
+    def _list_archived(
+        self, position: ListPosition, *, archived_only: bool, again: bool = False
+    ) -> None:
+        """Read the archived records, and by id those that were expected but not received.
 
-    def _follow_up(self, *, archived_only: bool, again: bool = False) -> None:
-        """Read by id the records that were expected but not received.
+        These were restored, purged or merged away, or moved from one list to the other during the
+        scan. Called after the live ones, so that records archived in between are seen.
 
-        They were restored, purged or merged away, or moved from one list to the other during the
-        scan. An incremental scan expects only the archived ones, whose whole list it reads.
+        :param archived_only: an incremental scan expects only the archived ones, whose whole list
+            it reads.
         """
+        self._list(position, archived=True)
+        self._writer.flush()
         scan_id = self._context.scan.id
         self._table.clear_marks(scan_id)
-        found = self.look_up(self._table.unseen_ids(scan_id, archived_only=archived_only))
+        unseen = self._table.unseen_ids(scan_id, archived_only=archived_only)
+        states = list(self.look_up(unseen).values())
         if archived_only:
-            self._progress.restored += len(found.live)
-        self.mark_gone(found.gone)
-        if found.archived and not again:
+            self._progress.restored += states.count(LIVE)
+        if ARCHIVED in states and not again:
             # The list of archived records lacked these, so it may lack others that are not stored
             # yet: read it again. (It need not, if these were archived since.)
-            self._list(ListPosition(), archived=True)
-            self._writer.flush()
-            self._follow_up(archived_only=archived_only, again=True)
+            self._list_archived(ListPosition(), archived_only=archived_only, again=True)
 
-    def _list(self, position: ListPosition, *, archived: bool, announced: int = 0) -> None:
+    def _list(self, position: ListPosition, *, archived: bool) -> None:
         reader = ListReader(
             self._context.client,
             self._object.object_type,
@@ -117,7 +107,6 @@ class RecordReader:
             position,
             self._writer.read_ahead,
             archived=archived,
-            announced=announced,
             searchable=self._object.searchable,
         )
         with reader as pages:
@@ -164,7 +153,5 @@ class RecordReader:
         )
 
 
-def _ids(page: Page | None) -> set[int]:
-    if page is None:
-        return set()
+def _ids(page: Page) -> set[int]:
     return {int(record.id) for record in page.results if record.id.isdigit()}

@@ -29,19 +29,16 @@ def read_all(portal: Portal, readers: int, rng: random.Random) -> tuple[list[int
     first = portal.ids[0] if portal.ids else 0
     ranges = IdRanges([(first, None)], portal.ids[-1] + 1 if portal.ids else 1)
     position, got = ListPosition([(first, None)]), []
-    active: list[IdRange] = []
-    while True:
-        while len(active) < readers and (taken := ranges.take()) is not None:
-            active.append(taken)
-        if not active:
-            return got, position
-        part = rng.choice(active)
+    requested: list[IdRange] = []
+    while ranges:
+        while len(requested) < readers and (taken := ranges.take()) is not None:
+            requested.append(taken)
+        part = requested.pop(rng.randrange(len(requested)))
         ids, following = portal.page(part.position)
         start, end = ranges.advance(part, ids, following)
         got += [record_id for record_id in ids if end is None or record_id < end]
         position.cover(start, end)
-        if following is None or end == part.end:
-            active.remove(part)
+    return got, position
 
 
 def clustered(rng: random.Random, clusters: int, size: int) -> list[int]:
@@ -113,5 +110,16 @@ def test_a_page_counts_only_up_to_where_its_range_was_cut() -> None:
     assert ranges.advance(lower, list(range(450, 550)), 550) == (0, 500)
 
 
-def test_nothing_is_taken_when_nothing_remains() -> None:
-    assert IdRanges([], 10).take() is None
+def test_a_range_waits_for_its_next_page_until_it_has_been_read() -> None:
+    ranges = IdRanges([(0, 150)], 150)
+    first = ranges.take()
+    assert first is not None
+
+    ranges.advance(first, list(range(100)), 100, "the next page")
+
+    again = ranges.take()
+    assert again is first
+    assert again.cursor == "the next page"
+    ranges.advance(again, list(range(100, 150)), 150)
+    assert not ranges
+    assert ranges.take() is None

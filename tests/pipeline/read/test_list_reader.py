@@ -188,8 +188,8 @@ def test_readers_are_never_further_ahead_than_allowed() -> None:
 
     read(portal, each=measure)
 
-    # the probe is one more page
-    assert most <= PAGES_AHEAD
+    # the probe's page is requested again
+    assert most <= PAGES_AHEAD + 1
 
 
 def test_records_created_while_reading_do_no_harm() -> None:
