@@ -47,7 +47,7 @@ from airflow.sdk.exceptions import AirflowRescheduleException
 
 from include.alerts.callbacks import Callbacks
 from include.dag import ScanLink, deals_asset, params_of
-from include.errors import ComeBackLaterError, ConfigError, ContractError, QualityError
+from include.errors import NEVER_RETRIED, ComeBackLaterError
 from include.metrics import record_outcome
 from include.scan import Scan
 from include.tenants import Tenant, load_tenants
@@ -58,7 +58,7 @@ SCAN_LINK = ScanLink()
 #: After a shorter wait, a busy scheduler can process the end of a try when the next one already
 #: runs. It then takes it for the end of the new try and fails the task.
 SHORTEST_WAIT = timedelta(seconds=30)
-NO_RETRY = RetryRule([ConfigError, ContractError, QualityError], RetryAction.FAIL)
+NO_RETRY = RetryRule([*NEVER_RETRIED], RetryAction.FAIL)
 
 
 @contextmanager

@@ -321,6 +321,10 @@ class QualityError(HubSpotDealsError):
     action = "Follow the heading of the check."
 
 
+#: A retry would fail again: a person must act.
+NEVER_RETRIED = (ConfigError, ContractError, QualityError)
+
+
 class ScanKilledError(TransientError):
     """A task ended without an error: it was killed, or a user marked it as failed."""
 

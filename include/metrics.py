@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final, NamedTuple
 
-from include.errors import ComeBackLaterError, ConfigError, ContractError, QualityError
+from include.errors import NEVER_RETRIED, ComeBackLaterError
 from include.scan import Scan
 
 PREFIX: Final = "hubspot_deals."
@@ -70,7 +70,7 @@ def record_outcome(scan: Scan) -> Iterator[None]:
     except ComeBackLaterError:
         count("scans_waiting", 1, **tags)
         raise
-    except (ConfigError, ContractError, QualityError):
+    except NEVER_RETRIED:
         count("scans_failed", 1, **tags)
         raise
     except Exception:

@@ -238,7 +238,7 @@ def test_every_event_of_alerts_is_documented() -> None:
                 f"reads the first {list_reader.LEAD_PAGES} pages",
                 f"the {list_reader.PROBE_IDS}th id from the end",
                 f"a range with fewer than {ranges.SPLIT_MIN_RECORDS} left is not cut",
-                f" {concurrency.RESERVE}, plus one; {concurrency.MAX_READERS} at most",
+                f" {concurrency.RESERVE}, plus one; {concurrency.MAX_REQUESTS_AT_ONCE} at most",
                 f"The target is at most {concurrency.PAGES_PER_S:.0f} requests a second",
             ],
             id="readers",

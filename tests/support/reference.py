@@ -175,7 +175,7 @@ def fixed_values() -> Iterator[tuple[str, ...]]:
     most = associations.ALL_ASSOCIATIONS_MAX_RECORDS
     yield "live records up to which incremental scans read all associations", f"{most:,}"
     yield "rows loaded together", f"{chunk_writer.CHUNK_BYTES // 1_000_000} MB, about"
-    yield "threads that read", f"{concurrency.MAX_READERS} at most"
+    yield "threads that read", f"{concurrency.MAX_REQUESTS_AT_ONCE} at most"
     most = endpoints.URL_PROPERTIES_MAX_CHARS
     yield "property names in a URL", f"{most:,} characters; above, records are read by id"
     yield "time-outs of a request", f"{connect_s:.0f} s to connect, {read_s:.0f} s between packets"

@@ -12,18 +12,18 @@ from include.hubspot.client import HubSpotClient
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
-MAX_READERS = 20
-#: About as many pages of 100 records as one process can store: more readers would only wait.
+MAX_REQUESTS_AT_ONCE = 20
+#: About as many pages of 100 records as one process can store: more requests would only wait.
 PAGES_PER_S = 200.0
 #: Times the average latency, because some answers take longer.
 RESERVE = 1.5
 
 
-def readers_wanted(client: HubSpotClient) -> int:
-    """Return how many readers, each with one request at a time, use up a client's rate limit."""
+def requests_wanted(client: HubSpotClient) -> int:
+    """Return how many requests at once use up a client's rate limit."""
     requests_per_s = min(client.transport.limiter.requests_per_s, PAGES_PER_S)
     busy = client.transport.latency_s * requests_per_s * RESERVE
-    return max(1, min(MAX_READERS, math.ceil(busy) + 1))
+    return max(1, min(MAX_REQUESTS_AT_ONCE, math.ceil(busy) + 1))
 
 
 def map_concurrently(
@@ -31,11 +31,11 @@ def map_concurrently(
 ) -> Iterator[_Result]:
     """Yield ``ask(item)`` for every item, in their order; the next ones run concurrently."""
     pending: deque[Future[_Result]] = deque()
-    executor = ThreadPoolExecutor(MAX_READERS, thread_name_prefix="hubspot")
+    executor = ThreadPoolExecutor(MAX_REQUESTS_AT_ONCE, thread_name_prefix="hubspot")
     try:
         for item in items:
             pending.append(executor.submit(ask, item))
-            while len(pending) > readers_wanted(client):
+            while len(pending) > requests_wanted(client):
                 yield pending.popleft().result()
         while pending:
             yield pending.popleft().result()
@@ -44,7 +44,7 @@ def map_concurrently(
 
 
 class PageBudget:
-    """Lets readers be at most *pages* ahead of the last commit. Thread-safe."""
+    """Lets the reading be at most *pages* ahead of the last commit. Thread-safe."""
 
     def __init__(self, pages: int) -> None:
         self._pages = self._free = pages
@@ -77,6 +77,6 @@ class PageBudget:
                 self._pages = pages
 
     def wake(self) -> None:
-        """Make waiting readers check *given_up* again."""
+        """Make those that wait check *given_up* again."""
         with self._changed:
             self._changed.notify_all()

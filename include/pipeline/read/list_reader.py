@@ -17,7 +17,7 @@ from include.errors import ContractError
 from include.hubspot import search
 from include.hubspot.answers import CursorGuard, ListedPage, Page
 from include.hubspot.client import HubSpotClient
-from include.pipeline.read.concurrency import MAX_READERS, PageBudget, readers_wanted
+from include.pipeline.read.concurrency import MAX_REQUESTS_AT_ONCE, PageBudget, requests_wanted
 from include.pipeline.read.ranges import IdRange, IdRanges, Interval, ListPosition
 
 log = logging.getLogger(__name__)
@@ -67,7 +67,7 @@ class ListReader:
         self._results: queue.SimpleQueue[tuple[Callable[[], None], Page | None] | Future[None]] = (
             queue.SimpleQueue()
         )
-        self._threads = ThreadPoolExecutor(1 + MAX_READERS, thread_name_prefix="hubspot")
+        self._threads = ThreadPoolExecutor(1 + MAX_REQUESTS_AT_ONCE, thread_name_prefix="hubspot")
         self._guard = self._new_guard()
 
     def __enter__(self) -> Iterator[Page]:
@@ -104,7 +104,7 @@ class ListReader:
                 self._read_in_order(self._position.after, by_id_if_possible=self._searchable)
         except _CursorsAreOpaque as exc:
             log.warning(
-                "tenant %s: %s: reading the list again from the start with a single reader: %s",
+                "tenant %s: %s: reading the list again from the start page after page: %s",
                 self._client.tenant_id,
                 self._object_type,
                 exc,
@@ -158,7 +158,7 @@ class ListReader:
         if probe is not None and _follows(_ids(probe), tail):
             return True
         log.info(
-            "tenant %s: %s: cursors are not record ids; using a single reader",
+            "tenant %s: %s: cursors are not record ids; following the cursors",
             self._client.tenant_id,
             self._object_type,
         )
@@ -183,7 +183,7 @@ class ListReader:
                 for future in wait(requested, return_when=FIRST_COMPLETED).done:
                     self._deliver(ranges, requested[future], future.result())
                     del requested[future]
-                wanted = readers_wanted(self._client)
+                wanted = requests_wanted(self._client)
         finally:
             # after an error: these pages are not delivered
             wait(requested)

@@ -1,4 +1,4 @@
-"""How far an object has been read, and which ids each of several readers reads.
+"""How far an object has been read, and which range of ids each request reads.
 
 A checkpoint stores a position, and a retry resumes from it. No I/O; not thread-safe.
 docs/how-scans-work.md#checkpoints, docs/how-scans-work.md#reading-in-parallel

@@ -5,7 +5,11 @@ from typing import Any, cast
 import pytest
 
 from include.hubspot.client import HubSpotClient
-from include.pipeline.read.concurrency import MAX_READERS, map_concurrently, readers_wanted
+from include.pipeline.read.concurrency import (
+    MAX_REQUESTS_AT_ONCE,
+    map_concurrently,
+    requests_wanted,
+)
 
 
 def client(latency_s: float = 0.25, requests_per_s: float = 19.0) -> HubSpotClient:
@@ -26,7 +30,7 @@ def client(latency_s: float = 0.25, requests_per_s: float = 19.0) -> HubSpotClie
         (0.1, 19, 4),
         (0.25, 19, 9),
         (0.25, 25, 11),
-        (5.0, 19, MAX_READERS),
+        (5.0, 19, MAX_REQUESTS_AT_ONCE),
         # no limit to speak of: as many as one process can digest the pages of
         (0.01, 100_000, 4),
     ],
@@ -34,7 +38,7 @@ def client(latency_s: float = 0.25, requests_per_s: float = 19.0) -> HubSpotClie
 def test_there_are_as_many_readers_as_latency_and_limit_need(
     latency_s: float, requests_per_s: float, readers: int
 ) -> None:
-    assert readers_wanted(client(latency_s, requests_per_s)) == readers
+    assert requests_wanted(client(latency_s, requests_per_s)) == readers
 
 
 def test_answers_come_in_the_order_of_what_was_asked() -> None:
@@ -63,7 +67,7 @@ def test_no_more_is_asked_ahead_than_there_are_readers() -> None:
 
     next(answers)
 
-    assert asked == readers_wanted(client()) + 1
+    assert asked == requests_wanted(client()) + 1
     answers.close()
 
 
