@@ -102,8 +102,10 @@ class HubSpotClient:
         self.tenant_id = tenant_id
         self.api_version = api_version
         self._token = token if isinstance(token, Token) else Token(token)
-        self._token.accept = self._require_same_portal
+        self._token.accept = self._require_same_access
         self._portal_id: int | None = None
+        #: Those of the token that `scopes` was requested for.
+        self._sensitive_scopes: frozenset[str] = frozenset()
         limiter = partial(RateLimiter, limits or LocalLimits(), sleep=sleep)
         self.transport = Transport(
             base_url,
@@ -132,9 +134,7 @@ class HubSpotClient:
         try:
             if isinstance(self._token, OAuthToken):
                 return self._token.info()
-            return self.transport.call(
-                "POST", endpoints.TOKEN_INFO_PATH, decoder_of(TokenInfo), json={"tokenKey": token}
-            )
+            return self._info_of(token)
         except (AccessDeniedError, ContractError):
             if token != self._token.text:
                 # This request replaced the token, so the answer was about the old one.
@@ -155,6 +155,7 @@ class HubSpotClient:
             return frozenset()
         if DEALS_READ_SCOPE not in info.scopes:
             raise ScopeMissingError([DEALS_READ_SCOPE], tenant_id=self.tenant_id)
+        self._sensitive_scopes = frozenset(filter(endpoints.is_sensitive_scope, info.scopes))
         return frozenset(info.scopes)
 
     def readable_sensitivities(self, scope_name: str) -> list[str]:
@@ -399,8 +400,12 @@ class HubSpotClient:
                     inputs.append({"id": source, "after": cursor})
         return results, unanswered
 
-    def _require_same_portal(self, token: str) -> None:
-        """Refuse a new token of another account, which would mix the rows of two accounts."""
+    def _require_same_access(self, token: str) -> None:
+        """Refuse a new token of another account, or one that hides values which the old one shows.
+
+        Rows of two accounts would be mixed. Sensitive values are left out of HubSpot's answers,
+        without an error, if the token lacks their scope.
+        """
         path = endpoints.account_path(self.api_version)
         account = self.transport.call("GET", path, decoder_of(Account), token=token)
         found = account.portal_id
@@ -410,12 +415,24 @@ class HubSpotClient:
                 f"{self._portal_id} was running. Nothing of the other account was read.",
                 remedy="Put a token of the right account into its connection.",
             )
+        # a refresh of an OAuth app's token keeps its scopes
+        if self._sensitive_scopes and not self._token.oauth:
+            try:
+                scopes = self._info_of(token, sent=token).scopes
+            except (AccessDeniedError, ContractError):
+                scopes = []
+            if lost := sorted(self._sensitive_scopes.difference(scopes)):
+                raise ScopeMissingError(lost, tenant_id=self.tenant_id)
 
     def _records_path(self, object_type: str) -> str:
         return endpoints.records_path(self.api_version, object_type)
 
     def _batch_path(self, object_type: str, *, archived: bool = False) -> str:
         return f"{self._records_path(object_type)}/batch/read?archived={str(archived).lower()}"
+
+    def _info_of(self, token: str, *, sent: str | None = None) -> TokenInfo:
+        path, asked = endpoints.TOKEN_INFO_PATH, {"tokenKey": token}
+        return self.transport.call("POST", path, decoder_of(TokenInfo), json=asked, token=sent)
 
     def _get(self, path: str, shape: type[_T]) -> _T:
         return self.transport.call("GET", path, decoder_of(shape))

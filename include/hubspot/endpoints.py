@@ -109,6 +109,11 @@ def associations_path(version: str, from_type: str, to_type: str) -> str:
     return f"{path}/{from_type}/{to_type}/batch/read"
 
 
+def is_sensitive_scope(scope: str) -> bool:
+    """Return whether a token without this scope is not shown sensitive values."""
+    return any(f".{sensitivity}." in scope for sensitivity in SENSITIVITIES)
+
+
 def sensitive_scopes(scope_name: str, sensitivity: str) -> tuple[str, ...]:
     """Return the scopes, any one of which is enough to read values of this sensitivity."""
     scope = f"crm.objects.{scope_name}.{sensitivity}.read"

@@ -13,6 +13,7 @@ from include.errors import (
     DailyLimitError,
     PortalMigratingError,
     PortalMismatchError,
+    ScopeMissingError,
     TokenRejectedError,
 )
 from include.hubspot import http
@@ -21,6 +22,7 @@ from include.hubspot.hook import HubSpotHook
 from include.hubspot.rate_limit import LocalLimits, Reservation, Rule
 from tests.hubspot_simulator import Fault, HubSpotSimulator, Portal, Token, portals
 from tests.hubspot_simulator.errors import Answer
+from tests.hubspot_simulator.tokens import ALL_SCOPES
 
 OLD, NEW = "pat-na1-generated", "pat-na1-new"
 
@@ -137,6 +139,34 @@ def test_a_new_token_of_another_account_is_never_used(
         client.record_page("deals", ["dealname"], None, archived=False)
 
     assert set(other.requests) == {"account"}
+
+
+@pytest.mark.parametrize("sensitivity", ["sensitive", "highly_sensitive"])
+def test_a_new_token_that_hides_sensitive_values_is_never_used(
+    simulator: HubSpotSimulator, portal: Portal, sensitivity: str
+) -> None:
+    hidden = f"crm.objects.deals.{sensitivity}.read.v2"
+    portal.tokens[0].scopes = (*ALL_SCOPES, hidden)
+    portal.tokens.append(Token(NEW, scopes=ALL_SCOPES))
+    client = client_of(simulator, read_again=lambda: NEW)
+    assert hidden in client.scopes
+    portal.tokens[0].state = "revoked"
+
+    with pytest.raises(ScopeMissingError, match=f"the token lacks the scope {hidden}"):
+        client.record_page("deals", ["dealname"], None, archived=False)
+
+    assert "list" not in portal.requests
+
+
+def test_a_new_token_without_a_scope_whose_lack_hubspot_refuses_is_used(
+    simulator: HubSpotSimulator, portal: Portal
+) -> None:
+    portal.tokens.append(Token(NEW, scopes=("crm.objects.deals.read",)))
+    client = client_of(simulator, read_again=lambda: NEW)
+    assert "crm.objects.owners.read" in client.scopes
+    portal.tokens[0].state = "revoked"
+
+    assert client.record_page("deals", ["dealname"], None, archived=False).ids
 
 
 def test_the_daily_limit_ends_shortly_after_the_accounts_midnight(
