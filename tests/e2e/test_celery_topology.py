@@ -63,7 +63,7 @@ def topology(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Topology]:
 
 @pytest.fixture(scope="module")
 def demo_runs(topology: Topology) -> dict[str, str]:
-    """The state of the run that Airflow starts by itself, for each of the demo's tenants."""
+    """The state of the first run of each of the demo's tenants, which Airflow creates."""
 
     def ended() -> dict[str, str] | None:
         runs = [topology.api.newest_run(f"hubspot_deals__{tenant}") for tenant in DEMO_PORTALS]
