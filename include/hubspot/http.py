@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import partial
+from http.cookiejar import DefaultCookiePolicy
 from typing import TypeVar
 from urllib.parse import unquote, urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -116,6 +117,25 @@ class Token:
             return True
 
 
+def new_session(base_url: str) -> requests.Session:
+    """Return a session for any number of threads, with the environment's proxies and CA files.
+
+    Raises ConfigError for a proxy whose password can't be sent.
+    """
+    session = requests.Session()
+    # Read from the environment once: with `trust_env`, each request would read it.
+    session.proxies = get_environ_proxies(base_url, no_proxy=None)
+    for proxy in session.proxies.values():
+        _keep_secret(proxy)
+    session.verify = (
+        os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
+    )
+    session.trust_env = False
+    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+    session.mount(base_url, HTTPAdapter(pool_maxsize=CONNECTIONS))
+    return session
+
+
 def _keep_secret(proxy: str) -> None:
     try:
         parts = urlsplit(proxy)
@@ -176,8 +196,6 @@ class Http:
     """Sends requests to one host, by any number of threads. All failures are `RetryableError`s.
 
     :param timeout_s: to connect, and between two packets of an answer.
-
-    Raises ConfigError for a proxy whose password can't be sent.
     """
 
     def __init__(
@@ -186,14 +204,8 @@ class Http:
         self.base_url = base_url.rstrip("/")
         self.tenant_id = tenant_id
         self._timeout_s = timeout_s
-        self._adapter = HTTPAdapter(pool_maxsize=CONNECTIONS)
-        # Read from the environment once, not for each request.
-        self.proxies = get_environ_proxies(self.base_url, no_proxy=None)
-        for proxy in self.proxies.values():
-            _keep_secret(proxy)
-        self.verify = (
-            os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
-        )
+        # A session's representation shows no password of a proxy.
+        self._session = new_session(self.base_url)
 
     def send(
         self,
@@ -210,13 +222,13 @@ class Http:
         name = f"{method} {path.partition('?')[0]}"
         try:
             request = prepared(method, url, token, json=json, form=form)
-            # Not through a session: it would keep cookies, and follow redirects, which would send
+            # Not through the session: it would keep cookies, and follow redirects, which would send
             # the token to another host. HubSpot's API has neither.
-            response = self._adapter.send(
+            response = self._session.get_adapter(url).send(
                 request,
                 timeout=self._timeout_s,
-                proxies=self.proxies,
-                verify=self.verify,
+                proxies=self._session.proxies,
+                verify=self._session.verify or True,
                 stream=True,
             )
             return Answer(response.status_code, response.headers, _body_of(response), name)

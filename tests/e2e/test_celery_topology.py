@@ -100,7 +100,9 @@ def scan_of(topology: Topology, tenant: str) -> dict[str, object] | None:
         ).fetchone()
 
 
-def test_every_health_check_of_the_file_passes(topology: Topology) -> None:
+def test_every_health_check_of_the_file_passes(
+    topology: Topology, demo_runs: dict[str, str]
+) -> None:
     unhealthy = {
         instance: done.stdout
         for instance in topology.instances()

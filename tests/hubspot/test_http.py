@@ -8,20 +8,16 @@ import requests
 
 from include.errors import HubSpotUnavailableError, TokenMalformedError
 from include.hubspot import http
-from include.hubspot.http import TIMEOUT_S, Http, prepared
+from include.hubspot.http import Http, new_session, prepared
 from include.hubspot.retry import RetryableError
-
-
-def http_to(base_url: str) -> Http:
-    return Http(base_url, timeout_s=TIMEOUT_S)
 
 
 def test_proxies_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTPS_PROXY", "http://proxy.local:3128")
     monkeypatch.setenv("NO_PROXY", "hubspot.internal")
 
-    assert http_to("https://api.hubapi.com").proxies["https"] == "http://proxy.local:3128"
-    assert http_to("https://hubspot.internal").proxies == {}
+    assert new_session("https://api.hubapi.com").proxies["https"] == "http://proxy.local:3128"
+    assert new_session("https://hubspot.internal").proxies == {}
 
 
 def test_a_bundle_of_certificates_comes_from_the_environment(
@@ -29,11 +25,11 @@ def test_a_bundle_of_certificates_comes_from_the_environment(
 ) -> None:
     for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
         monkeypatch.delenv(name, raising=False)
-    assert http_to("https://api.hubapi.com").verify is True
+    assert new_session("https://api.hubapi.com").verify is True
 
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/etc/private.pem")
 
-    assert http_to("https://api.hubapi.com").verify == "/etc/private.pem"
+    assert new_session("https://api.hubapi.com").verify == "/etc/private.pem"
 
 
 def test_a_request_is_what_requests_itself_would_send() -> None:
