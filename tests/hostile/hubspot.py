@@ -380,13 +380,14 @@ def cases(recorded: Iterator[tuple[Where, Answer]]) -> list[Case]:
     """Return all cases: fields of first answers, everything else at the first, middle and last."""
     found = []
     for where, answer in recorded:
-        for mutation in mutations_of(answer):
-            if mutation.kind in ("field", "header", "body") and where.nth > 1:
-                continue
-            found.append(Case(where, mutation, always=True))
-            # what HubSpot alone knows, and headers, come to the same
-            if not mutation.is_data and mutation.kind != "header":
-                found.append(Case(where, mutation, always=False))
+        for always in (True, False):
+            # Anew for each case: some mutations keep the answers that they have changed.
+            for mutation in mutations_of(answer):
+                if mutation.kind in ("field", "header", "body") and where.nth > 1:
+                    continue
+                # what HubSpot alone knows, and headers, come to the same
+                if always or not (mutation.is_data or mutation.kind == "header"):
+                    found.append(Case(where, mutation, always))
     return found
 
 
