@@ -65,7 +65,7 @@ def ids_matching(
     Each answer states how many records there are above the last id. If a page is shorter than that,
     or the next answer counts fewer records than were left, the query is repeated. Records may
     really have left the search meanwhile (archived, or modified again, out of a window). This is
-    assumed if the second answer finds nothing that the first one lacks.
+    assumed if a second answer is as long as it states, and finds nothing that the first one lacks.
 
     :param announced: the count of an earlier search; None: count first.
 
@@ -100,7 +100,7 @@ def _whole_page(
 
     page = ask()
     for attempt in range(1, TRIES):
-        if page.total >= announced and len(page.ids) >= min(page.total, SEARCH_PAGE_SIZE):
+        if page.total >= announced and not _is_short(page):
             return page
         pause_s = backoff_s(attempt)
         log.warning(
@@ -115,7 +115,7 @@ def _whole_page(
         )
         client.transport.sleep(pause_s)
         first, page = page, ask()
-        if _agree(first, page):
+        if not _is_short(page) and _agree(first, page):
             return page
     raise HubSpotUnavailableError(
         f"HubSpot's search of {object_type} announced {max(announced, page.total)} records above "
@@ -124,9 +124,14 @@ def _whole_page(
     )
 
 
+def _is_short(page: SearchPage) -> bool:
+    """Return whether a page lacks records that it announces itself."""
+    return len(page.ids) < min(page.total, SEARCH_PAGE_SIZE)
+
+
 def _agree(first: SearchPage, second: SearchPage) -> bool:
     """Return whether a second answer confirms that there are no more records than in the first."""
-    if (second.total and not second.ids) or second.total > first.total:
+    if second.total > first.total:
         return False
     reaches_to = int(first.ids[-1]) if first.left and first.ids else math.inf
     within = {record_id for record_id in second.ids if int(record_id) <= reaches_to}

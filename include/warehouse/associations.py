@@ -19,6 +19,7 @@ def links_of(results: Iterable[AssociationResult], of: Collection[int]) -> tuple
         source = _id(result.source.id)
         for target in result.to if source is None or source in of else ():
             to_id = _id(target.to_object_id)
+            misfits += not target.association_types
             for kind in target.association_types:
                 fits = is_key(kind.category) and to_integer(kind.type_id) is not None
                 if source is None or to_id is None or not fits:

@@ -61,10 +61,12 @@ def mutations_of(answer: Answer) -> Iterator[Mutation]:
         name = "/".join(map(str, path))
         is_data = _is_data(path)
         is_item = len(path) == 2 and path[0] == "results"
-        yield Mutation(f"{name} missing", "field", _edit(path, _remove), is_data, is_item)
+        # how many associations a record has, and of which types, is HubSpot's word, too
+        is_association = "to" in path and isinstance(path[-1], int)
+        remove = _edit(path, _remove)
+        yield Mutation(f"{name} missing", "field", remove, is_data or is_association, is_item)
         is_read = path[-1] in READ or isinstance(path[-1], int) or "context" in path
         for what, other in _others(value) if is_read else [("as a list", _become([]))]:
-            # that a record has no associations is HubSpot's word, too
             none = path[-1] == "to" and what == "empty"
             alters_list = (path == ("results",) and what == "empty") or path == ("results", 0, "id")
             change = _edit(path, _put(other))

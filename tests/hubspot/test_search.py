@@ -98,18 +98,25 @@ def test_the_beginning_of_time_is_not_asked_for() -> None:
     assert rule["value"] == "1000"
 
 
+@pytest.mark.parametrize(
+    "shown",
+    [slice(0), slice(1, None), slice(-1), slice(1, 2)],
+    ids=["none", "not the first", "not the last", "the middle"],
+)
 def test_a_page_that_hides_what_it_announces_is_asked_for_four_times_more(
-    portal: Portal, client: HubSpotClient
+    portal: Portal, client: HubSpotClient, shown: slice
 ) -> None:
-    deal_modified_at(portal, START)
+    for _ in range(3):
+        deal_modified_at(portal, START)
 
     def hide(answer: Answer) -> Answer:
-        answer.body = json.dumps({**json.loads(answer.body), "results": []}).encode()
+        document = json.loads(answer.body)
+        answer.body = json.dumps({**document, "results": document["results"][shown]}).encode()
         return answer
 
     portal.add_fault(Fault("rewritten", endpoint="search", rewrite=hide, count=None))
 
-    with pytest.raises(HubSpotUnavailableError, match="announced 1 records above id -1"):
+    with pytest.raises(HubSpotUnavailableError, match="announced 3 records above id -1"):
         found(client, START, None)
 
     assert portal.requests["search"] == 1 + 1 + 4, "it is counted first"

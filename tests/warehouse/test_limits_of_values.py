@@ -161,18 +161,19 @@ def test_histories(warehouse: Warehouse) -> None:
 
 
 @pytest.mark.parametrize(
-    ("to_id", "kind"),
+    ("to_id", "kinds"),
     [
-        pytest.param(2**63, AssociationType("A", 1), id="id"),
-        pytest.param("9" * 65_536, AssociationType("A", 1), id="digits"),
-        pytest.param("none", AssociationType("A", 1), id="text"),
-        pytest.param(-1, AssociationType(LONG, 1), id="category"),
-        pytest.param(2, AssociationType("A", 2**31), id="type"),
+        pytest.param(2**63, [AssociationType("A", 1)], id="id"),
+        pytest.param("9" * 65_536, [AssociationType("A", 1)], id="digits"),
+        pytest.param("none", [AssociationType("A", 1)], id="text"),
+        pytest.param(-1, [AssociationType(LONG, 1)], id="category"),
+        pytest.param(2, [AssociationType("A", 2**31)], id="type"),
+        pytest.param(2, [], id="no type"),
     ],
 )
-def test_associations(warehouse: Warehouse, to_id: Any, kind: AssociationType) -> None:
+def test_associations(warehouse: Warehouse, to_id: Any, kinds: list[AssociationType]) -> None:
     fits = AssociatedRecord(3, [AssociationType(LONGEST_KEY, 2**31 - 1, LONG)])
-    result = AssociationResult(source=_source(1), to=[AssociatedRecord(to_id, [kind]), fits])
+    result = AssociationResult(source=_source(1), to=[AssociatedRecord(to_id, kinds), fits])
 
     links, misfits = links_of([result], of=[1])
     replace_associations(warehouse, scan(), "deals", "contacts", [1], links)
