@@ -10,7 +10,7 @@ import logging
 import queue
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from functools import partial
 
 from include.errors import ContractError
@@ -168,6 +168,8 @@ class ListReader:
         """Read ranges of ids, with as many requests at once as the rate limit allows."""
         ranges = IdRanges(remaining, search.highest_id(self._client, self._object_type) + 1)
         requested: dict[Future[ListedPage], IdRange] = {}
+        # not `wait(…, FIRST_COMPLETED)`, which looks at each request again for every page
+        ended: queue.SimpleQueue[Future[ListedPage]] = queue.SimpleQueue()
         # only one at first, because its page shows how densely the ids lie
         wanted = 1
         try:
@@ -179,8 +181,11 @@ class ListReader:
                     if part is None:
                         self._read_ahead.release()
                         break
-                    requested[self._threads.submit(self._request, part.cursor)] = part
-                for future in wait(requested, return_when=FIRST_COMPLETED).done:
+                    future = self._threads.submit(self._request, part.cursor)
+                    requested[future] = part
+                    future.add_done_callback(ended.put)
+                if requested:
+                    future = ended.get()
                     self._deliver(ranges, requested[future], future.result())
                     del requested[future]
                 wanted = requests_wanted(self._client)
