@@ -72,7 +72,7 @@ def _read(
     batches = table.live_id_batches(
         ASSOCIATIONS_BATCH_SIZE,
         above=done.get(pass_name, -1),
-        seen_by=None if everything else context.scan.id,
+        received_without_success=not everything,
     )
     unanswered, ended = 0, False
     with context.optional(f"{name}: associations with {to_type}"):

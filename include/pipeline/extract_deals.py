@@ -136,12 +136,16 @@ def _extract(
             on_checkpoint=on_checkpoint,
         )
         scanned = scan_one(deals)
-        names = [deals.name]
+        read = [deals]
         for crm_object in others:
             if is_scanned(context, crm_object, scan_one):
-                names.append(crm_object.name)
+                read.append(crm_object)
                 if crm_object.has_pipelines:
                     _read_pipelines(context, crm_object)
+        # Those of the records received by scans that do not want them, or can't, are not read.
+        context.freshness.forget_others(
+            "associations:", (f"{one.name}:{to}" for one in read for to in one.associations)
+        )
         if tenant.objects.deal_pipelines:
             add_unlisted_stages(warehouse, scan)
         # Objects that could not be read keep their views: their rows are still there.
@@ -155,7 +159,7 @@ def _extract(
         context.warn(*warnings)
         scan_log.set(**context.columns(), extraction_finished_at=context.clock())
     report_lineage(hook, warehouse, tenant.id, portal_id)
-    return _extracted(context, scanned, names)
+    return _extracted(context, scanned, [crm_object.name for crm_object in read])
 
 
 def _start(scan_log: ScanLog, client: HubSpotClient, portal_id: int) -> ScanContext:

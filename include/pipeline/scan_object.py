@@ -113,8 +113,6 @@ def scan_object(
     if plan.mode != "window" and crm_object.searchable:
         by_creation = crm_object.created_property in definitions.names
         object_log.set(**reconcile(context, crm_object, reader, table, by_creation=by_creation))
-    # While a tenant does not want some, those of the records that are received are not read.
-    context.freshness.forget_others(f"associations:{crm_object.name}:", crm_object.associations)
     if crm_object.associations:
         done = progress.position.associations
         object_log.set(

@@ -209,16 +209,16 @@ GIVEN_UP_AFTER = "7 days"
 def delete_other_chunks(warehouse: Warehouse, scan: Scan) -> None:
     """Delete the chunks of the tenant's other scans: only the last successful scan's are needed.
 
-    A failed scan then has no checkpoint, and starts over if it is cleared; its check alone can no
-    longer pass, because nothing says what it received. A scan that waits, that may still be
-    retried, or whose row another process is writing at this moment keeps its chunks.
+    A failed or cancelled scan then has no checkpoint, and starts over if it is cleared; its check
+    alone can no longer pass, because nothing says what it received. A scan that waits, that may
+    still be retried, or whose row another process is writing at this moment keeps its chunks.
     """
     warehouse.change(
         """
         with others as (
             select scan_id from {scans} where tenant_id = %(tenant_id)s
             and scan_id <> %(scan_id)s and scan_id in (select scan_id from {scan_chunks})
-            and (state in ('succeeded', 'failed')
+            and (state in ('succeeded', 'failed', 'cancelled')
                  or started_at < now() - %(given_up_after)s::interval)
             for update skip locked
         ), broken_off as (

@@ -59,6 +59,12 @@ def _parts_of(schema: str, object_name: str) -> Parts:
             "(select distinct seen.id from {} as chunk, unnest(chunk.ids) as seen (id)"
             " where chunk.scan_id = %(scan_id)s and chunk.object = %(object)s)"
         ).format(sql.Identifier(schema, "scan_chunks")),
+        "received_without_success": sql.SQL(
+            "(select distinct seen.id from {} as chunk join {} as scan using (scan_id),"
+            " unnest(chunk.ids) as seen (id)"
+            " where scan.tenant_id = %(tenant_id)s and chunk.object = %(object)s"
+            " and scan.state <> 'succeeded')"
+        ).format(sql.Identifier(schema, "scan_chunks"), sql.Identifier(schema, "scans")),
     }
 
 
@@ -87,23 +93,29 @@ class RecordTable:
         *,
         above: int = -1,
         created_before: datetime | None = None,
-        seen_by: str | None = None,
+        received_without_success: bool = False,
     ) -> Iterator[list[int]]:
         """Yield the ids of live rows, ascending from *above* on, in lists of *size*.
 
         :param created_before: only records created before this time, or without a creation time.
-        :param seen_by: only records that this scan received.
+        :param received_without_success: only records that this scan received, or an earlier one
+            that has not succeeded. That one may have ended before it read what belongs to them, and
+            a record that was restored or has reappeared without a change is not received again.
         """
         statement = (
             "select row.{id} from {table} as row where {of_object} and {live}"
             " and row.{id} > %(above)s"
             " and (%(before)s::timestamptz is null or row.created_at is null"
             " or row.created_at < %(before)s)"
-            " and (%(scan_id)s::text is null or row.{id} in {seen})"
+            " and (not %(without_success)s or row.{id} in {received_without_success})"
             " order by 1"
         )
         for rows in self.number_batches(
-            statement, size, above=above, before=created_before, scan_id=seen_by
+            statement,
+            size,
+            above=above,
+            before=created_before,
+            without_success=received_without_success,
         ):
             yield [record_id for (record_id,) in rows]
 

@@ -19,10 +19,11 @@ from include.pipeline.validate_token import validate_token
 from include.scan import Scan
 from include.warehouse.checkpoints import Chunk, ScanObjects
 from include.warehouse.connection import Warehouse
-from include.warehouse.scans import ScanLog, end_scan
+from include.warehouse.scans import CancelledRun, ScanLog, cancel, end_scan
 from tests.chaos.promise import READERS_AT_THEIR_END
 from tests.conftest import Serve
-from tests.hubspot_simulator import Portal, Token, portals
+from tests.hubspot_simulator import Fault, Portal, Token, portals
+from tests.hubspot_simulator.crm_object import StoredObject
 from tests.hubspot_simulator.seed import plain_deal
 from tests.support.scans import (
     BARE,
@@ -508,4 +509,83 @@ def test_a_deal_that_only_a_retry_received_has_its_associations_read_too(
     run(scan("3", **settings))
 
     held = query(warehouse, "select to_id from associations where from_id = %s", restored)
+    assert held == [{"to_id": 4711}]
+
+
+def end_as_failed(warehouse: Warehouse, what: Scan) -> None:
+    killed = ScanKilledError("it was killed.", tenant_id="acme", remedy="Clear it.")
+    with warehouse.connect() as connection:
+        end_scan(connection, what.id, killed)
+
+
+def end_as_cancelled(warehouse: Warehouse, what: Scan) -> None:
+    tenant = what.tenant
+    cancel(warehouse, CancelledRun(what.id, tenant.id, tenant.dag_id, what.run_id, what.mode))
+
+
+def restored(contacts: StoredObject, contact_id: int) -> Callable[[], object]:
+    """Archive a contact, and return what restores it."""
+    contacts.archive(contact_id)
+    return lambda: contacts.restore(contact_id)
+
+
+def sent_again(contacts: StoredObject, contact_id: int) -> Callable[[], object]:
+    """Remove a contact without a trace, and return what brings it back as it was."""
+    contact, links = contacts.by_id[contact_id], contacts.associations[contact_id]
+    contacts.purge(contact_id)
+
+    def bring_back() -> None:
+        contacts.records.add(contact)
+        contacts.associations[contact_id] = links
+
+    return bring_back
+
+
+@pytest.mark.parametrize(
+    ("hide", "end", "between"),
+    [
+        (restored, end_as_failed, "nothing"),
+        (restored, end_as_cancelled, "nothing"),
+        (sent_again, end_as_failed, "nothing"),
+        (restored, end_as_failed, "contacts not wanted"),
+        (restored, end_as_failed, "contacts without associations"),
+        (restored, end_as_failed, "contacts refused"),
+    ],
+)
+def test_the_next_scan_reads_the_associations_of_what_a_scan_without_success_received(
+    warehouse: Warehouse,
+    serve: Serve,
+    monkeypatch: pytest.MonkeyPatch,
+    hide: Callable[[StoredObject, int], Callable[[], object]],
+    end: Callable[[Warehouse, Scan], None],
+    between: str,
+) -> None:
+    monkeypatch.setattr(associations, "ALL_ASSOCIATIONS_MAX_RECORDS", 0)
+    portal = small_portal(serve, deals=2)
+    contacts = portal.add_object("contacts", count=20)
+    contact_id = contacts.live_ids()[0]
+    contacts.associations[contact_id] = {"companies": [(4711, 279, None)]}
+    settings: dict[str, Any] = {
+        "search_lag_s": 0,
+        "objects": {**BARE, "contacts": {"associations": ["companies"]}},
+    }
+    come_back = hide(contacts, contact_id)
+    run(scan("1", **settings))
+    come_back()
+    broken_off = scan("2", mode="incremental", **settings)
+    validate_token(broken_off)
+    extract_until(associations, "replace_associations", 1, broken_off)
+    end(warehouse, broken_off)
+
+    if between == "contacts not wanted":
+        run(scan("3", search_lag_s=0, objects=BARE))
+    elif between == "contacts without associations":
+        run(scan("3", search_lag_s=0, objects={**BARE, "contacts": True}))
+    elif between == "contacts refused":
+        portal.faults = [Fault("403", endpoint="list:contacts", count=None)]
+        run(scan("3", mode="full", **settings))
+        portal.faults = []
+    run(scan("4", mode="incremental", **settings))
+
+    held = query(warehouse, "select to_id from associations where from_id = %s", contact_id)
     assert held == [{"to_id": 4711}]

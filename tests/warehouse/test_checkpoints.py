@@ -30,6 +30,7 @@ def add_chunk(warehouse: Warehouse, scan_id: str) -> None:
         pytest.param("extracting", WEEK + HOUR, False, id="left for a week"),
         pytest.param("waiting", WEEK + HOUR, False, id="has waited for a week"),
         pytest.param("failed", HOUR, False, id="failed"),
+        pytest.param("cancelled", HOUR, False, id="cancelled"),
     ],
 )
 def test_a_success_forgets_how_far_others_were_that_will_not_go_on(
