@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
+from psycopg.types.json import Jsonb
 
 from include.errors import PortalMismatchError
 from include.hubspot.answers import (
@@ -212,9 +213,10 @@ Drift = dict[str, list[str]]
 def save_definitions(
     warehouse: Warehouse, scan: Scan, object_name: str, definitions: Sequence[PropertyDefinition]
 ) -> Drift:
-    """Upsert an object's property definitions, and return the changes.
+    """Upsert an object's property definitions; add the changes to the scan's row, and return them.
 
-    The first scan has no changes. An archived property counts as removed.
+    In one transaction: a retry would find no changes. The first scan has none. An archived property
+    counts as removed.
     """
     table = "property_definitions"
     of = {"_tenant_id": scan.tenant.id, "object": object_name}
@@ -224,8 +226,13 @@ def save_definitions(
         before = _usable_types(connection, of)
         upsert(connection, table, rows)
         mark_missing(connection, table, of)
-        after = _usable_types(connection, of)
-    return _drift(before, after) if before else {}
+        drift = _drift(before, _usable_types(connection, of)) if before else {}
+        if drift:
+            connection.run(
+                "update {scans} set schema_drift = schema_drift || %s where scan_id = %s",
+                [Jsonb({object_name: drift}), scan.id],
+            )
+    return drift
 
 
 def stored_definitions(

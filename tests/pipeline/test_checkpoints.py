@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from include.errors import OutdatedAttemptError, ScanKilledError
-from include.pipeline import associations, history
+from include.pipeline import associations, history, scan_object
 from include.pipeline.check_quality import check_quality
 from include.pipeline.extract_deals import Extracted, extract_deals
 from include.pipeline.load import chunk_writer
@@ -510,6 +510,21 @@ def test_a_deal_that_only_a_retry_received_has_its_associations_read_too(
 
     held = query(warehouse, "select to_id from associations where from_id = %s", restored)
     assert held == [{"to_id": 4711}]
+
+
+def test_a_kill_after_new_definitions_were_stored_does_not_hide_the_change(
+    warehouse: Warehouse, small: Portal
+) -> None:
+    run(scan("1", search_lag_s=0, objects=BARE))
+    small.definitions["brand_new"] = {**small.definitions["description"], "name": "brand_new"}
+    what = scan("2", search_lag_s=0, objects=BARE)
+    validate_token(what)
+    extract_until(scan_object, "plan_scan", 1, what)
+
+    extract(what)
+    check_quality(what)
+
+    assert scan_row(warehouse, what)["schema_drift"] == {"deals": {"added": ["brand_new"]}}
 
 
 def end_as_failed(warehouse: Warehouse, what: Scan) -> None:
