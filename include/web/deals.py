@@ -6,6 +6,7 @@
 import csv
 import io
 from collections.abc import Generator, Mapping, Sequence
+from contextlib import suppress
 from itertools import chain
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -24,6 +25,7 @@ from include.web.scans import ScanId, found_scan
 from include.web.warehouse import (
     CurrentWarehouse,
     StreamedWarehouse,
+    WarehouseEmptyError,
     columns,
     fetch,
     reading,
@@ -131,8 +133,9 @@ def deals_page(
 
 
 def deals_stream(warehouse: Warehouse, scan_id: str) -> Generator[Sequence[Deal], None, None]:
-    """Yield batches of all deals, from one snapshot."""
+    """Yield batches of all deals, from one snapshot; none before there are tables."""
     with (
+        suppress(WarehouseEmptyError),
         reading(warehouse) as connection,
         connection.cursor(name="deals", row_factory=kwargs_row(_deal)) as cursor,
     ):

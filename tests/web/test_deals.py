@@ -133,3 +133,8 @@ def test_pages_are_found_by_an_index(filled: Warehouse) -> None:
 
     assert "deals_scan" in json.dumps(plan["QUERY PLAN"])
     assert '"Sort"' not in json.dumps(plan["QUERY PLAN"])
+
+
+def test_before_there_are_tables_a_scan_has_no_deals(empty_warehouse: Warehouse) -> None:
+    assert deals_page(empty_warehouse, SCAN).deals == []
+    assert list(deals_stream(empty_warehouse, SCAN)) == []
