@@ -53,6 +53,8 @@ from tests.support.scans import query, scan, scan_row
 
 MOST_REQUESTS = 1_500
 MOST_SECONDS = 60
+#: Of one account: each case leaves merged records and histories, which the next scans read again.
+MOST_SCANS = 100
 #: Endpoint → the queries that make different lists of it, and the scans that read these.
 ENDPOINTS: dict[str, dict[str, tuple[str, ...]]] = {
     "account": {"": ("incremental",)},
@@ -198,7 +200,8 @@ class Hostile:
             # histories are read again with their records, or by a scan that writes all rows again
             _, wrong, _ = self._scan("rewrite" if case.is_hubspots_word else "incremental")
             wrong = wrong or self._difference("after a good scan", case.is_hubspots_word)
-        if wrong is not None or (difference and self._difference("still")):
+        still_differs = bool(difference and self._difference("still"))
+        if wrong is not None or still_differs or self._scans > MOST_SCANS:
             self._begin()
         return f"{what} and said so" if what == "succeeded" and said else what, wrong
 
@@ -428,6 +431,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", default="", help="cases whose description holds this")
     parser.add_argument("--part", default="1/1", help="2/3: the second third, for three processes")
+    parser.add_argument("--skip", type=int, default=0, help="this many, tried by an earlier run")
     arguments = parser.parse_args()
     logging.disable(logging.CRITICAL)
     directory = Path(tempfile.mkdtemp(prefix="hubspot_deals_hostile_"))
@@ -444,7 +448,7 @@ def main() -> None:
             chosen = [c for c in cases(hostile.record()) if arguments.only in str(c)]
             random.Random(arguments.seed).shuffle(chosen)
             part, parts = map(int, arguments.part.split("/"))
-            chosen = [c for c in chosen if c.part_of(parts) == part]
+            chosen = [c for c in chosen if c.part_of(parts) == part][arguments.skip :]
             say(f"{len(chosen)} cases, seed {arguments.seed}")
             seconds = arguments.minutes and arguments.minutes * 60
             findings = try_cases(hostile, chosen, say, seconds)
