@@ -109,7 +109,12 @@ def scan_object(
         context, table, object_log, progress, loader, checkpoint_pages, on_checkpoint
     )
     reader = RecordReader(context, crm_object, names, table, writer, progress)
-    reader.read(plan)
+    if unknown := reader.read(plan):
+        context.warn(
+            f"{crm_object.name}: HubSpot's search returned records that do not exist (records: "
+            f"{unknown}). It may have left out others: the next scan reads this period again."
+        )
+        object_log.set(watermark=plan.window_start if plan.watermark else None)
     if plan.mode != "window" and crm_object.searchable:
         by_creation = crm_object.created_property in definitions.names
         object_log.set(**reconcile(context, crm_object, reader, table, by_creation=by_creation))

@@ -119,6 +119,10 @@ class Case(NamedTuple):
         case = self._replace(where=self.where._replace(nth=0))
         return zlib.crc32(str(case).encode()) % parts + 1
 
+    def rank(self, seed: int) -> int:
+        """Return a number that orders the cases of each recording alike, so that --skip resumes."""
+        return zlib.crc32(f"{seed} {self}".encode())
+
     def __str__(self) -> str:
         return f"{self.where}{' and all after it' if self.always else ''}: {self.mutation.name}"
 
@@ -446,7 +450,7 @@ def main() -> None:
             migrate(warehouse)
             hostile = Hostile(warehouse, connect_in(os.environ.__setitem__))
             chosen = [c for c in cases(hostile.record()) if arguments.only in str(c)]
-            random.Random(arguments.seed).shuffle(chosen)
+            chosen.sort(key=lambda case: case.rank(arguments.seed))
             part, parts = map(int, arguments.part.split("/"))
             chosen = [c for c in chosen if c.part_of(parts) == part][arguments.skip :]
             say(f"{len(chosen)} cases, seed {arguments.seed}")

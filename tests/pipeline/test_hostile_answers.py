@@ -132,8 +132,54 @@ def test_a_search_that_keeps_hiding_what_it_announces_is_an_error(
     assert_equals_the_portal(warehouse, portal)
 
 
+@pytest.mark.parametrize("place", ["first", "middle", "last"])
+def test_a_search_that_returns_a_record_that_does_not_exist_is_read_again_by_the_next_scan(
+    warehouse: Warehouse, portal: Portal, place: str
+) -> None:
+    run(scan("1", search_lag_s=0))
+    changed = portal.live_ids()[10:13]
+    for deal_id in changed:
+        portal.update(deal_id, amount="77")
+    index = {"first": 0, "middle": 1, "last": 2}[place]
+
+    def with_another_id(document: dict[str, Any]) -> None:
+        if len(document["results"]) > index:
+            document["results"][index]["id"] = str(changed[index] + 1)
+
+    assert changed[index] + 1 not in portal.deals
+    fault = answers(portal, "search", with_another_id, count=None)
+
+    run(scan("2", mode="incremental", search_lag_s=0))
+    portal.faults.remove(fault)
+    run(scan("3", mode="incremental", search_lag_s=0))
+
+    (warning,) = warnings(warehouse, "2")
+    assert "search returned records that do not exist (records: 1)" in warning
+    assert_equals_the_portal(warehouse, portal)
+
+
+def archive_all(portal: Portal, ids: list[int]) -> None:
+    for deal_id in ids:
+        portal.archive(deal_id)
+
+
+def purge_all(portal: Portal, ids: list[int]) -> None:
+    for deal_id in ids:
+        portal.purge(deal_id)
+
+
+def merge_pairs(portal: Portal, ids: list[int]) -> None:
+    for first, second in zip(ids[::2], ids[1::2], strict=True):
+        portal.merge(first, second, "primary")
+
+
+@pytest.mark.parametrize("leave", [archive_all, purge_all, merge_pairs])
+@pytest.mark.parametrize("nth", [2, 3])
 def test_records_that_leave_the_search_while_it_is_read_are_no_error(
-    warehouse: Warehouse, serve: Serve
+    warehouse: Warehouse,
+    serve: Serve,
+    leave: Callable[[Portal, list[int]], None],
+    nth: int,
 ) -> None:
     portal = portals.generated(deals=420, filled=3)
     serve(acme=portal)
@@ -142,14 +188,11 @@ def test_records_that_leave_the_search_while_it_is_read_are_no_error(
     for deal_id in ids:
         portal.update(deal_id, amount="77")
 
-    def archive_some(document: dict[str, Any]) -> None:
-        for deal_id in ids[-50:]:
-            portal.archive(deal_id)
-
-    answers(portal, "search", archive_some, nth=2)
+    answers(portal, "search", lambda _: leave(portal, ids[-50:]), nth=nth)
 
     run(scan("2", mode="incremental", search_lag_s=0))
 
+    assert warnings(warehouse, "2") == []
     assert_equals_the_portal(warehouse, portal)
 
 

@@ -78,8 +78,8 @@ PostgresCredentials.to_native_representation = _url  # type: ignore[method-assig
 class _Postgres(dlt.destinations.postgres):
     """dlt's PostgreSQL, whose capabilities are resolved once.
 
-    dlt asks for them 20 times in each load, and resolves the whole configuration each time: a seventh
-    of a load's CPU.
+    dlt asks for them 20 times in each load, and resolves the whole configuration each time: a
+    seventh of a load's CPU.
     """
 
     @cached_property

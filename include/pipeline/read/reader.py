@@ -35,9 +35,14 @@ class RecordReader:
         self._table = table
         self._writer = writer
         self._progress = progress
+        #: Ids that search returned, and that were not found by id a moment later.
+        self._not_found: set[int] = set()
 
-    def read(self, plan: Plan) -> None:
+    def read(self, plan: Plan) -> int:
         """Read the records of *plan*, and all archived records.
+
+        Returns the number of records that search returned, but that do not exist. It may have
+        returned them in place of others.
 
         Archiving does not change the modification time and hides a record from search: only the
         list of archived records shows it. docs/how-scans-work.md#deletes
@@ -49,6 +54,11 @@ class RecordReader:
             # a resumed plan has no count: then the remaining records are counted
             self._read_modified(position.live, plan.window_start, plan.window_end, plan.modified)
         self._list_archived(position.archived, archived_only=plan.mode != "full")
+        if not self._not_found:
+            return 0
+        # most were archived since, or merged into others
+        gone = [known for known, state in self.look_up(self._not_found).items() if state == GONE]
+        return len(set(gone) - self._table.states(gone).keys())
 
     def catch_up(self, since: datetime) -> None:
         """Read what changed while the scan ran."""
@@ -136,6 +146,7 @@ class RecordReader:
         asked = (batch for ids in found for batch in batches(ids, READ_BATCH_SIZE))
         for batch, page in map_concurrently(client, self._read_live, asked):
             position.cover(0, int(batch[-1]) + 1)
+            self._not_found |= set(map(int, batch)) - _ids(page)
             self._writer.add(page)
         position.cover(0, None)
 
