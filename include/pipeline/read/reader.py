@@ -54,11 +54,9 @@ class RecordReader:
             # a resumed plan has no count: then the remaining records are counted
             self._read_modified(position.live, plan.window_start, plan.window_end, plan.modified)
         self._list_archived(position.archived, archived_only=plan.mode != "full")
-        if not self._not_found:
-            return 0
-        # most were archived since, or merged into others
-        gone = [known for known, state in self.look_up(self._not_found).items() if state == GONE]
-        return len(set(gone) - self._table.states(gone).keys())
+        # most were archived or merged since, and have rows
+        unknown = self._not_found - self._table.states(list(self._not_found)).keys()
+        return list(self.look_up(unknown).values()).count(GONE) if unknown else 0
 
     def catch_up(self, since: datetime) -> None:
         """Read what changed while the scan ran."""
