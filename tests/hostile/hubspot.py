@@ -22,7 +22,7 @@ import time
 import traceback
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -304,7 +304,9 @@ class Hostile:
         }
         if also_past:
             has, true = compared["histories"]
-            compared["histories"] = (has & true, true)
+            held_values = {(record_id, name): values for record_id, name, values in has}
+            complete = {row for row in true if _is_part(row[2], held_values.get(row[:2], ()))}
+            compared["histories"] = (complete, true)
         for name, (has, true) in compared.items():
             if has != true:
                 lacks, extra = (sorted(rows, key=repr)[:3] for rows in (true - has, has - true))
@@ -396,6 +398,12 @@ def cases(recorded: Iterator[tuple[Where, Answer]]) -> list[Case]:
                 if always or not (mutation.is_data or mutation.kind == "header"):
                     found.append(Case(where, mutation, always))
     return found
+
+
+def _is_part(values: Iterable[str], of: Iterable[str]) -> bool:
+    """Return whether *of* has these values in this order, maybe with others between them."""
+    others = iter(of)
+    return all(value in others for value in values)
 
 
 @contextmanager
