@@ -142,7 +142,8 @@ def _extract(
                 read.append(crm_object)
                 if crm_object.has_pipelines:
                     _read_pipelines(context, crm_object)
-        # Those of the records received by scans that do not want them, or can't, are not read.
+        # This scan has not read the associations of other objects, or with other types. The next
+        # scan that does must read all of them.
         context.freshness.forget_others(
             "associations:", (f"{one.name}:{to}" for one in read for to in one.associations)
         )
