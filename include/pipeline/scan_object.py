@@ -110,11 +110,14 @@ def scan_object(
     )
     reader = RecordReader(context, crm_object, names, table, writer, progress)
     if unknown := reader.read(plan):
+        remedy = "scan this window again."
+        if plan.mode != "window":
+            object_log.set(watermark=plan.window_start)
+            remedy = "the next scan reads this period again."
         context.warn(
             f"{crm_object.name}: HubSpot's search returned records that do not exist (records: "
-            f"{unknown}). It may have left out others: the next scan reads this period again."
+            f"{unknown}). It may have left out others: {remedy}"
         )
-        object_log.set(watermark=plan.window_start if plan.watermark else None)
     if plan.mode != "window" and crm_object.searchable:
         by_creation = crm_object.created_property in definitions.names
         object_log.set(**reconcile(context, crm_object, reader, table, by_creation=by_creation))

@@ -11,7 +11,7 @@ from psycopg.rows import dict_row
 from include.scan import Scan
 from include.warehouse.connection import Warehouse
 from include.warehouse.rows import adapted, assignments
-from include.warehouse.scans import ScanLog
+from include.warehouse.scans import FINAL_STATES, ScanLog
 
 
 class Chunk(NamedTuple):
@@ -218,7 +218,7 @@ def delete_other_chunks(warehouse: Warehouse, scan: Scan) -> None:
         with others as (
             select scan_id from {scans} where tenant_id = %(tenant_id)s
             and scan_id <> %(scan_id)s and scan_id in (select scan_id from {scan_chunks})
-            and (state in ('succeeded', 'failed', 'cancelled')
+            and (state = any(%(final)s)
                  or started_at < now() - %(given_up_after)s::interval)
             for update skip locked
         ), broken_off as (
@@ -228,5 +228,10 @@ def delete_other_chunks(warehouse: Warehouse, scan: Scan) -> None:
         )
         delete from {scan_chunks} where scan_id in (select scan_id from others)
         """,
-        {"tenant_id": scan.tenant.id, "scan_id": scan.id, "given_up_after": GIVEN_UP_AFTER},
+        {
+            "tenant_id": scan.tenant.id,
+            "scan_id": scan.id,
+            "final": list(FINAL_STATES),
+            "given_up_after": GIVEN_UP_AFTER,
+        },
     )

@@ -120,7 +120,10 @@ class Case(NamedTuple):
         return zlib.crc32(str(case).encode()) % parts + 1
 
     def rank(self, seed: int) -> int:
-        """Return a number that orders the cases of each recording alike, so that --skip resumes."""
+        """Return a number that orders the cases of each recording alike, so that --skip resumes.
+
+        Except for cases of a middle or last answer whose number differs.
+        """
         return zlib.crc32(f"{seed} {self}".encode())
 
     def __str__(self) -> str:
