@@ -143,7 +143,7 @@ class RecordTable:
             hashes=number_array(chunk.hashes),
         )
 
-    def states(self, ids: Sequence[int]) -> dict[int, str]:
+    def states(self, ids: Collection[int]) -> dict[int, str]:
         """Return the state of each record that has a row: live, archived or gone."""
         rows = self.query(
             "select row.{id}, case when {live} then 'live' when row.vanished_at is not null"

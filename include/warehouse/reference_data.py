@@ -223,6 +223,8 @@ def save_definitions(
     # HubSpot's own limit is 100 characters: a longer name is invalid
     rows = [of | _row(definition) for definition in definitions if is_key(definition.name)]
     with warehouse.connect() as connection:
+        # first, as in checkpoints: other tries wait for that row
+        connection.run("select from {scans} where scan_id = %s for no key update", [scan.id])
         before = _usable_types(connection, of)
         upsert(connection, table, rows)
         mark_missing(connection, table, of)

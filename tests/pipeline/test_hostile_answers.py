@@ -17,6 +17,7 @@ from include.errors import (
     HubSpotUnavailableError,
     QualityError,
 )
+from include.scan import Window
 from include.warehouse.connection import Warehouse
 from tests.conftest import Serve
 from tests.hubspot_simulator import Fault, Portal, portals
@@ -156,6 +157,23 @@ def test_a_search_that_returns_a_record_that_does_not_exist_is_read_again_by_the
     (warning,) = warnings(warehouse, "2")
     assert "search returned records that do not exist (records: 1)" in warning
     assert_equals_the_portal(warehouse, portal)
+
+
+def test_a_window_whose_search_returns_a_record_that_does_not_exist_says_to_scan_it_again(
+    warehouse: Warehouse, portal: Portal
+) -> None:
+    run(scan("1", search_lag_s=0))
+    portal.update(portal.live_ids()[0], amount="77")
+    minute, now = timedelta(minutes=1), datetime.now(UTC)
+
+    def with_another_id(document: dict[str, Any]) -> None:
+        for result in document["results"]:
+            result["id"] = "7"
+
+    answers(portal, "search", with_another_id, count=None)
+    run(scan("2", window=Window(now - minute, now + minute), search_lag_s=0))
+
+    assert any("scan this window again" in text for text in warnings(warehouse, "2"))
 
 
 def archive_all(portal: Portal, ids: list[int]) -> None:

@@ -55,7 +55,7 @@ class RecordReader:
             self._read_modified(position.live, plan.window_start, plan.window_end, plan.modified)
         self._list_archived(position.archived, archived_only=plan.mode != "full")
         # most were archived or merged since, and have rows
-        unknown = self._not_found - self._table.states(list(self._not_found)).keys()
+        unknown = self._not_found - self._table.states(self._not_found).keys()
         return list(self.look_up(unknown).values()).count(GONE) if unknown else 0
 
     def catch_up(self, since: datetime) -> None:
