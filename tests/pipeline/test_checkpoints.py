@@ -1,5 +1,6 @@
 """A try that is broken off, and what the next one makes of it."""
 
+import json
 from collections.abc import Callable
 from itertools import count, pairwise
 from types import ModuleType
@@ -24,6 +25,7 @@ from tests.chaos.promise import READERS_AT_THEIR_END
 from tests.conftest import Serve
 from tests.hubspot_simulator import Fault, Portal, Token, portals
 from tests.hubspot_simulator.crm_object import StoredObject
+from tests.hubspot_simulator.errors import Answer
 from tests.hubspot_simulator.seed import plain_deal
 from tests.support.scans import (
     BARE,
@@ -358,6 +360,40 @@ def test_a_retry_of_a_search_goes_on_above_what_was_loaded(
 
     assert extracted["went_on"]
     assert small.requests["batch_read"] - asked == 1
+    assert_equals_the_portal(warehouse, small)
+
+
+def test_a_retry_still_says_that_search_returned_a_record_that_does_not_exist(
+    warehouse: Warehouse, small: Portal
+) -> None:
+    run(scan("1", search_lag_s=0, objects=BARE))
+    changed = small.live_ids()[:200]
+    for deal_id in changed:
+        small.update(deal_id, amount="77")
+
+    def with_another_id(answer: Answer) -> Answer:
+        document = json.loads(answer.body)
+        for result in document["results"]:
+            if result["id"] == str(changed[0]):
+                result["id"] = "7"
+        answer.body = json.dumps(document).encode()
+        return answer
+
+    fault = small.add_fault(
+        Fault("rewritten", endpoint="search", rewrite=with_another_id, count=None)
+    )
+    what = scan("2", search_lag_s=0, objects=BARE)
+    validate_token(what)
+    with pytest.raises(Killed):
+        extract_deals(what, 2, killed_at(1))
+    small.faults.remove(fault)
+
+    extract_deals(what, 2)
+    check_quality(what)
+    run(scan("3", mode="incremental", search_lag_s=0, objects=BARE))
+
+    (warning,) = scan_row(warehouse, what)["warnings"]
+    assert "search returned records that do not exist (records: 1)" in warning
     assert_equals_the_portal(warehouse, small)
 
 

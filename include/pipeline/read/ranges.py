@@ -23,11 +23,13 @@ class ListPosition:
     """The part of a list that is still to be read: ranges of ids, ascending and disjoint.
 
     ``after``: the next cursor of a list with opaque cursors, whose `remaining` is everything until
-    its last page has been read.
+    its last page has been read. ``not_found``: ids that search returned, and that were not found by
+    id a moment later.
     """
 
     remaining: list[Interval] = field(default_factory=_everything)
     after: str | None = None
+    not_found: set[int] = field(default_factory=set)
 
     @property
     def done(self) -> bool:

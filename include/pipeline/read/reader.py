@@ -35,8 +35,6 @@ class RecordReader:
         self._table = table
         self._writer = writer
         self._progress = progress
-        #: Ids that search returned, and that were not found by id a moment later.
-        self._not_found: set[int] = set()
 
     def read(self, plan: Plan) -> int:
         """Read the records of *plan*, and all archived records.
@@ -55,7 +53,8 @@ class RecordReader:
             self._read_modified(position.live, plan.window_start, plan.window_end, plan.modified)
         self._list_archived(position.archived, archived_only=plan.mode != "full")
         # most were archived or merged since, and have rows
-        unknown = self._not_found - self._table.states(self._not_found).keys()
+        not_found = position.live.not_found
+        unknown = not_found - self._table.states(not_found).keys()
         return list(self.look_up(unknown).values()).count(GONE) if unknown else 0
 
     def catch_up(self, since: datetime) -> None:
@@ -144,7 +143,7 @@ class RecordReader:
         asked = (batch for ids in found for batch in batches(ids, READ_BATCH_SIZE))
         for batch, page in map_concurrently(client, self._read_live, asked):
             position.cover(0, int(batch[-1]) + 1)
-            self._not_found |= set(map(int, batch)) - _ids(page)
+            position.not_found |= set(map(int, batch)) - _ids(page)
             self._writer.add(page)
         position.cover(0, None)
 

@@ -160,7 +160,7 @@ comment on column {schema}.scan_objects.difference is '`portal_live` − `wareho
 comment on column {schema}.scan_objects.unexplained is
     'Records on which HubSpot, asked by id, and PostgreSQL disagree.';
 comment on column {schema}.scan_objects.position is
-    'Checkpoint: for the `live` and `archived` lists the `remaining` id ranges and the cursor `after`; for `associations` the last record done.';
+    'Checkpoint: for the `live` and `archived` lists the `remaining` id ranges, the cursor `after` and ids `not_found`; for `associations` the last record done.';
 create index scan_objects_tenant on {schema}.scan_objects (tenant_id, object);
 
 create table {schema}.scan_chunks (

@@ -43,11 +43,16 @@ def test_what_remains_is_what_no_page_has_covered(covered: list[tuple[int, int |
     assert all(high is not None for high in ends[:-1])
 
 
-@given(st.lists(intervals, max_size=6), st.none() | st.text(max_size=5))
+@given(
+    st.lists(intervals, max_size=6),
+    st.none() | st.text(max_size=5),
+    st.sets(st.integers(0, 2**63 - 1), max_size=5),
+)
 def test_a_position_survives_being_written_as_json(
-    covered: list[tuple[int, int | None]], after: str | None
+    covered: list[tuple[int, int | None]], after: str | None, not_found: set[int]
 ) -> None:
     position = Position(associations={"contacts": 7})
+    position.live.not_found = not_found
     for start, end in covered:
         position.live.cover(start, end)
     if after is not None:
