@@ -303,10 +303,9 @@ _COLUMNS = """
 """
 
 _WATERMARKS = """
-    select part.object, max(scan.hubspot_started_at) as watermark
+    select part.object, max(part.watermark) as watermark
     from {scan_objects} as part join {scans} as scan using (scan_id)
     where scan.tenant_id = %(tenant_id)s and scan.state = 'succeeded'
-      and part.mode in ('full', 'incremental')
     group by part.object
 """
 _DRIFT = """

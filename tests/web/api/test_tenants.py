@@ -131,7 +131,14 @@ def test_the_schema_of_a_tenant_names_columns_types_labels_watermark_and_drift(
     site: Site,
 ) -> None:
     drift = {"deals": {"added": ["region"]}}
+    watermark = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+    add_scan(site.warehouse, "acme", 97, state="failed", deals={"watermark": datetime.now(UTC)})
     with site.warehouse.connect() as connection:
+        connection.run(
+            "update {scan_objects} set watermark = %s"
+            " where tenant_id = 'acme' and object = 'deals' and scan_id = %s",
+            [watermark, run_of("acme", 1)[0]],
+        )
         connection.run(
             "insert into {property_definitions} (_tenant_id, object, name, label, property_type,"
             " field_type, calculated, options, archived, listed, definition) values"
@@ -146,12 +153,14 @@ def test_the_schema_of_a_tenant_names_columns_types_labels_watermark_and_drift(
     publish_views(site.warehouse, "acme", ["deals"], {})
 
     answer = site.simple.get("/tenants/acme/schema").json()
+    query(site.warehouse, "delete from scans where run_id = 'manual__97' returning scan_id")
 
     assert answer["schema_name"] == "deals_of_the_api__acme"
     assert (answer["drift"]["drift"], len(answer["objects"])) == (drift, 1)
     (deals,) = answer["objects"]
     types = {column["name"]: column["type"] for column in deals["columns"]}
     assert (types["deal_id"], types["amount"]) == ("bigint", "numeric")
+    assert datetime.fromisoformat(deals["watermark"]) == watermark
     comments = {column["name"]: column["comment"] for column in deals["columns"]}
     assert comments["amount"].startswith("Amount")
 
