@@ -21,7 +21,7 @@ from include.metrics import count
 from include.pipeline.context import Progress, ScanContext
 from include.pipeline.load.chunk_writer import OnCheckpoint
 from include.pipeline.load.typed_columns import COLUMNS_BY_PROPERTY
-from include.pipeline.scan_object import ObjectScanned, is_scanned, scan_object
+from include.pipeline.scan_object import ObjectScanned, scan_object, scan_or_skip
 from include.scan import Scan
 from include.warehouse.checkpoints import ScanObjects, begun_objects, forget_objects
 from include.warehouse.client_state import SharedLimits, SharedTokens
@@ -138,7 +138,7 @@ def _extract(
         scanned = scan_one(deals)
         read = [deals]
         for crm_object in others:
-            if is_scanned(context, crm_object, scan_one):
+            if scan_or_skip(context, crm_object, scan_one):
                 read.append(crm_object)
                 if crm_object.has_pipelines:
                     _read_pipelines(context, crm_object)

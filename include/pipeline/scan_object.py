@@ -45,7 +45,7 @@ class ObjectScanned:
     live: int | None
 
 
-def is_scanned(
+def scan_or_skip(
     context: ScanContext, crm_object: CrmObject, scan_one: Callable[[CrmObject], object]
 ) -> bool:
     """Scan an object other than deals; if HubSpot refuses it, warn and return False."""
