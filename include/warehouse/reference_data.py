@@ -43,7 +43,7 @@ def save_account(warehouse: Warehouse, scan: Scan, account: Account) -> None:
         "portal_id": account.portal_id,
         "time_zone": account.time_zone,
         "company_currency": account.company_currency,
-        "additional_currencies": to_json(account.additional_currencies) or [],
+        "additional_currencies": _jsonb(account.additional_currencies),
         "account_type": account.account_type or None,
         "hublet": account.data_hosting_location,
         "ui_domain": account.ui_domain,
@@ -74,7 +74,7 @@ def _owner_row(owner: Owner) -> dict[str, Any]:
         "owner_type": owner.type,
         # archived owners have no userId
         "user_id": to_bigint(owner.user_id or owner.user_id_including_inactive),
-        "teams": to_json(owner.teams),
+        "teams": _jsonb(owner.teams),
         "archived": owner.archived,
         "created_at": to_moment(owner.created_at),
         "updated_at": to_moment(owner.updated_at),
@@ -290,11 +290,16 @@ def _row(definition: PropertyDefinition) -> dict[str, Any]:
         "property_type": definition.type,
         "field_type": definition.field_type,
         "calculated": definition.calculated,
-        "options": to_json(definition.options) or [],
+        "options": _jsonb(definition.options),
         "archived": definition.archived,
         "listed": True,
-        "definition": to_json(definition.document),
+        "definition": _jsonb(definition.document),
     }
+
+
+def _jsonb(raw: msgspec.Raw) -> Jsonb:
+    """Return JSON of any type for a jsonb column; an empty list in place of null, false, 0 …"""
+    return Jsonb(to_json(raw) or [])
 
 
 def require_same_portal(warehouse: Warehouse, scan: Scan, portal_id: int) -> None:

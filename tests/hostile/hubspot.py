@@ -8,7 +8,7 @@ endpoint from some moment on, is another one than the account would give. What m
   which gets good answers, makes the warehouse equal to the account.
 
 What must not: a scan that never ends, more requests than MOST_REQUESTS, an exception of a library,
-or a scan that says nothing and is wrong.
+a value that PostgreSQL does not accept, or a scan that says nothing and is wrong.
 """
 
 import argparse
@@ -30,7 +30,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from include.errors import HubSpotDealsError
+from include.errors import HubSpotDealsError, LoadError
 from include.hubspot import endpoints, search
 from include.hubspot.client import HubSpotClient
 from include.ops.local.demo_servers import connections
@@ -236,6 +236,8 @@ class Hostile:
             validate_token(what)
             extract_deals(what, what.tenant.checkpoint_pages)
             check_quality(what)
+        except LoadError as exc:
+            return "LoadError", f"every value must fit, but: {exc}", True
         except HubSpotDealsError as exc:
             return type(exc).__name__, None if exc.remedy else f"{exc!r} has no remedy", True
         except Exception:  # noqa: BLE001 - each one is a finding

@@ -2,9 +2,11 @@
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from include.hubspot.answers import (
+    Account,
     AssociatedRecord,
     AssociationResult,
     AssociationType,
@@ -24,11 +26,13 @@ from include.warehouse.connection import Warehouse
 from include.warehouse.property_history import save_histories
 from include.warehouse.reference_data import (
     add_unlisted_stages,
+    save_account,
     save_definitions,
     save_owners,
     save_pipelines,
     save_users,
 )
+from include.warehouse.tenant_views.views import publish_views
 from include.warehouse.values import KEY_BYTES, to_json
 from tests.support.scans import query, scan
 
@@ -51,6 +55,32 @@ def test_owners(warehouse: Warehouse) -> None:
     assert [f"owners: an entry was left out because its id {odd[:40]!r}" for odd in ODD_IDS] == [
         warning.removesuffix(" is not a 64-bit number") for warning in warnings
     ]
+
+
+#: Where HubSpot documents a list of objects.
+ODD_LISTS = [
+    *('"none"', '""', "7", "1.5", "true", "false", "null", "{}", '{"id": "1"}', '[1, null, "x"]'),
+    "[" * 5_000 + "]" * 5_000,
+]
+
+
+@pytest.mark.parametrize("odd", ODD_LISTS, ids=lambda text: text[:20])
+def test_what_is_no_list_where_a_list_is_documented(warehouse: Warehouse, odd: str) -> None:
+    raw = msgspec.Raw(odd.encode())
+    definition = PropertyDefinition("size", options=raw, document=raw)
+
+    save_account(warehouse, scan(), Account(4711, additional_currencies=raw))
+    save_owners(warehouse, scan(), [Owner(id="1", user_id=1, teams=raw)])
+    save_definitions(warehouse, scan(), "deals", [definition])
+    publish_views(warehouse, "acme", ["deals"], {}, fivetran=scan().tenant.crm_objects)
+
+    for view in ("owner_team", "team", "team_user", "users", "property", "property_option"):
+        query(warehouse, f"select * from hubspot_deals_fivetran__acme.{view}")
+    (kept,) = query(
+        warehouse,
+        "select additional_currencies, teams, options from accounts, owners, property_definitions",
+    )
+    assert len(set(map(repr, kept.values()))) == 1
 
 
 def test_pipelines_and_stages(warehouse: Warehouse) -> None:
