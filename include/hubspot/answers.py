@@ -214,7 +214,7 @@ class AssociationPage(msgspec.Struct):
 class Account(msgspec.Struct, rename="camel"):
     """GET /account-info/…/details: the token's account."""
 
-    portal_id: int
+    portal_id: Annotated[int, msgspec.Meta(gt=0, le=2**63 - 1)]
     time_zone: str = "UTC"
     #: STANDARD, DEVELOPER_TEST, SANDBOX or APP_DEVELOPER.
     account_type: str = ""

@@ -55,7 +55,7 @@ class Grant(msgspec.Struct, frozen=True):
     """
 
     access_token: _Bearer
-    expires_in: Annotated[int, msgspec.Meta(gt=0)]
+    expires_in: Annotated[int, msgspec.Meta(gt=0, le=10**9)]
     #: Empty: keep using the one that was sent.
     refresh_token: str = ""
     hub_id: int | None = None

@@ -408,8 +408,9 @@ def _number(text: str | None, at_most: int) -> int | None:
 
 #: Share of a day's quota, including the use by other integrations, at which scans stop.
 DEFAULT_SHARE = 0.9
-#: Far above every quota that HubSpot sells; a higher number is ignored.
-MAX_DAILY_LIMIT = 10**12
+#: Far above every quota that HubSpot sells; a higher number, for which PostgreSQL's column has no
+#: room, is ignored.
+MAX_DAILY_LIMIT = 2**31 - 1
 
 
 class DailyQuota(NamedTuple):

@@ -113,9 +113,12 @@ def _constants(value: Any) -> Iterator[tuple[str, Any]]:
     elif isinstance(value, int | float):
         yield from (("as text", str(value)), ("negative", -1), ("huge", 10**30), ("a float", 1.5))
         yield from (("as an object", {}), ("zero", 0))
+        yield from (("beyond an integer", 2**31), ("beyond a bigint", 2**63))
     elif isinstance(value, str):
         yield from (("a number", 7), ("empty", ""), ("huge", HUGE_TEXT), ("as a list", [value]))
         yield from (("as an object", {}), ("true", True), ("unprintable", "\x00\x1b\u2028\ud800"))
+        if value.isdecimal():
+            yield from (("as a huge number", "9" * 30), ("beyond a bigint", str(2**63)))
     elif isinstance(value, list):
         yield from (("empty", []), ("as an object", {}), ("as text", "none"))
         if value:
@@ -296,7 +299,7 @@ def _headers() -> Iterator[Mutation]:
         yield header("Retry-After", value, 429)
         yield header("Retry-After", value, 477)
     for name in ("Max", "Remaining", "Interval-Milliseconds", "Daily", "Daily-Remaining"):
-        for value in ("0", "-5", "many", "9" * 20):
+        for value in ("0", "-5", "many", str(2**31), "9" * 20):
             yield header(f"X-HubSpot-RateLimit-{name}", value)
     yield header("Content-Type", JSON.replace("utf-8", "latin-1"))
     yield header("Content-Encoding", "gzip")

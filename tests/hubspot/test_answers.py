@@ -4,6 +4,7 @@ import msgspec
 import pytest
 
 from include.hubspot.answers import (
+    Account,
     AssociationPage,
     BatchProblem,
     Owner,
@@ -90,6 +91,12 @@ def test_what_could_be_taken_for_nothing_is_refused(sent: str) -> None:
 def test_a_total_that_is_no_number_of_records_is_refused(total: str) -> None:
     with pytest.raises(msgspec.ValidationError):
         decoder_of(SearchPage)(f'{{"total":{total},"results":[]}}'.encode())
+
+
+@pytest.mark.parametrize("portal_id", ["0", "-1", str(2**63), "1e30", "null", '"acme"'])
+def test_what_is_no_id_of_an_account_is_refused(portal_id: str) -> None:
+    with pytest.raises(msgspec.ValidationError):
+        decoder_of(Account)(f'{{"portalId":{portal_id}}}'.encode())
 
 
 def test_a_total_sent_as_text_is_read() -> None:

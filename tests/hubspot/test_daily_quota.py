@@ -31,9 +31,12 @@ def test_scans_stop_when_what_is_left_belongs_to_others(
             {"X-HubSpot-RateLimit-Daily": "0", "X-HubSpot-RateLimit-Daily-Remaining": "0"},
             id="no limit",
         ),
-        pytest.param(
-            {"X-HubSpot-RateLimit-Daily": "9" * 20, "X-HubSpot-RateLimit-Daily-Remaining": "1"},
-            id="more than can be",
+        *(
+            pytest.param(
+                {"X-HubSpot-RateLimit-Daily": limit, "X-HubSpot-RateLimit-Daily-Remaining": left},
+                id=f"more than can be: {limit}, {left}",
+            )
+            for limit, left in (("9" * 20, "1"), (str(2**31), "1"), ("9", str(-(2**31) - 1)))
         ),
     ],
 )

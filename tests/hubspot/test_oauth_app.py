@@ -51,6 +51,7 @@ def test_neither_an_app_nor_a_grant_shows_its_secrets() -> None:
         pytest.param(b'{"access_token": "", "expires_in": 1800}', id="empty token"),
         pytest.param(b'{"access_token": "a\\nb", "expires_in": 1800}', id="line break"),
         pytest.param(b'{"access_token": "a", "expires_in": 0}', id="expired"),
+        pytest.param(b'{"access_token": "a", "expires_in": 9999999999}', id="centuries"),
         pytest.param(b'{"access_token": "a"}', id="no life"),
     ],
 )
