@@ -162,7 +162,7 @@ function phasesInWords({ token, read, check }) {
 function Warnings({ warnings }) {
   if (!warnings.length) return null;
   return html`
-    <${Notice} tone="warn" title="Not everything could be read">
+    <${Notice} tone="warn" title="The scan has warnings">
       <ul>${warnings.map((warning) => html`<li>${warning}</li>`)}</ul>
     <//>
   `;
