@@ -459,8 +459,8 @@ class CursorGuard:
 
     :param path: of the list, for the message.
     :param count: counts the records; None if HubSpot can't. Changes during the read don't explain
-        more than twice as many plus UNCOUNTED_RECORDS. It is called only if more than
-        UNCOUNTED_RECORDS were read.
+        more than twice as many plus UNCOUNTED_RECORDS. It is called only if more than that, of the
+        number that `expect` was given, were read.
     """
 
     def __init__(self, path: str, count: Callable[[], int] | None = None) -> None:
@@ -497,11 +497,15 @@ class CursorGuard:
             raise self._refuse(f"continues after {EMPTY_PAGES_MAX} empty pages")
         self._records += records
         if self._count is not None and self._records > self._allowed:
-            self._allowed = 2 * self._count() + UNCOUNTED_RECORDS
+            self.expect(self._count())
             if self._records > self._allowed:
                 raise self._refuse(
                     f"has returned {self._records} records, more than HubSpot counts"
                 )
+
+    def expect(self, records: int) -> None:
+        """Allow as many records as were counted, and what may be added during the read."""
+        self._allowed = 2 * records + UNCOUNTED_RECORDS
 
     def _refuse(self, what: str) -> ContractError:
         remedy = "Report it; the next scan reads the list again."

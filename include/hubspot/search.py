@@ -46,10 +46,10 @@ def count(client: HubSpotClient, object_type: str, filters: list[Filter]) -> int
     return client.search(object_type, filters, limit=1).total
 
 
-def highest_id(client: HubSpotClient, object_type: str) -> int:
-    """Return the highest id of the live records in search; 0 if there are none."""
-    found = client.search(object_type, [], limit=1, descending=True).ids
-    return int(found[0]) if found and found[0].isdecimal() else 0
+def highest_id(client: HubSpotClient, object_type: str) -> tuple[int, int]:
+    """Return the highest id of the live records in search, 0 if there are none, and their number."""
+    page = client.search(object_type, [], limit=1, descending=True)
+    return int(page.ids[0]) if page.ids and page.ids[0].isdecimal() else 0, page.total
 
 
 def ids_matching(

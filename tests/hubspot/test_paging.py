@@ -69,6 +69,19 @@ def test_records_beyond_all_that_hubspot_counts_are_refused() -> None:
     assert len(counted) == 2, "asked once that many came, and once more before it is refused"
 
 
+def test_a_list_that_is_as_long_as_was_counted_before_is_not_counted_again() -> None:
+    counted: list[int] = []
+    followed = guard(lambda: counted.append(1) or 0)
+    followed.expect(UNCOUNTED_RECORDS)
+
+    for number in range(3 * UNCOUNTED_RECORDS // 100):
+        followed.next(str(number), page(number))
+    assert not counted
+
+    with pytest.raises(ContractError, match="more than HubSpot counts"):
+        followed.next("one page more", page(number + 1))
+
+
 def test_a_list_that_is_longer_than_expected_goes_on_if_hubspot_counts_as_many() -> None:
     pages = UNCOUNTED_RECORDS // 100 * 5
     followed = guard(lambda: 100 * pages)

@@ -166,7 +166,10 @@ class ListReader:
 
     def _read_by_id(self, remaining: list[Interval]) -> None:
         """Read ranges of ids, with as many requests at once as the rate limit allows."""
-        ranges = IdRanges(remaining, search.highest_id(self._client, self._object_type) + 1)
+        highest, counted = search.highest_id(self._client, self._object_type)
+        # so that the reading does not stop to count them
+        self._guard.expect(counted)
+        ranges = IdRanges(remaining, highest + 1)
         requested: dict[Future[ListedPage], IdRange] = {}
         # not `wait(…, FIRST_COMPLETED)`, which looks at each request again for every page
         ended: queue.SimpleQueue[Future[ListedPage]] = queue.SimpleQueue()

@@ -102,6 +102,17 @@ def test_concurrent_reading_costs_hardly_more_requests() -> None:
     assert portal.requests["list"] <= 60 * 1.2
 
 
+def test_the_search_for_the_highest_id_counts_the_records_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("include.hubspot.answers.UNCOUNTED_RECORDS", 500)
+    portal = portal_of(deals=3_000)
+
+    assert sorted(read(portal)) == portal.live_ids()
+
+    assert portal.requests["search"] == 1
+
+
 @pytest.mark.parametrize("deals", [0, 1, 100, 300])
 def test_a_short_list_costs_no_request_more(deals: int) -> None:
     portal = portal_of(deals=deals)
