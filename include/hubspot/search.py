@@ -47,7 +47,7 @@ def count(client: HubSpotClient, object_type: str, filters: list[Filter]) -> int
 
 
 def highest_id(client: HubSpotClient, object_type: str) -> tuple[int, int]:
-    """Return the highest id of the live records in search, 0 if there are none, and their number."""
+    """Return the highest id of the live records in search (0: there are none), and their number."""
     page = client.search(object_type, [], limit=1, descending=True)
     return int(page.ids[0]) if page.ids and page.ids[0].isdecimal() else 0, page.total
 
