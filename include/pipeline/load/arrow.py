@@ -131,16 +131,17 @@ def to_batch(
     ids = [_record_id(record.id, tenant_id) for record in kept]
     hashes = [_content_hash(record) for record in kept]
     *typed, merged_ids = _standard_values(kept, shape)
+    known: dict[Callable[[str], Any], dict[str | None, Any]] = {}
     columns = {
         "_tenant_id": pa.repeat(pa.scalar(tenant_id), len(kept)),
         "object": pa.repeat(pa.scalar(object_name), len(kept)),
         shape.id_column: ids,
         **{
-            column.name: _converted(column.name, column.convert, texts, misfits)
+            column.name: _converted(column.name, column.convert, texts, misfits, known)
             for column, texts in zip(shape.typed_columns, typed, strict=True)
         },
         **{
-            name: _converted(name, to_timestamp, map(attrgetter(name), kept), misfits)
+            name: _converted(name, to_timestamp, map(attrgetter(name), kept), misfits, known)
             for name in ("created_at", "updated_at", "archived_at")
         },
         "archived": [bool(record.archived) for record in kept],
@@ -291,13 +292,24 @@ def _converted(
     convert: Callable[[str], Any],
     texts: Iterable[str | None],
     misfits: Counter[str],
+    known: dict[Callable[[str], Any], dict[str | None, Any]],
 ) -> list[Any]:
-    """Convert a column. None, "" and values that do not fit, which are counted, become None."""
+    """Convert a column. None, "" and values that do not fit, which are counted, become None.
+
+    :param known: by converter, the values of texts that were converted before: most are repeated,
+        and looking one up is cheaper.
+    """
+    if convert is str:
+        return [text or None for text in texts]
+    converted = known.setdefault(convert, {None: None, "": None})
     values: list[Any] = []
     for text in texts:
-        try:
-            values.append(convert(text) if text else None)
-        except ValueError:
-            values.append(None)
-            misfits[column] += 1
+        value = converted.get(text, converted)
+        if value is converted:
+            try:
+                value = converted[text] = convert(str(text))
+            except ValueError:
+                value = None
+                misfits[column] += 1
+        values.append(value)
     return values
