@@ -88,7 +88,7 @@ reference: venv ## Write the tables of docs/ that come from the code: schema, se
 	$(PYTHON) -m tests.support.reference
 
 .PHONY: bench
-bench: venv ## Benchmarks against their targets, about 15 minutes (QUICK=1: 5; NAME="cpu idle": these only)
+bench: venv ## Benchmarks against their targets, about 25 minutes (QUICK=1: 5; NAME="cpu idle": these only)
 	$(PYTHON) -m tests.bench $(NAME) $(call switch,$(QUICK),--quick)
 
 .PHONY: chaos
