@@ -8,6 +8,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+import psutil  # type: ignore[import-untyped]
 import psycopg
 
 from include.ops.local.credentials import without_user_settings
@@ -24,6 +25,7 @@ LIMITED_PASSWORD = "limited"
 #: Its DAG is paused.
 PAUSED = "stark"
 PARSED_TIMEOUT_S = 240
+STOP_TIMEOUT_S = 30
 
 
 class PageStack(LocalStack):
@@ -60,8 +62,15 @@ class PageStack(LocalStack):
     def know_by_name(self, tenants: Sequence[str]) -> None:
         """Add tenants whose DAGs Airflow lists, though it has never parsed them."""
         for program in self.programs.running():
-            if program.name == "dag-processor" and program.process:
-                program.process.terminate()  # it would parse them all
+            if program.name == "dag-processor" and (process := program.process):
+                # It would parse them all, and take so long that DAGs count as stale. On a busy
+                # machine it can miss the signal.
+                process.terminate()
+                try:
+                    process.wait(STOP_TIMEOUT_S)
+                except psutil.TimeoutExpired:
+                    process.kill()
+                    process.wait(STOP_TIMEOUT_S)
         write_tenants(self.state_dir, (*REAL_TENANTS, *tenants))
         with psycopg.connect(self.postgres.dsn("airflow")) as connection:
             connection.execute(
