@@ -459,8 +459,8 @@ class CursorGuard:
 
     :param path: of the list, for the message.
     :param count: counts the records; None if HubSpot can't. Changes during the read don't explain
-        more than twice as many plus UNCOUNTED_RECORDS. It is called only if more than that, of the
-        number that `expect` was given, were read.
+        more than twice as many plus UNCOUNTED_RECORDS. It is called only if more were read than
+        `expect` allows: without it, UNCOUNTED_RECORDS.
     """
 
     def __init__(self, path: str, count: Callable[[], int] | None = None) -> None:

@@ -55,6 +55,7 @@ class Grant(msgspec.Struct, frozen=True):
     """
 
     access_token: _Bearer
+    #: HubSpot's last half an hour. The time of an endless one could not be stored.
     expires_in: Annotated[int, msgspec.Meta(gt=0, le=10**9)]
     #: Empty: keep using the one that was sent.
     refresh_token: str = ""

@@ -2,7 +2,6 @@
 
 import json
 import threading
-from collections import Counter
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -78,5 +77,4 @@ def test_a_start_that_times_out_is_tried_again_and_starts_one_run(
     run_id = api.trigger("hubspot_deals__acme")
 
     assert airflow.runs == [run_id]
-    # a busy machine may answer the second one too late, too
-    assert min(Counter(airflow.taken).values()) >= 2
+    assert len(airflow.taken) == 4
