@@ -127,3 +127,10 @@ def object_row(warehouse: Warehouse, what: Scan, name: str = "deals") -> dict[st
         warehouse, "select * from scan_objects where scan_id = %s and object = %s", what.id, name
     )
     return row
+
+
+def ids_received(warehouse: Warehouse, what: Scan, name: str = "deals") -> list[int]:
+    """Return the ids of all records that the tries of an extraction loaded, repeated ones too."""
+    chunks = "scan_chunks where scan_id = %s and object = %s"
+    rows = query(warehouse, f"select unnest(ids) as id from {chunks}", what.id, name)
+    return sorted(row["id"] for row in rows)
