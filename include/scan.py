@@ -128,14 +128,14 @@ def _moment(name: str, text: object) -> datetime | None:
         return None
     try:
         moment = datetime.fromisoformat(str(text))
-    except ValueError:
+        if moment.tzinfo is None:
+            return moment.replace(tzinfo=UTC)
+        return moment.astimezone(UTC)
+    except (ValueError, OverflowError):
         raise _refused(
             f"{name} is {str(text)[:60]!r}, which is not a date and time",
             "Write it as 2026-01-31T00:00:00Z.",
         ) from None
-    if moment.tzinfo is None:
-        return moment.replace(tzinfo=UTC)
-    return moment.astimezone(UTC)
 
 
 def _refused(what: str, remedy: str) -> ScanRequestError:

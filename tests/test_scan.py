@@ -62,6 +62,14 @@ def test_an_end_left_out_or_ahead_is_now() -> None:
     ("params", "said"),
     [
         pytest.param({"window_start": "yesterday"}, "window_start is 'yesterday'", id="no time"),
+        pytest.param(
+            {"window_start": "0001-01-01T00:00:00+14:00"}, "not a date", id="before the year 1"
+        ),
+        pytest.param(
+            {"window_start": "2026-01-01", "window_end": "9999-12-31T23:59:59-14:00"},
+            "window_end is '9999-12-31T23:59:59-14:00', which is not a date",
+            id="after the year 9999",
+        ),
         pytest.param({"window_start": 5}, "window_start is '5'", id="a number"),
         pytest.param({"window_end": "2026-01-01"}, "without window_start", id="end alone"),
         pytest.param(

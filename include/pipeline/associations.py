@@ -33,7 +33,8 @@ def read_associations(
     HubSpot does not document whether a new association changes its record's modification time, so
     all are read again if that is cheap. docs/how-scans-work.md#associations
 
-    :param done: object type, with ":all" if all are read → last record id; updated in place.
+    :param done: object type, with ":all" if all are read → last record id; and with ":unanswered"
+        after it → records without an answer, so that a retry knows of them. Updated in place.
     """
     for to_type in crm_object.associations:
         _read(context, crm_object, table, to_type, mode, writer, done)
@@ -74,7 +75,7 @@ def _read(
         above=done.get(pass_name, -1),
         received_without_success=not everything,
     )
-    unanswered, ended = 0, False
+    unanswered, ended = done.get(f"{pass_name}:unanswered", 0), False
     with context.optional(f"{name}: associations with {to_type}"):
         for asked, left_out, links, misfits in map_concurrently(context.client, ask, batches):
             if misfits:
@@ -86,13 +87,14 @@ def _read(
             ids = [known for known in asked if known not in left_out]
             replace_associations(context.warehouse, context.scan, name, to_type, ids, links)
             unanswered += len(left_out)
+            done[f"{pass_name}:unanswered"] = unanswered
             done[pass_name] = asked[-1]
             writer.checkpoint()
         ended = True
     if not ended or unanswered:
         context.freshness.forget(what)
     elif everything:
-        context.freshness.note(what)
+        context.note_fresh(what)
     if unanswered:
         context.warn(
             f"{name}: HubSpot did not return all associations with {to_type} (missing records: "

@@ -13,7 +13,7 @@ from include.metrics import count, gauge, timed
 from include.pipeline.load.typed_columns import COLUMNS_BY_PROPERTY
 from include.pipeline.quality_rules import RULES, Rule, Severity
 from include.scan import Scan
-from include.warehouse.checkpoints import delete_other_chunks
+from include.warehouse.checkpoints import delete_earlier_chunks
 from include.warehouse.connection import Warehouse, WarehouseConnection, open_warehouse
 from include.warehouse.records import (
     DETAIL_CHARACTERS,
@@ -103,9 +103,10 @@ def check_quality(scan: Scan) -> Checked:
                     "the scan does not count as successful.",
                 )
             bind(warehouse, scan)
+            delete_earlier_chunks(warehouse, scan)
+            facts = scan_facts(warehouse, scan)
+            # last, because the failure of a task whose scan has succeeded is not alerted
             scan_log.succeed()
-            delete_other_chunks(warehouse, scan)
-        facts = scan_facts(warehouse, scan)
     count("scans_succeeded", 1, **tags)
     timed("scan_duration", facts["seconds"], **tags)
     gauge("freshness_s", facts["freshness_s"], tenant=scan.tenant.id)

@@ -106,6 +106,15 @@ class ScanContext:
         max_age_s = 0 if self.scan.mode == "full" else self.tenant.refresh_after_s
         return self.freshness.is_fresh(what, min(max_age_s, at_most_s))
 
+    def note_fresh(self, what: str) -> None:
+        """Record that *what* has just been read, and stored, completely.
+
+        Its warnings are stored first: a retry does not read it again, and would not find them.
+        """
+        if self.warnings:
+            self.scan_log.set(warnings=self.warnings)
+        self.freshness.note(what)
+
     def warn(self, *sentences: str) -> None:
         """Log warnings, and store them with the scan, which continues."""
         for sentence in sentences:

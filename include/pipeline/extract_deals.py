@@ -23,7 +23,12 @@ from include.pipeline.load.chunk_writer import OnCheckpoint
 from include.pipeline.load.typed_columns import COLUMNS_BY_PROPERTY
 from include.pipeline.scan_object import ObjectScanned, scan_object, scan_or_skip
 from include.scan import Scan
-from include.warehouse.checkpoints import ScanObjects, begun_objects, forget_objects
+from include.warehouse.checkpoints import (
+    ScanObjects,
+    begun_objects,
+    forget_objects,
+    require_same_object_types,
+)
 from include.warehouse.client_state import SharedLimits, SharedTokens
 from include.warehouse.connection import Warehouse, open_warehouse
 from include.warehouse.fencing import tenant_lease
@@ -115,6 +120,7 @@ def _extract(
         account = client.account()
         portal_id = account.portal_id
         require_same_portal(warehouse, scan, portal_id)
+        require_same_object_types(warehouse, scan)
 
         @cache
         def loader() -> "DltLoader":
@@ -241,7 +247,7 @@ def _read_reference_data(context: ScanContext, deals: CrmObject) -> None:
                 for owner in context.client.owners(archived=archived)
             ]
             context.warn(*save_owners(context.warehouse, context.scan, owners))
-            context.freshness.note("owners")
+            context.note_fresh("owners")
     for what, scopes in SETTINGS_SCOPES.items():
         if wanted.users and not context.is_fresh(what):
             with context.optional(what, " or ".join(scopes)):
@@ -271,7 +277,7 @@ def _read_users(context: ScanContext, what: str, scopes: Collection[str]) -> Non
         return
     else:
         context.warn(*save_users(context.warehouse, context.scan, what, listed))
-    context.freshness.note(what)
+    context.note_fresh(what)
 
 
 def _read_pipelines(context: ScanContext, crm_object: CrmObject) -> None:
@@ -298,7 +304,7 @@ def _read_pipelines(context: ScanContext, crm_object: CrmObject) -> None:
             return
         else:
             log.info("tenant %s: HubSpot lists no pipelines of %s", context.tenant.id, name)
-        context.freshness.note(f"pipelines:{name}")
+        context.note_fresh(f"pipelines:{name}")
 
 
 def _count_requests(scan: Scan, client: HubSpotClient) -> None:

@@ -8,6 +8,7 @@ from include.hubspot.answers import HistoryPage
 from include.hubspot.crm_objects import CrmObject
 from include.hubspot.endpoints import HISTORY_BATCH_SIZE
 from include.pipeline.context import ScanContext
+from include.pipeline.properties import shortened
 from include.pipeline.read.concurrency import map_concurrently
 from include.warehouse.property_history import Unread, save_histories, unread_histories
 from include.warehouse.records import RecordTable
@@ -16,7 +17,6 @@ from include.warehouse.records import RecordTable
 REFUSALS = (400, 413, 414)
 #: Longer lists of names are stored as their hash.
 ASKED_MAX_CHARS = 200
-_NAMES_SHOWN = 20
 
 
 def read_histories(
@@ -40,7 +40,6 @@ def read_histories(
                 groups = []
         accepted = {name for group in groups for name in group}
         if refused := [name for name in wanted if name not in accepted]:
-            more = f" and {len(refused) - _NAMES_SHOWN} more" if refused[_NAMES_SHOWN:] else ""
             reason = "it refuses the request."
             if crm_object.property_history != "all":
                 reason = (
@@ -48,8 +47,7 @@ def read_histories(
                     "the names in the tenants file."
                 )
             context.warn(
-                f"{crm_object.name}: HubSpot returns no history of "
-                f"{', '.join(refused[:_NAMES_SHOWN])}{more}: {reason}"
+                f"{crm_object.name}: HubSpot returns no history of {shortened(refused)}: {reason}"
             )
 
 

@@ -4,7 +4,7 @@ docs/how-scans-work.md#which-scan-reads-what
 """
 
 import zoneinfo
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from typing import Any, Literal
@@ -69,8 +69,11 @@ def plan_scan(
     now: datetime,
     asked: Sequence[str],
     definitions: Iterable[PropertyDefinition],
+    recreated: Collection[str] = (),
 ) -> Plan:
     """Decide how to read one object at *now*, asking for the properties *asked*.
+
+    *recreated* are properties of which rows may have values of a deleted one.
 
     Search lags behind, so the watermark stays ``search_lag_s`` before *now*: the next scan reads
     what becomes visible after this one. It never moves backwards, and windows don't move it.
@@ -80,7 +83,7 @@ def plan_scan(
     watermark = now - timedelta(seconds=scan.tenant.search_lag_s)
     if past.watermark:
         watermark = max(watermark, past.watermark)
-    if reason := _why_full(scan, past, now, asked, definitions):
+    if reason := _why_full(scan, past, now, asked, definitions, recreated):
         return Plan("full", reason, watermark=watermark)
     return Plan(
         "incremental",
@@ -119,6 +122,7 @@ def _why_full(
     now: datetime,
     asked: Sequence[str],
     definitions: Iterable[PropertyDefinition],
+    recreated: Collection[str],
 ) -> str | None:
     if scan.rewrite_rows:
         return "rewriting all rows was requested"
@@ -131,9 +135,14 @@ def _why_full(
     if _is_due(scan, past.last_full_at, now):
         return f"full_scan_schedule {scan.tenant.full_scan_schedule!r} is due"
     if unread := _unread(past, asked, definitions):
-        shown = ", ".join(unread[:_NAMES_SHOWN]) + (" …" if len(unread) > _NAMES_SHOWN else "")
-        return f"properties not read before: {shown}"
+        return f"properties not read before: {_shown(unread)}"
+    if again := [name for name in asked if name in recreated]:
+        return f"properties deleted and created again: {_shown(again)}"
     return None
+
+
+def _shown(names: Sequence[str]) -> str:
+    return ", ".join(names[:_NAMES_SHOWN]) + (" …" if len(names) > _NAMES_SHOWN else "")
 
 
 def _is_due(scan: Scan, last_full_at: datetime, now: datetime) -> bool:

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from include.errors import AccessDeniedError, ContractError
 from include.hubspot.answers import PropertyDefinition
@@ -14,6 +14,7 @@ from include.warehouse.reference_data import save_definitions, stored_definition
 
 log = logging.getLogger(__name__)
 
+_NAMES_SHOWN = 20
 #: Always read for deals: the typed columns.
 _DEAL_PROPERTIES = tuple(column.hubspot_property for column in TYPED_COLUMNS)
 #: Always read for every object: the record's id, and those merged into it.
@@ -40,9 +41,34 @@ def property_names(crm_object: CrmObject, definitions: Definitions) -> list[str]
     """Return the sorted internal names to request: all that the portal defines, or the tenant's."""
     wanted = definitions.names if crm_object.properties == "all" else set(crm_object.properties)
     always = {*_COMMON_PROPERTIES, crm_object.modified_property, crm_object.created_property}
+    # a new value of a calculated property modifies nothing else, so only the value shows the change
+    if crm_object.property_history == "all":
+        always.update(d.name for d in definitions.live if d.calculated)
+    else:
+        always.update(crm_object.property_history)
     if crm_object.name == "deals":
         always.update(_DEAL_PROPERTIES)
     return sorted(wanted | always)
+
+
+def warn_of_unknown_properties(
+    context: ScanContext, crm_object: CrmObject, definitions: Definitions
+) -> None:
+    """Warn of properties that the tenants file names and the portal does not define."""
+    if crm_object.properties == "all" or not definitions.live:
+        return
+    if unknown := [name for name in crm_object.properties if name not in definitions.names]:
+        context.warn(
+            f"{crm_object.name}: HubSpot defines no property {shortened(unknown)}: the account has "
+            "none of this name, or the token may not read it. Correct the names in the tenants "
+            "file."
+        )
+
+
+def shortened(names: Sequence[str]) -> str:
+    """Return the first names of a list, and how many more there are."""
+    more = f" and {len(names) - _NAMES_SHOWN} more" if names[_NAMES_SHOWN:] else ""
+    return ", ".join(names[:_NAMES_SHOWN]) + more
 
 
 def known_definitions(context: ScanContext, crm_object: CrmObject) -> Definitions:
@@ -55,11 +81,7 @@ def known_definitions(context: ScanContext, crm_object: CrmObject) -> Definition
     what, lag_s = f"properties:{crm_object.name}", context.tenant.search_lag_s
     if context.tenant.objects.deal_properties and context.is_fresh(what, lag_s):
         stored = _stored(context, crm_object)
-        sensitive = {d.data_sensitivity for d in stored.live} & set(SENSITIVITIES)
-        # asks for the token's scopes, so only if there is something to find out
-        if not sensitive or sensitive.issubset(
-            context.client.readable_sensitivities(crm_object.scope_name)
-        ):
+        if _readable(context, crm_object, stored) == stored:
             return stored
     return read_definitions(context, crm_object)
 
@@ -84,11 +106,11 @@ def read_definitions(context: ScanContext, crm_object: CrmObject) -> Definitions
             f"{name}: property definitions were not read: {reason_of(exc, 'a scope')}. Those of "
             "an earlier scan are used."
         )
-        return known
+        return _readable(context, crm_object, known)
     if context.tenant.objects.deal_properties:
         listed = [*definitions.live, *definitions.archived]
         drift = save_definitions(context.warehouse, context.scan, name, listed)
-        context.freshness.note(f"properties:{name}")
+        context.note_fresh(f"properties:{name}")
         if drift:
             context.schema_drift[name] = drift
             log.warning("tenant %s: %s: schema drift %s", context.tenant.id, name, drift)
@@ -102,6 +124,17 @@ def _stored(context: ScanContext, crm_object: CrmObject) -> Definitions:
         archived=[definition for definition in known if definition.archived],
         stored=True,
     )
+
+
+def _readable(context: ScanContext, crm_object: CrmObject, definitions: Definitions) -> Definitions:
+    """Remove sensitive properties that the token may not read: HubSpot sends no values of them."""
+    sensitive = {d.data_sensitivity for d in definitions.live} & set(SENSITIVITIES)
+    # asks for the token's scopes, so only if there is something to find out
+    if not sensitive:
+        return definitions
+    hidden = sensitive - set(context.client.readable_sensitivities(crm_object.scope_name))
+    live = [d for d in definitions.live if d.data_sensitivity not in hidden]
+    return replace(definitions, live=live)
 
 
 def _asked(context: ScanContext, crm_object: CrmObject) -> Definitions:

@@ -121,7 +121,7 @@ RULES = (
         name="most_records_are_still_there",
         figure="""
             select count(*) from {scan_objects}
-            where scan_id = %(scan_id)s and vanished > 100 and vanished > warehouse_live
+            where scan_id = %(scan_id)s and vanished > 100 and vanished > live_rows
         """,
         severity=Severity.BLOCK,
         why="a token that suddenly sees fewer records must not empty reports unnoticed",

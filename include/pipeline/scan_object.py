@@ -21,13 +21,16 @@ from include.pipeline.properties import (
     known_definitions,
     property_names,
     read_definitions,
+    warn_of_unknown_properties,
 )
 from include.pipeline.read.reader import RecordReader
 from include.pipeline.reconcile import reconcile
-from include.warehouse.checkpoints import ScanObjects
+from include.warehouse.checkpoints import Past, ScanObjects
 from include.warehouse.property_history import forget_history_reads
 from include.warehouse.records import Counts, RecordTable
+from include.warehouse.reference_data import first_seen
 from include.warehouse.tenant_views.fivetran import views_of
+from include.warehouse.values import to_moment
 
 if TYPE_CHECKING:
     from include.pipeline.load.dlt_loader import DltLoader
@@ -86,17 +89,21 @@ def scan_object(
     if begun := context.begun.get(crm_object.name):
         definitions = known_definitions(context, crm_object)
         plan = Plan.of_row(begun)
-        asked = replace(crm_object, properties=tuple(begun["properties_asked"]))
-        names = property_names(asked, definitions)
+        asked = tuple(begun["properties_asked"])
+        names = property_names(replace(crm_object, properties=asked), definitions)
         progress = context.progress[crm_object.name]
+        object_log.set_properties_asked(_known(asked, definitions))
     else:
         definitions, names, plan = _decide(context, crm_object, object_log)
         progress = context.progress[crm_object.name] = Progress()
         if context.scan.rewrite_rows:
             forget_history_reads(table)
-        # HubSpot sends no values of the others: if they appear later, they have not been read
-        known = [name for name in names if name in definitions.names]
-        object_log.open(**plan.columns(), properties_asked=known or names)
+        object_log.open(
+            **plan.columns(),
+            properties_asked=_known(names, definitions),
+            object_type=crm_object.object_type,
+        )
+    warn_of_unknown_properties(context, crm_object, definitions)
     crm_object = replace(crm_object, searchable=plan.searchable)
     log.info(
         "tenant %s: %s: %s scan because %s",
@@ -139,7 +146,16 @@ def scan_object(
     count("records_written", counts.written, **tags)
     # counting reads every row of the tenant, which a window of a few records is not worth
     live = table.count_live(None) if plan.mode != "window" else None
+    object_log.set(live_rows=live)
     return ObjectScanned(plan, progress.pages, counts, live)
+
+
+def _known(names: Sequence[str], definitions: Definitions) -> list[str]:
+    """Return the names that the portal defines.
+
+    HubSpot sends no values of the others: if they appear later, they have not been read.
+    """
+    return [name for name in names if name in definitions.names] or list(names)
 
 
 def _decide(
@@ -148,19 +164,39 @@ def _decide(
     """Return the portal's definitions, the properties to ask for, and the plan."""
     definitions = known_definitions(context, crm_object)
     names = property_names(crm_object, definitions)
-    plan = plan_scan(context.scan, object_log.past(), context.hubspot_now, names, definitions.live)
+    past = object_log.past()
+    recreated = _recreated(context, crm_object, definitions, past)
+    plan = plan_scan(context.scan, past, context.hubspot_now, names, definitions.live, recreated)
     try:
         plan = _counted(context, crm_object, object_log, names, plan)
     except ContractError as exc:
         # deals are always searchable, so for them this is an error
         if exc.status not in (400, 404) or crm_object.name == "deals":
             raise
-        plan = Plan("full", NOT_SEARCHABLE, watermark=plan.watermark)
+        plan = Plan("full", NOT_SEARCHABLE)
     if plan.mode == "full" and definitions.stored:
         # full scans are rare, so each one asks for the properties that the portal has now
         definitions = read_definitions(context, crm_object)
         names = property_names(crm_object, definitions)
     return definitions, names, plan
+
+
+def _recreated(
+    context: ScanContext, crm_object: CrmObject, definitions: Definitions, past: Past
+) -> list[str]:
+    """Return the properties that were deleted and created again since the last full scan.
+
+    Deleting a property modifies no record, so rows may have the old one's values.
+    """
+    created_at = {
+        definition.name: moment
+        for definition in definitions.live
+        if (moment := to_moment(definition.created_at))
+        and past.last_full_at is not None
+        and moment > past.last_full_at
+    }
+    seen_at = first_seen(context.warehouse, context.scan, crm_object.name, created_at)
+    return [name for name, moment in created_at.items() if seen_at.get(name, moment) < moment]
 
 
 def _counted(

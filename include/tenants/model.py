@@ -18,7 +18,7 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import Annotated, Any, Final, Literal, Self
 
-from croniter import croniter
+from croniter import CroniterBadDateError, croniter
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationInfo
 from pydantic import field_validator as validates
 from pydantic import model_validator as validates_whole
@@ -56,7 +56,13 @@ def plain_cron(expression: str, tenant_id: str) -> str:
 
 @lru_cache(maxsize=4096)
 def _is_cron(expression: str) -> bool:
-    return not _RANDOM.search(expression) and croniter.is_valid(expression)
+    if _RANDOM.search(expression) or not croniter.is_valid(expression):
+        return False
+    try:
+        croniter(expression).get_next()
+    except CroniterBadDateError:
+        return False  # it has no date: 30 February
+    return True
 
 
 def _value(expression: str, term: str, position: int, tenant_id: str) -> str:

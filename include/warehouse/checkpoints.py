@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 from psycopg import sql
 from psycopg.rows import dict_row
 
+from include.errors import TenantsFileError
+from include.hubspot.crm_objects import STANDARD_OBJECTS
 from include.scan import Scan
 from include.warehouse.connection import Warehouse
 from include.warehouse.rows import adapted, assignments
@@ -86,6 +88,7 @@ class ScanObjects:
             f" {of_successful_scans}"
         )
         asked = self._rows(
+            # what earlier extractions of a complete scan asked for was known when it was planned
             f"""
             with complete as (
                 select scan.scan_id, coalesce(scan.first_extraction, 0) as first_extraction
@@ -95,14 +98,18 @@ class ScanObjects:
                        or (object.mode = 'incremental' and scan.mode = 'auto'))
                 order by scan.last_extraction desc nulls last limit 1
             )
-            select object.properties_asked,
-                   case when scan.state = 'succeeded' then object.watermark end
-            from complete, {{scan_objects}} as object join {{scans}} as scan using (scan_id)
+            select asked.names, asked.watermark
+            from complete, {{scan_objects}} as object join {{scans}} as scan using (scan_id),
+                lateral (values
+                    (1, object.properties_asked_before, null),
+                    (2, object.properties_asked,
+                     case when scan.state = 'succeeded' then object.watermark end)
+                ) as asked (number, names, watermark)
             where object.tenant_id = %(tenant_id)s and object.object = %(object)s
-              and object.mode <> 'skipped'
-              and (scan.scan_id = complete.scan_id
-                   or scan.last_extraction > complete.first_extraction)
-            order by scan.scan_id <> complete.scan_id, scan.last_extraction
+              and cardinality(asked.names) > 0
+              and case when scan.scan_id = complete.scan_id then asked.number = 2
+                       else scan.last_extraction > complete.first_extraction end
+            order by scan.last_extraction, asked.number
             """  # noqa: S608 - literals of this module
         )
         return Past(watermark, last_full_at, [AskedFor(frozenset(n), at) for n, at in asked])
@@ -122,15 +129,30 @@ class ScanObjects:
         return known[0] if known else (None, None)
 
     def open(self, **columns: Any) -> None:
-        """Insert the row; delete the object's rows of an earlier try of this scan."""
-        row = {**self._key, **columns}
+        """Insert the row; delete the object's rows of an earlier extraction of this scan.
+
+        Its object type is kept, and what it asked for: the rows that it wrote lack the rest.
+        """
         with self.warehouse.connect() as connection:
-            for table in ("scan_chunks", "scan_objects"):
-                connection.run(
-                    "delete from {table} where scan_id = %(scan_id)s and object = %(object)s",
-                    self._key,
-                    {"table": sql.Identifier(connection.schema, table)},
-                )
+            connection.run(
+                "delete from {scan_chunks} where scan_id = %(scan_id)s and object = %(object)s",
+                self._key,
+            )
+            earlier = connection.run(
+                """
+                delete from {scan_objects} where scan_id = %(scan_id)s and object = %(object)s
+                returning object_type, case
+                    when properties_asked = '{{}}' then properties_asked_before
+                    when properties_asked_before is null then properties_asked
+                    else array(select unnest(properties_asked)
+                               intersect select unnest(properties_asked_before))
+                end
+                """,
+                self._key,
+            ).fetchone()
+            object_type, asked_before = earlier or (None, None)
+            kept = {"object_type": object_type, "properties_asked_before": asked_before}
+            row = {**self._key, **kept, **columns}
             connection.run(
                 "insert into {scan_objects} ({names}) values ({values})",
                 row,
@@ -144,6 +166,15 @@ class ScanObjects:
         """Write columns of the row."""
         self.warehouse.change(
             _UPDATE, {**self._key, **adapted(columns)}, {"assignments": assignments(columns)}
+        )
+
+    def set_properties_asked(self, names: Sequence[str]) -> None:
+        """Write which properties the scan has asked for: a retry may get fewer."""
+        self.warehouse.change(
+            "update {scan_objects} set properties_asked = %(names)s::text[]"
+            " where scan_id = %(scan_id)s and object = %(object)s"
+            " and properties_asked <> %(names)s::text[]",
+            {**self._key, "names": list(names)},
         )
 
     def checkpoint(
@@ -197,27 +228,62 @@ def begun_objects(warehouse: Warehouse, scan: Scan) -> dict[str, dict[str, Any]]
 
 def forget_objects(warehouse: Warehouse, scan: Scan) -> None:
     """Delete the progress of earlier tries of a scan, which starts over."""
-    with warehouse.connect() as connection:
-        connection.run("delete from {scan_chunks} where scan_id = %s", [scan.id])
-        connection.run("delete from {scan_objects} where scan_id = %s", [scan.id])
+    rows = warehouse.rows("select object from {scan_objects} where scan_id = %s", [scan.id])
+    for (name,) in rows:
+        ScanObjects(warehouse, scan, name).open(mode="skipped", reason="not read yet")
+
+
+def require_same_object_types(warehouse: Warehouse, scan: Scan) -> None:
+    """Raise TenantsFileError if a name now stands for another type of custom objects.
+
+    Ids are unique within a type only, so records of the new one would overwrite rows of the old.
+    """
+    # the package may change what it calls a standard type
+    custom = {
+        crm_object.name: crm_object.object_type
+        for crm_object in scan.tenant.crm_objects
+        if crm_object.name not in STANDARD_OBJECTS
+    }
+    if not custom:
+        return
+    rows = warehouse.rows(
+        "select distinct on (object.object) object.object, object.object_type"
+        " from {scan_objects} as object join {scans} as scan using (scan_id)"
+        " where object.tenant_id = %s and object.object = any(%s)"
+        " and object.object_type is not null"
+        " order by object.object, scan.last_extraction desc nulls last",
+        [scan.tenant.id, list(custom)],
+    )
+    for name, object_type in rows:
+        if object_type != custom[name]:
+            raise TenantsFileError(
+                f"objects: {name}: its object_type is {custom[name]!r}, but the rows with this "
+                f"name are of {object_type!r}. Nothing was written.",
+                tenant_id=scan.tenant.id,
+                remedy="Give the new type another name, or set the object_type back.",
+            )
 
 
 #: A scan that is in no final state after this time can't be resumed.
 GIVEN_UP_AFTER = "7 days"
 
 
-def delete_other_chunks(warehouse: Warehouse, scan: Scan) -> None:
-    """Delete the chunks of the tenant's other scans: only the last successful scan's are needed.
+def delete_earlier_chunks(warehouse: Warehouse, scan: Scan) -> None:
+    """Delete the chunks of the tenant's earlier scans: only the last successful scan's are needed.
 
-    A failed or cancelled scan then has no checkpoint, and starts over if it is cleared; its check
-    alone can no longer pass, because nothing says what it received. A scan that waits, that may
-    still be retried, or whose row another process is writing at this moment keeps its chunks.
+    A scan that read later keeps them: if it failed, the next one reads the associations of what it
+    received. A failed or cancelled scan then has no checkpoint, and starts over if it is cleared;
+    its check alone can no longer pass, because nothing says what it received. A scan that waits,
+    that may still be retried, or whose row another process is writing at this moment keeps its
+    chunks.
     """
     warehouse.change(
         """
         with others as (
             select scan_id from {scans} where tenant_id = %(tenant_id)s
             and scan_id <> %(scan_id)s and scan_id in (select scan_id from {scan_chunks})
+            and coalesce(last_extraction, 0) <= coalesce(
+                (select first_extraction from {scans} where scan_id = %(scan_id)s), 0)
             and (state = any(%(final)s)
                  or started_at < now() - %(given_up_after)s::interval)
             for update skip locked

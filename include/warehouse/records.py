@@ -53,6 +53,17 @@ def _parts_of(schema: str, object_name: str) -> Parts:
         "live": sql.SQL("not row.archived and row.vanished_at is null and row.{} is null").format(
             merged_into
         ),
+        "unmerged": sql.SQL(
+            "row.{merged_into} is not null and not row.archived and (%(read_by_id)s or not exists"
+            " (select from {table} as survivor where {alike} and survivor.vanished_at is null"
+            " and survivor.{id} = row.{merged_into} and row.{id}::text = any(string_to_array("
+            "replace(survivor.properties ->> 'hs_merged_object_ids', ' ', ''), ';'))))"
+        ).format(
+            table=sql.Identifier(schema, f"{kind}s"),
+            id=sql.Identifier(f"{kind}_id"),
+            merged_into=merged_into,
+            alike=sql.SQL(alike),
+        ),
         # Not correlated with a row: a scan can receive a million ids, and the planner has no
         # statistics of them while the table is filled for the first time.
         "seen": sql.SQL(
@@ -202,18 +213,20 @@ class RecordTable:
                 break
         return marked
 
-    def clear_marks(self, scan_id: str) -> int:
-        """Remove the marks of records that HubSpot has sent again.
+    def clear_marks(self, ids: Sequence[int], *, read_by_id: bool = False) -> int:
+        """Remove the marks of records that HubSpot has just sent.
 
-        A live record is neither missing nor merged away; an archived one is not missing.
+        A live record is neither missing nor merged away; an archived one is not missing. But pages
+        of a list arrive in any order, so a record on one of them may have been merged since: while
+        the row of its survivor names it, only reading the record by its id shows that it is live.
         """
         return self.change(
-            "with seen as materialized {seen}"
-            " update {table} as row set vanished_at = null, {merged_into} ="
-            " case when row.archived then row.{merged_into} end"
-            " from seen where {of_object} and row.{id} = seen.id and (row.vanished_at is not null"
-            " or (row.{merged_into} is not null and not row.archived))",
-            scan_id=scan_id,
+            "update {table} as row set vanished_at = null,"
+            " {merged_into} = case when not ({unmerged}) then row.{merged_into} end"
+            " where {of_object} and row.{id} = any(%(ids)s::bigint[])"
+            " and (row.vanished_at is not null or ({unmerged}))",
+            ids=number_array(ids),
+            read_by_id=read_by_id,
         )
 
     def _ids(self, statement: str, **parameters: Any) -> list[int]:

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -261,6 +262,24 @@ def stored_definitions(
                 exc,
             )
     return definitions
+
+
+def first_seen(
+    warehouse: Warehouse, scan: Scan, object_name: str, names: Iterable[str]
+) -> dict[str, datetime]:
+    """Return when each of *names* was first stored, if it was; a new property may have an old name.
+
+    Without names, PostgreSQL is not asked.
+    """
+    wanted = list(names)
+    if not wanted:
+        return {}
+    rows = warehouse.rows(
+        "select name, first_seen_at from {property_definitions}"
+        " where _tenant_id = %s and object = %s and name = any(%s)",
+        [scan.tenant.id, object_name, wanted],
+    )
+    return dict(rows)
 
 
 def _usable_types(

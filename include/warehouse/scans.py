@@ -428,7 +428,7 @@ def scan_facts(warehouse: Warehouse, scan: Scan) -> ScanFacts:
             coalesce(deals.records_received, 0) as deals_received,
             coalesce(deals.rows_written, 0) as deals_written,
             coalesce(deals.records_archived, 0) as deals_archived,
-            deals.warehouse_live as deals_live,
+            deals.live_rows as deals_live,
             jsonb_array_length(scan.warnings) as warnings,
             extract(epoch from now() - scan.started_at)::float8 as seconds,
             extract(epoch from now() - coalesce(scan.extraction_started_at,

@@ -122,7 +122,7 @@ BLOCKING = [
         "update scan_objects set unexplained = 2", "portal_count_is_explained", id="difference"
     ),
     pytest.param(
-        "update scan_objects set vanished = 101, warehouse_live = 100",
+        "update scan_objects set vanished = 101, live_rows = 100",
         "most_records_are_still_there",
         id="most of it is gone",
     ),

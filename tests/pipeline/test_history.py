@@ -163,3 +163,23 @@ def test_a_deal_archived_before_its_history_was_read_has_it_read_when_it_is_back
 
     assert (deal_id, "amount", "4711") in held(warehouse)
     assert held(warehouse) == truth(portal)
+
+
+@pytest.mark.parametrize("followed", ["all", ["score"]])
+def test_the_history_of_a_calculated_property_that_is_not_loaded_is_read_when_it_changes(
+    warehouse: Warehouse, portal: Portal, followed: Any
+) -> None:
+    portal.definitions["score"] = {
+        **definition("score", "number", "calculation_equation", True),
+        "calculated": True,
+    }
+    deal_id = portal.live_ids()[3]
+    portal.drift(deal_id, score="1")
+    objects = {**BARE, "deal_property_history": followed}
+    run(scan("1", search_lag_s=0, objects=objects, properties=["amount"]))
+    portal.drift(deal_id, score="2")
+
+    run(scan("2", mode="full", search_lag_s=0, objects=objects, properties=["amount"]))
+
+    values = {value for record_id, name, value in held(warehouse) if name == "score"}
+    assert values == {"1", "2"}

@@ -5,12 +5,13 @@ from typing import Any
 
 import pytest
 
+from include.errors import ContractError
 from include.scan import Window
 from include.warehouse.connection import Warehouse
 from tests.conftest import Serve
-from tests.hubspot_simulator import Portal, portals
+from tests.hubspot_simulator import Fault, Portal, portals
 from tests.hubspot_simulator.definitions import definition
-from tests.support.scans import BARE, object_row, query, run, scan
+from tests.support.scans import BARE, object_row, query, run, scan, scan_row
 
 pytestmark = pytest.mark.slow
 
@@ -162,3 +163,90 @@ def test_a_token_that_may_not_read_a_sensitive_property_for_a_while_loses_no_val
 
     assert third["reason"] == "properties not read before: size"
     assert held(warehouse, "size") == {"9"}
+
+
+def test_stored_definitions_that_the_token_may_not_read_are_not_asked_for(
+    warehouse: Warehouse, portal: Portal
+) -> None:
+    (token,) = portal.tokens
+    less, more = token.scopes, (*token.scopes, "crm.objects.deals.sensitive.read.v2")
+    add_property(portal, "size", datetime(2020, 1, 1, tzinfo=UTC))
+    portal.definitions["size"]["dataSensitivity"] = "sensitive"
+    portal.update(portal.live_ids()[0], size="9")
+    token.scopes = more
+    run_with("1")
+    token.scopes = less
+    portal.faults = [Fault("403", endpoint="properties", count=None)]
+    run(scan("2", mode="full", search_lag_s=0, objects=BARE))
+    portal.faults = []
+    token.scopes = more
+
+    run_with("3")
+
+    assert held(warehouse, "size") == {"9"}
+
+
+def test_a_run_that_is_cleared_after_its_properties_were_corrected_reads_them_all(
+    warehouse: Warehouse, portal: Portal
+) -> None:
+    for name in ("size", "weight"):
+        add_property(portal, name, datetime(2020, 1, 1, tzinfo=UTC))
+        portal.update(portal.live_ids()[0], **{name: "9"})
+    run_with("1", "size")
+    run_with("2", "weight")
+
+    run_with("2", "size")
+
+    assert held(warehouse, "size") == {"9"}
+
+
+def test_the_run_is_known_to_have_taken_properties_away_even_if_it_does_not_end(
+    warehouse: Warehouse, portal: Portal
+) -> None:
+    for name in ("size", "weight"):
+        add_property(portal, name, datetime(2020, 1, 1, tzinfo=UTC))
+        portal.update(portal.live_ids()[0], **{name: "9"})
+    run_with("1", "size")
+    run_with("2", "weight")
+    again = scan("2", search_lag_s=0, objects=BARE, properties=["size"])
+    portal.faults = [Fault("404", endpoint="list", count=None)]
+    with pytest.raises(ContractError):
+        run(again)
+    portal.faults = []
+
+    run_with("3", "size")
+
+    assert held(warehouse, "size") == {"9"}
+
+
+@pytest.mark.parametrize("scanned_without", [False, True])
+def test_rows_do_not_keep_a_deleted_propertys_values_under_the_name_of_a_new_one(
+    warehouse: Warehouse, portal: Portal, scanned_without: bool
+) -> None:
+    first, second = portal.live_ids()[:2]
+    add_property(portal, "size", datetime(2020, 1, 1, tzinfo=UTC))
+    portal.update(first, size="9")
+    portal.update(second, size="9")
+    run_with("1")
+    # no modification time moves
+    for deal_id in (first, second):
+        portal.drift(deal_id, size=None)
+    del portal.definitions["size"]
+    if scanned_without:
+        run_with("2")
+    add_property(portal, "size")
+    portal.update(first, size="10")
+
+    modes = [run_with("3"), run_with("4")]
+
+    assert held(warehouse, "size") == {"10"}
+    assert modes == ["full", "incremental"]
+
+
+def test_a_name_that_hubspot_does_not_define_is_a_warning(
+    warehouse: Warehouse, portal: Portal
+) -> None:
+    run_with("1", "descripton", "amount")
+
+    (warning,) = scan_row(warehouse, scan("1"))["warnings"]
+    assert warning.startswith("deals: HubSpot defines no property descripton: ")

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from include.errors import QualityError, TenantsFileError
 from include.hubspot.crm_objects import STANDARD_OBJECTS
 from include.scan import Window
 from include.warehouse.connection import Warehouse
@@ -343,6 +344,7 @@ def test_an_object_that_cannot_be_searched_is_read_from_its_list_by_every_scan(
         assert (found["mode"], found["records_received"]) == ("full", received)
         assert found["reason"].startswith("HubSpot's search refuses this object")
         assert (found["portal_live"], found["unexplained"]) == (None, None)
+        assert found["watermark"] is None, "the next scan reads everything"
         assert scan_row(warehouse, scan(run_id))["warnings"] == []
         assert object_row(warehouse, scan(run_id))["unexplained"] == 0
     assert query(warehouse, "select value from property_history where value = 'updated'")
@@ -453,3 +455,45 @@ def test_a_preset_loads_all_its_objects_with_their_histories_without_a_warning(
         ("contacts", "lifecyclestage"),
         ("tickets", "hs_pipeline_stage"),
     }
+
+
+def test_another_object_type_does_not_overwrite_the_rows_of_the_same_name(
+    warehouse: Warehouse, portal: Portal
+) -> None:
+    portal.add_object("engines", object_type="2-1111111", count=15, seed=3)
+    run(scan("1", objects={**BARE, "machines": MACHINES}))
+    before = present(warehouse, "machines")
+
+    with pytest.raises(TenantsFileError) as caught:
+        run(scan("2", objects={**BARE, "machines": {"object_type": "2-1111111"}}))
+
+    assert "objects: machines: its object_type is '2-1111111', but the rows" in str(caught.value)
+    assert present(warehouse, "machines") == before
+
+
+def test_an_object_type_that_is_set_back_is_read_again(
+    warehouse: Warehouse, portal: Portal
+) -> None:
+    run(scan("1", objects={**BARE, "machines": MACHINES}))
+    with pytest.raises(TenantsFileError):
+        run(scan("2", objects={**BARE, "machines": {"object_type": "2-1111111"}}))
+
+    run(scan("3", objects={**BARE, "machines": MACHINES}))
+
+    assert present(warehouse, "machines") == truth(portal, "machines")
+
+
+def test_the_loss_of_most_records_of_an_object_without_search_blocks_the_scan(
+    warehouse: Warehouse, portal: Portal
+) -> None:
+    contracts = portal.add_object("contracts", count=300)
+    settings: dict[str, Any] = {"search_lag_s": 0, "objects": {**BARE, "contracts": None}}
+    run(scan("1", **settings))
+    for contract_id in contracts.live_ids()[:290]:
+        contracts.purge(contract_id)
+
+    with pytest.raises(QualityError, match="most_records_are_still_there"):
+        run(scan("2", **settings))
+
+    row = object_row(warehouse, scan("2", **settings), "contracts")
+    assert (row["vanished"], row["live_rows"]) == (290, 10)

@@ -47,6 +47,12 @@ def test_a_disabled_tenant_is_left_out(tmp_path: Path) -> None:
         pytest.param("{id: acme, colour: red}", "unknown key 'colour'", id="unknown key"),
         pytest.param("{id: Acme-Corp}", "id 'Acme-Corp' must match", id="id that is no slug"),
         pytest.param("{schedule: null}", "key 'id' is missing", id="no id"),
+        pytest.param("{id: acme, schedule: 0 0 30 2 *}", "'0 0 30 2 *' is not a cron", id="never"),
+        pytest.param(
+            "{id: acme, full_scan_schedule: 0 0 31 4 *}",
+            "'0 0 31 4 *' is not a cron",
+            id="never full",
+        ),
         pytest.param("{id: acme, schedule: daily}", "'daily' is not a cron", id="no cron"),
         pytest.param("{id: acme, timezone: Mars/Base}", "IANA time zone", id="no time zone"),
         pytest.param(

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from include.warehouse.checkpoints import delete_other_chunks
+from include.warehouse.checkpoints import delete_earlier_chunks
 from include.warehouse.connection import Warehouse
 from include.warehouse.scans import ScanLog
 from tests.support.scans import query, scan
@@ -40,7 +40,7 @@ def test_a_success_forgets_how_far_others_were_that_will_not_go_on(
     other = add_scan(warehouse, "acme", 1, state=state, age=age, extraction_started_at=begun_at)
     add_chunk(warehouse, other)
 
-    delete_other_chunks(warehouse, scan("manual__2"))
+    delete_earlier_chunks(warehouse, scan("manual__2"))
 
     assert chunks(warehouse, other) == goes_on
     assert (ScanLog(warehouse, scan("manual__1")).begun() is not None) == goes_on
@@ -50,7 +50,7 @@ def test_a_success_forgets_nothing_of_other_tenants(warehouse: Warehouse) -> Non
     other = add_scan(warehouse, "globex", state="failed")
     add_chunk(warehouse, other)
 
-    delete_other_chunks(warehouse, scan("manual__2"))
+    delete_earlier_chunks(warehouse, scan("manual__2"))
 
     assert chunks(warehouse, other) == 1
 
@@ -65,7 +65,7 @@ def test_a_failed_check_whose_chunks_are_forgotten_needs_another_extraction(
     add_chunk(warehouse, failed)
     add_chunk(warehouse, succeeded)
 
-    delete_other_chunks(warehouse, scan("manual__2"))
+    delete_earlier_chunks(warehouse, scan("manual__2"))
 
     assert query(
         warehouse, "select scan_id from scans where extraction_finished_at is not null"
@@ -78,7 +78,7 @@ def test_a_scan_that_goes_on_at_this_moment_keeps_its_chunks(warehouse: Warehous
 
     with ThreadPoolExecutor() as executor, warehouse.connect() as connection:
         connection.run("update {scans} set state = 'extracting' where scan_id = %s", [other])
-        executor.submit(delete_other_chunks, warehouse, scan("manual__2")).result(timeout=20)
+        executor.submit(delete_earlier_chunks, warehouse, scan("manual__2")).result(timeout=20)
 
     assert chunks(warehouse, other) == 1
     assert ScanLog(warehouse, scan("manual__1")).begun() is not None

@@ -19,6 +19,7 @@ FENCED = (
     "accounts",
     "associations",
     "deals",
+    "freshness",
     "history_reads",
     "owners",
     "pipeline_stages",

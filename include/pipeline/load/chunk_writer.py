@@ -178,6 +178,9 @@ class ChunkWriter:
         elif changed := self._table.changed_among(chunk):
             whole = len(changed) == len(chunk.ids)
             self._loader().load(batch.table if whole else batch.table.take(changed), shape)
+        # A record that is back unchanged is not written again, so its mark is cleared here: not at
+        # the end, because another scan may have marked it since.
+        self._table.clear_marks(chunk.ids)
         self._progress.merged += self._table.mark_merged(batch.merges)
         self._progress.duplicates_dropped += batch.duplicates_dropped
         self._progress.records_received += len(chunk.ids)

@@ -76,8 +76,8 @@ class RecordReader:
                     self._writer.add(page)
                     states |= dict.fromkeys(_ids(page).intersection(batch), state)
         self._writer.flush()
-        # A record that is back unchanged is not written again, so its mark is cleared here.
-        self._table.clear_marks(self._context.scan.id)
+        exist = sorted(record_id for record_id, state in states.items() if state == LIVE)
+        self._table.clear_marks(exist, read_by_id=True)
         gone = sorted(record_id for record_id, state in states.items() if state == GONE)
         self._progress.vanished += self._table.mark_vanished(gone, self._context.started_at)
         return states
@@ -95,9 +95,7 @@ class RecordReader:
         """
         self._list(position, archived=True)
         self._writer.flush()
-        scan_id = self._context.scan.id
-        self._table.clear_marks(scan_id)
-        unseen = self._table.unseen_ids(scan_id, archived_only=archived_only)
+        unseen = self._table.unseen_ids(self._context.scan.id, archived_only=archived_only)
         states = list(self.look_up(unseen).values())
         if archived_only:
             self._progress.restored += states.count(LIVE)
