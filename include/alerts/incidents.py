@@ -40,7 +40,7 @@ from include.errors import (
 from include.tenants import AlertSettings, Tenant
 from include.warehouse.connection import WarehouseConnection, open_warehouse
 from include.warehouse.migrations import migrate
-from include.warehouse.scans import end_scan
+from include.warehouse.scans import end_scan, wait_briefly
 
 #: An incident lists this many of its newest scans.
 SCANS_KEPT = 50
@@ -229,7 +229,7 @@ class AlertDispatcher:
         if self.run.is_going_on():
             return
         if not self._record_and_deliver(self._record_failed_run) and not self.run.was_alerted():
-            self._send_unrecorded(event_from_exception(unknown(self.run.task_id)))
+            self._send_unrecorded(event_from_exception(unrecorded(self.run.task_id)))
 
     def scan_succeeded(self) -> None:
         """Close incidents, send the all-clear, and record the scan's warnings."""
@@ -307,6 +307,7 @@ class AlertDispatcher:
             # the very first scan may have failed before it created the tables
             migrate(warehouse)
             with warehouse.connect() as connection:
+                wait_briefly(connection)
                 row = scan_row(connection, self.run.scan_id)
                 record(Incidents(connection, tenant.id, tenant.alerts), row)
         except (HubSpotDealsError, psycopg.Error) as exc:
@@ -320,7 +321,7 @@ class AlertDispatcher:
         return True
 
     def _send_unrecorded(self, event: AlertEvent) -> None:
-        """Send an alert that PostgreSQL can't record because it is down."""
+        """Send an alert that PostgreSQL can't record: it is down, or the scan's row is locked."""
         if event.kind in self.tenant.alerts.on and self.tenant.alerts.channels:
             self._delivery.unrecorded(self._message(event, None, []))
             self.run.note_alerted()

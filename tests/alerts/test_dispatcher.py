@@ -4,12 +4,14 @@ import asyncio
 import json
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import psycopg
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -308,6 +310,23 @@ def test_without_postgresql_a_killed_task_is_alerted_too(
     dispatcher(run()).run_failed()
 
     assert sent.events == ["failure"]
+
+
+@pytest.mark.parametrize("callback", ["task_failed", "run_failed"])
+def test_a_failure_is_alerted_in_time_though_a_lost_machine_has_locked_the_scans_row(
+    warehouse: Warehouse, sent: Sent, monkeypatch: pytest.MonkeyPatch, callback: str
+) -> None:
+    monkeypatch.setattr("include.warehouse.scans.BRIEF_WAIT", "50ms")
+    begun(warehouse)
+    error = REJECTED if callback == "task_failed" else None
+    with ThreadPoolExecutor() as threads, psycopg.connect(**warehouse.parameters) as lost:
+        lost.execute(f"select from {warehouse.schema}.scans for share")
+
+        threads.submit(getattr(dispatcher(run(error=error)), callback)).result(timeout=60)
+
+    (message,) = sent.messages
+    assert message.event == "failure"
+    assert "before the scan began" not in message.why
 
 
 def test_a_scan_that_waits_is_alerted_once_however_often_it_asks_again(
