@@ -88,13 +88,9 @@ def run(
     reason: str = "task_failure",
     **task: Any,
 ) -> Run:
-    known = {"states": {"validate_token": "failed"}, "xcoms": {}, **task}
+    known = {"states": {"validate_token": "failed"}, "xcoms": {}, "try_number": 1, **task}
     ti = TaskInstance(
-        dag_id="hubspot_deals__acme",
-        run_id=run_id,
-        task_id="validate_token",
-        try_number=1,
-        **known,
+        dag_id="hubspot_deals__acme", run_id=run_id, task_id="validate_token", **known
     )
     return Run.of_context({"ti": ti, "exception": error, "reason": reason})
 
@@ -197,6 +193,7 @@ def test_a_kill_after_an_earlier_failure_of_the_scan_is_alerted_though_the_rest_
     assert types == ["TokenRejectedError", "ScanKilledError"]
 
 
+NOWHERE = "postgresql://u:p@127.0.0.1:1/nowhere"
 UNAVAILABLE = WarehouseUnavailableError("can't be reached.", tenant_id="acme")
 
 
@@ -218,7 +215,7 @@ def test_a_failure_alerted_without_postgresql_is_not_alerted_again_when_it_is_ba
 ) -> None:
     scan, xcoms = begun(warehouse), dict[str, object]()
     with monkeypatch.context() as down:
-        down.setenv("DATABASE_URL", "postgresql://u:p@127.0.0.1:1/nowhere")
+        down.setenv("DATABASE_URL", NOWHERE)
         dispatcher(run(error=UNAVAILABLE, xcoms=xcoms)).task_failed()
 
     dispatcher(run(xcoms=xcoms)).run_failed()
@@ -226,6 +223,70 @@ def test_a_failure_alerted_without_postgresql_is_not_alerted_again_when_it_is_ba
     row = scan_row(warehouse, scan)
     assert [message.error_type for message in sent.messages] == ["WarehouseUnavailableError"]
     assert (row["state"], "out of memory" in row["error"]) == ("failed", False)
+
+
+def test_a_failure_without_a_row_alerted_without_postgresql_is_not_alerted_again(
+    warehouse: Warehouse, sent: Sent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    xcoms: dict[str, object] = {}
+    with monkeypatch.context() as down:
+        down.setenv("DATABASE_URL", NOWHERE)
+        dispatcher(run(error=UNAVAILABLE, xcoms=xcoms)).task_failed()
+
+    dispatcher(run(xcoms=xcoms)).run_failed()
+
+    assert [message.error_type for message in sent.messages] == ["WarehouseUnavailableError"]
+
+
+@pytest.mark.parametrize(
+    "recorded",
+    [
+        pytest.param(REJECTED, id="an earlier try's error"),
+        pytest.param(ScanKilledError("Airflow has ended the run."), id="by the REST API"),
+    ],
+)
+def test_a_failure_alerted_without_postgresql_is_not_alerted_again_for_what_the_row_says(
+    warehouse: Warehouse, sent: Sent, monkeypatch: pytest.MonkeyPatch, recorded: Exception
+) -> None:
+    scan, xcoms = begun(warehouse), dict[str, object]()
+    with monkeypatch.context() as down:
+        down.setenv("DATABASE_URL", NOWHERE)
+        dispatcher(run(error=UNAVAILABLE, xcoms=xcoms)).task_failed()
+    with warehouse.connect() as connection:
+        end_scan(connection, scan.id, recorded)
+
+    dispatcher(run(xcoms=xcoms)).run_failed()
+
+    assert [message.error_type for message in sent.messages] == ["WarehouseUnavailableError"]
+
+
+def test_a_failure_alerted_with_postgresql_is_not_alerted_again_without_it(
+    warehouse: Warehouse, sent: Sent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    xcoms: dict[str, object] = {}
+    begun(warehouse)
+    dispatcher(run(error=REJECTED, xcoms=xcoms)).task_failed()
+    monkeypatch.setenv("DATABASE_URL", NOWHERE)
+
+    dispatcher(run(xcoms=xcoms)).run_failed()
+
+    assert [message.error_type for message in sent.messages] == ["TokenRejectedError"]
+
+
+def test_a_cleared_task_that_is_killed_before_it_starts_is_alerted_though_an_earlier_try_was(
+    warehouse: Warehouse, sent: Sent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    xcoms: dict[str, object] = {}
+    with monkeypatch.context() as down:
+        down.setenv("DATABASE_URL", NOWHERE)
+        dispatcher(run(error=UNAVAILABLE, xcoms=xcoms)).task_failed()
+    begun(warehouse)
+
+    # Airflow deletes a task's XComs when it starts
+    dispatcher(run(xcoms=xcoms, try_number=2)).run_failed()
+
+    types = [message.error_type for message in sent.messages]
+    assert types == ["WarehouseUnavailableError", "ScanKilledError"]
 
 
 def test_a_killed_try_that_lives_on_cannot_write_any_more(warehouse: Warehouse, sent: Sent) -> None:
@@ -305,7 +366,7 @@ def test_without_postgresql_the_alert_goes_out_once_all_the_same(
 def test_without_postgresql_a_killed_task_is_alerted_too(
     warehouse: Warehouse, sent: Sent, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("DATABASE_URL", "postgresql://u:p@127.0.0.1:1/nowhere")
+    monkeypatch.setenv("DATABASE_URL", NOWHERE)
 
     dispatcher(run()).run_failed()
 
