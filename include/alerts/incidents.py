@@ -287,13 +287,12 @@ class AlertDispatcher:
                 self._record(incidents, row, event_from_exception(unknown(task_id)))
         elif row.state == "failed":
             failed, recorded = row.checks.get("failed", ()), row.error or ""
-            # The REST API may have recorded the kill first, with less detail.
+            event = event_from_row(recorded, row.remedy or "", failed)
             if recorded.startswith(type(error).__name__):
+                # The REST API may have recorded the kill first, with less detail.
                 event = event_from_exception(error)
-                if not incidents.has_failure_of(scan_id, event.cause):
-                    self._record(incidents, row, event)
-            elif not incidents.has_failure_of(scan_id):
-                self._record(incidents, row, event_from_row(recorded, row.remedy or "", failed))
+            if not incidents.has_failure_of(scan_id, event.cause):
+                self._record(incidents, row, event)
 
     def _record(self, incidents: Incidents, row: ScanRow | None, event: AlertEvent) -> None:
         incidents.record(

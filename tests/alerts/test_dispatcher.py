@@ -193,6 +193,23 @@ def test_a_kill_after_an_earlier_failure_of_the_scan_is_alerted_though_the_rest_
     assert types == ["TokenRejectedError", "ScanKilledError"]
 
 
+def test_another_failure_of_a_cleared_scan_is_alerted_though_the_tasks_callback_did_not_run(
+    warehouse: Warehouse, sent: Sent
+) -> None:
+    begun(warehouse)
+    dispatcher(run(error=REJECTED)).task_failed()
+    succeed(warehouse, "manual__2")
+    log = ScanLog(warehouse, begun(warehouse))  # a person has cleared the first run
+    with pytest.raises(ScanRequestError), log.step("validating"):
+        raise ScanRequestError("window_start is 'x'.", tenant_id="acme")
+
+    dispatcher(run()).run_failed()
+    dispatcher(run()).run_failed()
+
+    types = [message.error_type for message in sent.messages if message.event == "failure"]
+    assert types == ["TokenRejectedError", "ScanRequestError"]
+
+
 NOWHERE = "postgresql://u:p@127.0.0.1:1/nowhere"
 UNAVAILABLE = WarehouseUnavailableError("can't be reached.", tenant_id="acme")
 
