@@ -199,8 +199,9 @@ def scan_row(connection: WarehouseConnection, scan_id: str) -> ScanRow | None:
     return ScanRow(row["state"], row["error"], row["remedy"], row["warnings"], figures, checks)
 
 
-#: XCom key. Set if an alert was sent that PostgreSQL could not record.
-ALERTED_KEY = "alerted_without_the_warehouse"
+#: XCom key: the number of the try whose failure the task's callback has alerted. Airflow deletes a
+#: task's XComs when it starts again, so a try that never starts finds that of an earlier one.
+ALERTED_KEY = "alerted_try"
 
 
 @dataclass(frozen=True)
@@ -272,13 +273,18 @@ class Run:
         return False
 
     def note_alerted(self) -> None:
-        """Store that an alert was sent, for the run's other callback."""
+        """Store that this try's failure was alerted, for the run's other callback.
+
+        PostgreSQL may be down for either of them.
+        """
         if self.task_instance is not None:
-            with contextlib.suppress(Exception):  # the other callback then sends it again
-                self.task_instance.xcom_push(ALERTED_KEY, True)
+            with contextlib.suppress(Exception):  # the other callback then may send it again
+                self.task_instance.xcom_push(ALERTED_KEY, self.try_number)
 
     def was_alerted(self) -> bool:
+        """Return whether a callback has alerted this try's failure."""
+        noted = None
         if self.task_instance is not None:
             with contextlib.suppress(Exception):  # the alert may then be sent twice
-                return bool(self.task_instance.xcom_pull(task_ids=self.task_id, key=ALERTED_KEY))
-        return False
+                noted = self.task_instance.xcom_pull(task_ids=self.task_id, key=ALERTED_KEY)
+        return noted is not None and noted == self.try_number

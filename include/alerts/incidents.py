@@ -40,7 +40,7 @@ from include.errors import (
 from include.tenants import AlertSettings, Tenant
 from include.warehouse.connection import WarehouseConnection, open_warehouse
 from include.warehouse.migrations import migrate
-from include.warehouse.scans import end_scan
+from include.warehouse.scans import end_scan, wait_briefly
 
 #: An incident lists this many of its newest scans.
 SCANS_KEPT = 50
@@ -221,7 +221,7 @@ class AlertDispatcher:
                 # PostgreSQL may have been down when the task failed; `run_failed` does not know why
                 end_scan(incidents.connection, self.run.scan_id, error)
 
-        if not self._record_and_deliver(record):
+        if not self._record_and_deliver(record, then=self.run.note_alerted):
             self._send_unrecorded(event_from_exception(error))
 
     def run_failed(self) -> None:
@@ -229,7 +229,7 @@ class AlertDispatcher:
         if self.run.is_going_on():
             return
         if not self._record_and_deliver(self._record_failed_run) and not self.run.was_alerted():
-            self._send_unrecorded(event_from_exception(unknown(self.run.task_id)))
+            self._send_unrecorded(event_from_exception(unrecorded(self.run.task_id)))
 
     def scan_succeeded(self) -> None:
         """Close incidents, send the all-clear, and record the scan's warnings."""
@@ -271,48 +271,57 @@ class AlertDispatcher:
 
     def _record_failed_run(self, incidents: Incidents, row: ScanRow | None) -> None:
         scan_id, task_id = self.run.scan_id, self.run.task_id
-        error = killed(task_id, self.run.reason)
-        if row is None:
-            # If an incident lists the scan, the task's callback has sent an alert with the reason.
-            if not incidents.has_failure_of(scan_id):
-                self._record(incidents, row, event_from_exception(unknown(task_id)))
-        elif not row.is_over:
-            was_alerted = self.run.was_alerted()
-            error = unrecorded(task_id) if was_alerted else error
+        was_alerted = self.run.was_alerted()
+        error = unrecorded(task_id) if was_alerted else killed(task_id, self.run.reason)
+        if row is not None and not row.is_over:
             error.tenant_id = self.tenant.id
             # False: another callback has ended the scan and sends the alert.
             ended = end_scan(incidents.connection, scan_id, error, ended_at=self.run.ended_at)
             if ended and not was_alerted:
                 self._record(incidents, row, event_from_exception(error))
+        elif was_alerted:
+            pass  # with the reason, which the row may lack
+        elif row is None:
+            # If an incident lists the scan, the task's callback has sent an alert with the reason.
+            if not incidents.has_failure_of(scan_id):
+                self._record(incidents, row, event_from_exception(unknown(task_id)))
         elif row.state == "failed":
             failed, recorded = row.checks.get("failed", ()), row.error or ""
-            # The REST API may have recorded the kill first, with less detail.
+            event = event_from_row(recorded, row.remedy or "", failed)
             if recorded.startswith(type(error).__name__):
+                # The REST API may have recorded the kill first, with less detail.
                 event = event_from_exception(error)
-                if not incidents.has_failure_of(scan_id, event.cause):
-                    self._record(incidents, row, event)
-            elif not incidents.has_failure_of(scan_id):
-                self._record(incidents, row, event_from_row(recorded, row.remedy or "", failed))
+            if not incidents.has_failure_of(scan_id, event.cause):
+                self._record(incidents, row, event)
 
     def _record(self, incidents: Incidents, row: ScanRow | None, event: AlertEvent) -> None:
         incidents.record(
             event, self.run.scan_id, lambda incident: self._message(event, row, [incident])
         )
 
-    def _record_and_deliver(self, record: Callable[[Incidents, ScanRow | None], None]) -> bool:
-        """Record the event, then deliver the outbox. False if the event could not be recorded."""
+    def _record_and_deliver(
+        self,
+        record: Callable[[Incidents, ScanRow | None], None],
+        then: Callable[[], None] = lambda: None,
+    ) -> bool:
+        """Record the event, then deliver the outbox. False if the event could not be recorded.
+
+        :param then: called in between: the run's other callback may be waiting already.
+        """
         tenant = self.tenant
         try:
             warehouse = open_warehouse(tenant.id)
             # the very first scan may have failed before it created the tables
             migrate(warehouse)
             with warehouse.connect() as connection:
+                wait_briefly(connection)
                 row = scan_row(connection, self.run.scan_id)
                 record(Incidents(connection, tenant.id, tenant.alerts), row)
         except (HubSpotDealsError, psycopg.Error) as exc:
             why = exc if isinstance(exc, HubSpotDealsError) else type(exc).__name__
             log.error("tenant %s: could not record the event of an alert: %s", tenant.id, why)
             return False
+        then()
         try:
             self._delivery.of_outbox(Outbox(warehouse, tenant.id))
         except HubSpotDealsError as exc:
@@ -320,7 +329,7 @@ class AlertDispatcher:
         return True
 
     def _send_unrecorded(self, event: AlertEvent) -> None:
-        """Send an alert that PostgreSQL can't record because it is down."""
+        """Send an alert that PostgreSQL can't record: it is down, or the scan's row is locked."""
         if event.kind in self.tenant.alerts.on and self.tenant.alerts.channels:
             self._delivery.unrecorded(self._message(event, None, []))
             self.run.note_alerted()

@@ -491,7 +491,8 @@ def _open_warehouse() -> Warehouse:
 
 def _prepare(connection: "Connection") -> None:
     """Make the provider require TLS, so that it sends no password in plain text."""
-    extra = connection.extra_dejson
+    # psycopg would wait 130 s for a server that does not answer
+    extra = {"connect_timeout": CONNECT_TIMEOUT_S, **connection.extra_dejson}
     parameters = with_tls({**extra, "host": connection.host})
     if "sslmode" in parameters:
         extra["sslmode"] = parameters["sslmode"]

@@ -43,6 +43,9 @@ log = logging.getLogger(__name__)
 
 #: How long to wait for the row's lock: an earlier try holds it until its write is committed.
 WRITE_WAIT = "60s"
+#: Outside of tasks: a page gives up after 20 s, and Airflow ends a callback's process after
+#: 20 or 50 s, without an alert.
+BRIEF_WAIT = "10s"
 #: PostgreSQL's input for the start of the transaction, by its own clock.
 _NOW = "now"
 
@@ -251,6 +254,14 @@ class ScanLog:
                 ) from exc
 
 
+def wait_briefly(connection: WarehouseConnection) -> None:
+    """Let the rest of the transaction wait for a lock at most BRIEF_WAIT.
+
+    A machine that is lost in the middle of a write can leave the scan's row locked for hours.
+    """
+    connection.execute("select set_config('lock_timeout', %s, true)", [BRIEF_WAIT])
+
+
 #: States in which a scan is over.
 FINAL_STATES = ("succeeded", "failed", "cancelled")
 
@@ -298,7 +309,8 @@ def end_scans_of_ended_runs(
     """Set the scans whose runs have ended to failed; return whether there were any.
 
     Read the scans before their runs: a run that is cleared in between changes its scan's row, which
-    is then not touched. Neither is a scan whose run Airflow does not know.
+    is then not touched. Neither is a scan whose run Airflow does not know, or whose row is locked:
+    one scan must not hold up the status page of all tenants.
     """
     by_run = {scan.run: scan for scan in scans}
     ended = ended_runs(by_run.keys()) if by_run else {}
@@ -330,8 +342,13 @@ def end_scan(
     tenant is free for the next scan.
 
     :param ended_at: when its run ended; None: now.
-    :param seen: an earlier state of the row; if the row has changed, False is returned.
+    :param seen: an earlier state of the row; if the row has changed, or another session has locked
+        it, False is returned.
     """
+    if seen:
+        free = "select from {scans} where scan_id = %s for no key update skip locked"
+        if not connection.run(free, [scan_id]).rowcount:
+            return False
     recorded, remedy = columns_of(error)
     ended = connection.run(
         """
@@ -374,9 +391,10 @@ class CancelledRun:
 def cancel(warehouse: Warehouse, run: CancelledRun) -> None:
     """Set the scan to cancelled from any state, outdate its tries, and free the tenant.
 
-    Can be repeated.
+    Can be repeated. Raises WarehouseUnavailableError if the row stays locked for BRIEF_WAIT.
     """
     with naming_tenant(run.tenant_id), warehouse.connect() as connection:
+        wait_briefly(connection)
         connection.run(
             """
             insert into {scans} as scan (scan_id, tenant_id, dag_id, run_id, mode, state,

@@ -99,6 +99,9 @@ MAX_CONNECTIONS = 12
 MAX_STREAMS = 4
 #: How long a request waits for a connection.
 WAIT_S = 10
+#: How long a request waits for another one that opens the warehouse. If PostgreSQL does not answer,
+#: all requests wait here, in threads that Airflow's own API needs too.
+OPENING_WAIT_S = 2
 
 
 @dataclass(frozen=True)
@@ -130,13 +133,19 @@ _known: tuple[float, BoundedWarehouse] | None = None
 def warehouse() -> BoundedWarehouse:
     """Return the warehouse that scans load into. Raises what `open_warehouse` raises."""
     global _known
-    with _lock:
+    if not _lock.acquire(timeout=OPENING_WAIT_S):
+        raise WarehouseUnavailableError(
+            "PostgreSQL has not answered another request yet.", remedy="Repeat the request later."
+        )
+    try:
         if _known is None or time.monotonic() - _known[0] > CACHED_FOR_S:
             found = open_warehouse()
             name = {"application_name": "hubspot_deals_api"}
             bounded = BoundedWarehouse({**found.parameters, **name}, found.schema, slots=_slots)
             _known = time.monotonic(), bounded
         return _known[1]
+    finally:
+        _lock.release()
 
 
 def of_streams(of: Annotated[BoundedWarehouse, Depends(warehouse)]) -> Warehouse:

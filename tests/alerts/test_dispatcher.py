@@ -4,12 +4,14 @@ import asyncio
 import json
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import psycopg
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -86,13 +88,9 @@ def run(
     reason: str = "task_failure",
     **task: Any,
 ) -> Run:
-    known = {"states": {"validate_token": "failed"}, "xcoms": {}, **task}
+    known = {"states": {"validate_token": "failed"}, "xcoms": {}, "try_number": 1, **task}
     ti = TaskInstance(
-        dag_id="hubspot_deals__acme",
-        run_id=run_id,
-        task_id="validate_token",
-        try_number=1,
-        **known,
+        dag_id="hubspot_deals__acme", run_id=run_id, task_id="validate_token", **known
     )
     return Run.of_context({"ti": ti, "exception": error, "reason": reason})
 
@@ -195,6 +193,24 @@ def test_a_kill_after_an_earlier_failure_of_the_scan_is_alerted_though_the_rest_
     assert types == ["TokenRejectedError", "ScanKilledError"]
 
 
+def test_another_failure_of_a_cleared_scan_is_alerted_though_the_tasks_callback_did_not_run(
+    warehouse: Warehouse, sent: Sent
+) -> None:
+    begun(warehouse)
+    dispatcher(run(error=REJECTED)).task_failed()
+    succeed(warehouse, "manual__2")
+    log = ScanLog(warehouse, begun(warehouse))  # a person has cleared the first run
+    with pytest.raises(ScanRequestError), log.step("validating"):
+        raise ScanRequestError("window_start is 'x'.", tenant_id="acme")
+
+    dispatcher(run()).run_failed()
+    dispatcher(run()).run_failed()
+
+    types = [message.error_type for message in sent.messages if message.event == "failure"]
+    assert types == ["TokenRejectedError", "ScanRequestError"]
+
+
+NOWHERE = "postgresql://u:p@127.0.0.1:1/nowhere"
 UNAVAILABLE = WarehouseUnavailableError("can't be reached.", tenant_id="acme")
 
 
@@ -216,7 +232,7 @@ def test_a_failure_alerted_without_postgresql_is_not_alerted_again_when_it_is_ba
 ) -> None:
     scan, xcoms = begun(warehouse), dict[str, object]()
     with monkeypatch.context() as down:
-        down.setenv("DATABASE_URL", "postgresql://u:p@127.0.0.1:1/nowhere")
+        down.setenv("DATABASE_URL", NOWHERE)
         dispatcher(run(error=UNAVAILABLE, xcoms=xcoms)).task_failed()
 
     dispatcher(run(xcoms=xcoms)).run_failed()
@@ -224,6 +240,70 @@ def test_a_failure_alerted_without_postgresql_is_not_alerted_again_when_it_is_ba
     row = scan_row(warehouse, scan)
     assert [message.error_type for message in sent.messages] == ["WarehouseUnavailableError"]
     assert (row["state"], "out of memory" in row["error"]) == ("failed", False)
+
+
+def test_a_failure_without_a_row_alerted_without_postgresql_is_not_alerted_again(
+    warehouse: Warehouse, sent: Sent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    xcoms: dict[str, object] = {}
+    with monkeypatch.context() as down:
+        down.setenv("DATABASE_URL", NOWHERE)
+        dispatcher(run(error=UNAVAILABLE, xcoms=xcoms)).task_failed()
+
+    dispatcher(run(xcoms=xcoms)).run_failed()
+
+    assert [message.error_type for message in sent.messages] == ["WarehouseUnavailableError"]
+
+
+@pytest.mark.parametrize(
+    "recorded",
+    [
+        pytest.param(REJECTED, id="an earlier try's error"),
+        pytest.param(ScanKilledError("Airflow has ended the run."), id="by the REST API"),
+    ],
+)
+def test_a_failure_alerted_without_postgresql_is_not_alerted_again_for_what_the_row_says(
+    warehouse: Warehouse, sent: Sent, monkeypatch: pytest.MonkeyPatch, recorded: Exception
+) -> None:
+    scan, xcoms = begun(warehouse), dict[str, object]()
+    with monkeypatch.context() as down:
+        down.setenv("DATABASE_URL", NOWHERE)
+        dispatcher(run(error=UNAVAILABLE, xcoms=xcoms)).task_failed()
+    with warehouse.connect() as connection:
+        end_scan(connection, scan.id, recorded)
+
+    dispatcher(run(xcoms=xcoms)).run_failed()
+
+    assert [message.error_type for message in sent.messages] == ["WarehouseUnavailableError"]
+
+
+def test_a_failure_alerted_with_postgresql_is_not_alerted_again_without_it(
+    warehouse: Warehouse, sent: Sent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    xcoms: dict[str, object] = {}
+    begun(warehouse)
+    dispatcher(run(error=REJECTED, xcoms=xcoms)).task_failed()
+    monkeypatch.setenv("DATABASE_URL", NOWHERE)
+
+    dispatcher(run(xcoms=xcoms)).run_failed()
+
+    assert [message.error_type for message in sent.messages] == ["TokenRejectedError"]
+
+
+def test_a_cleared_task_that_is_killed_before_it_starts_is_alerted_though_an_earlier_try_was(
+    warehouse: Warehouse, sent: Sent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    xcoms: dict[str, object] = {}
+    with monkeypatch.context() as down:
+        down.setenv("DATABASE_URL", NOWHERE)
+        dispatcher(run(error=UNAVAILABLE, xcoms=xcoms)).task_failed()
+    begun(warehouse)
+
+    # Airflow deletes a task's XComs when it starts
+    dispatcher(run(xcoms=xcoms, try_number=2)).run_failed()
+
+    types = [message.error_type for message in sent.messages]
+    assert types == ["WarehouseUnavailableError", "ScanKilledError"]
 
 
 def test_a_killed_try_that_lives_on_cannot_write_any_more(warehouse: Warehouse, sent: Sent) -> None:
@@ -303,11 +383,28 @@ def test_without_postgresql_the_alert_goes_out_once_all_the_same(
 def test_without_postgresql_a_killed_task_is_alerted_too(
     warehouse: Warehouse, sent: Sent, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("DATABASE_URL", "postgresql://u:p@127.0.0.1:1/nowhere")
+    monkeypatch.setenv("DATABASE_URL", NOWHERE)
 
     dispatcher(run()).run_failed()
 
     assert sent.events == ["failure"]
+
+
+@pytest.mark.parametrize("callback", ["task_failed", "run_failed"])
+def test_a_failure_is_alerted_in_time_though_a_lost_machine_has_locked_the_scans_row(
+    warehouse: Warehouse, sent: Sent, monkeypatch: pytest.MonkeyPatch, callback: str
+) -> None:
+    monkeypatch.setattr("include.warehouse.scans.BRIEF_WAIT", "50ms")
+    begun(warehouse)
+    error = REJECTED if callback == "task_failed" else None
+    with ThreadPoolExecutor() as threads, psycopg.connect(**warehouse.parameters) as lost:
+        lost.execute(f"select from {warehouse.schema}.scans for share")
+
+        threads.submit(getattr(dispatcher(run(error=error)), callback)).result(timeout=60)
+
+    (message,) = sent.messages
+    assert message.event == "failure"
+    assert "before the scan began" not in message.why
 
 
 def test_a_scan_that_waits_is_alerted_once_however_often_it_asks_again(

@@ -1,9 +1,12 @@
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+import psycopg
 import pytest
 
-from include.errors import ScanCancelledError
+from include.errors import ScanCancelledError, WarehouseUnavailableError
+from include.warehouse import scans
 from include.warehouse.connection import Warehouse
 from include.warehouse.scans import CancelledRun, ScanLog, cancel
 from tests.support.scans import scan, scan_row
@@ -40,3 +43,16 @@ def test_a_cancelled_run_that_is_cleared_begins_anew(warehouse: Warehouse) -> No
     ScanLog(warehouse, cleared).open()
 
     assert scan_row(warehouse, cleared)["state"] == "validating"
+
+
+def test_a_cancellation_does_not_wait_long_for_a_row_that_a_lost_machine_has_locked(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scans, "BRIEF_WAIT", "50ms")
+    ScanLog(warehouse, BEGUN).open()
+    with ThreadPoolExecutor() as threads, psycopg.connect(**warehouse.parameters) as lost:
+        lost.execute(f"select from {warehouse.schema}.scans for share")
+
+        error = threads.submit(cancel, warehouse, RUN).exception(timeout=60)
+
+    assert isinstance(error, WarehouseUnavailableError)

@@ -7,6 +7,7 @@ import pytest
 
 from include.errors import ScanKilledError
 from include.pipeline.validate_token import end_abandoned_scans
+from include.warehouse import connection as connection_module
 from include.warehouse.connection import Warehouse
 from include.warehouse.fencing import TenantLease
 from include.warehouse.scans import (
@@ -126,6 +127,22 @@ def test_a_task_that_went_on_after_it_was_looked_at_is_left_alone(warehouse: War
     end_scans_of_ended_runs(warehouse, seen, all_ended)
 
     assert scan_row(warehouse, what)["state"] == "checking"
+
+
+def test_a_scan_whose_row_a_lost_machine_has_locked_does_not_hold_up_the_others(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # an error soon, should it wait for the lock
+    monkeypatch.setitem(connection_module._OPTIONS, "lock_timeout", "100ms")
+    locked, other = (add_scan(warehouse, "acme", n, state="extracting") for n in (1, 2))
+    with psycopg.connect(**warehouse.parameters) as lost:
+        # as the trigger `refuse_outdated` does
+        lost.execute(f"select from {warehouse.schema}.scans where scan_id = %s for share", [locked])
+
+        end_scans_of_ended_runs(warehouse, found(warehouse), all_ended)
+        states = {scan_id: state for scan_id, (state, *_) in rows(warehouse).items()}
+
+    assert states == {locked: "extracting", other: "failed"}
 
 
 def test_airflow_is_not_asked_when_no_scan_is_open(warehouse: Warehouse) -> None:

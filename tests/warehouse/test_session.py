@@ -137,6 +137,16 @@ def test_the_sessions_of_tasks_and_of_the_api_are_alike(
         assert by_psycopg(found, "select current_setting('client_encoding')") == ("UTF8",)
 
 
+@pytest.mark.parametrize(("extra", "limit"), [("", "10"), ("?connect_timeout=3", "3")])
+def test_a_server_that_does_not_answer_is_not_waited_for_without_limit(
+    url: str, monkeypatch: pytest.MonkeyPatch, extra: str, limit: str
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", f"postgres://{url_of(url)}{extra}")
+
+    # those of the connection that the provider opened
+    assert open_warehouse().parameters["connect_timeout"] == limit
+
+
 def test_an_extra_that_libpq_does_not_know_is_a_setting_to_correct(
     url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
