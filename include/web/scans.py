@@ -487,7 +487,7 @@ def _cancellable(
     scan, run = found_scan(user, warehouse, scan_id)
     require(user, "PUT", scan.dag_id, "scan")
     # while its run is active, a scan has the state failed between two tries
-    if scan.state == "cancelled" or (run is None and scan.state in FINAL_STATES):
+    if scan.state in ("cancelled", "succeeded") or (run is None and scan.state in FINAL_STATES):
         raise Problem(Code.SCAN_FINISHED, "The scan has already ended.")
     return scan, run
 

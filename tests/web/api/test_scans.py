@@ -32,13 +32,13 @@ def working(site: Site) -> tuple[str, str]:
     return started["scan_id"], f"/dags/hubspot_deals__globex/dagRuns/{started['run_id']}"
 
 
-def failed(site: Site) -> tuple[str, str]:
-    """Start a scan whose row says that it failed; return its id, and its run's path."""
+def ended(site: Site, state: str = "failed") -> tuple[str, str]:
+    """Start a scan whose row says that it has ended; return its id, and its run's path."""
     scan_id, run = working(site)
     query(
         site.warehouse,
-        "update scans set state = 'failed', finished_at = now() where scan_id = %s"
-        " returning scan_id",
+        "update scans set state = %s, finished_at = now() where scan_id = %s returning scan_id",
+        state,
         scan_id,
     )
     return scan_id, run
@@ -293,8 +293,17 @@ def test_a_scan_that_has_ended_is_409(simple: Server, number: int) -> None:
     assert code(simple.post(f"/scans/{scan}/cancel")) == (409, "scan-finished")
 
 
+def test_a_success_is_not_overwritten_by_a_cancel_before_its_run_has_ended(site: Site) -> None:
+    scan, _ = ended(site, "succeeded")
+
+    answer = site.simple.post(f"/scans/{scan}/cancel")
+
+    (row,) = query(site.warehouse, "select state from scans where scan_id = %s", scan)
+    assert (answer.status_code, row["state"]) == (409, "succeeded")
+
+
 def test_a_failed_scan_is_retried_by_airflow(site: Site) -> None:
-    scan_id, run = failed(site)
+    scan_id, run = ended(site)
     tasks = f"{run}/taskInstances/validate_token"
     assert site.simple.airflow("PATCH", run, json={"state": "failed"}).ok
     assert site.simple.airflow("PATCH", tasks, json={"new_state": "failed"}).ok
@@ -307,7 +316,7 @@ def test_a_failed_scan_is_retried_by_airflow(site: Site) -> None:
 
 
 def test_a_scan_between_two_tries_is_not_retried_but_can_be_cancelled(site: Site) -> None:
-    scan_id, _ = failed(site)
+    scan_id, _ = ended(site)
 
     scan = site.simple.get(f"/scans/{scan_id}").json()
     retried = site.simple.post(f"/scans/{scan_id}/retry")
@@ -347,7 +356,7 @@ def test_a_retry_of_a_scan_whose_run_a_person_has_ended_does_all_that_is_left(
 
 
 def test_a_retry_of_a_scan_whose_run_was_deleted_says_what_to_do(site: Site) -> None:
-    scan_id, run = failed(site)
+    scan_id, run = ended(site)
     site.simple.airflow("DELETE", run).raise_for_status()
 
     answer = site.simple.post(f"/scans/{scan_id}/retry")
