@@ -3,9 +3,11 @@
 They come from the tenants file, Airflow's database and the warehouse.
 """
 
+import operator
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import Path as PathParameter
@@ -19,7 +21,7 @@ from include.warehouse.tenant_views.plan import object_views, tenant_schema
 from include.web import models
 from include.web.access import User, known_tenant, tenants_by_id, visible_dag_ids
 from include.web.airflow import ActiveRun, Dag, active_runs, dags, mark_orphaned_scans_failed
-from include.web.cursor import Cursor, InvalidCursorError, Limit, page_of, position_of
+from include.web.cursor import Cursor, Limit, page_of, position_of
 from include.web.problems import Code, answers, signed_in_router
 from include.web.scans import COMPUTED, OF_DEALS, SUMMARY
 from include.web.warehouse import CurrentWarehouse, columns, fetch
@@ -121,15 +123,18 @@ router = signed_in_router(
     Code.WAREHOUSE_NOT_READY,
 )
 TenantId = Annotated[str, PathParameter(max_length=100)]
-#: A page begins after this tenant.
-_POSITION: TypeAdapter[tuple[str] | None] = TypeAdapter(tuple[str] | None)
+#: Whether the value that tenants are sorted by is unknown, the value, and the tenant's id.
+_Place = tuple[bool, float, str]
+#: A page begins after this place, from which the tenant may have moved since.
+_POSITION = TypeAdapter[_Place | None](_Place | None)
+#: Values that stay while a client turns pages: `freshness_s` does not.
 _SORTED_BY: Mapping[str, Callable[[models.Tenant], Any]] = {
-    "id": lambda tenant: tenant.id,
-    "last_scan": lambda tenant: tenant.last_scan and tenant.last_scan.started_at,
-    "freshness": lambda tenant: tenant.freshness_s,
+    "id": lambda tenant: 0,
+    "last_scan": lambda tenant: tenant.last_scan and tenant.last_scan.started_at.timestamp(),
+    "freshness": lambda tenant: tenant.last_success_at and -tenant.last_success_at.timestamp(),
     "deals_live": lambda tenant: tenant.deals_live,
     "quota": lambda tenant: tenant.quota and (tenant.quota.used_today or 0),
-    "next_run": lambda tenant: tenant.next_run_at,
+    "next_run": lambda tenant: tenant.next_run_at and tenant.next_run_at.timestamp(),
 }
 
 
@@ -154,14 +159,16 @@ def list_tenants(
         for tenant in tenants_by_id().values()
         if tenant.dag_id in visible and part in tenant.id
     ]
-    views = _ordered(tenant_views(warehouse, tenants), sort)
-    begin = 0
-    if after is not None:
-        begin = next((n for n, view in enumerate(views, 1) if (view.id,) == after), 0)
-        if not begin:  # the tenant was removed from the tenants file
-            raise InvalidCursorError
-    rest = [view for view in views[begin:] if state in (None, view.state)]
-    shown, following = page_of(what, rest, limit, lambda view: [view.id])
+    views = tenant_views(warehouse, tenants)
+    place = partial(_place, sort)
+    backwards = sort == "-id"
+    follows = operator.lt if backwards else operator.gt
+    rest = [
+        view
+        for view in sorted(views, key=place, reverse=backwards)
+        if state in (None, view.state) and (after is None or follows(place(view), after))
+    ]
+    shown, following = page_of(what, rest, limit, place)
     states = Counter(view.state for view in views)
     return models.TenantList(
         tenants=shown,
@@ -172,11 +179,10 @@ def list_tenants(
     )
 
 
-def _ordered(views: Sequence[models.Tenant], sort: models.TenantOrder) -> list[models.Tenant]:
-    key = _SORTED_BY[sort.removeprefix("-")]
-    known = [view for view in views if key(view) is not None]
-    unknown = [view for view in views if key(view) is None]
-    return [*sorted(known, key=key, reverse=sort.startswith("-")), *unknown]
+def _place(sort: models.TenantOrder, tenant: models.Tenant) -> _Place:
+    value = _SORTED_BY[sort.removeprefix("-")](tenant)
+    sign = -1 if sort.startswith("-") else 1
+    return value is None, sign * (value or 0), tenant.id
 
 
 @router.get(

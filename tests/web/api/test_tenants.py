@@ -4,6 +4,7 @@ import pytest
 from psycopg.types.json import Jsonb
 
 from include.warehouse.tenant_views.views import publish_views
+from include.web.cursor import cursor_of
 from tests.support.scans import query
 from tests.support.status_rows import add_scan, run_of
 from tests.web.api.conftest import DEALS, Site
@@ -65,6 +66,29 @@ def test_a_list_in_pages_is_the_whole_list(simple: Server) -> None:
         assert page["total"] == len(whole)
 
     assert [tenant["id"] for tenant in pages] == [tenant["id"] for tenant in whole]
+
+
+@pytest.mark.parametrize(("sort", "shown"), [("last_scan", 1), ("-last_scan", 2)])
+def test_pages_join_although_the_last_tenant_shown_is_scanned_meanwhile(
+    site: Site, sort: str, shown: int
+) -> None:
+    path = f"/tenants?sort={sort}"
+    whole = [tenant["id"] for tenant in site.simple.get(path).json()["tenants"]]
+    first = site.simple.get(f"{path}&limit={shown}").json()
+
+    add_scan(site.warehouse, whole[shown - 1], 96, age=timedelta())
+    rest = site.simple.get(f"{path}&limit={shown}&cursor={first['next_cursor']}").json()
+    query(site.warehouse, "delete from scans where run_id = 'manual__96' returning scan_id")
+
+    assert [tenant["id"] for tenant in rest["tenants"]] == whole[shown : 2 * shown]
+
+
+def test_a_cursor_with_a_value_of_another_type_is_400(simple: Server) -> None:
+    forged = cursor_of("tenants search= state=None sort=deals_live", ["many", "acme"])
+
+    answer = simple.get(f"/tenants?sort=deals_live&cursor={forged}")
+
+    assert (answer.status_code, answer.json()["code"]) == (400, "invalid-cursor")
 
 
 def test_search_and_state_choose(simple: Server) -> None:

@@ -79,7 +79,7 @@ export function TenantsView() {
   if (settled) shown.current = data && { ...data, first: (params.cursors.length - 1) * PAGE_SIZE + 1 };
   const answer = shown.current;
   useEffect(() => {
-    // the last tenant of the page before was removed
+    // the history entry has a cursor of an earlier version
     if (problem?.code === "invalid-cursor") setParams({ cursors: [null] });
   }, [problem]);
 
