@@ -113,10 +113,14 @@ def _detail(answer: httpx.Response) -> str:
 
 @dataclass(frozen=True)
 class Dag:
-    """``next_run_at``: when Airflow creates the next scheduled run; None: no run is scheduled."""
+    """``next_run_at``: when Airflow creates the next scheduled run; None: no run is scheduled.
+
+    ``is_stale``: Airflow no longer finds it in the DAG files, and starts no run and no task of it.
+    """
 
     is_paused: bool
     next_run_at: datetime | None
+    is_stale: bool = False
 
 
 @dataclass(frozen=True)
@@ -142,7 +146,7 @@ def dags(dag_ids: Collection[str]) -> dict[str, Dag]:
     with create_session() as session:
         rows = session.execute(statement).all()
     return {
-        dag_id: Dag(is_paused, None if is_paused or is_stale else next_run_at)
+        dag_id: Dag(is_paused, None if is_paused else next_run_at, is_stale)
         for dag_id, is_paused, next_run_at, is_stale in rows
     }
 

@@ -364,20 +364,26 @@ def _startable(user: BaseUser, start: models.StartScan) -> Tenant:
         Scan.of_run(tenant, run, _conf(start))
     except ScanRequestError as exc:
         raise Problem(Code.INVALID_REQUEST, exc.what, remedy=exc.remedy) from None
-    dag = dags([tenant.dag_id]).get(tenant.dag_id)
-    if dag is None:
+    _require_runnable(tenant.dag_id)
+    return tenant
+
+
+def _require_runnable(dag_id: str) -> None:
+    """Raise a problem if Airflow would leave a run of this DAG queued."""
+    dag = dags([dag_id]).get(dag_id)
+    if dag is None or dag.is_stale:
         raise Problem(
             Code.NOT_FOUND,
-            f"Airflow does not know DAG {tenant.dag_id} yet.",
-            remedy="Repeat the request when Airflow has read the changed tenants file.",
+            f"Airflow does not find DAG {dag_id}.",
+            remedy="If the tenant is new, repeat the request in a minute. Otherwise look at"
+            " Airflow's import errors and at its DAG processor.",
         )
     if dag.is_paused:
         raise Problem(
             Code.DAG_PAUSED,
-            f"DAG {tenant.dag_id} is paused; a run would stay queued.",
-            remedy="Unpause the DAG in Airflow, then start the scan again.",
+            f"DAG {dag_id} is paused; a run would stay queued.",
+            remedy="Unpause the DAG in Airflow, then repeat the request.",
         )
-    return tenant
 
 
 def _conf(start: models.StartScan) -> dict[str, Any]:
@@ -442,7 +448,7 @@ def record_cancelled(warehouse: Warehouse, run: CancelledRun) -> None:
     status_code=202,
     summary="Clear the failed task of a scan, so that Airflow runs it again",
     dependencies=[SameOrigin],
-    responses=answers(*_OF_CHANGES, Code.SCAN_NOT_FAILED),
+    responses=answers(*_OF_CHANGES, Code.SCAN_NOT_FAILED, Code.DAG_PAUSED),
 )
 async def retry_scan(
     request: Request, user: User, warehouse: CurrentWarehouse, scan_id: ScanId
@@ -470,6 +476,7 @@ def _retryable(
             "Only a scan that has failed can be retried.",
             remedy="Start a new scan instead.",
         )
+    _require_runnable(scan.dag_id)
     # If a person ended the run, its tasks are skipped, or succeeded although they were not done.
     return scan, {_first_unfinished_task(scan), *unsuccessful_tasks(scan.dag_id, scan.run_id)}
 

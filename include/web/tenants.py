@@ -202,7 +202,7 @@ def read_tenant(
 
 #: Airflow creates runs seconds after they are due. A longer delay means that it does not work.
 LATE_AFTER = timedelta(minutes=15)
-_NO_DAG = Dag(is_paused=True, next_run_at=None)
+_NO_DAG = Dag(is_paused=False, next_run_at=None)
 
 
 def tenant_views(warehouse: Warehouse, tenants: Sequence[Tenant]) -> list[models.Tenant]:

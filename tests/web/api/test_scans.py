@@ -174,6 +174,14 @@ def test_a_paused_dag_is_409_with_what_to_do(simple: Server) -> None:
     assert "Unpause" in answer.json()["remedy"]
 
 
+@pytest.mark.usefixtures("timed_is_stale")
+def test_a_dag_that_airflow_has_deactivated_is_404_with_what_to_do(simple: Server) -> None:
+    answer = start(simple, "timed")
+
+    assert code(answer) == (404, "not-found")
+    assert "import errors" in answer.json()["remedy"]
+
+
 @pytest.mark.parametrize(
     "body",
     [
@@ -363,6 +371,18 @@ def test_a_retry_of_a_scan_whose_run_was_deleted_says_what_to_do(site: Site) -> 
 
     assert code(answer) == (404, "not-found")
     assert "If the run was deleted, start a new scan." in answer.json()["remedy"]
+
+
+def test_a_scan_of_a_paused_dag_is_not_retried(site: Site) -> None:
+    scan_id, run = ended(site)
+    dag = "/dags/hubspot_deals__globex"
+    site.simple.airflow("PATCH", run, json={"state": "failed"}).raise_for_status()
+    site.simple.airflow("PATCH", dag, json={"is_paused": True}).raise_for_status()
+
+    answer = site.simple.post(f"/scans/{scan_id}/retry")
+    site.simple.airflow("PATCH", dag, json={"is_paused": False}).raise_for_status()
+
+    assert (answer.status_code, answer.json().get("code")) == (409, "dag-paused")
 
 
 def test_a_scan_that_has_not_failed_is_not_retried(simple: Server, acme_scan: str) -> None:

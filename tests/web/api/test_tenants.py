@@ -7,7 +7,7 @@ from include.warehouse.tenant_views.views import publish_views
 from include.web.cursor import cursor_of
 from tests.support.scans import query
 from tests.support.status_rows import add_scan, run_of
-from tests.web.api.conftest import DEALS, Site
+from tests.web.api.conftest import DEALS, Site, tenants_file
 from tests.web.api.servers import Server
 
 pytestmark = pytest.mark.e2e
@@ -53,6 +53,18 @@ def test_paused_and_next_run_come_from_airflow(simple: Server) -> None:
 
     assert [name for name, tenant in tenants.items() if tenant["paused"]] == ["paused"]
     assert [name for name, tenant in tenants.items() if tenant["next_run_at"]] == ["timed"]
+
+
+def test_a_tenant_whose_dag_airflow_does_not_know_yet_is_not_paused(simple: Server) -> None:
+    with tenants_file(simple, [{"id": "brandnew"}]):
+        tenant = simple.get("/tenants/brandnew").json()
+
+    assert (tenant["paused"], tenant["next_run_at"]) == (False, None)
+
+
+@pytest.mark.usefixtures("timed_is_stale")
+def test_a_tenant_whose_dag_airflow_has_deactivated_is_late(simple: Server) -> None:
+    assert simple.get("/tenants/timed").json()["state"] == "late"
 
 
 def test_a_list_in_pages_is_the_whole_list(simple: Server) -> None:
