@@ -110,7 +110,8 @@ class TenantStatus(BaseModel):
     """A tenant's fields that come from the warehouse.
 
     ``last_ended_state``: of the newest scan that succeeded or failed. ``deals_live``,
-    ``deals_archived``: as counted by the last successful full scan.
+    ``deals_archived``: as counted by the last successful full scan. ``is_late``: an incident
+    `deadline` is open.
     """
 
     portal_id: int | None = None
@@ -123,6 +124,7 @@ class TenantStatus(BaseModel):
     quality: Quality | None = None
     quota: DailyQuota | None = None
     incident: Incident | None = None
+    is_late: bool = False
 
 
 class Tenant(BaseModel):
@@ -141,7 +143,7 @@ class Tenant(BaseModel):
     last_success_at: datetime | None
     freshness_s: float | None = Field(
         description="Maximum age of the deals: seconds since the last successful scan without a"
-        " window started."
+        " window first started."
     )
     deals_live: int | None
     deals_archived: int | None
@@ -175,6 +177,10 @@ class HistoryEntry(BaseModel):
     check_s: float | None
     deals_live: int | None = Field(description="In the warehouse; null: not counted.")
     quota_used: float | None = Field(description="Used part of the daily quota, 0 to 1.")
+    freshness_s: float | None = Field(
+        description="Maximum age of the deals when the scan started; null: no successful scan"
+        " before it in `history`."
+    )
 
 
 class TenantDetail(Tenant):

@@ -27,6 +27,8 @@ from include.web.scans import COMPUTED, OF_DEALS, SUMMARY
 from include.web.warehouse import CurrentWarehouse, columns, fetch
 
 HISTORY = 60
+#: When a scan began to read; `started_at` is set again if all its tasks are cleared.
+STARTED_READING = "least(started_at, extraction_started_at)"
 
 # Each lateral join is an index scan per tenant.
 _STATUSES = f"""
@@ -41,7 +43,12 @@ _STATUSES = f"""
         counted.deals_archived,
         to_json(checked) as quality,
         to_json(quota) as quota,
-        to_json(incident) as incident
+        to_json(incident) as incident,
+        exists (
+            select from {{incidents}} as missed
+            where missed.tenant_id = wanted.tenant_id and missed.closed_at is null
+              and missed.kind = 'deadline'
+        ) as is_late
     from unnest(%(tenant_ids)s::text[]) as wanted (tenant_id)
     left join {{tenants}} as bound using (tenant_id)
     left join lateral (
@@ -57,7 +64,7 @@ _STATUSES = f"""
         order by started_at desc, scan_id desc limit 1
     ) as ended on true
     left join lateral (
-        select started_at as last_success_at from {{scans}}
+        select {STARTED_READING} as last_success_at from {{scans}}
         where tenant_id = wanted.tenant_id and state = 'succeeded' and window_start is null
         order by started_at desc limit 1
     ) as success on true
@@ -108,12 +115,19 @@ _AS_READ = {
     "mode": "coalesce(nullif(deals.mode, 'skipped'), scan.mode)",
     "deals_live": "deals.warehouse_live",
     "quota_used": "(scan.quota_limit - scan.quota_remaining)::float8 / nullif(scan.quota_limit, 0)",
+    "freshness_s": f"""
+        extract(epoch from scan.started_at - max({STARTED_READING})
+            filter (where scan.state = 'succeeded' and scan.window_start is null)
+            over (order by scan.started_at, scan.scan_id
+                  rows between unbounded preceding and 1 preceding))::float8""",
 }
 _HISTORY = f"""
     select {columns(models.HistoryEntry, "scan", **_AS_READ)}
-    from {{scans}} as scan {OF_DEALS}
-    where scan.tenant_id = %(tenant_id)s
-    order by scan.started_at desc, scan.scan_id desc limit %(limit)s
+    from (
+        select * from {{scans}} where tenant_id = %(tenant_id)s
+        order by started_at desc, scan_id desc limit %(limit)s
+    ) as scan {OF_DEALS}
+    order by scan.started_at desc, scan.scan_id desc
 """  # noqa: S608 - literals of this package
 
 router = signed_in_router(
@@ -252,7 +266,7 @@ def tenant_state(
     dag: Dag, run: ActiveRun | None, status: models.TenantStatus, now: datetime
 ) -> models.TenantState:
     """Return the tenant's state. Of several, the most urgent one."""
-    if status.incident is not None and status.incident.kind == "deadline":
+    if status.is_late:
         return "late"
     if run is not None:
         return "running"
