@@ -140,6 +140,7 @@ class Tenant(BaseModel):
     portal_id: int | None
     last_scan: ScanSummary | None
     running_scan_id: str | None
+    running_state: ScanState | None = Field(description="Of `running_scan_id`.")
     last_success_at: datetime | None
     freshness_s: float | None = Field(
         description="Maximum age of the deals: seconds since the last successful scan without a"

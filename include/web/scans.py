@@ -1,6 +1,6 @@
 """`/scans`: lists scans, and starts, cancels and retries one."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Annotated, Any
@@ -9,7 +9,7 @@ from urllib.parse import quote
 from airflow.api_fastapi.auth.managers.models.base_user import BaseUser
 from fastapi import Path, Query, Request, Response
 from fastapi.concurrency import contextmanager_in_threadpool, run_in_threadpool
-from psycopg.rows import class_row, scalar_row
+from psycopg.rows import class_row, tuple_row
 from pydantic import AwareDatetime, StringConstraints, TypeAdapter
 
 from include.errors import QualityError, ScanRequestError, runbook_url
@@ -203,7 +203,7 @@ def _queued_scans(
     """Return the runs whose scans have no row yet."""
     tenant_of = {t.dag_id: t.id for t in tenants_by_id().values() if tenant in (None, t.id)}
     runs = active_runs(visible & tenant_of.keys())
-    known = known_scans(warehouse, [run.scan_id for run in runs])
+    known = states_of(warehouse, runs)
     scans = [queued_scan(run, tenant_of[run.dag_id]) for run in runs if run.scan_id not in known]
     return [
         models.ScanSummary.model_validate({**dict(scan), "warnings": 0, "error": None})
@@ -537,12 +537,11 @@ def _position(scan: models.ScanSummary) -> tuple[datetime, str]:
     return scan.started_at, scan.scan_id
 
 
-def known_scans(warehouse: Warehouse, scan_ids: Sequence[str]) -> set[str]:
-    """Return which of these scans have a row."""
-    statement = "select scan_id from {scans} where scan_id = any(%(scan_ids)s)"
-    return (
-        set(fetch(warehouse, scalar_row, statement, {"scan_ids": scan_ids})) if scan_ids else set()
-    )
+def states_of(warehouse: Warehouse, runs: Collection[ActiveRun]) -> dict[str, str]:
+    """Return the states of the scans of these runs that have a row, by scan id."""
+    statement = "select scan_id, state from {scans} where scan_id = any(%(scan_ids)s)"
+    values = {"scan_ids": [run.scan_id for run in runs]}
+    return dict(fetch(warehouse, tuple_row, statement, values)) if runs else {}
 
 
 def find_scan(warehouse: Warehouse, scan_id: str) -> models.ScanRow | None:

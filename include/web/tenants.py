@@ -23,7 +23,7 @@ from include.web.access import User, known_tenant, tenants_by_id, visible_dag_id
 from include.web.airflow import ActiveRun, Dag, active_runs, dags, mark_orphaned_scans_failed
 from include.web.cursor import Cursor, Limit, page_of, position_of
 from include.web.problems import Code, answers, signed_in_router
-from include.web.scans import COMPUTED, OF_DEALS, SUMMARY
+from include.web.scans import COMPUTED, OF_DEALS, SUMMARY, states_of
 from include.web.warehouse import CurrentWarehouse, columns, fetch
 
 HISTORY = 60
@@ -227,6 +227,7 @@ def tenant_views(warehouse: Warehouse, tenants: Sequence[Tenant]) -> list[models
     running = {run.dag_id: run for run in reversed(active_runs(dag_ids))}
     mark_orphaned_scans_failed(warehouse, dag_ids)
     statuses = tenant_statuses(warehouse, [tenant.id for tenant in tenants])
+    states = states_of(warehouse, running.values())
     now = datetime.now(UTC)
     return [
         tenant_view(
@@ -234,6 +235,7 @@ def tenant_views(warehouse: Warehouse, tenants: Sequence[Tenant]) -> list[models
             known.get(tenant.dag_id, _NO_DAG),
             running.get(tenant.dag_id),
             statuses.get(tenant.id, models.TenantStatus()),
+            states,
             now,
         )
         for tenant in tenants
@@ -241,8 +243,14 @@ def tenant_views(warehouse: Warehouse, tenants: Sequence[Tenant]) -> list[models
 
 
 def tenant_view(
-    tenant: Tenant, dag: Dag, run: ActiveRun | None, status: models.TenantStatus, now: datetime
+    tenant: Tenant,
+    dag: Dag,
+    run: ActiveRun | None,
+    status: models.TenantStatus,
+    states: Mapping[str, str],
+    now: datetime,
 ) -> models.Tenant:
+    """Return the tenant. ``states``: those of running scans that have a row, by scan id."""
     quota = status.quota
     return models.Tenant.model_validate(
         {
@@ -257,6 +265,7 @@ def tenant_view(
             # the tenants file's, until the first successful scan binds the tenant
             "portal_id": status.portal_id or tenant.portal_id,
             "running_scan_id": run.scan_id if run else None,
+            "running_state": states.get(run.scan_id, "queued") if run else None,
             "quota": {**dict(quota), "share": tenant.daily_quota_share} if quota else None,
         }
     )

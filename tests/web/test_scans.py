@@ -4,7 +4,8 @@ import pytest
 
 from include.warehouse.connection import Warehouse
 from include.warehouse.scans import CancelledRun
-from include.web.scans import find_scan, heading_of, known_scans, list_scans, record_cancelled
+from include.web.airflow import ActiveRun
+from include.web.scans import find_scan, heading_of, list_scans, record_cancelled, states_of
 from include.web.warehouse import WarehouseEmptyError, WarehouseNotReadyError
 from tests.support.scans import query
 from tests.support.status_rows import add_check, add_object, add_scan, run_of
@@ -153,10 +154,14 @@ def test_an_unknown_scan_is_none(warehouse: Warehouse) -> None:
 
 
 def test_which_scans_have_a_row(warehouse: Warehouse) -> None:
-    scan_id = add_scan(warehouse, "acme", 1)
+    scan_id = add_scan(warehouse, "acme", 1, state="extracting")
+    runs = [
+        ActiveRun(*run_of("acme", number)[1:], "running", "auto", datetime.now(UTC))
+        for number in (1, 2)
+    ]
 
-    assert known_scans(warehouse, [scan_id, run_of("acme", 2)[0]]) == {scan_id}
-    assert known_scans(warehouse, []) == set()
+    assert states_of(warehouse, runs) == {scan_id: "extracting"}
+    assert states_of(warehouse, []) == {}
 
 
 def test_a_schema_without_tables_has_no_scans(empty_warehouse: Warehouse) -> None:

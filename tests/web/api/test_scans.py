@@ -1,5 +1,5 @@
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -136,6 +136,20 @@ def test_a_started_scan_is_queued_until_its_first_task_runs(simple: Server) -> N
     assert first["scan_id"] == started["scan_id"]
     assert [entry["scan_id"] for entry in queued] == [started["scan_id"]]
     assert (tenant["state"], tenant["running_scan_id"]) == ("running", started["scan_id"])
+    assert tenant["running_state"] == "queued"
+
+
+def test_a_tenant_tells_the_state_of_the_scan_that_runs_also_if_another_is_newer(
+    site: Site,
+) -> None:
+    scan, _ = working(site)
+    add_scan(site.warehouse, "globex", 95, started_at=datetime.now(UTC) + timedelta(minutes=1))
+
+    tenant = site.simple.get("/tenants/globex").json()
+    query(site.warehouse, "delete from scans where run_id = 'manual__95' returning scan_id")
+
+    assert tenant["last_scan"]["run_id"] == "manual__95"
+    assert (tenant["running_scan_id"], tenant["running_state"]) == (scan, "extracting")
 
 
 def test_a_second_start_is_409_and_names_the_first(simple: Server) -> None:

@@ -15,12 +15,8 @@ const STATES = {
 const FINISHED = new Set(["succeeded", "failed", "cancelled"]);
 
 export const isRunning = (state) => Boolean(state) && !FINISHED.has(state);
-/** The state of a tenant's newest scan. `last_scan` is never a queued one, which has no row yet. */
-export function stateOf(tenant) {
-  const last = tenant.last_scan;
-  if (tenant.running_scan_id && tenant.running_scan_id !== last?.scan_id) return "queued";
-  return last?.state ?? "never";
-}
+/** The state of a tenant's running scan, which need not be the newest, or of its last one. */
+export const stateOf = (tenant) => tenant.running_state ?? tenant.last_scan?.state ?? "never";
 
 export const toneOf = (state) => STATES[state]?.[1] ?? "quiet";
 export const stateLabel = (state) => STATES[state]?.[0] ?? state;
