@@ -75,6 +75,25 @@ def test_a_failed_tenant_shows_the_first_sentence_of_its_error(page: Page) -> No
     expect(row).to_contain_text("HubSpot refused the token (401): it has expired.")
 
 
+def test_the_state_shown_is_that_of_the_scan_that_runs_not_of_the_newest(page: Page) -> None:
+    def with_another_running(route: Route) -> None:
+        answer = route.fetch()
+        body = answer.json()
+        body["tenants"][0].update(running_scan_id="another", running_state="extracting")
+        route.fulfill(response=answer, json=body)
+
+    page.route("**/hubspot-deals/tenants?*", with_another_running)
+    page.goto(f"{PAGE}?search=stark")
+
+    expect(page.get_by_role("row", name=re.compile("stark"))).to_contain_text("Reading")
+
+
+def test_a_scan_whose_run_was_deleted_is_not_shown_as_running(page: Page) -> None:
+    page.goto(f"{PAGE}?search=umbrella")
+
+    expect(page.get_by_role("row", name=re.compile("umbrella"))).to_contain_text("Run deleted")
+
+
 def test_quality_of_an_earlier_scan_is_marked(page: Page) -> None:
     page.goto(f"{PAGE}?search=hooli")
     row = page.get_by_role("row", name=re.compile("hooli"))
