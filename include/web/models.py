@@ -24,6 +24,7 @@ ScanState = Literal[
     "failed",
     "cancelled",
 ]
+TaskId = Literal["validate_token", "extract_deals", "check_quality"]
 TenantState = Literal["failing", "running", "late", "ok", "never"]
 NextCursor = Annotated[str | None, Field(description="null on the last page.")]
 #: Sort orders of tenants; "-" is descending.
@@ -423,6 +424,7 @@ class ScanDetail(ScanBase):
     tries: int | None = Field(
         description="Tries of the task with the most tries; null: Airflow has no such run."
     )
+    task: TaskId = Field(description="The task that it is in, or that ended it.")
     will_retry: bool = Field(
         description="The last try has failed, and Airflow has not ended the run."
     )

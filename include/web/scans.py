@@ -71,7 +71,10 @@ COMPUTED = {
         "scan.started_at", "coalesce(scan.extraction_started_at, scan.finished_at)"
     ),
     "read_s": _seconds(
-        "scan.extraction_started_at", "coalesce(scan.extraction_finished_at, scan.finished_at)"
+        # a scan that was cleared and resumes began to extract before its start
+        "case when scan.extraction_started_at is not null"
+        " then greatest(scan.started_at, scan.extraction_started_at) end",
+        "coalesce(scan.extraction_finished_at, scan.finished_at)",
     ),
     "check_s": _seconds("scan.extraction_finished_at", "scan.finished_at"),
     "deals_received": "coalesce(deals.records_received, 0)",
@@ -251,14 +254,15 @@ def read_scan(
         else result
         for result in scan.quality
     ]
-    queued_at, tries = run_facts(scan.dag_id, scan.run_id)
+    facts = run_facts(scan.dag_id, scan.run_id)
     return models.ScanDetail.model_validate(
         {
             **dict(scan),
-            "tries": tries,
+            "tries": facts.tries,
+            "task": task_of(scan, facts.failed),
             "will_retry": scan.state == "failed" and run is not None,
             "phases": models.Phases(
-                queued=models.seconds_between(queued_at, scan.started_at),
+                queued=models.seconds_between(facts.queued_at, scan.started_at),
                 token=scan.token_s,
                 read=scan.read_s,
                 check=scan.check_s,
@@ -269,6 +273,30 @@ def read_scan(
             "links": links(request, scan_id, scan.dag_id, scan.run_id, runbook),
         }
     )
+
+
+#: In the order of the tasks.
+_TASK_OF_STATE: dict[str, models.TaskId] = {
+    "queued": "validate_token",
+    "validating": "validate_token",
+    "extracting": "extract_deals",
+    "checking": "check_quality",
+}
+
+
+def task_of(scan: models.ScanRow, failed: Collection[str] = ()) -> models.TaskId:
+    """Return the task that a scan is in, or that ended it.
+
+    :param failed: its tasks that have failed. Without them, a scan all of whose tasks were cleared
+        seems to be where it was before.
+    """
+    if scan.state in _TASK_OF_STATE:
+        return _TASK_OF_STATE[scan.state]
+    if known := next((task for task in _TASK_OF_STATE.values() if task in failed), None):
+        return known
+    if scan.extraction_finished_at:
+        return "check_quality"
+    return "extract_deals" if scan.extraction_started_at else "validate_token"
 
 
 def heading_of(check: str) -> str:
@@ -478,14 +506,7 @@ def _retryable(
         )
     _require_runnable(scan.dag_id)
     # If a person ended the run, its tasks are skipped, or succeeded although they were not done.
-    return scan, {_first_unfinished_task(scan), *unsuccessful_tasks(scan.dag_id, scan.run_id)}
-
-
-def _first_unfinished_task(scan: models.ScanRow) -> str:
-    """Return the first task that a failed scan still has to do, as far as its row shows."""
-    if scan.extraction_finished_at:
-        return "check_quality"
-    return "extract_deals" if scan.extraction_started_at else "validate_token"
+    return scan, {task_of(scan), *unsuccessful_tasks(scan.dag_id, scan.run_id)}
 
 
 def _cancellable(

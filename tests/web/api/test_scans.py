@@ -324,6 +324,25 @@ def test_a_success_is_not_overwritten_by_a_cancel_before_its_run_has_ended(site:
     assert (answer.status_code, row["state"]) == (409, "succeeded")
 
 
+def test_the_task_of_a_scan_is_the_one_that_failed_whatever_was_done_before_it_was_cleared(
+    site: Site,
+) -> None:
+    scan_id, run = ended(site)
+    query(
+        site.warehouse,
+        "update scans set extraction_started_at = now() - interval '1 day' where scan_id = %s"
+        " returning scan_id",
+        scan_id,
+    )
+    as_its_row_says = site.simple.get(f"/scans/{scan_id}").json()["task"]
+    done = {"new_state": "failed"}
+    site.simple.airflow("PATCH", f"{run}/taskInstances/validate_token", json=done)
+
+    scan = site.simple.get(f"/scans/{scan_id}").json()
+
+    assert (as_its_row_says, scan["task"]) == ("extract_deals", "validate_token")
+
+
 def test_a_failed_scan_is_retried_by_airflow(site: Site) -> None:
     scan_id, run = ended(site)
     tasks = f"{run}/taskInstances/validate_token"
