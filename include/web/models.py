@@ -249,7 +249,7 @@ class Progress(BaseModel):
         " associations and histories are read last. null before the first record and during the"
         " quality checks."
     )
-    records_per_s: float | None = Field(description="Over the last few checkpoints.")
+    records_per_s: float | None = Field(description="Median of the last few checkpoints.")
     requests_per_s: float | None = Field(description="Since the extraction began.")
     time_left_s: float | None
     updated_at: datetime | None
@@ -263,7 +263,6 @@ class Progress(BaseModel):
         """
         received = sum(part.records_received for part in scan.objects)
         expected = scan.expected(wanted)
-        records_per_s = _rate(scan.received_lately, scan.took_s)
         fraction, time_left_s = None, None
         if expected is not None:
             # the portal may have got more records since the count
@@ -272,14 +271,14 @@ class Progress(BaseModel):
             fraction = 1.0
         elif expected and received and scan.state != "checking":
             fraction = min(ALL_READ, received / expected)
-            if scan.state == "extracting" and fraction < ALL_READ and records_per_s:
-                time_left_s = (expected - received) / records_per_s
+            if scan.state == "extracting" and fraction < ALL_READ and scan.records_per_s:
+                time_left_s = (expected - received) / scan.records_per_s
         return cls(
             pages=scan.pages,
             records_received=received,
             expected=expected,
             fraction=fraction,
-            records_per_s=records_per_s,
+            records_per_s=scan.records_per_s,
             requests_per_s=_rate(
                 scan.requests, seconds_between(scan.extraction_started_at, scan.figures_at)
             ),
@@ -292,8 +291,8 @@ def seconds_between(start: datetime | None, end: datetime | None) -> float | Non
     return max(0.0, (end - start).total_seconds()) if start and end else None
 
 
-def _rate(count: int | None, took_s: float | None) -> float | None:
-    return count / took_s if count is not None and took_s else None
+def _rate(count: int, took_s: float | None) -> float | None:
+    return count / took_s if took_s else None
 
 
 class ScanObject(BaseModel):
@@ -379,7 +378,6 @@ class Phases(BaseModel):
 class ScanRow(ScanBase):
     """A scan in the warehouse. The defaults are those of a queued scan.
 
-    ``received_lately``, ``took_s``: records of the last few checkpoints and their duration.
     ``token_s``, ``read_s``, ``check_s``: as in `Phases`.
     """
 
@@ -394,8 +392,7 @@ class ScanRow(ScanBase):
     extraction_started_at: datetime | None = None
     extraction_finished_at: datetime | None = None
     figures_at: datetime | None = None
-    received_lately: int | None = None
-    took_s: float | None = None
+    records_per_s: float | None = None
     token_s: float | None = None
     read_s: float | None = None
     check_s: float | None = None

@@ -98,8 +98,7 @@ _EVERYTHING = columns(
     models.ScanRow,
     "scan",
     **COMPUTED,
-    received_lately="lately.received_lately",
-    took_s="lately.took_s",
+    records_per_s="lately.records_per_s",
     objects="objects.objects",
     quality="quality.quality",
 )
@@ -126,8 +125,10 @@ _ONE = f"""
     select {_EVERYTHING}
     from {{scans}} as scan {OF_DEALS}
     left join lateral (
-        select sum(cardinality(ids))::bigint as received_lately,
-               extract(epoch from max(loaded_at) - min(since))::float8 as took_s
+        -- the median: a chunk that was loaded after a wait or a retry seems to have taken hours
+        select percentile_cont(0.5) within group (
+            order by cardinality(ids) / nullif(extract(epoch from loaded_at - since)::float8, 0)
+        ) as records_per_s
         from (
             select ids, loaded_at,
                    lag(loaded_at, 1, scan.extraction_started_at)

@@ -94,31 +94,36 @@ def test_a_scan_comes_with_objects_deals_first_and_checks_worst_first(
     assert scan.objects[0].expected == 10
 
 
-def test_the_rate_is_that_of_the_last_checkpoints(warehouse: Warehouse) -> None:
+@pytest.mark.parametrize(
+    ("slow_chunk", "why"), [(1, "the first chunks are forgotten"), (7, "the scan waited")]
+)
+def test_the_rate_is_that_of_most_of_the_last_checkpoints(
+    warehouse: Warehouse, slow_chunk: int, why: str
+) -> None:
     started = datetime(2026, 1, 1, tzinfo=UTC)
     scan_id = add_scan(warehouse, "acme", state="extracting", extraction_started_at=started)
-    # slow at first: 100 s for the first chunk; then 10 s each
     query(
         warehouse,
         "insert into scan_chunks (scan_id, object, chunk, ids, hashes, modified_at, loaded_at)"
-        " select %s, 'deals', n, array_fill(n::bigint, array[500]), '{}', '{}',"
-        " %s::timestamptz + interval '90 s' + n * interval '10 s' from generate_series(1, 8) as n"
-        " returning chunk",
+        " select %s, 'deals', n, array_fill(n::bigint, array[500]), '{}', '{}', %s::timestamptz"
+        " + n * interval '10 s' + case when n >= %s then interval '1 day' else '0' end"
+        " from generate_series(1, 8) as n returning chunk",
         scan_id,
         started,
+        slow_chunk,
     )
 
     scan = find_scan(warehouse, scan_id)
 
     assert scan is not None
-    assert (scan.received_lately, scan.took_s) == (3_000, 60.0)
+    assert scan.records_per_s == 50, why
 
 
 def test_a_scan_without_chunks_has_no_rate(warehouse: Warehouse) -> None:
     scan = find_scan(warehouse, add_scan(warehouse, "acme", state="extracting"))
 
     assert scan is not None
-    assert (scan.received_lately, scan.took_s) == (None, None)
+    assert scan.records_per_s is None
 
 
 @pytest.mark.parametrize(
