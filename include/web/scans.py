@@ -48,10 +48,12 @@ from include.web.warehouse import CurrentWarehouse, WarehouseEmptyError, columns
 
 #: The current rate is computed from so many checkpoints.
 _RECENT_CHECKPOINTS = 6
+#: Whether a scan is queued, when it was requested or started, and its id.
+_Position = tuple[
+    bool, AwareDatetime, Annotated[str, StringConstraints(pattern=models.SCAN_ID_PATTERN)]
+]
 #: A page begins after this scan; None: it is the first page.
-_POSITION = TypeAdapter[tuple[AwareDatetime, str] | None](
-    tuple[AwareDatetime, Annotated[str, StringConstraints(pattern=models.SCAN_ID_PATTERN)]] | None
-)
+_POSITION = TypeAdapter[_Position | None](_Position | None)
 
 
 def _seconds(start: str, end: str) -> str:
@@ -168,7 +170,7 @@ ScanId = Annotated[str, Path(pattern=models.SCAN_ID_PATTERN, description="A UUID
 
 @router.get(
     "/scans",
-    summary="Scans that you may see, newest first",
+    summary="Scans that you may see: queued, then newest",
     responses=answers(Code.INVALID_CURSOR, Code.NOT_FOUND),
 )
 def read_scans(
@@ -531,15 +533,16 @@ def list_scans(
     cursor: str | None = None,
     queued: Collection[models.ScanSummary] = (),
 ) -> models.ScanList:
-    """Return scans of these DAGs, newest first, and the cursor of the next page.
+    """Return scans of these DAGs and the cursor of the next page: queued ones, then newest first.
 
     Raises InvalidCursorError.
 
-    :param queued: scans without a row, which are listed with the others.
+    :param queued: scans that had no row when they were read.
     """
     what = f"scans tenant={tenant_id} state={state}"
     after = position_of(what, cursor, _POSITION, None)
-    started_at, scan_id = after or (None, None)
+    # rows follow all queued scans
+    _, started_at, scan_id = (None, None, None) if after is None or after[0] else after
     values = {
         "dag_ids": list(dag_ids),
         "tenant_id": tenant_id,
@@ -549,14 +552,20 @@ def list_scans(
         "limit": limit + 1,
     }
     rows = fetch(warehouse, class_row(models.ScanSummary), _LIST, values)
-    rest = [scan for scan in queued if after is None or _position(scan) < after]
+    begun = {scan.scan_id for scan in rows}
+    rest = [
+        scan
+        for scan in queued
+        if scan.scan_id not in begun and (after is None or _position(scan) < after)
+    ]
     scans = sorted([*rest, *rows], key=_position, reverse=True)
     shown, following = page_of(what, scans, limit, _position)
     return models.ScanList(scans=shown, next_cursor=following)
 
 
-def _position(scan: models.ScanSummary) -> tuple[datetime, str]:
-    return scan.started_at, scan.scan_id
+def _position(scan: models.ScanSummary) -> _Position:
+    """Return the scan's place. A queued scan that begins moves to where a client still reads."""
+    return scan.state == "queued", scan.started_at, scan.scan_id
 
 
 def states_of(warehouse: Warehouse, runs: Collection[ActiveRun]) -> dict[str, str]:

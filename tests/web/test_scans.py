@@ -5,7 +5,15 @@ import pytest
 from include.warehouse.connection import Warehouse
 from include.warehouse.scans import CancelledRun
 from include.web.airflow import ActiveRun
-from include.web.scans import find_scan, heading_of, list_scans, record_cancelled, states_of
+from include.web.models import ScanSummary
+from include.web.scans import (
+    find_scan,
+    heading_of,
+    list_scans,
+    queued_scan,
+    record_cancelled,
+    states_of,
+)
 from include.web.warehouse import WarehouseEmptyError, WarehouseNotReadyError
 from tests.support.scans import query
 from tests.support.status_rows import add_check, add_object, add_scan, run_of
@@ -41,6 +49,38 @@ def test_scans_that_begin_while_one_turns_pages_do_not_move_them(warehouse: Ware
     second = list_scans(warehouse, DAGS, limit=2, cursor=first.next_cursor)
 
     assert [scan.run_id for scan in second.scans] == ["manual__2", "manual__3"]
+
+
+@pytest.mark.parametrize("queued_for", [timedelta(minutes=30), timedelta(hours=5)])
+def test_a_queued_scan_that_begins_while_one_turns_pages_is_not_lost(
+    warehouse: Warehouse, queued_for: timedelta
+) -> None:
+    for number in range(3):
+        add_scan(warehouse, "acme", number, age=timedelta(hours=number + 1))
+    queued = [queued_summary("acme", number, queued_for) for number in (8, 9)]
+    first = list_scans(warehouse, DAGS, limit=1, queued=queued)
+
+    add_scan(warehouse, "acme", 8, state="validating", age=timedelta())
+    rest = list_scans(warehouse, DAGS, cursor=first.next_cursor, queued=queued[1:])
+
+    seen = {scan.run_id for scan in [*first.scans, *rest.scans]}
+    assert seen == {f"manual__{number}" for number in (0, 1, 2, 8, 9)}
+
+
+def test_a_scan_that_begins_between_the_two_queries_is_listed_once(warehouse: Warehouse) -> None:
+    queued = [queued_summary("acme", 1, timedelta(minutes=1))]
+    add_scan(warehouse, "acme", 1, state="validating", age=timedelta())
+
+    (scan,) = list_scans(warehouse, DAGS, queued=queued).scans
+
+    assert scan.state == "validating"
+
+
+def queued_summary(tenant: str, number: int, queued_for: timedelta) -> ScanSummary:
+    _, dag_id, run_id = run_of(tenant, number)
+    run = ActiveRun(dag_id, run_id, "queued", "auto", datetime.now(UTC) - queued_for)
+    row = dict(queued_scan(run, tenant))
+    return ScanSummary.model_validate({**row, "warnings": 0, "error": None})
 
 
 def test_only_scans_of_the_dags_asked_for_are_listed(warehouse: Warehouse) -> None:
