@@ -104,6 +104,15 @@ def tenants_by_id(clock: Callable[[], float] = time.monotonic) -> dict[str, Tena
 
     A changed tenants file is read again at once, a changed directory within `CHECK_EVERY_S`.
     """
+    return _tenants_file(clock)[0]
+
+
+def invalid_entries() -> int:
+    """Return how many entries of the tenants file are invalid. Raises TenantsFileError."""
+    return _tenants_file(time.monotonic)[1]
+
+
+def _tenants_file(clock: Callable[[], float]) -> tuple[dict[str, Tenant], int]:
     path = tenants_path()
     with _lock:
         is_folder = path.is_dir()
@@ -112,10 +121,11 @@ def tenants_by_id(clock: Callable[[], float] = time.monotonic) -> dict[str, Tena
 
 
 @lru_cache(maxsize=1)
-def _tenants(path: Path, stamp: _Stamp) -> dict[str, Tenant]:
-    """Read the tenants of *path*, once for each *stamp*."""
-    enabled = sorted(load_tenants().enabled, key=lambda tenant: tenant.id)
-    return {tenant.id: tenant for tenant in enabled}
+def _tenants(path: Path, stamp: _Stamp) -> tuple[dict[str, Tenant], int]:
+    """Read the tenants of *path*, once for each *stamp*, and count the invalid entries."""
+    tenants = load_tenants()
+    enabled = sorted(tenants.enabled, key=lambda tenant: tenant.id)
+    return {tenant.id: tenant for tenant in enabled}, len(tenants.problems)
 
 
 @lru_cache(maxsize=1)

@@ -162,6 +162,7 @@ class TenantList(BaseModel):
         description="Number of tenants in each state, of those that match `search`."
     )
     incidents: int = Field(description="Number of these tenants with an open incident.")
+    problems: int = Field(description="Number of invalid entries of the tenants file.")
 
 
 class HistoryEntry(BaseModel):

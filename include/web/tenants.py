@@ -19,7 +19,13 @@ from include.tenants import Tenant
 from include.warehouse.connection import Warehouse
 from include.warehouse.tenant_views.plan import object_views, tenant_schema
 from include.web import models
-from include.web.access import User, known_tenant, tenants_by_id, visible_dag_ids
+from include.web.access import (
+    User,
+    invalid_entries,
+    known_tenant,
+    tenants_by_id,
+    visible_dag_ids,
+)
 from include.web.airflow import ActiveRun, Dag, active_runs, dags, mark_orphaned_scans_failed
 from include.web.cursor import Cursor, Limit, page_of, position_of
 from include.web.problems import Code, answers, signed_in_router
@@ -190,6 +196,7 @@ def list_tenants(
         total=states[state] if state else len(views),
         states=states,
         incidents=sum(view.incident is not None for view in views),
+        problems=invalid_entries(),
     )
 
 

@@ -103,6 +103,14 @@ def test_a_cursor_with_a_value_of_another_type_is_400(simple: Server) -> None:
     assert (answer.status_code, answer.json()["code"]) == (400, "invalid-cursor")
 
 
+def test_invalid_entries_of_the_tenants_file_are_counted(simple: Server) -> None:
+    with tenants_file(simple, [{"id": "acme"}, {"id": "globex", "shedule": "x"}]):
+        answer = simple.get("/tenants").json()
+
+    assert [tenant["id"] for tenant in answer["tenants"]] == ["acme"]
+    assert answer["problems"] == 1
+
+
 def test_search_and_state_choose(simple: Server) -> None:
     found = simple.get("/tenants?search=LOB").json()
     failing = simple.get("/tenants?state=failing").json()

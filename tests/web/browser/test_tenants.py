@@ -161,6 +161,18 @@ def test_nothing_found_is_said_and_can_be_undone(page: Page) -> None:
     expect(page.get_by_text(f"of {TENANT_COUNT:,} tenants")).to_be_visible()
 
 
+def test_tenants_are_said_to_be_missing_if_their_entries_are_invalid(page: Page) -> None:
+    nothing = {"tenants": [], "next_cursor": None, "total": 0, "states": {}, "incidents": 0}
+    answer = {**nothing, "problems": 2}
+    page.route("**/hubspot-deals/tenants?*", lambda route: route.fulfill(json=answer))
+
+    page.goto(PAGE)
+
+    notice = page.get_by_role("note")
+    expect(notice).to_contain_text("2 invalid entries")
+    expect(notice).to_contain_text("import errors")
+
+
 def test_a_user_sees_the_tenants_whose_dags_he_may_see(sign_in: SignIn) -> None:
     page = sign_in(LIMITED_USER, LIMITED_PASSWORD)
 

@@ -7,7 +7,7 @@ import { scanHref, tenantHref } from "../links.js";
 import { useAction } from "../parts/action.js";
 import { Heading } from "../parts/heading.js";
 import { Moment } from "../parts/moment.js";
-import { Empty, Outdated, ProblemNotice } from "../parts/notice.js";
+import { Empty, Notice, Outdated, ProblemNotice } from "../parts/notice.js";
 import { QualitySummary } from "../parts/quality.js";
 import { Quota } from "../parts/quota.js";
 import { isRunning, State, stateOf } from "../parts/state.js";
@@ -87,6 +87,9 @@ export function TenantsView() {
     <${Heading} title="HubSpot scans" />
     <${Filters} params=${params} setParams=${setParams} answer=${answer} />
     ${answer && html`<${Outdated} problem=${problem} />`}
+    ${answer?.problems > 0 && html`<${Notice} tone="warn" title="The tenants file has ${plural(answer.problems, "invalid entry", "invalid entries")}">
+      <p>Their tenants are missing here and are not scanned. Airflow's import errors say why.</p>
+    <//>`}
     ${!answer && problem && html`<${ProblemNotice} problem=${problem} />`}
     ${!answer && !problem && html`<p class="loading" role="status">Loading …</p>`}
     ${answer && html`<${Tenants} answer=${answer} params=${params} setParams=${setParams} busy=${!settled} />`}
