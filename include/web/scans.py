@@ -347,12 +347,14 @@ def links(
 ) -> models.ScanLinks:
     """Return paths, including the prefix that Airflow is served below."""
     base, airflow = request.scope.get("root_path", ""), airflow_root(request)
+    dag, run = quote(dag_id, safe=""), quote(run_id, safe="")
     return models.ScanLinks(
         self=f"{base}/scans/{scan_id}",
         deals=f"{base}/scans/{scan_id}/deals",
         cancel=f"{base}/scans/{scan_id}/cancel",
-        page=f"{base}/ui?scan={scan_id}",
-        airflow_run=f"{airflow}/dags/{quote(dag_id, safe='')}/runs/{quote(run_id, safe='')}",
+        # by its run: if that fails before the scan has a row, the page can still link to it
+        page=f"{base}/ui?dag_id={dag}&run_id={run}",
+        airflow_run=f"{airflow}/dags/{dag}/runs/{run}",
         runbook=runbook,
     )
 

@@ -1,6 +1,7 @@
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 import requests
@@ -115,6 +116,16 @@ def test_a_start_is_a_run_of_the_tenants_dag(simple: Server) -> None:
         "checkpoint_pages": 7,
     }
     assert run["triggering_user_name"] == "admin"
+
+
+def test_the_page_of_a_started_scan_also_explains_a_run_that_fails_before_it_has_a_row(
+    simple: Server,
+) -> None:
+    started = start(simple).json()
+
+    dag_id, run_id = "hubspot_deals__globex", quote(started["run_id"], safe="")
+    page = f"/hubspot-deals/ui?dag_id={dag_id}&run_id={run_id}"
+    assert started["links"]["page"] == page
 
 
 def test_a_scan_may_be_asked_to_write_every_row_again(simple: Server) -> None:

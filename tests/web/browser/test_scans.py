@@ -4,6 +4,7 @@ import itertools
 import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from playwright.sync_api import Page, Route, expect
@@ -314,6 +315,25 @@ def test_a_scan_is_started_and_cancelled_by_buttons(page: Page, page_stack: Page
     assert started["dag_run_id"].startswith("api__")
     assert started["conf"]["mode"] == "full"
     assert page_stack.api.run(dag_of("acme"), started["dag_run_id"])["state"] == "failed"
+
+
+def test_a_started_scan_whose_run_fails_before_it_begins_leads_to_the_run(
+    page: Page, page_stack: PageStack
+) -> None:
+    page.goto(f"{PAGE}?tenant=acme")
+    page.get_by_role("button", name="Start a scan").click()
+    page.get_by_role("button", name="Start scan").click()
+    expect(page.locator(".facts")).to_contain_text("Queued")
+    run_id = next(
+        run["dag_run_id"] for run in page_stack.api.runs(dag_of("acme")) if run["state"] == "queued"
+    )
+
+    page_stack.api.fail(dag_of("acme"), run_id)
+    expect(page.get_by_role("heading", name="No scan was recorded for this run")).to_be_visible()
+    page.reload()
+
+    link = page.get_by_role("link", name="Open the run")
+    expect(link).to_have_attribute("href", re.compile(re.escape(quote(run_id, safe=""))))
 
 
 def test_between_two_tries_a_scan_is_cancelled_not_retried(

@@ -3,7 +3,7 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import { html } from "../html.js";
 import { duration, number, plural } from "../format.js";
 import { post } from "../api.js";
-import { scanHref, tenantHref } from "../links.js";
+import { tenantHref } from "../links.js";
 import { useAction } from "../parts/action.js";
 import { Heading } from "../parts/heading.js";
 import { Moment } from "../parts/moment.js";
@@ -129,7 +129,7 @@ function Tenants({ answer, params, setParams, busy }) {
 
 /** Starts a scan in mode auto and opens it. */
 function StartButton({ tenant }) {
-  const start = useAction(async () => location.assign(scanHref((await post("scans", { tenant: tenant.id })).scan_id)));
+  const start = useAction(async () => location.assign((await post("scans", { tenant: tenant.id })).links.page));
   const refused = start.problem?.message;
   return html`
     <button
