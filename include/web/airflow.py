@@ -172,7 +172,10 @@ def active_runs(dag_ids: Collection[str]) -> list[ActiveRun]:
 
 
 def _mode(conf: Any) -> str:
-    mode = conf.get("mode") if isinstance(conf, dict) else None
+    params = conf if isinstance(conf, dict) else {}
+    if params.get("rewrite_rows"):
+        return "full"
+    mode = params.get("mode")
     return mode if mode in MODES else "auto"
 
 

@@ -161,7 +161,9 @@ class TenantList(BaseModel):
     states: dict[TenantState, int] = Field(
         description="Number of tenants in each state, of those that match `search`."
     )
-    incidents: int = Field(description="Number of these tenants with an open incident.")
+    incidents: int = Field(
+        description="Number of these tenants with an open incident that is not a warning."
+    )
     problems: int = Field(description="Number of invalid entries of the tenants file.")
 
 

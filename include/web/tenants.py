@@ -195,7 +195,9 @@ def list_tenants(
         next_cursor=following,
         total=states[state] if state else len(views),
         states=states,
-        incidents=sum(view.incident is not None for view in views),
+        incidents=sum(
+            view.incident is not None and view.incident.kind != "warning" for view in views
+        ),
         problems=invalid_entries(),
     )
 

@@ -135,6 +135,12 @@ def test_a_scan_may_be_asked_to_write_every_row_again(simple: Server) -> None:
     assert run["conf"] == {"mode": "auto", "rewrite_rows": True}
 
 
+def test_a_queued_scan_that_writes_every_row_again_is_full(simple: Server) -> None:
+    started = start(simple, rewrite_rows=True).json()
+
+    assert simple.get(f"/scans/{started['scan_id']}").json()["mode"] == "full"
+
+
 def test_a_started_scan_is_queued_until_its_first_task_runs(simple: Server) -> None:
     started = start(simple, mode="full").json()
 

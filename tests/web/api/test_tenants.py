@@ -6,7 +6,7 @@ from psycopg.types.json import Jsonb
 from include.warehouse.tenant_views.views import publish_views
 from include.web.cursor import cursor_of
 from tests.support.scans import query
-from tests.support.status_rows import add_scan, run_of
+from tests.support.status_rows import add_scan, insert, run_of
 from tests.web.api.conftest import DEALS, Site, tenants_file
 from tests.web.api.servers import Server
 
@@ -109,6 +109,19 @@ def test_invalid_entries_of_the_tenants_file_are_counted(simple: Server) -> None
 
     assert [tenant["id"] for tenant in answer["tenants"]] == ["acme"]
     assert answer["problems"] == 1
+
+
+def test_a_warning_is_not_counted_as_an_incident(site: Site) -> None:
+    before = site.simple.get("/tenants").json()["incidents"]
+    row = {"tenant_id": "initech", "error_type": "x", "cause": "x", "said": "x", "scan_ids": []}
+
+    insert(site.warehouse, "incidents", {**row, "kind": "warning"})
+    with_warning = site.simple.get("/tenants").json()["incidents"]
+    insert(site.warehouse, "incidents", {**row, "kind": "failure"})
+    with_both = site.simple.get("/tenants").json()["incidents"]
+    query(site.warehouse, "delete from incidents where tenant_id = 'initech' returning kind")
+
+    assert (with_warning, with_both) == (before, before + 1)
 
 
 def test_search_and_state_choose(simple: Server) -> None:

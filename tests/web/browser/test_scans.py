@@ -300,6 +300,21 @@ def test_the_schema_panel_shows_columns_with_their_labels_and_sql_to_copy(
     expect(row.first).to_contain_text("bigint")
 
 
+def test_the_schema_panel_is_read_again_when_a_scan_has_ended(
+    page: Page, page_stack: PageStack
+) -> None:
+    page.clock.install()
+    page.goto(f"{PAGE}?tenant=soylent")
+    page.get_by_text("Schema and views").click()
+    expect(page.get_by_text("There is no view yet").first).to_be_visible()
+    publish_views(page_stack.warehouse, "soylent", ["deals"], {})
+    new_scan(page_stack, "soylent", state="succeeded", finished_at=datetime.now(UTC))
+
+    page.clock.fast_forward(31_000)
+
+    expect(page.get_by_role("table", name="Columns of deals")).to_be_visible()
+
+
 def test_a_scan_is_started_and_cancelled_by_buttons(page: Page, page_stack: PageStack) -> None:
     page.goto(f"{PAGE}?tenant=acme")
 

@@ -63,7 +63,7 @@ def test_a_summary_counts_the_tenants_by_state_and_those_with_an_incident(page: 
 
     chips = page.get_by_role("group", name="State").get_by_role("button")
     expect(chips.first).to_have_text(f"{TENANT_COUNT:,} all")
-    expect(page.get_by_text("1 open incident", exact=True)).to_be_visible()
+    expect(page.get_by_text("1 tenant with an open incident", exact=True)).to_be_visible()
     counts = [int(re.sub(r"\D", "", text)) for text in chips.all_inner_texts()]
     assert sum(counts[1:]) == counts[0] == TENANT_COUNT
 

@@ -61,7 +61,7 @@ function Tenant({ tenant }) {
     <${TenantFigures} tenant=${tenant} />
     <${DealsByStage} tenant=${tenant.id} version=${tenant.last_scan?.finished_at} />
     <${History} history=${tenant.history} />
-    <${SchemaPanel} tenant=${tenant.id} />
+    <${SchemaPanel} tenant=${tenant.id} version=${tenant.last_scan?.finished_at} />
   `;
 }
 

@@ -215,7 +215,7 @@ function Filters({ params, setParams, answer }) {
           `,
         )}
       </div>
-      ${answer?.incidents > 0 && html`<p class="incidents">${plural(answer.incidents, "open incident", "open incidents")}</p>`}
+      ${answer?.incidents > 0 && html`<p class="incidents">${plural(answer.incidents, "tenant with an open incident", "tenants with open incidents")}</p>`}
     </search>
   `;
 }
