@@ -107,12 +107,15 @@ def tenants_by_id(clock: Callable[[], float] = time.monotonic) -> dict[str, Tena
     return _tenants_file(clock)[0]
 
 
-def invalid_entries() -> int:
-    """Return how many entries of the tenants file are invalid. Raises TenantsFileError."""
-    return _tenants_file(time.monotonic)[1]
+def invalid_entries(user: BaseUser) -> int:
+    """Return how many entries of the tenants file are invalid, of those that *user* may see.
+
+    Raises TenantsFileError.
+    """
+    return sum(may(user, "GET", dag_id) for dag_id in _tenants_file(time.monotonic)[1])
 
 
-def _tenants_file(clock: Callable[[], float]) -> tuple[dict[str, Tenant], int]:
+def _tenants_file(clock: Callable[[], float]) -> tuple[dict[str, Tenant], list[str]]:
     path = tenants_path()
     with _lock:
         is_folder = path.is_dir()
@@ -121,11 +124,15 @@ def _tenants_file(clock: Callable[[], float]) -> tuple[dict[str, Tenant], int]:
 
 
 @lru_cache(maxsize=1)
-def _tenants(path: Path, stamp: _Stamp) -> tuple[dict[str, Tenant], int]:
-    """Read the tenants of *path*, once for each *stamp*, and count the invalid entries."""
+def _tenants(path: Path, stamp: _Stamp) -> tuple[dict[str, Tenant], list[str]]:
+    """Read the tenants of *path* and the DAGs of its invalid entries, once for each *stamp*.
+
+    The DAG of an entry without a valid id is one that only who may see all DAGs may see.
+    """
     tenants = load_tenants()
     enabled = sorted(tenants.enabled, key=lambda tenant: tenant.id)
-    return {tenant.id: tenant for tenant in enabled}, len(tenants.problems)
+    invalid = [f"{DAG_ID_PREFIX}{problem.tenant_id or ''}" for problem in tenants.problems]
+    return {tenant.id: tenant for tenant in enabled}, invalid
 
 
 @lru_cache(maxsize=1)

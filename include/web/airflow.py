@@ -181,7 +181,7 @@ def _mode(conf: Any) -> str:
 
 @dataclass(frozen=True)
 class RunFacts:
-    """``tries``: the highest try number of its tasks. None: unknown. ``failed``: task ids."""
+    """``tries``: the highest try number of its tasks. ``failed``: those that have failed."""
 
     queued_at: datetime | None = None
     tries: int | None = None
@@ -189,6 +189,7 @@ class RunFacts:
 
 
 def run_facts(dag_id: str, run_id: str) -> RunFacts:
+    """Return what is known of a run, None for what is not: Airflow may have deleted it."""
     of_run = (TaskInstance.dag_id == DagRun.dag_id) & (TaskInstance.run_id == DagRun.run_id)
     statement = (
         select(DagRun.queued_at, TaskInstance.try_number, TaskInstance.task_id, TaskInstance.state)

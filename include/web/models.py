@@ -164,7 +164,9 @@ class TenantList(BaseModel):
     incidents: int = Field(
         description="Number of these tenants with an open incident that is not a warning."
     )
-    problems: int = Field(description="Number of invalid entries of the tenants file.")
+    problems: int = Field(
+        description="Number of invalid entries of the tenants file whose tenants you may see."
+    )
 
 
 class HistoryEntry(BaseModel):

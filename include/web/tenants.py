@@ -198,7 +198,7 @@ def list_tenants(
         incidents=sum(
             view.incident is not None and view.incident.kind != "warning" for view in views
         ),
-        problems=invalid_entries(),
+        problems=invalid_entries(user),
     )
 
 

@@ -161,5 +161,7 @@ def tenants_file(server: Server, entries: list[dict[str, str]]) -> Iterator[None
     path = server.log.parent / "tenants.yaml"
     before = path.read_text()
     path.write_text(json.dumps({"tenants": entries}))
-    yield
-    path.write_text(before)
+    try:
+        yield
+    finally:
+        path.write_text(before)

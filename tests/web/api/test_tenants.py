@@ -1,10 +1,12 @@
 from datetime import UTC, datetime, timedelta
+from typing import get_args
 
 import pytest
 from psycopg.types.json import Jsonb
 
 from include.warehouse.tenant_views.views import publish_views
 from include.web.cursor import cursor_of
+from include.web.models import TenantOrder
 from tests.support.scans import query
 from tests.support.status_rows import add_scan, insert, run_of
 from tests.web.api.conftest import DEALS, Site, tenants_file
@@ -67,12 +69,14 @@ def test_a_tenant_whose_dag_airflow_has_deactivated_is_late(simple: Server) -> N
     assert simple.get("/tenants/timed").json()["state"] == "late"
 
 
-def test_a_list_in_pages_is_the_whole_list(simple: Server) -> None:
-    whole = simple.get("/tenants").json()["tenants"]
+@pytest.mark.parametrize("sort", get_args(TenantOrder))
+def test_a_list_in_pages_is_the_whole_list(simple: Server, sort: str) -> None:
+    path = f"/tenants?sort={sort}"
+    whole = simple.get(path).json()["tenants"]
 
     pages, cursor = [], ""
     while cursor is not None:
-        page = simple.get(f"/tenants?limit=1{f'&cursor={cursor}' if cursor else ''}").json()
+        page = simple.get(f"{path}&limit=1{f'&cursor={cursor}' if cursor else ''}").json()
         pages += page["tenants"]
         cursor = page["next_cursor"]
         assert page["total"] == len(whole)
@@ -103,12 +107,14 @@ def test_a_cursor_with_a_value_of_another_type_is_400(simple: Server) -> None:
     assert (answer.status_code, answer.json()["code"]) == (400, "invalid-cursor")
 
 
-def test_invalid_entries_of_the_tenants_file_are_counted(simple: Server) -> None:
-    with tenants_file(simple, [{"id": "acme"}, {"id": "globex", "shedule": "x"}]):
-        answer = simple.get("/tenants").json()
+@pytest.mark.parametrize(("user", "seen"), [("admin", 3), ("acme_reader", 1)])
+def test_invalid_entries_that_one_may_see_are_counted(fab: Server, user: str, seen: int) -> None:
+    invalid = [{"id": name, "shedule": "x"} for name in ("acme", "globex", "No Id")]
 
-    assert [tenant["id"] for tenant in answer["tenants"]] == ["acme"]
-    assert answer["problems"] == 1
+    with tenants_file(fab, [*invalid, {"id": "initech"}]):
+        answer = fab.get("/tenants", user).json()
+
+    assert answer["problems"] == seen
 
 
 def test_a_warning_is_not_counted_as_an_incident(site: Site) -> None:
