@@ -104,6 +104,18 @@ def tenants_by_id(clock: Callable[[], float] = time.monotonic) -> dict[str, Tena
 
     A changed tenants file is read again at once, a changed directory within `CHECK_EVERY_S`.
     """
+    return _tenants_file(clock)[0]
+
+
+def invalid_entries(user: BaseUser) -> int:
+    """Return how many entries of the tenants file are invalid, of those that *user* may see.
+
+    Raises TenantsFileError.
+    """
+    return sum(may(user, "GET", dag_id) for dag_id in _tenants_file(time.monotonic)[1])
+
+
+def _tenants_file(clock: Callable[[], float]) -> tuple[dict[str, Tenant], list[str]]:
     path = tenants_path()
     with _lock:
         is_folder = path.is_dir()
@@ -112,10 +124,15 @@ def tenants_by_id(clock: Callable[[], float] = time.monotonic) -> dict[str, Tena
 
 
 @lru_cache(maxsize=1)
-def _tenants(path: Path, stamp: _Stamp) -> dict[str, Tenant]:
-    """Read the tenants of *path*, once for each *stamp*."""
-    enabled = sorted(load_tenants().enabled, key=lambda tenant: tenant.id)
-    return {tenant.id: tenant for tenant in enabled}
+def _tenants(path: Path, stamp: _Stamp) -> tuple[dict[str, Tenant], list[str]]:
+    """Read the tenants of *path* and the DAGs of its invalid entries, once for each *stamp*.
+
+    The DAG of an entry without a valid id is one that only who may see all DAGs may see.
+    """
+    tenants = load_tenants()
+    enabled = sorted(tenants.enabled, key=lambda tenant: tenant.id)
+    invalid = [f"{DAG_ID_PREFIX}{problem.tenant_id or ''}" for problem in tenants.problems]
+    return {tenant.id: tenant for tenant in enabled}, invalid
 
 
 @lru_cache(maxsize=1)

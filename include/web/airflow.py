@@ -16,7 +16,7 @@ from airflow.models.dagrun import DagRun
 from airflow.models.taskinstance import TaskInstance
 from airflow.utils.session import create_session
 from fastapi import Request
-from sqlalchemy import func, select, tuple_
+from sqlalchemy import select, tuple_
 
 from include.scan import MODES, scan_id
 from include.warehouse.connection import Warehouse
@@ -42,6 +42,8 @@ _REFUSALS = {
 
 ACTIVE_STATES = ("queued", "running")
 ENDED_STATES = ("success", "failed")
+#: Of tasks.
+FAILED_STATES = ("failed", "up_for_retry")
 #: Further active runs, as of a backfill of years, are ignored.
 MAX_ACTIVE_RUNS = 5_000
 
@@ -113,10 +115,14 @@ def _detail(answer: httpx.Response) -> str:
 
 @dataclass(frozen=True)
 class Dag:
-    """``next_run_at``: when Airflow creates the next scheduled run; None: no run is scheduled."""
+    """``next_run_at``: when Airflow creates the next scheduled run; None: no run is scheduled.
+
+    ``is_stale``: Airflow no longer finds it in the DAG files, and starts no run and no task of it.
+    """
 
     is_paused: bool
     next_run_at: datetime | None
+    is_stale: bool = False
 
 
 @dataclass(frozen=True)
@@ -142,7 +148,7 @@ def dags(dag_ids: Collection[str]) -> dict[str, Dag]:
     with create_session() as session:
         rows = session.execute(statement).all()
     return {
-        dag_id: Dag(is_paused, None if is_paused or is_stale else next_run_at)
+        dag_id: Dag(is_paused, None if is_paused else next_run_at, is_stale)
         for dag_id, is_paused, next_run_at, is_stale in rows
     }
 
@@ -166,22 +172,39 @@ def active_runs(dag_ids: Collection[str]) -> list[ActiveRun]:
 
 
 def _mode(conf: Any) -> str:
-    mode = conf.get("mode") if isinstance(conf, dict) else None
+    params = conf if isinstance(conf, dict) else {}
+    if params.get("rewrite_rows"):
+        return "full"
+    mode = params.get("mode")
     return mode if mode in MODES else "auto"
 
 
-def run_facts(dag_id: str, run_id: str) -> tuple[datetime | None, int | None]:
-    """Return when a run was queued and the highest try number of its tasks; None: unknown."""
+@dataclass(frozen=True)
+class RunFacts:
+    """``tries``: the highest try number of its tasks. ``failed``: those that have failed."""
+
+    queued_at: datetime | None = None
+    tries: int | None = None
+    failed: frozenset[str] = frozenset()
+
+
+def run_facts(dag_id: str, run_id: str) -> RunFacts:
+    """Return what is known of a run, None for what is not: Airflow may have deleted it."""
     of_run = (TaskInstance.dag_id == DagRun.dag_id) & (TaskInstance.run_id == DagRun.run_id)
     statement = (
-        select(DagRun.queued_at, func.max(TaskInstance.try_number))
+        select(DagRun.queued_at, TaskInstance.try_number, TaskInstance.task_id, TaskInstance.state)
         .outerjoin(TaskInstance, of_run)
         .where(DagRun.dag_id == dag_id, DagRun.run_id == run_id)
-        .group_by(DagRun.queued_at)
     )
     with create_session() as session:
-        found = session.execute(statement).first()
-    return (found[0], found[1]) if found else (None, None)
+        rows = session.execute(statement).all()
+    if not rows:
+        return RunFacts()
+    return RunFacts(
+        queued_at=rows[0].queued_at,
+        tries=max((row.try_number for row in rows if row.task_id), default=None),
+        failed=frozenset(row.task_id for row in rows if row.state in FAILED_STATES),
+    )
 
 
 def unsuccessful_tasks(dag_id: str, run_id: str) -> set[str]:

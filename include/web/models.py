@@ -24,6 +24,7 @@ ScanState = Literal[
     "failed",
     "cancelled",
 ]
+TaskId = Literal["validate_token", "extract_deals", "check_quality"]
 TenantState = Literal["failing", "running", "late", "ok", "never"]
 NextCursor = Annotated[str | None, Field(description="null on the last page.")]
 #: Sort orders of tenants; "-" is descending.
@@ -110,7 +111,8 @@ class TenantStatus(BaseModel):
     """A tenant's fields that come from the warehouse.
 
     ``last_ended_state``: of the newest scan that succeeded or failed. ``deals_live``,
-    ``deals_archived``: as counted by the last successful full scan.
+    ``deals_archived``: as counted by the last successful full scan. ``is_late``: an incident
+    `deadline` is open.
     """
 
     portal_id: int | None = None
@@ -123,6 +125,7 @@ class TenantStatus(BaseModel):
     quality: Quality | None = None
     quota: DailyQuota | None = None
     incident: Incident | None = None
+    is_late: bool = False
 
 
 class Tenant(BaseModel):
@@ -138,10 +141,11 @@ class Tenant(BaseModel):
     portal_id: int | None
     last_scan: ScanSummary | None
     running_scan_id: str | None
+    running_state: ScanState | None = Field(description="Of `running_scan_id`.")
     last_success_at: datetime | None
     freshness_s: float | None = Field(
         description="Maximum age of the deals: seconds since the last successful scan without a"
-        " window started."
+        " window first started."
     )
     deals_live: int | None
     deals_archived: int | None
@@ -157,7 +161,12 @@ class TenantList(BaseModel):
     states: dict[TenantState, int] = Field(
         description="Number of tenants in each state, of those that match `search`."
     )
-    incidents: int = Field(description="Number of these tenants with an open incident.")
+    incidents: int = Field(
+        description="Number of these tenants with an open incident that is not a warning."
+    )
+    problems: int = Field(
+        description="Number of invalid entries of the tenants file whose tenants you may see."
+    )
 
 
 class HistoryEntry(BaseModel):
@@ -175,6 +184,10 @@ class HistoryEntry(BaseModel):
     check_s: float | None
     deals_live: int | None = Field(description="In the warehouse; null: not counted.")
     quota_used: float | None = Field(description="Used part of the daily quota, 0 to 1.")
+    freshness_s: float | None = Field(
+        description="Maximum age of the deals when the scan started; null: no successful scan"
+        " before it in `history`."
+    )
 
 
 class TenantDetail(Tenant):
@@ -241,7 +254,7 @@ class Progress(BaseModel):
         " associations and histories are read last. null before the first record and during the"
         " quality checks."
     )
-    records_per_s: float | None = Field(description="Over the last few checkpoints.")
+    records_per_s: float | None = Field(description="Median of the last few checkpoints.")
     requests_per_s: float | None = Field(description="Since the extraction began.")
     time_left_s: float | None
     updated_at: datetime | None
@@ -255,7 +268,6 @@ class Progress(BaseModel):
         """
         received = sum(part.records_received for part in scan.objects)
         expected = scan.expected(wanted)
-        records_per_s = _rate(scan.received_lately, scan.took_s)
         fraction, time_left_s = None, None
         if expected is not None:
             # the portal may have got more records since the count
@@ -264,14 +276,14 @@ class Progress(BaseModel):
             fraction = 1.0
         elif expected and received and scan.state != "checking":
             fraction = min(ALL_READ, received / expected)
-            if scan.state == "extracting" and fraction < ALL_READ and records_per_s:
-                time_left_s = (expected - received) / records_per_s
+            if scan.state == "extracting" and fraction < ALL_READ and scan.records_per_s:
+                time_left_s = (expected - received) / scan.records_per_s
         return cls(
             pages=scan.pages,
             records_received=received,
             expected=expected,
             fraction=fraction,
-            records_per_s=records_per_s,
+            records_per_s=scan.records_per_s,
             requests_per_s=_rate(
                 scan.requests, seconds_between(scan.extraction_started_at, scan.figures_at)
             ),
@@ -284,8 +296,8 @@ def seconds_between(start: datetime | None, end: datetime | None) -> float | Non
     return max(0.0, (end - start).total_seconds()) if start and end else None
 
 
-def _rate(count: int | None, took_s: float | None) -> float | None:
-    return count / took_s if count is not None and took_s else None
+def _rate(count: int, took_s: float | None) -> float | None:
+    return count / took_s if took_s else None
 
 
 class ScanObject(BaseModel):
@@ -371,7 +383,6 @@ class Phases(BaseModel):
 class ScanRow(ScanBase):
     """A scan in the warehouse. The defaults are those of a queued scan.
 
-    ``received_lately``, ``took_s``: records of the last few checkpoints and their duration.
     ``token_s``, ``read_s``, ``check_s``: as in `Phases`.
     """
 
@@ -386,8 +397,7 @@ class ScanRow(ScanBase):
     extraction_started_at: datetime | None = None
     extraction_finished_at: datetime | None = None
     figures_at: datetime | None = None
-    received_lately: int | None = None
-    took_s: float | None = None
+    records_per_s: float | None = None
     token_s: float | None = None
     read_s: float | None = None
     check_s: float | None = None
@@ -416,6 +426,7 @@ class ScanDetail(ScanBase):
     tries: int | None = Field(
         description="Tries of the task with the most tries; null: Airflow has no such run."
     )
+    task: TaskId = Field(description="The task that it is in, or that ended it.")
     will_retry: bool = Field(
         description="The last try has failed, and Airflow has not ended the run."
     )

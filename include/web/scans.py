@@ -1,6 +1,6 @@
 """`/scans`: lists scans, and starts, cancels and retries one."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Annotated, Any
@@ -9,7 +9,7 @@ from urllib.parse import quote
 from airflow.api_fastapi.auth.managers.models.base_user import BaseUser
 from fastapi import Path, Query, Request, Response
 from fastapi.concurrency import contextmanager_in_threadpool, run_in_threadpool
-from psycopg.rows import class_row, scalar_row
+from psycopg.rows import class_row, tuple_row
 from pydantic import AwareDatetime, StringConstraints, TypeAdapter
 
 from include.errors import QualityError, ScanRequestError, runbook_url
@@ -48,10 +48,12 @@ from include.web.warehouse import CurrentWarehouse, WarehouseEmptyError, columns
 
 #: The current rate is computed from so many checkpoints.
 _RECENT_CHECKPOINTS = 6
+#: Whether a scan is queued, when it was requested or started, and its id.
+_Position = tuple[
+    bool, AwareDatetime, Annotated[str, StringConstraints(pattern=models.SCAN_ID_PATTERN)]
+]
 #: A page begins after this scan; None: it is the first page.
-_POSITION = TypeAdapter[tuple[AwareDatetime, str] | None](
-    tuple[AwareDatetime, Annotated[str, StringConstraints(pattern=models.SCAN_ID_PATTERN)]] | None
-)
+_POSITION = TypeAdapter[_Position | None](_Position | None)
 
 
 def _seconds(start: str, end: str) -> str:
@@ -71,7 +73,10 @@ COMPUTED = {
         "scan.started_at", "coalesce(scan.extraction_started_at, scan.finished_at)"
     ),
     "read_s": _seconds(
-        "scan.extraction_started_at", "coalesce(scan.extraction_finished_at, scan.finished_at)"
+        # a scan that was cleared and resumes began to extract before its start
+        "case when scan.extraction_started_at is not null"
+        " then greatest(scan.started_at, scan.extraction_started_at) end",
+        "coalesce(scan.extraction_finished_at, scan.finished_at)",
     ),
     "check_s": _seconds("scan.extraction_finished_at", "scan.finished_at"),
     "deals_received": "coalesce(deals.records_received, 0)",
@@ -95,8 +100,7 @@ _EVERYTHING = columns(
     models.ScanRow,
     "scan",
     **COMPUTED,
-    received_lately="lately.received_lately",
-    took_s="lately.took_s",
+    records_per_s="lately.records_per_s",
     objects="objects.objects",
     quality="quality.quality",
 )
@@ -123,8 +127,10 @@ _ONE = f"""
     select {_EVERYTHING}
     from {{scans}} as scan {OF_DEALS}
     left join lateral (
-        select sum(cardinality(ids))::bigint as received_lately,
-               extract(epoch from max(loaded_at) - min(since))::float8 as took_s
+        -- the median: a chunk that was loaded after a wait or a retry seems to have taken hours
+        select percentile_cont(0.5) within group (
+            order by cardinality(ids) / nullif(extract(epoch from loaded_at - since)::float8, 0)
+        ) as records_per_s
         from (
             select ids, loaded_at,
                    lag(loaded_at, 1, scan.extraction_started_at)
@@ -164,7 +170,7 @@ ScanId = Annotated[str, Path(pattern=models.SCAN_ID_PATTERN, description="A UUID
 
 @router.get(
     "/scans",
-    summary="Scans that you may see, newest first",
+    summary="Scans that you may see: queued, then newest",
     responses=answers(Code.INVALID_CURSOR, Code.NOT_FOUND),
 )
 def read_scans(
@@ -203,7 +209,7 @@ def _queued_scans(
     """Return the runs whose scans have no row yet."""
     tenant_of = {t.dag_id: t.id for t in tenants_by_id().values() if tenant in (None, t.id)}
     runs = active_runs(visible & tenant_of.keys())
-    known = known_scans(warehouse, [run.scan_id for run in runs])
+    known = states_of(warehouse, runs)
     scans = [queued_scan(run, tenant_of[run.dag_id]) for run in runs if run.scan_id not in known]
     return [
         models.ScanSummary.model_validate({**dict(scan), "warnings": 0, "error": None})
@@ -251,14 +257,15 @@ def read_scan(
         else result
         for result in scan.quality
     ]
-    queued_at, tries = run_facts(scan.dag_id, scan.run_id)
+    facts = run_facts(scan.dag_id, scan.run_id)
     return models.ScanDetail.model_validate(
         {
             **dict(scan),
-            "tries": tries,
+            "tries": facts.tries,
+            "task": task_of(scan, facts.failed),
             "will_retry": scan.state == "failed" and run is not None,
             "phases": models.Phases(
-                queued=models.seconds_between(queued_at, scan.started_at),
+                queued=models.seconds_between(facts.queued_at, scan.started_at),
                 token=scan.token_s,
                 read=scan.read_s,
                 check=scan.check_s,
@@ -269,6 +276,30 @@ def read_scan(
             "links": links(request, scan_id, scan.dag_id, scan.run_id, runbook),
         }
     )
+
+
+#: In the order of the tasks.
+_TASK_OF_STATE: dict[str, models.TaskId] = {
+    "queued": "validate_token",
+    "validating": "validate_token",
+    "extracting": "extract_deals",
+    "checking": "check_quality",
+}
+
+
+def task_of(scan: models.ScanRow, failed: Collection[str] = ()) -> models.TaskId:
+    """Return the task that a scan is in, or that ended it.
+
+    :param failed: its tasks that have failed. Without them, a scan all of whose tasks were cleared
+        seems to be where it was before.
+    """
+    if scan.state in _TASK_OF_STATE:
+        return _TASK_OF_STATE[scan.state]
+    if known := next((task for task in _TASK_OF_STATE.values() if task in failed), None):
+        return known
+    if scan.extraction_finished_at:
+        return "check_quality"
+    return "extract_deals" if scan.extraction_started_at else "validate_token"
 
 
 def heading_of(check: str) -> str:
@@ -316,12 +347,14 @@ def links(
 ) -> models.ScanLinks:
     """Return paths, including the prefix that Airflow is served below."""
     base, airflow = request.scope.get("root_path", ""), airflow_root(request)
+    dag, run = quote(dag_id, safe=""), quote(run_id, safe="")
     return models.ScanLinks(
         self=f"{base}/scans/{scan_id}",
         deals=f"{base}/scans/{scan_id}/deals",
         cancel=f"{base}/scans/{scan_id}/cancel",
-        page=f"{base}/ui?scan={scan_id}",
-        airflow_run=f"{airflow}/dags/{quote(dag_id, safe='')}/runs/{quote(run_id, safe='')}",
+        # by its run: if that fails before the scan has a row, the page can still link to it
+        page=f"{base}/ui?dag_id={dag}&run_id={run}",
+        airflow_run=f"{airflow}/dags/{dag}/runs/{run}",
         runbook=runbook,
     )
 
@@ -364,20 +397,26 @@ def _startable(user: BaseUser, start: models.StartScan) -> Tenant:
         Scan.of_run(tenant, run, _conf(start))
     except ScanRequestError as exc:
         raise Problem(Code.INVALID_REQUEST, exc.what, remedy=exc.remedy) from None
-    dag = dags([tenant.dag_id]).get(tenant.dag_id)
-    if dag is None:
+    _require_runnable(tenant.dag_id)
+    return tenant
+
+
+def _require_runnable(dag_id: str) -> None:
+    """Raise a problem if Airflow would leave a run of this DAG queued."""
+    dag = dags([dag_id]).get(dag_id)
+    if dag is None or dag.is_stale:
         raise Problem(
             Code.NOT_FOUND,
-            f"Airflow does not know DAG {tenant.dag_id} yet.",
-            remedy="Repeat the request when Airflow has read the changed tenants file.",
+            f"Airflow does not find DAG {dag_id}.",
+            remedy="If the tenant is new, repeat the request in a minute. Otherwise look at"
+            " Airflow's import errors and at its DAG processor.",
         )
     if dag.is_paused:
         raise Problem(
             Code.DAG_PAUSED,
-            f"DAG {tenant.dag_id} is paused; a run would stay queued.",
-            remedy="Unpause the DAG in Airflow, then start the scan again.",
+            f"DAG {dag_id} is paused; a run would stay queued.",
+            remedy="Unpause the DAG in Airflow, then repeat the request.",
         )
-    return tenant
 
 
 def _conf(start: models.StartScan) -> dict[str, Any]:
@@ -442,7 +481,7 @@ def record_cancelled(warehouse: Warehouse, run: CancelledRun) -> None:
     status_code=202,
     summary="Clear the failed task of a scan, so that Airflow runs it again",
     dependencies=[SameOrigin],
-    responses=answers(*_OF_CHANGES, Code.SCAN_NOT_FAILED),
+    responses=answers(*_OF_CHANGES, Code.SCAN_NOT_FAILED, Code.DAG_PAUSED),
 )
 async def retry_scan(
     request: Request, user: User, warehouse: CurrentWarehouse, scan_id: ScanId
@@ -470,15 +509,9 @@ def _retryable(
             "Only a scan that has failed can be retried.",
             remedy="Start a new scan instead.",
         )
+    _require_runnable(scan.dag_id)
     # If a person ended the run, its tasks are skipped, or succeeded although they were not done.
-    return scan, {_first_unfinished_task(scan), *unsuccessful_tasks(scan.dag_id, scan.run_id)}
-
-
-def _first_unfinished_task(scan: models.ScanRow) -> str:
-    """Return the first task that a failed scan still has to do, as far as its row shows."""
-    if scan.extraction_finished_at:
-        return "check_quality"
-    return "extract_deals" if scan.extraction_started_at else "validate_token"
+    return scan, {task_of(scan), *unsuccessful_tasks(scan.dag_id, scan.run_id)}
 
 
 def _cancellable(
@@ -487,7 +520,7 @@ def _cancellable(
     scan, run = found_scan(user, warehouse, scan_id)
     require(user, "PUT", scan.dag_id, "scan")
     # while its run is active, a scan has the state failed between two tries
-    if scan.state == "cancelled" or (run is None and scan.state in FINAL_STATES):
+    if scan.state in ("cancelled", "succeeded") or (run is None and scan.state in FINAL_STATES):
         raise Problem(Code.SCAN_FINISHED, "The scan has already ended.")
     return scan, run
 
@@ -502,15 +535,16 @@ def list_scans(
     cursor: str | None = None,
     queued: Collection[models.ScanSummary] = (),
 ) -> models.ScanList:
-    """Return scans of these DAGs, newest first, and the cursor of the next page.
+    """Return scans of these DAGs and the cursor of the next page: queued ones, then newest first.
 
     Raises InvalidCursorError.
 
-    :param queued: scans without a row, which are listed with the others.
+    :param queued: scans that had no row when they were read.
     """
     what = f"scans tenant={tenant_id} state={state}"
     after = position_of(what, cursor, _POSITION, None)
-    started_at, scan_id = after or (None, None)
+    # rows follow all queued scans
+    _, started_at, scan_id = (None, None, None) if after is None or after[0] else after
     values = {
         "dag_ids": list(dag_ids),
         "tenant_id": tenant_id,
@@ -520,22 +554,27 @@ def list_scans(
         "limit": limit + 1,
     }
     rows = fetch(warehouse, class_row(models.ScanSummary), _LIST, values)
-    rest = [scan for scan in queued if after is None or _position(scan) < after]
+    begun = {scan.scan_id for scan in rows}
+    rest = [
+        scan
+        for scan in queued
+        if scan.scan_id not in begun and (after is None or _position(scan) < after)
+    ]
     scans = sorted([*rest, *rows], key=_position, reverse=True)
     shown, following = page_of(what, scans, limit, _position)
     return models.ScanList(scans=shown, next_cursor=following)
 
 
-def _position(scan: models.ScanSummary) -> tuple[datetime, str]:
-    return scan.started_at, scan.scan_id
+def _position(scan: models.ScanSummary) -> _Position:
+    """Return the scan's place. A queued scan that begins moves to where a client still reads."""
+    return scan.state == "queued", scan.started_at, scan.scan_id
 
 
-def known_scans(warehouse: Warehouse, scan_ids: Sequence[str]) -> set[str]:
-    """Return which of these scans have a row."""
-    statement = "select scan_id from {scans} where scan_id = any(%(scan_ids)s)"
-    return (
-        set(fetch(warehouse, scalar_row, statement, {"scan_ids": scan_ids})) if scan_ids else set()
-    )
+def states_of(warehouse: Warehouse, runs: Collection[ActiveRun]) -> dict[str, str]:
+    """Return the states of the scans of these runs that have a row, by scan id."""
+    statement = "select scan_id, state from {scans} where scan_id = any(%(scan_ids)s)"
+    values = {"scan_ids": [run.scan_id for run in runs]}
+    return dict(fetch(warehouse, tuple_row, statement, values)) if runs else {}
 
 
 def find_scan(warehouse: Warehouse, scan_id: str) -> models.ScanRow | None:

@@ -3,9 +3,11 @@
 They come from the tenants file, Airflow's database and the warehouse.
 """
 
+import operator
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import Path as PathParameter
@@ -17,14 +19,22 @@ from include.tenants import Tenant
 from include.warehouse.connection import Warehouse
 from include.warehouse.tenant_views.plan import object_views, tenant_schema
 from include.web import models
-from include.web.access import User, known_tenant, tenants_by_id, visible_dag_ids
+from include.web.access import (
+    User,
+    invalid_entries,
+    known_tenant,
+    tenants_by_id,
+    visible_dag_ids,
+)
 from include.web.airflow import ActiveRun, Dag, active_runs, dags, mark_orphaned_scans_failed
-from include.web.cursor import Cursor, InvalidCursorError, Limit, page_of, position_of
+from include.web.cursor import Cursor, Limit, page_of, position_of
 from include.web.problems import Code, answers, signed_in_router
-from include.web.scans import COMPUTED, OF_DEALS, SUMMARY
+from include.web.scans import COMPUTED, OF_DEALS, SUMMARY, states_of
 from include.web.warehouse import CurrentWarehouse, columns, fetch
 
 HISTORY = 60
+#: When a scan began to read; `started_at` is set again if all its tasks are cleared.
+STARTED_READING = "least(started_at, extraction_started_at)"
 
 # Each lateral join is an index scan per tenant.
 _STATUSES = f"""
@@ -39,7 +49,12 @@ _STATUSES = f"""
         counted.deals_archived,
         to_json(checked) as quality,
         to_json(quota) as quota,
-        to_json(incident) as incident
+        to_json(incident) as incident,
+        exists (
+            select from {{incidents}} as missed
+            where missed.tenant_id = wanted.tenant_id and missed.closed_at is null
+              and missed.kind = 'deadline'
+        ) as is_late
     from unnest(%(tenant_ids)s::text[]) as wanted (tenant_id)
     left join {{tenants}} as bound using (tenant_id)
     left join lateral (
@@ -55,7 +70,7 @@ _STATUSES = f"""
         order by started_at desc, scan_id desc limit 1
     ) as ended on true
     left join lateral (
-        select started_at as last_success_at from {{scans}}
+        select {STARTED_READING} as last_success_at from {{scans}}
         where tenant_id = wanted.tenant_id and state = 'succeeded' and window_start is null
         order by started_at desc limit 1
     ) as success on true
@@ -106,12 +121,19 @@ _AS_READ = {
     "mode": "coalesce(nullif(deals.mode, 'skipped'), scan.mode)",
     "deals_live": "deals.warehouse_live",
     "quota_used": "(scan.quota_limit - scan.quota_remaining)::float8 / nullif(scan.quota_limit, 0)",
+    "freshness_s": f"""
+        extract(epoch from scan.started_at - max({STARTED_READING})
+            filter (where scan.state = 'succeeded' and scan.window_start is null)
+            over (order by scan.started_at, scan.scan_id
+                  rows between unbounded preceding and 1 preceding))::float8""",
 }
 _HISTORY = f"""
     select {columns(models.HistoryEntry, "scan", **_AS_READ)}
-    from {{scans}} as scan {OF_DEALS}
-    where scan.tenant_id = %(tenant_id)s
-    order by scan.started_at desc, scan.scan_id desc limit %(limit)s
+    from (
+        select * from {{scans}} where tenant_id = %(tenant_id)s
+        order by started_at desc, scan_id desc limit %(limit)s
+    ) as scan {OF_DEALS}
+    order by scan.started_at desc, scan.scan_id desc
 """  # noqa: S608 - literals of this package
 
 router = signed_in_router(
@@ -121,15 +143,18 @@ router = signed_in_router(
     Code.WAREHOUSE_NOT_READY,
 )
 TenantId = Annotated[str, PathParameter(max_length=100)]
-#: A page begins after this tenant.
-_POSITION: TypeAdapter[tuple[str] | None] = TypeAdapter(tuple[str] | None)
+#: Whether the value that tenants are sorted by is unknown, the value, and the tenant's id.
+_Place = tuple[bool, float, str]
+#: A page begins after this place, from which the tenant may have moved since.
+_POSITION = TypeAdapter[_Place | None](_Place | None)
+#: Values that stay while a client turns pages: `freshness_s` does not.
 _SORTED_BY: Mapping[str, Callable[[models.Tenant], Any]] = {
-    "id": lambda tenant: tenant.id,
-    "last_scan": lambda tenant: tenant.last_scan and tenant.last_scan.started_at,
-    "freshness": lambda tenant: tenant.freshness_s,
+    "id": lambda tenant: 0,
+    "last_scan": lambda tenant: tenant.last_scan and tenant.last_scan.started_at.timestamp(),
+    "freshness": lambda tenant: tenant.last_success_at and -tenant.last_success_at.timestamp(),
     "deals_live": lambda tenant: tenant.deals_live,
     "quota": lambda tenant: tenant.quota and (tenant.quota.used_today or 0),
-    "next_run": lambda tenant: tenant.next_run_at,
+    "next_run": lambda tenant: tenant.next_run_at and tenant.next_run_at.timestamp(),
 }
 
 
@@ -154,29 +179,33 @@ def list_tenants(
         for tenant in tenants_by_id().values()
         if tenant.dag_id in visible and part in tenant.id
     ]
-    views = _ordered(tenant_views(warehouse, tenants), sort)
-    begin = 0
-    if after is not None:
-        begin = next((n for n, view in enumerate(views, 1) if (view.id,) == after), 0)
-        if not begin:  # the tenant was removed from the tenants file
-            raise InvalidCursorError
-    rest = [view for view in views[begin:] if state in (None, view.state)]
-    shown, following = page_of(what, rest, limit, lambda view: [view.id])
+    views = tenant_views(warehouse, tenants)
+    place = partial(_place, sort)
+    backwards = sort == "-id"
+    follows = operator.lt if backwards else operator.gt
+    rest = [
+        view
+        for view in sorted(views, key=place, reverse=backwards)
+        if state in (None, view.state) and (after is None or follows(place(view), after))
+    ]
+    shown, following = page_of(what, rest, limit, place)
     states = Counter(view.state for view in views)
     return models.TenantList(
         tenants=shown,
         next_cursor=following,
         total=states[state] if state else len(views),
         states=states,
-        incidents=sum(view.incident is not None for view in views),
+        incidents=sum(
+            view.incident is not None and view.incident.kind != "warning" for view in views
+        ),
+        problems=invalid_entries(user),
     )
 
 
-def _ordered(views: Sequence[models.Tenant], sort: models.TenantOrder) -> list[models.Tenant]:
-    key = _SORTED_BY[sort.removeprefix("-")]
-    known = [view for view in views if key(view) is not None]
-    unknown = [view for view in views if key(view) is None]
-    return [*sorted(known, key=key, reverse=sort.startswith("-")), *unknown]
+def _place(sort: models.TenantOrder, tenant: models.Tenant) -> _Place:
+    value = _SORTED_BY[sort.removeprefix("-")](tenant)
+    sign = -1 if sort.startswith("-") else 1
+    return value is None, sign * (value or 0), tenant.id
 
 
 @router.get(
@@ -196,7 +225,7 @@ def read_tenant(
 
 #: Airflow creates runs seconds after they are due. A longer delay means that it does not work.
 LATE_AFTER = timedelta(minutes=15)
-_NO_DAG = Dag(is_paused=True, next_run_at=None)
+_NO_DAG = Dag(is_paused=False, next_run_at=None)
 
 
 def tenant_views(warehouse: Warehouse, tenants: Sequence[Tenant]) -> list[models.Tenant]:
@@ -207,6 +236,7 @@ def tenant_views(warehouse: Warehouse, tenants: Sequence[Tenant]) -> list[models
     running = {run.dag_id: run for run in reversed(active_runs(dag_ids))}
     mark_orphaned_scans_failed(warehouse, dag_ids)
     statuses = tenant_statuses(warehouse, [tenant.id for tenant in tenants])
+    states = states_of(warehouse, running.values())
     now = datetime.now(UTC)
     return [
         tenant_view(
@@ -214,6 +244,7 @@ def tenant_views(warehouse: Warehouse, tenants: Sequence[Tenant]) -> list[models
             known.get(tenant.dag_id, _NO_DAG),
             running.get(tenant.dag_id),
             statuses.get(tenant.id, models.TenantStatus()),
+            states,
             now,
         )
         for tenant in tenants
@@ -221,8 +252,14 @@ def tenant_views(warehouse: Warehouse, tenants: Sequence[Tenant]) -> list[models
 
 
 def tenant_view(
-    tenant: Tenant, dag: Dag, run: ActiveRun | None, status: models.TenantStatus, now: datetime
+    tenant: Tenant,
+    dag: Dag,
+    run: ActiveRun | None,
+    status: models.TenantStatus,
+    states: Mapping[str, str],
+    now: datetime,
 ) -> models.Tenant:
+    """Return the tenant. ``states``: those of running scans that have a row, by scan id."""
     quota = status.quota
     return models.Tenant.model_validate(
         {
@@ -237,6 +274,7 @@ def tenant_view(
             # the tenants file's, until the first successful scan binds the tenant
             "portal_id": status.portal_id or tenant.portal_id,
             "running_scan_id": run.scan_id if run else None,
+            "running_state": states.get(run.scan_id, "queued") if run else None,
             "quota": {**dict(quota), "share": tenant.daily_quota_share} if quota else None,
         }
     )
@@ -246,7 +284,7 @@ def tenant_state(
     dag: Dag, run: ActiveRun | None, status: models.TenantStatus, now: datetime
 ) -> models.TenantState:
     """Return the tenant's state. Of several, the most urgent one."""
-    if status.incident is not None and status.incident.kind == "deadline":
+    if status.is_late:
         return "late"
     if run is not None:
         return "running"

@@ -15,8 +15,7 @@ def scan(state: str = "extracting", **columns: Any) -> ScanRow:
         "requests": 40,
         "extraction_started_at": STARTED,
         "figures_at": STARTED + timedelta(seconds=20),
-        "received_lately": 2_000,
-        "took_s": 10.0,
+        "records_per_s": 200.0,
         "objects": [part()],
         **columns,
     }
@@ -88,8 +87,6 @@ def test_there_is_a_time_left_only_while_records_come(state: str) -> None:
 
 
 def test_before_the_first_checkpoint_there_is_no_rate() -> None:
-    progress = Progress.of(
-        scan(figures_at=None, received_lately=None, took_s=None, requests=0), ["deals"]
-    )
+    progress = Progress.of(scan(figures_at=None, records_per_s=None, requests=0), ["deals"])
 
     assert (progress.records_per_s, progress.requests_per_s) == (None, None)

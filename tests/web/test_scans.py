@@ -4,7 +4,16 @@ import pytest
 
 from include.warehouse.connection import Warehouse
 from include.warehouse.scans import CancelledRun
-from include.web.scans import find_scan, heading_of, known_scans, list_scans, record_cancelled
+from include.web.airflow import ActiveRun
+from include.web.models import ScanSummary
+from include.web.scans import (
+    find_scan,
+    heading_of,
+    list_scans,
+    queued_scan,
+    record_cancelled,
+    states_of,
+)
 from include.web.warehouse import WarehouseEmptyError, WarehouseNotReadyError
 from tests.support.scans import query
 from tests.support.status_rows import add_check, add_object, add_scan, run_of
@@ -40,6 +49,38 @@ def test_scans_that_begin_while_one_turns_pages_do_not_move_them(warehouse: Ware
     second = list_scans(warehouse, DAGS, limit=2, cursor=first.next_cursor)
 
     assert [scan.run_id for scan in second.scans] == ["manual__2", "manual__3"]
+
+
+@pytest.mark.parametrize("queued_for", [timedelta(minutes=30), timedelta(hours=5)])
+def test_a_queued_scan_that_begins_while_one_turns_pages_is_not_lost(
+    warehouse: Warehouse, queued_for: timedelta
+) -> None:
+    for number in range(3):
+        add_scan(warehouse, "acme", number, age=timedelta(hours=number + 1))
+    queued = [queued_summary("acme", number, queued_for) for number in (8, 9)]
+    first = list_scans(warehouse, DAGS, limit=1, queued=queued)
+
+    add_scan(warehouse, "acme", 8, state="validating", age=timedelta())
+    rest = list_scans(warehouse, DAGS, cursor=first.next_cursor, queued=queued[1:])
+
+    seen = {scan.run_id for scan in [*first.scans, *rest.scans]}
+    assert seen == {f"manual__{number}" for number in (0, 1, 2, 8, 9)}
+
+
+def test_a_scan_that_begins_between_the_two_queries_is_listed_once(warehouse: Warehouse) -> None:
+    queued = [queued_summary("acme", 1, timedelta(minutes=1))]
+    add_scan(warehouse, "acme", 1, state="validating", age=timedelta())
+
+    (scan,) = list_scans(warehouse, DAGS, queued=queued).scans
+
+    assert scan.state == "validating"
+
+
+def queued_summary(tenant: str, number: int, queued_for: timedelta) -> ScanSummary:
+    _, dag_id, run_id = run_of(tenant, number)
+    run = ActiveRun(dag_id, run_id, "queued", "auto", datetime.now(UTC) - queued_for)
+    row = dict(queued_scan(run, tenant))
+    return ScanSummary.model_validate({**row, "warnings": 0, "error": None})
 
 
 def test_only_scans_of_the_dags_asked_for_are_listed(warehouse: Warehouse) -> None:
@@ -93,31 +134,36 @@ def test_a_scan_comes_with_objects_deals_first_and_checks_worst_first(
     assert scan.objects[0].expected == 10
 
 
-def test_the_rate_is_that_of_the_last_checkpoints(warehouse: Warehouse) -> None:
+@pytest.mark.parametrize(
+    ("slow_chunk", "why"), [(1, "the first chunks are forgotten"), (7, "the scan waited")]
+)
+def test_the_rate_is_that_of_most_of_the_last_checkpoints(
+    warehouse: Warehouse, slow_chunk: int, why: str
+) -> None:
     started = datetime(2026, 1, 1, tzinfo=UTC)
     scan_id = add_scan(warehouse, "acme", state="extracting", extraction_started_at=started)
-    # slow at first: 100 s for the first chunk; then 10 s each
     query(
         warehouse,
         "insert into scan_chunks (scan_id, object, chunk, ids, hashes, modified_at, loaded_at)"
-        " select %s, 'deals', n, array_fill(n::bigint, array[500]), '{}', '{}',"
-        " %s::timestamptz + interval '90 s' + n * interval '10 s' from generate_series(1, 8) as n"
-        " returning chunk",
+        " select %s, 'deals', n, array_fill(n::bigint, array[500]), '{}', '{}', %s::timestamptz"
+        " + n * interval '10 s' + case when n >= %s then interval '1 day' else '0' end"
+        " from generate_series(1, 8) as n returning chunk",
         scan_id,
         started,
+        slow_chunk,
     )
 
     scan = find_scan(warehouse, scan_id)
 
     assert scan is not None
-    assert (scan.received_lately, scan.took_s) == (3_000, 60.0)
+    assert scan.records_per_s == 50, why
 
 
 def test_a_scan_without_chunks_has_no_rate(warehouse: Warehouse) -> None:
     scan = find_scan(warehouse, add_scan(warehouse, "acme", state="extracting"))
 
     assert scan is not None
-    assert (scan.received_lately, scan.took_s) == (None, None)
+    assert scan.records_per_s is None
 
 
 @pytest.mark.parametrize(
@@ -153,10 +199,14 @@ def test_an_unknown_scan_is_none(warehouse: Warehouse) -> None:
 
 
 def test_which_scans_have_a_row(warehouse: Warehouse) -> None:
-    scan_id = add_scan(warehouse, "acme", 1)
+    scan_id = add_scan(warehouse, "acme", 1, state="extracting")
+    runs = [
+        ActiveRun(*run_of("acme", number)[1:], "running", "auto", datetime.now(UTC))
+        for number in (1, 2)
+    ]
 
-    assert known_scans(warehouse, [scan_id, run_of("acme", 2)[0]]) == {scan_id}
-    assert known_scans(warehouse, []) == set()
+    assert states_of(warehouse, runs) == {scan_id: "extracting"}
+    assert states_of(warehouse, []) == {}
 
 
 def test_a_schema_without_tables_has_no_scans(empty_warehouse: Warehouse) -> None:

@@ -1,9 +1,12 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
+
 from include.warehouse.connection import Warehouse
+from include.web.airflow import Dag
 from include.web.models import DailyQuota, Incident, Quality, TenantStatus
-from include.web.tenants import tenant_history, tenant_statuses
+from include.web.tenants import tenant_history, tenant_state, tenant_statuses
 from tests.support.status_rows import add_check, add_scan, insert, run_of
 
 COUNTED = {"warehouse_live": 100, "portal_live": 100, "records_archived": 4}
@@ -40,6 +43,23 @@ def test_what_failed_last_does_not_hide_what_succeeded_before(warehouse: Warehou
     assert (status.deals_live, status.deals_archived) == (100, 4)
     assert status.freshness_s is not None
     assert 17_990 < status.freshness_s < 18_060
+
+
+def test_a_scan_that_resumed_is_as_fresh_as_its_first_records(warehouse: Warehouse) -> None:
+    now = datetime.now(UTC)
+    add_scan(
+        warehouse,
+        "acme",
+        age=timedelta(minutes=5),
+        extraction_started_at=now - timedelta(days=1),
+    )
+    add_scan(warehouse, "acme", 2, state="extracting", started_at=now)
+
+    freshness_s = tenant_statuses(warehouse, ["acme"])["acme"].freshness_s
+    history = tenant_history(warehouse, "acme")
+
+    assert freshness_s == pytest.approx(86_400, abs=60)
+    assert [entry.freshness_s for entry in history] == [None, pytest.approx(86_400, abs=1)]
 
 
 def test_a_cancelled_scan_neither_fails_nor_succeeds(warehouse: Warehouse) -> None:
@@ -110,6 +130,22 @@ def test_the_incident_that_is_open_is_shown_and_a_failure_before_a_warning(
     assert tenant_statuses(warehouse, ["acme"])["acme"].incident == Incident(
         kind="failure", since=opened, error_type="TokenRejectedError", scan_id=None
     )
+
+
+def test_a_missed_deadline_makes_a_tenant_late_although_a_newer_incident_is_shown(
+    warehouse: Warehouse,
+) -> None:
+    now = datetime.now(UTC)
+    for kind, age in (("deadline", 2), ("quota", 1)):
+        row = {"kind": kind, "error_type": "x", "cause": kind, "said": "x", "scan_ids": []}
+        opened_at = now - timedelta(hours=age)
+        insert(warehouse, "incidents", {"tenant_id": "acme", "opened_at": opened_at, **row})
+
+    status = tenant_statuses(warehouse, ["acme"])["acme"]
+
+    assert status.incident is not None
+    assert status.incident.kind == "quota"
+    assert tenant_state(Dag(is_paused=False, next_run_at=None), None, status, now) == "late"
 
 
 def test_an_incident_names_its_own_scan_not_the_one_that_runs_now(warehouse: Warehouse) -> None:

@@ -1,6 +1,4 @@
 // Addresses of this page's views and of Airflow's pages.
-import { known } from "./format.js";
-
 export const tenantsHref = () => "ui";
 export const tenantHref = (tenant) => `ui?tenant=${encodeURIComponent(tenant)}`;
 export const scanHref = (scan) => `ui?scan=${encodeURIComponent(scan)}`;
@@ -9,18 +7,7 @@ export const dagHref = (dagId) => `/dags/${encodeURIComponent(dagId)}`;
 export const runHref = (dagId, runId) => `${dagHref(dagId)}/runs/${encodeURIComponent(runId)}`;
 
 /** The task whose log explains *scan*. */
-export function logHref(scan) {
-  return `${runHref(scan.dag_id, scan.run_id)}/tasks/${taskOf(scan)}`;
-}
-
-function taskOf({ state, phases }) {
-  if (state === "queued" || state === "validating") return "validate_token";
-  if (state === "extracting") return "extract_deals";
-  if (state === "checking" || known(phases.check)) return "check_quality";
-  // a scan that waits has no end, with which the phase `read` would be known
-  const read = state === "waiting" ? phases.token : phases.read;
-  return known(read) ? "extract_deals" : "validate_token";
-}
+export const logHref = (scan) => `${runHref(scan.dag_id, scan.run_id)}/tasks/${scan.task}`;
 
 /** Airflow's page at *path*, wherever Airflow is served. */
 export const airflowUrl = (path) => new URL(`..${path}`, document.baseURI).href;

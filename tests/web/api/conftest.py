@@ -1,10 +1,12 @@
 """Two real API servers over one Airflow database and one warehouse, for all tests in here."""
 
+import json
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 
+import psycopg
 import pytest
 
 from include.ops.local.postgres import EmbeddedPostgres
@@ -131,6 +133,19 @@ def globex_scan(site: Site) -> str:
 
 
 @pytest.fixture
+def timed_is_stale(site: Site, postgres: EmbeddedPostgres) -> Iterator[None]:
+    """Airflow has deactivated the DAG of `timed` a week ago: its file can't be read."""
+    change = (
+        "update dag set is_stale = %s, next_dagrun_create_after = now() + %s"
+        " where dag_id = 'hubspot_deals__timed'"
+    )
+    with psycopg.connect(postgres.dsn("airflow"), autocommit=True) as connection:
+        connection.execute(change, [True, timedelta(days=-7)])
+        yield
+        connection.execute(change, [False, timedelta(days=1)])
+
+
+@pytest.fixture
 def nothing_runs(simple: Server) -> Iterator[None]:
     """End the runs that a test has started."""
     yield
@@ -138,3 +153,15 @@ def nothing_runs(simple: Server) -> Iterator[None]:
     for run in active["dag_runs"]:
         path = f"/dags/{run['dag_id']}/dagRuns/{run['dag_run_id']}"
         simple.airflow("PATCH", path, json={"state": "failed"}).raise_for_status()
+
+
+@contextmanager
+def tenants_file(server: Server, entries: list[dict[str, str]]) -> Iterator[None]:
+    """Replace the tenants for the block."""
+    path = server.log.parent / "tenants.yaml"
+    before = path.read_text()
+    path.write_text(json.dumps({"tenants": entries}))
+    try:
+        yield
+    finally:
+        path.write_text(before)

@@ -1,6 +1,7 @@
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 import requests
@@ -32,13 +33,13 @@ def working(site: Site) -> tuple[str, str]:
     return started["scan_id"], f"/dags/hubspot_deals__globex/dagRuns/{started['run_id']}"
 
 
-def failed(site: Site) -> tuple[str, str]:
-    """Start a scan whose row says that it failed; return its id, and its run's path."""
+def ended(site: Site, state: str = "failed") -> tuple[str, str]:
+    """Start a scan whose row says that it has ended; return its id, and its run's path."""
     scan_id, run = working(site)
     query(
         site.warehouse,
-        "update scans set state = 'failed', finished_at = now() where scan_id = %s"
-        " returning scan_id",
+        "update scans set state = %s, finished_at = now() where scan_id = %s returning scan_id",
+        state,
         scan_id,
     )
     return scan_id, run
@@ -117,11 +118,27 @@ def test_a_start_is_a_run_of_the_tenants_dag(simple: Server) -> None:
     assert run["triggering_user_name"] == "admin"
 
 
+def test_the_page_of_a_started_scan_also_explains_a_run_that_fails_before_it_has_a_row(
+    simple: Server,
+) -> None:
+    started = start(simple).json()
+
+    dag_id, run_id = "hubspot_deals__globex", quote(started["run_id"], safe="")
+    page = f"/hubspot-deals/ui?dag_id={dag_id}&run_id={run_id}"
+    assert started["links"]["page"] == page
+
+
 def test_a_scan_may_be_asked_to_write_every_row_again(simple: Server) -> None:
     started = start(simple, rewrite_rows=True).json()
 
     run = simple.airflow("GET", f"/dags/hubspot_deals__globex/dagRuns/{started['run_id']}").json()
     assert run["conf"] == {"mode": "auto", "rewrite_rows": True}
+
+
+def test_a_queued_scan_that_writes_every_row_again_is_full(simple: Server) -> None:
+    started = start(simple, rewrite_rows=True).json()
+
+    assert simple.get(f"/scans/{started['scan_id']}").json()["mode"] == "full"
 
 
 def test_a_started_scan_is_queued_until_its_first_task_runs(simple: Server) -> None:
@@ -136,6 +153,20 @@ def test_a_started_scan_is_queued_until_its_first_task_runs(simple: Server) -> N
     assert first["scan_id"] == started["scan_id"]
     assert [entry["scan_id"] for entry in queued] == [started["scan_id"]]
     assert (tenant["state"], tenant["running_scan_id"]) == ("running", started["scan_id"])
+    assert tenant["running_state"] == "queued"
+
+
+def test_a_tenant_tells_the_state_of_the_scan_that_runs_also_if_another_is_newer(
+    site: Site,
+) -> None:
+    scan, _ = working(site)
+    add_scan(site.warehouse, "globex", 95, started_at=datetime.now(UTC) + timedelta(minutes=1))
+
+    tenant = site.simple.get("/tenants/globex").json()
+    query(site.warehouse, "delete from scans where run_id = 'manual__95' returning scan_id")
+
+    assert tenant["last_scan"]["run_id"] == "manual__95"
+    assert (tenant["running_scan_id"], tenant["running_state"]) == (scan, "extracting")
 
 
 def test_a_second_start_is_409_and_names_the_first(simple: Server) -> None:
@@ -172,6 +203,14 @@ def test_a_paused_dag_is_409_with_what_to_do(simple: Server) -> None:
 
     assert code(answer) == (409, "dag-paused")
     assert "Unpause" in answer.json()["remedy"]
+
+
+@pytest.mark.usefixtures("timed_is_stale")
+def test_a_dag_that_airflow_has_deactivated_is_404_with_what_to_do(simple: Server) -> None:
+    answer = start(simple, "timed")
+
+    assert code(answer) == (404, "not-found")
+    assert "import errors" in answer.json()["remedy"]
 
 
 @pytest.mark.parametrize(
@@ -293,8 +332,36 @@ def test_a_scan_that_has_ended_is_409(simple: Server, number: int) -> None:
     assert code(simple.post(f"/scans/{scan}/cancel")) == (409, "scan-finished")
 
 
+def test_a_success_is_not_overwritten_by_a_cancel_before_its_run_has_ended(site: Site) -> None:
+    scan, _ = ended(site, "succeeded")
+
+    answer = site.simple.post(f"/scans/{scan}/cancel")
+
+    (row,) = query(site.warehouse, "select state from scans where scan_id = %s", scan)
+    assert (answer.status_code, row["state"]) == (409, "succeeded")
+
+
+def test_the_task_of_a_scan_is_the_one_that_failed_whatever_was_done_before_it_was_cleared(
+    site: Site,
+) -> None:
+    scan_id, run = ended(site)
+    query(
+        site.warehouse,
+        "update scans set extraction_started_at = now() - interval '1 day' where scan_id = %s"
+        " returning scan_id",
+        scan_id,
+    )
+    as_its_row_says = site.simple.get(f"/scans/{scan_id}").json()["task"]
+    done = {"new_state": "failed"}
+    site.simple.airflow("PATCH", f"{run}/taskInstances/validate_token", json=done)
+
+    scan = site.simple.get(f"/scans/{scan_id}").json()
+
+    assert (as_its_row_says, scan["task"]) == ("extract_deals", "validate_token")
+
+
 def test_a_failed_scan_is_retried_by_airflow(site: Site) -> None:
-    scan_id, run = failed(site)
+    scan_id, run = ended(site)
     tasks = f"{run}/taskInstances/validate_token"
     assert site.simple.airflow("PATCH", run, json={"state": "failed"}).ok
     assert site.simple.airflow("PATCH", tasks, json={"new_state": "failed"}).ok
@@ -307,7 +374,7 @@ def test_a_failed_scan_is_retried_by_airflow(site: Site) -> None:
 
 
 def test_a_scan_between_two_tries_is_not_retried_but_can_be_cancelled(site: Site) -> None:
-    scan_id, _ = failed(site)
+    scan_id, _ = ended(site)
 
     scan = site.simple.get(f"/scans/{scan_id}").json()
     retried = site.simple.post(f"/scans/{scan_id}/retry")
@@ -347,13 +414,25 @@ def test_a_retry_of_a_scan_whose_run_a_person_has_ended_does_all_that_is_left(
 
 
 def test_a_retry_of_a_scan_whose_run_was_deleted_says_what_to_do(site: Site) -> None:
-    scan_id, run = failed(site)
+    scan_id, run = ended(site)
     site.simple.airflow("DELETE", run).raise_for_status()
 
     answer = site.simple.post(f"/scans/{scan_id}/retry")
 
     assert code(answer) == (404, "not-found")
     assert "If the run was deleted, start a new scan." in answer.json()["remedy"]
+
+
+def test_a_scan_of_a_paused_dag_is_not_retried(site: Site) -> None:
+    scan_id, run = ended(site)
+    dag = "/dags/hubspot_deals__globex"
+    site.simple.airflow("PATCH", run, json={"state": "failed"}).raise_for_status()
+    site.simple.airflow("PATCH", dag, json={"is_paused": True}).raise_for_status()
+
+    answer = site.simple.post(f"/scans/{scan_id}/retry")
+    site.simple.airflow("PATCH", dag, json={"is_paused": False}).raise_for_status()
+
+    assert (answer.status_code, answer.json().get("code")) == (409, "dag-paused")
 
 
 def test_a_scan_that_has_not_failed_is_not_retried(simple: Server, acme_scan: str) -> None:

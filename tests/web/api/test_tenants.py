@@ -1,12 +1,15 @@
 from datetime import UTC, datetime, timedelta
+from typing import get_args
 
 import pytest
 from psycopg.types.json import Jsonb
 
 from include.warehouse.tenant_views.views import publish_views
+from include.web.cursor import cursor_of
+from include.web.models import TenantOrder
 from tests.support.scans import query
-from tests.support.status_rows import add_scan, run_of
-from tests.web.api.conftest import DEALS, Site
+from tests.support.status_rows import add_scan, insert, run_of
+from tests.web.api.conftest import DEALS, Site, tenants_file
 from tests.web.api.servers import Server
 
 pytestmark = pytest.mark.e2e
@@ -27,7 +30,7 @@ def test_a_tenant_with_everything_that_is_known_of_it(simple: Server) -> None:
     assert tenant["history"][0]["deals_received"] == DEALS
 
 
-def test_a_scan_all_of_whose_tasks_were_cleared_has_no_negative_phase(site: Site) -> None:
+def test_a_scan_all_of_whose_tasks_were_cleared_has_no_phase_before_its_start(site: Site) -> None:
     cleared, began = datetime.now(UTC) - timedelta(minutes=5), timedelta(minutes=20)
     scan = add_scan(
         site.warehouse,
@@ -43,7 +46,7 @@ def test_a_scan_all_of_whose_tasks_were_cleared_has_no_negative_phase(site: Site
     query(site.warehouse, "delete from scans where scan_id = %s returning scan_id", scan)
 
     entry = next(entry for entry in history if entry["scan_id"] == scan)
-    assert (entry["token_s"], entry["read_s"]) == (0, began.total_seconds() + 30)
+    assert (entry["token_s"], entry["read_s"], entry["seconds"]) == (0, 30, 30)
     assert (phases["token"], phases["check"]) == (0, None)
 
 
@@ -54,17 +57,77 @@ def test_paused_and_next_run_come_from_airflow(simple: Server) -> None:
     assert [name for name, tenant in tenants.items() if tenant["next_run_at"]] == ["timed"]
 
 
-def test_a_list_in_pages_is_the_whole_list(simple: Server) -> None:
-    whole = simple.get("/tenants").json()["tenants"]
+def test_a_tenant_whose_dag_airflow_does_not_know_yet_is_not_paused(simple: Server) -> None:
+    with tenants_file(simple, [{"id": "brandnew"}]):
+        tenant = simple.get("/tenants/brandnew").json()
+
+    assert (tenant["paused"], tenant["next_run_at"]) == (False, None)
+
+
+@pytest.mark.usefixtures("timed_is_stale")
+def test_a_tenant_whose_dag_airflow_has_deactivated_is_late(simple: Server) -> None:
+    assert simple.get("/tenants/timed").json()["state"] == "late"
+
+
+@pytest.mark.parametrize("sort", get_args(TenantOrder))
+def test_a_list_in_pages_is_the_whole_list(simple: Server, sort: str) -> None:
+    path = f"/tenants?sort={sort}"
+    whole = simple.get(path).json()["tenants"]
 
     pages, cursor = [], ""
     while cursor is not None:
-        page = simple.get(f"/tenants?limit=1{f'&cursor={cursor}' if cursor else ''}").json()
+        page = simple.get(f"{path}&limit=1{f'&cursor={cursor}' if cursor else ''}").json()
         pages += page["tenants"]
         cursor = page["next_cursor"]
         assert page["total"] == len(whole)
 
     assert [tenant["id"] for tenant in pages] == [tenant["id"] for tenant in whole]
+
+
+@pytest.mark.parametrize(("sort", "shown"), [("last_scan", 1), ("-last_scan", 2)])
+def test_pages_join_although_the_last_tenant_shown_is_scanned_meanwhile(
+    site: Site, sort: str, shown: int
+) -> None:
+    path = f"/tenants?sort={sort}"
+    whole = [tenant["id"] for tenant in site.simple.get(path).json()["tenants"]]
+    first = site.simple.get(f"{path}&limit={shown}").json()
+
+    add_scan(site.warehouse, whole[shown - 1], 96, age=timedelta())
+    rest = site.simple.get(f"{path}&limit={shown}&cursor={first['next_cursor']}").json()
+    query(site.warehouse, "delete from scans where run_id = 'manual__96' returning scan_id")
+
+    assert [tenant["id"] for tenant in rest["tenants"]] == whole[shown : 2 * shown]
+
+
+def test_a_cursor_with_a_value_of_another_type_is_400(simple: Server) -> None:
+    forged = cursor_of("tenants search= state=None sort=deals_live", ["many", "acme"])
+
+    answer = simple.get(f"/tenants?sort=deals_live&cursor={forged}")
+
+    assert (answer.status_code, answer.json()["code"]) == (400, "invalid-cursor")
+
+
+@pytest.mark.parametrize(("user", "seen"), [("admin", 3), ("acme_reader", 1)])
+def test_invalid_entries_that_one_may_see_are_counted(fab: Server, user: str, seen: int) -> None:
+    invalid = [{"id": name, "shedule": "x"} for name in ("acme", "globex", "No Id")]
+
+    with tenants_file(fab, [*invalid, {"id": "initech"}]):
+        answer = fab.get("/tenants", user).json()
+
+    assert answer["problems"] == seen
+
+
+def test_a_warning_is_not_counted_as_an_incident(site: Site) -> None:
+    before = site.simple.get("/tenants").json()["incidents"]
+    row = {"tenant_id": "initech", "error_type": "x", "cause": "x", "said": "x", "scan_ids": []}
+
+    insert(site.warehouse, "incidents", {**row, "kind": "warning"})
+    with_warning = site.simple.get("/tenants").json()["incidents"]
+    insert(site.warehouse, "incidents", {**row, "kind": "failure"})
+    with_both = site.simple.get("/tenants").json()["incidents"]
+    query(site.warehouse, "delete from incidents where tenant_id = 'initech' returning kind")
+
+    assert (with_warning, with_both) == (before, before + 1)
 
 
 def test_search_and_state_choose(simple: Server) -> None:

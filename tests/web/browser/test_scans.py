@@ -4,6 +4,7 @@ import itertools
 import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from playwright.sync_api import Page, Route, expect
@@ -299,6 +300,21 @@ def test_the_schema_panel_shows_columns_with_their_labels_and_sql_to_copy(
     expect(row.first).to_contain_text("bigint")
 
 
+def test_the_schema_panel_is_read_again_when_a_scan_has_ended(
+    page: Page, page_stack: PageStack
+) -> None:
+    page.clock.install()
+    page.goto(f"{PAGE}?tenant=soylent")
+    page.get_by_text("Schema and views").click()
+    expect(page.get_by_text("There is no view yet").first).to_be_visible()
+    publish_views(page_stack.warehouse, "soylent", ["deals"], {})
+    new_scan(page_stack, "soylent", state="succeeded", finished_at=datetime.now(UTC))
+
+    page.clock.fast_forward(31_000)
+
+    expect(page.get_by_role("table", name="Columns of deals")).to_be_visible()
+
+
 def test_a_scan_is_started_and_cancelled_by_buttons(page: Page, page_stack: PageStack) -> None:
     page.goto(f"{PAGE}?tenant=acme")
 
@@ -314,6 +330,25 @@ def test_a_scan_is_started_and_cancelled_by_buttons(page: Page, page_stack: Page
     assert started["dag_run_id"].startswith("api__")
     assert started["conf"]["mode"] == "full"
     assert page_stack.api.run(dag_of("acme"), started["dag_run_id"])["state"] == "failed"
+
+
+def test_a_started_scan_whose_run_fails_before_it_begins_leads_to_the_run(
+    page: Page, page_stack: PageStack
+) -> None:
+    page.goto(f"{PAGE}?tenant=acme")
+    page.get_by_role("button", name="Start a scan").click()
+    page.get_by_role("button", name="Start scan").click()
+    expect(page.locator(".facts")).to_contain_text("Queued")
+    run_id = next(
+        run["dag_run_id"] for run in page_stack.api.runs(dag_of("acme")) if run["state"] == "queued"
+    )
+
+    page_stack.api.fail(dag_of("acme"), run_id)
+    expect(page.get_by_role("heading", name="No scan was recorded for this run")).to_be_visible()
+    page.reload()
+
+    link = page.get_by_role("link", name="Open the run")
+    expect(link).to_have_attribute("href", re.compile(re.escape(quote(run_id, safe=""))))
 
 
 def test_between_two_tries_a_scan_is_cancelled_not_retried(

@@ -63,7 +63,7 @@ def test_a_summary_counts_the_tenants_by_state_and_those_with_an_incident(page: 
 
     chips = page.get_by_role("group", name="State").get_by_role("button")
     expect(chips.first).to_have_text(f"{TENANT_COUNT:,} all")
-    expect(page.get_by_text("1 open incident", exact=True)).to_be_visible()
+    expect(page.get_by_text("1 tenant with an open incident", exact=True)).to_be_visible()
     counts = [int(re.sub(r"\D", "", text)) for text in chips.all_inner_texts()]
     assert sum(counts[1:]) == counts[0] == TENANT_COUNT
 
@@ -73,6 +73,25 @@ def test_a_failed_tenant_shows_the_first_sentence_of_its_error(page: Page) -> No
 
     row = page.get_by_role("row", name=re.compile("hooli"))
     expect(row).to_contain_text("HubSpot refused the token (401): it has expired.")
+
+
+def test_the_state_shown_is_that_of_the_scan_that_runs_not_of_the_newest(page: Page) -> None:
+    def with_another_running(route: Route) -> None:
+        answer = route.fetch()
+        body = answer.json()
+        body["tenants"][0].update(running_scan_id="another", running_state="extracting")
+        route.fulfill(response=answer, json=body)
+
+    page.route("**/hubspot-deals/tenants?*", with_another_running)
+    page.goto(f"{PAGE}?search=stark")
+
+    expect(page.get_by_role("row", name=re.compile("stark"))).to_contain_text("Reading")
+
+
+def test_a_scan_whose_run_was_deleted_is_not_shown_as_running(page: Page) -> None:
+    page.goto(f"{PAGE}?search=umbrella")
+
+    expect(page.get_by_role("row", name=re.compile("umbrella"))).to_contain_text("Run deleted")
 
 
 def test_quality_of_an_earlier_scan_is_marked(page: Page) -> None:
@@ -140,6 +159,18 @@ def test_nothing_found_is_said_and_can_be_undone(page: Page) -> None:
     page.get_by_role("button", name="Show all tenants").click()
 
     expect(page.get_by_text(f"of {TENANT_COUNT:,} tenants")).to_be_visible()
+
+
+def test_tenants_are_said_to_be_missing_if_their_entries_are_invalid(page: Page) -> None:
+    nothing = {"tenants": [], "next_cursor": None, "total": 0, "states": {}, "incidents": 0}
+    answer = {**nothing, "problems": 2}
+    page.route("**/hubspot-deals/tenants?*", lambda route: route.fulfill(json=answer))
+
+    page.goto(PAGE)
+
+    notice = page.get_by_role("note")
+    expect(notice).to_contain_text("2 invalid entries")
+    expect(notice).to_contain_text("import errors")
 
 
 def test_a_user_sees_the_tenants_whose_dags_he_may_see(sign_in: SignIn) -> None:

@@ -39,18 +39,19 @@ export function DealsByStage({ tenant, version }) {
   `;
 }
 
-export function SchemaPanel({ tenant }) {
+/** @param version changes when the views or watermarks may have changed */
+export function SchemaPanel({ tenant, version }) {
   const [open, setOpen] = useState(false);
   return html`
     <details class="panel" onToggle=${(event) => setOpen(event.currentTarget.open)}>
       <summary><h2>Schema and views</h2></summary>
-      ${open && html`<${Schema} tenant=${tenant} />`}
+      ${open && html`<${Schema} tenant=${tenant} version=${version} />`}
     </details>
   `;
 }
 
-function Schema({ tenant }) {
-  const { data, problem } = useAnswer(`tenants/${encodeURIComponent(tenant)}/schema`);
+function Schema({ tenant, version }) {
+  const { data, problem } = useAnswer(`tenants/${encodeURIComponent(tenant)}/schema`, version);
   if (problem) return html`<${ProblemNotice} problem=${problem} />`;
   if (!data) return html`<p class="loading" role="status">Loading …</p>`;
   return html`

@@ -33,7 +33,7 @@ export function StartForm({ tenant, onClose }) {
       checkpoint_pages: null,
       force,
     });
-    location.assign(scanHref(answer.scan_id));
+    location.assign(answer.links.page);
   });
   const runs = tenant.running_scan_id ?? start.problem?.more.scan_id;
 

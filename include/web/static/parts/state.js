@@ -11,15 +11,15 @@ const STATES = {
   failed: ["Failed", "bad", "m5.8 5.8 4.4 4.4m0-4.4-4.4 4.4"],
   cancelled: ["Cancelled", "quiet", "M4.6 11.4l6.8-6.8"],
   never: ["Never scanned", "quiet", "M5.4 8h5.2"],
+  "no-run": ["Run deleted", "warn", "M5.4 8h5.2"],
 };
-const FINISHED = new Set(["succeeded", "failed", "cancelled"]);
+const FINISHED = new Set(["succeeded", "failed", "cancelled", "never", "no-run"]);
 
 export const isRunning = (state) => Boolean(state) && !FINISHED.has(state);
-/** The state of a tenant's newest scan. `last_scan` is never a queued one, which has no row yet. */
-export function stateOf(tenant) {
-  const last = tenant.last_scan;
-  if (tenant.running_scan_id && tenant.running_scan_id !== last?.scan_id) return "queued";
-  return last?.state ?? "never";
+/** The state of a tenant's running scan, which need not be the newest, or of its last one. */
+export function stateOf({ running_state, last_scan }) {
+  if (running_state) return running_state;
+  return isRunning(last_scan?.state) ? "no-run" : (last_scan?.state ?? "never");
 }
 
 export const toneOf = (state) => STATES[state]?.[1] ?? "quiet";

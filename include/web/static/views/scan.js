@@ -26,11 +26,11 @@ export function ScanView({ id, dag, run }) {
     `scans/${encodeURIComponent(id)}`,
     (answer) => isRunning(answer.state) || answer.will_retry,
   );
-  if (!scan) {
+  if (!scan || problem?.status === 404) {
     return html`
       <${Heading} path=${[ROOT]} title="Scan" />
       ${problem
-        ? html`<${Missing} problem=${problem} dag=${dag} run=${run} />`
+        ? html`<${Missing} problem=${problem} dag=${dag || scan?.dag_id} run=${run || scan?.run_id} />`
         : html`<p class="loading" role="status">Loading …</p>`}
     `;
   }

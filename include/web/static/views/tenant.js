@@ -61,7 +61,7 @@ function Tenant({ tenant }) {
     <${TenantFigures} tenant=${tenant} />
     <${DealsByStage} tenant=${tenant.id} version=${tenant.last_scan?.finished_at} />
     <${History} history=${tenant.history} />
-    <${SchemaPanel} tenant=${tenant.id} />
+    <${SchemaPanel} tenant=${tenant.id} version=${tenant.last_scan?.finished_at} />
   `;
 }
 
@@ -137,7 +137,6 @@ function History({ history }) {
 }
 
 function Charts({ history }) {
-  const ages = agesOfData(history);
   return html`
     <div class="charts">
       <${ScanChart} title="Deals received" scans=${history} format=${rounded}
@@ -153,21 +152,9 @@ function Charts({ history }) {
       <${ScanChart} title="Live deals" note="in the warehouse" scans=${history} format=${rounded}
         series=${[{ name: "Live", value: (scan) => scan.deals_live }]} />
       <${ScanChart} title="Freshness" note="age of the data when the scan began" scans=${history} format=${duration}
-        series=${[{ name: "Age", value: (scan) => ages.get(scan.scan_id) ?? null }]} />
+        series=${[{ name: "Age", value: (scan) => scan.freshness_s }]} />
       <${ScanChart} title="Daily quota used" note="by all apps of the account" scans=${history} format=${percent}
         series=${[{ name: "Used", value: (scan) => scan.quota_used }]} />
     </div>
   `;
-}
-
-/** The age of the deals at the start of each scan: seconds since the last complete one started. */
-function agesOfData(history) {
-  const ages = new Map();
-  let success = null;
-  for (const scan of history) {
-    const start = Date.parse(scan.started_at) / 1000;
-    if (success !== null) ages.set(scan.scan_id, start - success);
-    if (scan.state === "succeeded" && scan.mode !== "window") success = start;
-  }
-  return ages;
 }

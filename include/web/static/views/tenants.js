@@ -3,11 +3,11 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import { html } from "../html.js";
 import { duration, number, plural } from "../format.js";
 import { post } from "../api.js";
-import { scanHref, tenantHref } from "../links.js";
+import { tenantHref } from "../links.js";
 import { useAction } from "../parts/action.js";
 import { Heading } from "../parts/heading.js";
 import { Moment } from "../parts/moment.js";
-import { Empty, Outdated, ProblemNotice } from "../parts/notice.js";
+import { Empty, Notice, Outdated, ProblemNotice } from "../parts/notice.js";
 import { QualitySummary } from "../parts/quality.js";
 import { Quota } from "../parts/quota.js";
 import { isRunning, State, stateOf } from "../parts/state.js";
@@ -79,7 +79,7 @@ export function TenantsView() {
   if (settled) shown.current = data && { ...data, first: (params.cursors.length - 1) * PAGE_SIZE + 1 };
   const answer = shown.current;
   useEffect(() => {
-    // the last tenant of the page before was removed
+    // the history entry has a cursor of an earlier version
     if (problem?.code === "invalid-cursor") setParams({ cursors: [null] });
   }, [problem]);
 
@@ -87,6 +87,9 @@ export function TenantsView() {
     <${Heading} title="HubSpot scans" />
     <${Filters} params=${params} setParams=${setParams} answer=${answer} />
     ${answer && html`<${Outdated} problem=${problem} />`}
+    ${answer?.problems > 0 && html`<${Notice} tone="warn" title="The tenants file has ${plural(answer.problems, "invalid entry", "invalid entries")}">
+      <p>Their tenants are missing here and are not scanned. Airflow's import errors say why.</p>
+    <//>`}
     ${!answer && problem && html`<${ProblemNotice} problem=${problem} />`}
     ${!answer && !problem && html`<p class="loading" role="status">Loading …</p>`}
     ${answer && html`<${Tenants} answer=${answer} params=${params} setParams=${setParams} busy=${!settled} />`}
@@ -126,7 +129,7 @@ function Tenants({ answer, params, setParams, busy }) {
 
 /** Starts a scan in mode auto and opens it. */
 function StartButton({ tenant }) {
-  const start = useAction(async () => location.assign(scanHref((await post("scans", { tenant: tenant.id })).scan_id)));
+  const start = useAction(async () => location.assign((await post("scans", { tenant: tenant.id })).links.page));
   const refused = start.problem?.message;
   return html`
     <button
@@ -212,7 +215,7 @@ function Filters({ params, setParams, answer }) {
           `,
         )}
       </div>
-      ${answer?.incidents > 0 && html`<p class="incidents">${plural(answer.incidents, "open incident", "open incidents")}</p>`}
+      ${answer?.incidents > 0 && html`<p class="incidents">${plural(answer.incidents, "tenant with an open incident", "tenants with open incidents")}</p>`}
     </search>
   `;
 }
