@@ -111,7 +111,7 @@ class TenantStatus(BaseModel):
     """A tenant's fields that come from the warehouse.
 
     ``last_ended_state``: of the newest scan that succeeded or failed. ``deals_live``,
-    ``deals_archived``: as counted by the last successful full scan. ``is_late``: an incident
+    ``deals_archived``: of the last successful scan but windows. ``is_late``: an incident
     `deadline` is open.
     """
 

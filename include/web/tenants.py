@@ -75,11 +75,11 @@ _STATUSES = f"""
         order by started_at desc limit 1
     ) as success on true
     left join lateral (
-        select deals.warehouse_live as deals_live, deals.records_archived as deals_archived
+        select deals.live_rows as deals_live, deals.records_archived as deals_archived
         from {{scans}} as scan
         join {{scan_objects}} as deals
             on deals.scan_id = scan.scan_id and deals.object = 'deals'
-            and deals.warehouse_live is not null
+            and deals.live_rows is not null
         where scan.tenant_id = wanted.tenant_id and scan.state = 'succeeded'
         order by scan.started_at desc limit 1
     ) as counted on true
@@ -119,7 +119,7 @@ _STATUSES = f"""
 _AS_READ = {
     **COMPUTED,
     "mode": "coalesce(nullif(deals.mode, 'skipped'), scan.mode)",
-    "deals_live": "deals.warehouse_live",
+    "deals_live": "deals.live_rows",
     "quota_used": "(scan.quota_limit - scan.quota_remaining)::float8 / nullif(scan.quota_limit, 0)",
     "freshness_s": f"""
         extract(epoch from scan.started_at - max({STARTED_READING})

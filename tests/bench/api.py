@@ -45,7 +45,7 @@ _SCANS = """
 """
 _OBJECTS = """
     insert into {scan_objects} (scan_id, tenant_id, object, mode, reason, records_received,
-                                rows_written, records_archived, warehouse_live, portal_live)
+                                rows_written, records_archived, live_rows, portal_live)
     select scan_id, tenant_id, object, 'incremental', 'bench', 500, 100, 20, 10000, 10000
     from {scans}, unnest(array['deals', 'contacts']) as object
 """

@@ -12,6 +12,7 @@ from include.pipeline.extract_deals import extract_deals
 from include.pipeline.validate_token import validate_token
 from include.scan import Window
 from include.warehouse.connection import Warehouse
+from include.warehouse.scans import scan_facts
 from tests.conftest import Serve
 from tests.hubspot_simulator import Fault, Portal, portals
 from tests.support.scans import (
@@ -165,6 +166,7 @@ def test_deals_created_within_the_search_lag_are_not_compared(
 
     assert figures(warehouse, "1") == (130, 130, 0, 0)
     assert len(query(warehouse, "select from deals where not archived")) == 131
+    assert scan_facts(warehouse, scan("1"))["deals_live"] == 131, "they are counted nevertheless"
 
 
 def test_without_a_creation_property_all_records_are_compared(

@@ -9,7 +9,7 @@ from include.web.models import DailyQuota, Incident, Quality, TenantStatus
 from include.web.tenants import tenant_history, tenant_state, tenant_statuses
 from tests.support.status_rows import add_check, add_scan, insert, run_of
 
-COUNTED = {"warehouse_live": 100, "portal_live": 100, "records_archived": 4}
+COUNTED = {"live_rows": 100, "portal_live": 100, "records_archived": 4}
 
 
 def test_a_tenant_that_was_never_scanned_is_there_with_nothing_known(warehouse: Warehouse) -> None:
@@ -19,7 +19,7 @@ def test_a_tenant_that_was_never_scanned_is_there_with_nothing_known(warehouse: 
 def test_every_tenant_asked_for_has_its_own_figures(warehouse: Warehouse) -> None:
     insert(warehouse, "tenants", {"tenant_id": "acme", "portal_id": 17, "bound_by_scan_id": "x"})
     add_scan(warehouse, "acme", deals=COUNTED)
-    add_scan(warehouse, "globex", deals={**COUNTED, "warehouse_live": 7})
+    add_scan(warehouse, "globex", deals={**COUNTED, "live_rows": 7})
 
     statuses = tenant_statuses(warehouse, ["acme", "globex", "initech"])
 

@@ -152,7 +152,8 @@ def _past(
             deals={
                 "mode": "full" if is_full else "incremental", "pages": received // 100 + 1,
                 "records_received": received, "rows_written": min(received, size // 30),
-                "warehouse_live": size, "portal_live": size, "difference": 0, "unexplained": 0,
+                "live_rows": size, "warehouse_live": size, "portal_live": size,
+                "difference": 0, "unexplained": 0,
                 "records_archived": size // 90,
             },
         )  # fmt: skip
@@ -185,7 +186,8 @@ def _newest(
             "mode": "full", "reason": "a full scan was due", "pages": received // 100,
             "expected": size, "records_received": received, "rows_written": received // 24,
             "records_archived": size // 90, "associations": received * 2,
-            **({"warehouse_live": size, "portal_live": size, "difference": 0, "unexplained": 0}
+            **({"live_rows": size, "warehouse_live": size, "portal_live": size,
+                "difference": 0, "unexplained": 0}
                if state == "succeeded" else {}),
         },
     )  # fmt: skip
