@@ -19,8 +19,7 @@ from tests.conftest import Serve
 from tests.hubspot_simulator import Fault, Portal, Token
 from tests.hubspot_simulator.crm_object import StoredObject
 from tests.hubspot_simulator.definitions import definition
-from tests.hubspot_simulator.seed import plain_deal
-from tests.support.scans import BARE, PAGES, query, run, scan, scan_row
+from tests.support.scans import BARE, PAGES, Killed, query, run, scan, scan_row
 
 pytestmark = pytest.mark.slow
 
@@ -33,17 +32,9 @@ COMPANIES: dict[str, Any] = {
 CONTACTS: dict[str, Any] = {"search_lag_s": 0, "objects": {**BARE, "contacts": True}}
 
 
-class Killed(BaseException):
-    """As in test_checkpoints."""
-
-
 @pytest.fixture
-def portal(serve: Serve) -> Portal:
-    portal = Portal(2_000_001, [Token("pat-na1-small")])
-    for number in range(300):
-        portal.add(plain_deal(2_000_001, 5_000 + number, number, "deal", "closedwon", "1"))
-    serve(acme=portal)
-    return portal
+def portal(small: Portal) -> Portal:
+    return small
 
 
 @pytest.fixture

@@ -22,12 +22,12 @@ from include.warehouse.checkpoints import Chunk, ScanObjects
 from include.warehouse.connection import Warehouse
 from include.warehouse.scans import CancelledRun, ScanLog, cancel, end_scan
 from tests.conftest import Serve
-from tests.hubspot_simulator import Fault, Portal, Token, portals
+from tests.hubspot_simulator import Fault, Portal, portals
 from tests.hubspot_simulator.crm_object import StoredObject
 from tests.hubspot_simulator.errors import Answer
-from tests.hubspot_simulator.seed import plain_deal
 from tests.support.scans import (
     BARE,
+    Killed,
     assert_equals_the_portal,
     ids_received,
     object_row,
@@ -40,10 +40,6 @@ from tests.support.scans import (
 pytestmark = pytest.mark.slow
 
 CHECKPOINT_PAGES = 8
-
-
-class Killed(BaseException):
-    """Nothing catches it, so nothing is tidied up: the nearest to a kill within one process."""
 
 
 #: For tests in which it matters where a reader goes on.
@@ -59,16 +55,6 @@ def portal(request: pytest.FixtureRequest, serve: Serve) -> Portal:
         associations=True,
         requests_per_window=1_000_000,
     )
-    serve(acme=portal)
-    return portal
-
-
-@pytest.fixture
-def small(serve: Serve) -> Portal:
-    """An account of 300 deals whose ids follow each other without a gap."""
-    portal = Portal(2_000_001, [Token("pat-na1-small")])
-    for number in range(300):
-        portal.add(plain_deal(2_000_001, 5_000 + number, number, "deal", "closedwon", "1"))
     serve(acme=portal)
     return portal
 

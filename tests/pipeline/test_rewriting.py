@@ -12,7 +12,7 @@ from include.scan import Scan
 from include.warehouse.connection import Warehouse
 from tests.conftest import Serve
 from tests.hubspot_simulator import Portal, portals
-from tests.support.scans import assert_equals_the_portal, object_row, query, run, scan
+from tests.support.scans import Killed, assert_equals_the_portal, object_row, query, run, scan
 
 pytestmark = pytest.mark.slow
 
@@ -96,10 +96,6 @@ def test_the_scan_after_it_writes_nothing(warehouse: Warehouse, portal: Portal) 
     assert run(scan("3", mode="full", objects=OBJECTS))["deals_written"] == 0
 
     assert object_row(warehouse, scan("3"), "contacts")["rows_written"] == 0
-
-
-class Killed(BaseException):
-    """Nothing catches it, as nothing catches a kill."""
 
 
 @pytest.mark.parametrize("name", ["deals", "contacts"])

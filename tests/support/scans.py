@@ -26,6 +26,10 @@ BARE = {
 }
 
 
+class Killed(BaseException):
+    """Nothing catches it, so nothing is tidied up: the nearest to a kill within one process."""
+
+
 def scan(
     run_id: str = "manual__1",
     tenant_id: str = "acme",
