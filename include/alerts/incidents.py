@@ -280,7 +280,7 @@ class AlertDispatcher:
             if ended and not was_alerted:
                 self._record(incidents, row, event_from_exception(error))
         elif was_alerted:
-            pass  # with the reason, which the row may lack
+            pass  # that alert has the reason, which the row may lack
         elif row is None:
             # If an incident lists the scan, the task's callback has sent an alert with the reason.
             if not incidents.has_failure_of(scan_id):

@@ -147,7 +147,7 @@ TenantId = Annotated[str, PathParameter(max_length=100)]
 _Place = tuple[bool, float, str]
 #: A page begins after this place, from which the tenant may have moved since.
 _POSITION = TypeAdapter[_Place | None](_Place | None)
-#: Values that stay while a client turns pages: `freshness_s` does not.
+#: These values do not change between two pages, as `freshness_s` would with the time.
 _SORTED_BY: Mapping[str, Callable[[models.Tenant], Any]] = {
     "id": lambda tenant: 0,
     "last_scan": lambda tenant: tenant.last_scan and tenant.last_scan.started_at.timestamp(),
